@@ -1,0 +1,202 @@
+"""Attention maps: what a network looks at, as one number per place.
+
+Activation-based maps (section 2 of the paper) collapse the channels of an activation tensor, gradient-based ones
+(section 3) are the derivative of the loss with respect to the input. Normalisation and resizing are separate, visible
+steps. Everything here is computed in float32 whatever comes in, also under autocast: inputs of lower precision are
+converted first, and no operation used below is one that autocast would convert back. float64 stays float64.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from at_repro.errors import ParameterError
+
+MAPPINGS = ("sum-1", "sum-2", "sum-4", "max-1", "max-2")
+"""The mapping functions that the experiments name. `mapping` knows every other power as well."""
+
+NORMS = ("l2", "l1", "none")
+"""What `normalize` can divide a map by."""
+
+SMALLEST_NORM = 1e-20
+"""A map whose norm is smaller is divided by this instead: an all-zero map stays zero and has finite gradients.
+
+Far below any map of a living network, also of F_sum^4, and far from float32's limits."""
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """The same values in float32; float64 is left alone, so that derivatives can be checked numerically."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def power_sum(activations: Tensor, p: float = 2) -> Tensor:
+    """F_sum (p = 1) and F_sum^p: the sum over channels of abs(A)^p (section 2).
+
+    Args:
+        activations: (N, C, H, W), any floating dtype, signed.
+        p: any positive power. Where A is exactly 0 the derivative is taken as 0, also for p < 1.
+
+    Returns:
+        (N, H, W), float32 (float64 for float64). abs(A)^p must fit in that type: half precision is safe up to p = 7.
+
+    Raises:
+        ParameterError: p is not positive and finite, or the activations are not 4-D.
+    """
+    _check(activations, p)
+    return _power(full_precision(activations), p).sum(dim=1)
+
+
+def power_max(activations: Tensor, p: float = 1) -> Tensor:
+    """F_max^p: the maximum over channels of abs(A)^p (section 2).
+
+    Args:
+        activations: (N, C, H, W), any floating dtype, signed.
+        p: any positive power.
+
+    Returns:
+        (N, H, W), float32 (float64 for float64). Channels that share the maximum share its gradient.
+
+    Raises:
+        ParameterError: p is not positive and finite, or the activations are not 4-D.
+    """
+    _check(activations, p)
+    strongest = full_precision(activations).abs().amax(dim=1)
+    return strongest if p == 1 else _power(strongest, p)  # a power keeps the order, so it can wait for the maximum
+
+
+def _check(activations: Tensor, p: float) -> None:
+    if not (p > 0 and math.isfinite(p)):
+        raise ParameterError("p", p, "a positive, finite power")
+    if activations.dim() != 4:
+        raise ParameterError("activations", f"tensor of shape {tuple(activations.shape)}", "a tensor (N, C, H, W)")
+
+
+def _power(values: Tensor, p: float) -> Tensor:
+    """abs(values)^p. The powers of the paper are products, which cost less than `pow`."""
+    if p == 1:
+        return values.abs()
+    if p == 2:
+        return values.square()
+    if p == 4:
+        return values.square().square()
+    # The derivative of pow at 0 is infinite for p < 1, the second one for p < 2; both would turn into NaN after a ReLU.
+    magnitudes = values.abs()
+    zero = magnitudes == 0
+    return magnitudes.masked_fill(zero, 1).pow(p).masked_fill(zero, 0)
+
+
+def mapping(name: str) -> Callable[[Tensor], Tensor]:
+    """The mapping function of that name: `sum-{p}` is F_sum^p, `max-{p}` is F_max^p, p any positive decimal number.
+
+    Returns:
+        A function of activations (N, C, H, W) that returns maps (N, H, W).
+
+    Raises:
+        ParameterError: there is no mapping function of that name.
+    """
+    match = re.fullmatch(r"(sum|max)-(\d+(?:\.\d+)?)", name)
+    if match is None or float(match[2]) == 0:
+        raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another positive p"))
+    return functools.partial(power_sum if match[1] == "sum" else power_max, p=float(match[2]))
+
+
+def peaks(samples: Tensor) -> Tensor:
+    """The largest absolute value of each sample, as a constant to divide by before squaring.
+
+    Squares of large or tiny values leave float32's range where the values do not. Norms are homogeneous, so the peak
+    may be treated as a constant: it cancels, and with it every derivative.
+
+    Args:
+        samples: (N, ...).
+
+    Returns:
+        (N, 1, ...), detached, at least `SMALLEST_NORM`.
+    """
+    largest = samples.detach().flatten(1).abs().amax(dim=1).clamp_min(SMALLEST_NORM)
+    return largest.view(-1, *[1] * (samples.dim() - 1))
+
+
+def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
+    """Each sample's map divided by its own norm (section 2: important for the success of the transfer).
+
+    Args:
+        maps: (N, H, W), or (N, ...) to normalise whole activations.
+        norm: "l2", "l1" or "none". The divisor is never smaller than `SMALLEST_NORM`: all-zero maps stay zero.
+
+    Returns:
+        Same shape, float32 (float64 for float64). With "l2" and "l1" it does not change when a sample is scaled.
+
+    Raises:
+        ParameterError: unknown norm.
+    """
+    if norm not in NORMS:
+        raise ParameterError("norm", norm, NORMS)
+    maps = full_precision(maps)
+    if norm == "none":
+        return maps
+    scaled = maps / peaks(maps)
+    every = tuple(range(1, maps.dim()))
+    # The largest entry is now 1 and the norm at least 1, unless the peak was below SMALLEST_NORM.
+    if norm == "l1":
+        return scaled / scaled.abs().sum(dim=every, keepdim=True).clamp_min(1)
+    return scaled / scaled.square().sum(dim=every, keepdim=True).clamp_min(1).sqrt()
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps interpolated bilinearly to another size (section 2), pixels taken as areas (`align_corners=False`).
+
+    Args:
+        maps: (..., H, W), floating.
+        size: (height, width) wanted.
+
+    Returns:
+        (..., height, width), same dtype.
+    """
+    planes = maps.reshape(-1, 1, *maps.shape[-2:])
+    resized = F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=False)
+    return resized.reshape(*maps.shape[:-2], *size)
+
+
+def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -> Tensor:
+    """J = dL(W, x) / dx, the gradient-based attention of each image (section 3).
+
+    The paper defines J for one image. The gradient of a batch's *mean* loss would be N times smaller and depend on the
+    batch size, so this is the gradient of the *sum* of the per-sample losses: image i gets the gradient of its own
+    loss. (Batch norm in training mode couples the images; J then includes what image i does to the others' losses.)
+
+    Args:
+        losses: (N,), one loss per image, as from `cross_entropy(..., reduction="none")`.
+        images: (N, C, H, W), requires grad, what the losses were computed from.
+        create_graph: make J itself differentiable (reverse-over-reverse; see `double_backprop` for the other way).
+
+    Returns:
+        (N, C, H, W), dtype of the images. The graph of the losses is kept: they can still be trained on.
+
+    Raises:
+        ParameterError: the losses are not one per image, or the images do not require grad.
+    """
+    if losses.shape != images.shape[:1]:
+        raise ParameterError("losses", f"tensor of shape {tuple(losses.shape)}", f"one loss per image ({len(images)},)")
+    if not images.requires_grad:
+        raise ParameterError("images", "a tensor that does not require grad", "images that require grad")
+    return torch.autograd.grad(losses.sum(), images, create_graph=create_graph, retain_graph=True)[0]
+
+
+def gradient_map(gradient: Tensor) -> Tensor:
+    """A picture of J for figures: the sum over colour channels of its absolute values.
+
+    Args:
+        gradient: (N, C, H, W), from `input_gradient`.
+
+    Returns:
+        (N, H, W), float32 (float64 for float64).
+
+    Raises:
+        ParameterError: the gradient is not 4-D.
+    """
+    return power_sum(gradient, p=1)

@@ -1,0 +1,189 @@
+"""The command line: `at-repro`, also `python -m at_repro`."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from at_repro.errors import ParameterError, UserError
+
+EXAMPLES = """examples:
+  at-repro experiments                            what can be run, with its runs and cost
+  at-repro run wrn-16-2-to-16-1 --preset smoke    train it in minutes, without any download
+  at-repro run wrn-16-2-to-16-1 --preset reduced --data-root DIR
+                                                  train it on CIFAR-10; give the same command again to continue
+  at-repro status --preset reduced                what is recorded, in progress and missing
+  at-repro verify                                 recompute the recorded errors from the stored weights
+  at-repro notebook 02_activation_transfer -p preset smoke
+                                                  execute one notebook
+  at-repro book --preset smoke                    execute all notebooks and build the book
+  at-repro data                                   where each data set was found
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Exit codes: 0, 1 (verification failed), 2 (bad input), 130 (interrupted)."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return options.command(options) or 0
+    except UserError as error:
+        print(f"at-repro: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nat-repro: stopped; the same command continues after the last finished epoch", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        """One line instead of the whole usage, so that the reason is not buried."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's parser; its help teaches by examples."""
+    top = _Parser(
+        prog="at-repro",
+        description="Reproduces 'Paying More Attention to Attention' (ICLR 2017): trains, verifies and publishes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, function, text: str, **keywords) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, **keywords)
+        command.set_defaults(command=function)
+        return command
+
+    add("experiments", experiments, "list what can be run, its runs and what they cost")
+
+    command = add("run", run, "train what has no record yet; give the same command again to continue after a stop")
+    command.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="a name from `at-repro experiments`")
+    _add_preset(command)
+    command.add_argument("--seeds", nargs="+", metavar="SEED", help="integers from 0 (default: those of the preset)")
+    _add_device(command)
+    command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
+    _add_data_root(command)
+    _add_results(command)
+
+    command = add("status", status, "show records, runs in progress and missing runs")
+    command.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
+    _add_preset(command)
+    command.add_argument("--seeds", nargs="+", metavar="SEED", help="integers from 0 (default: those of the preset)")
+    _add_results(command)
+
+    command = add("notebook", notebook, "execute one notebook through papermill")
+    command.add_argument("name", metavar="NAME", help="for example 01_attention_maps")
+    command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
+                         help="a parameter of the notebook's parameters cell")  # fmt: skip
+    command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
+
+    command = add("book", book, "execute all notebooks and build the book")
+    _add_preset(command)
+    _add_device(command)
+    _add_data_root(command)
+    _add_results(command)
+
+    command = add("verify", verify, "recompute test errors from stored weights and compare them with the records")
+    command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record that has weights)")
+    _add_device(command)
+    _add_data_root(command)
+    _add_results(command)
+
+    command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
+    _add_data_root(command)
+    return top
+
+
+def _add_preset(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", default="smoke", help="smoke, reduced or paper (default: %(default)s)")
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+
+def _add_data_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-root", metavar="DIR", help="default: $AT_REPRO_DATA, else a cache folder of yours")
+
+
+def _add_results(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--results", metavar="DIR", help="the record store (default: that of the preset)")
+
+
+# Each command imports what it needs, so that --help and a wrong option answer at once.
+
+
+def experiments(options: argparse.Namespace) -> None:
+    from at_repro import report
+
+    print(report.experiments())
+
+
+def run(options: argparse.Namespace) -> None:
+    from at_repro.results import Store, default_folder
+    from at_repro.training import train
+
+    runs = _runs(options)
+    store = Store(options.results or default_folder(options.preset), writable=True)
+    train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
+    print(f"all runs of {', '.join(options.experiments)} at preset {options.preset} have a record in {store.folder}")
+
+
+def status(options: argparse.Namespace) -> None:
+    from at_repro import report
+    from at_repro.results import Store, default_folder
+
+    print(report.status(_runs(options), Store(options.results or default_folder(options.preset))))
+
+
+def notebook(options: argparse.Namespace) -> None:
+    from at_repro import book
+
+    output = book.execute(options.name, dict(options.parameters), options.output)
+    print(f"executed {options.name}: {output}")
+
+
+def book(options: argparse.Namespace) -> None:
+    from at_repro import book
+
+    page = book.build(options.preset, options.device, options.data_root, options.results)
+    print(f"the book is built; open {page}")
+
+
+def verify(options: argparse.Namespace) -> int:
+    from at_repro import verification
+    from at_repro.results import Store, default_folder
+
+    store = Store(options.results or default_folder("reduced"))
+    return verification.verify(store, options.runs, options.device, options.data_root)
+
+
+def show_data(options: argparse.Namespace) -> None:
+    from at_repro import report
+
+    print(report.data_sets(options.data_root))
+
+
+def _runs(options: argparse.Namespace) -> list:
+    from at_repro import experiments
+
+    chosen = options.experiments or list(experiments.EXPERIMENTS)
+    seeds = None if options.seeds is None else [_seed(text) for text in options.seeds]
+    columns = [columns for name in chosen for columns in experiments.get(name).runs(options.preset, seeds)]
+    return list(dict.fromkeys(run for by_column in columns for run in by_column.values()))
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ParameterError("seeds", text, "integers from 0")
+    return int(text)

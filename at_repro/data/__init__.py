@@ -1,0 +1,141 @@
+"""Image sets in memory: `load` reads or generates one by name, `describe` says what there is."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from at_repro.data import cifar10 as _cifar10
+from at_repro.data import shapes as _shapes
+from at_repro.data.augment import CIFAR10_MEAN, CIFAR10_STD
+from at_repro.data.image_set import ImageSet
+from at_repro.errors import DataError, ParameterError
+
+__all__ = [
+    "DATA_SETS",
+    "SPLITS",
+    "Description",
+    "ImageSet",
+    "check_name",
+    "data_root",
+    "describe",
+    "load",
+    "normalization",
+]
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class _DataSet:
+    """How to get a data set, and the constants it is normalised with.
+
+    `read` takes split, subset, data root and whether it may download.
+    """
+
+    read: Callable[[str, int | None, str | Path | None, bool], ImageSet]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def _read_shapes(split: str, subset: int | None, root: str | Path | None, download: bool) -> ImageSet:
+    return _shapes.shapes(split, subset)
+
+
+def _read_cifar10(split: str, subset: int | None, root: str | Path | None, download: bool) -> ImageSet:
+    images = _cifar10.cifar10(split, data_root(root), download)
+    return images if subset is None else images.subset(subset)
+
+
+_REGISTRY = {
+    "shapes": _DataSet(_read_shapes, _shapes.MEAN, _shapes.STD),
+    "cifar10": _DataSet(_read_cifar10, CIFAR10_MEAN, CIFAR10_STD),
+}
+DATA_SETS = tuple(_REGISTRY)
+
+
+def check_name(name: str) -> None:
+    """Raises ParameterError unless `name` is a data set."""
+    if name not in _REGISTRY:
+        raise ParameterError("data set", name, DATA_SETS)
+
+
+def load(name: str, split: str, root: str | Path | None = None, subset: int | None = None) -> ImageSet:
+    """A split of a data set, in memory.
+
+    Args:
+        name: one of DATA_SETS.
+        split: "train" or "test".
+        root: the data root, see `data_root`; not used by generated sets.
+        subset: only the first so many images in the set's order; None: all.
+
+    Raises:
+        ParameterError: a name, split, subset or data root that is not allowed.
+        DataError: the data are missing or damaged.
+    """
+    check_name(name)
+    return _REGISTRY[name].read(split, subset, root, True)
+
+
+def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per channel for `augment.normalize`, in units of 0 to 255. Raises ParameterError."""
+    check_name(name)
+    return _REGISTRY[name].mean, _REGISTRY[name].std
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder of data sets: the argument, else AT_REPRO_DATA, else a cache folder of the user's.
+
+    The cache folder need not exist. Raises ParameterError where a folder is given that does not.
+    """
+    for source, given in (("data root", root), ("AT_REPRO_DATA", os.environ.get("AT_REPRO_DATA"))):
+        if given:
+            path = Path(given).expanduser()
+            if not path.is_dir():
+                raise ParameterError(source, str(given), "a folder that exists")
+            return path
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "at_repro" / "data"
+
+
+@dataclass(frozen=True)
+class SplitDescription:
+    """One split: number of images, their (height, width), number of images per class, fingerprint."""
+
+    images: int
+    size: tuple[int, int]
+    class_counts: dict[str, int]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a data set: where it was found and its splits; or, with neither, the reason why not."""
+
+    name: str
+    source: str | None
+    splits: dict[str, SplitDescription]
+    problem: str | None = None
+
+
+def describe(name: str, root: str | Path | None = None) -> Description:
+    """Reads a data set and describes it. Downloads nothing; data that are missing or damaged are a `problem`.
+
+    Raises ParameterError for an unknown name.
+    """
+    check_name(name)
+    try:
+        loaded = {split: _REGISTRY[name].read(split, None, root, False) for split in SPLITS}
+    except (DataError, ParameterError) as error:
+        return Description(name, None, {}, str(error))
+    return Description(name, loaded["train"].source, {split: _describe(images) for split, images in loaded.items()})
+
+
+def _describe(images: ImageSet) -> SplitDescription:
+    counts = images.labels.bincount(minlength=len(images.classes)).tolist()
+    return SplitDescription(
+        images=len(images),
+        size=tuple(images.images.shape[2:]),
+        class_counts=dict(zip(images.classes, counts, strict=True)),
+        fingerprint=images.fingerprint,
+    )

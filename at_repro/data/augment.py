@@ -1,0 +1,93 @@
+"""Augmentation and normalisation on the device, for a batch at a time.
+
+All randomness of a batch is one call of an explicit generator. A generator on the images' device draws there; a CPU
+generator gives the same batch whatever the device.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# Per channel, in units of 0 to 255: the constants of the paper's public code (cifar.py, szagoruyko/attention-transfer).
+CIFAR10_MEAN = (125.3, 123.0, 113.9)
+CIFAR10_STD = (63.0, 62.1, 66.7)
+
+
+def crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
+    """Reflect-pads, crops back to the original size at a random place and flips half of the images left to right.
+
+    Source: Section 4.1 of the paper ("horizontal flips and random crops ... 4 pixels" of reflect padding).
+
+    Args:
+        images: uint8 (N, C, H, W).
+        generator: the source of all random numbers; it advances by one draw of N integers.
+        padding: pixels added on each side; less than H and W.
+
+    Returns:
+        uint8 (N, C, H, W) on the device of `images`.
+    """
+    return shift_flip(images, *draw_shift_flip(len(images), generator, padding))
+
+
+def flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Flips half of the images left to right (the only augmentation in the paper's Table 3).
+
+    Args and returns as in `crop_flip`, of which this is the case without padding.
+    """
+    return crop_flip(images, generator, padding=0)
+
+
+def draw_shift_flip(count: int, generator: torch.Generator, padding: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws what `shift_flip` applies: int64 (N,) row and column shifts in [-padding, padding], bool (N,) flips.
+
+    One integer per image holds all three, so that the number of draws is fixed and small.
+    """
+    places = 2 * padding + 1
+    draw = torch.randint(2 * places * places, (count,), generator=generator, device=generator.device)
+    flipped = draw % 2 == 1
+    place = draw // 2
+    return place // places - padding, place % places - padding, flipped
+
+
+def shift_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
+    """Crops each image at an offset into its own reflection and flips it: the deterministic part of `crop_flip`.
+
+    The reflection is in the indices: the padded image is never built.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        down, right: int64 (N,), where the crop begins, in pixels relative to the image; smaller than H and W.
+        flipped: bool (N,), whether the crop is flipped left to right.
+
+    Returns:
+        uint8 (N, C, H, W).
+    """
+    number, channels, height, width = images.shape
+    down, right, flipped = (item.to(images.device).unsqueeze(1) for item in (down, right, flipped))
+    rows = _reflect(torch.arange(height, device=images.device) + down, height)
+    columns = torch.arange(width, device=images.device)
+    columns = _reflect(torch.where(flipped, width - 1 - columns, columns) + right, width)
+    pixels = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).reshape(number, 1, height * width)
+    return images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(images.shape)
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(images - mean) / std per channel.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        mean, std: one number per channel, in units of 0 to 255.
+
+    Returns:
+        float32 (N, C, H, W) in channels_last memory format, the layout convolutions are fastest in.
+    """
+    shape = (1, len(mean), 1, 1)
+    mean, std = (torch.tensor(value, dtype=torch.float32, device=images.device).view(shape) for value in (mean, std))
+    # Arithmetic first, layout last: broadcasting over the innermost dimension of channels_last is several times slower.
+    return images.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Mirrors indices that lie outside of 0 to size - 1 at the edge pixels, which are not repeated."""
+    return (size - 1) - ((size - 1) - index.abs()).abs()

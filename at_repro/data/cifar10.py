@@ -1,0 +1,101 @@
+"""CIFAR-10 (Krizhevsky 2009) from whichever copy there is: torchvision's batches, a hub's shards, or a download."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
+
+from at_repro.data.image_set import ImageSet, canonical_order
+from at_repro.data.parquet import find_shards, read_shards
+from at_repro.errors import DataError, ParameterError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIZES = {"train": 50_000, "test": 10_000}
+
+_BATCHES = datasets.CIFAR10.base_folder
+_SHARDS = ("cifar10/plain_text", "plain_text")
+
+
+def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
+    """Reads a split of CIFAR-10 from the first of these that is there:
+
+    `cifar-10-batches-py` as torchvision lays it out; parquet shards in `cifar10/plain_text` or `plain_text`; a download
+    by torchvision into `root`. Images are in canonical order (see `canonical_order`): the result is the same whichever
+    it is.
+
+    Args:
+        split: "train" (50,000 images) or "test" (10,000).
+        root: the data root.
+        download: whether to download what is not there (170 MB).
+
+    Raises:
+        ParameterError: unknown split.
+        DataError: the data are missing and cannot be downloaded, or a batch, shard or row is damaged, which is named.
+    """
+    if split not in SIZES:
+        raise ParameterError("split", split, SIZES)
+    if (root / _BATCHES).is_dir():
+        images, labels, classes, source = _read_batches(split, root)
+    elif shards := _shards(split, root):
+        images, labels, classes = read_shards(shards, size=(32, 32))
+        source = shards[0].parent
+    elif download:
+        _download(root)
+        images, labels, classes, source = _read_batches(split, root)
+    else:
+        raise _missing(root, "not downloaded yet")
+    if classes != CLASSES:
+        raise DataError(f"{source}: its classes are not CIFAR-10's: {', '.join(classes)}")
+    if len(labels) != SIZES[split]:
+        raise DataError(f"{source}: {len(labels)} images where the {split} split of CIFAR-10 has {SIZES[split]}")
+    order = canonical_order(images, labels)
+    return ImageSet("cifar10", split, images[order], labels[order], CLASSES, source=str(source))
+
+
+def _shards(split: str, root: Path) -> list[Path]:
+    """The shards of the first folder that holds any of the split."""
+    return next((shards for folder in _SHARDS if (shards := find_shards(root / folder, split))), [])
+
+
+def _read_batches(split: str, root: Path) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...], Path]:
+    """Images, labels, class names and folder of torchvision's layout; it verifies checksums, then unpickles."""
+    folder = root / _BATCHES
+    try:
+        batches = datasets.CIFAR10(root, train=split == "train", download=False)
+    except RuntimeError:
+        raise DataError(
+            f"{folder}: {', '.join(_damaged(folder))} missing or damaged (checksum); "
+            f"delete the folder, and CIFAR-10 is downloaded again"
+        ) from None
+    images = torch.from_numpy(batches.data).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor(batches.targets, dtype=torch.int64), tuple(batches.classes), folder
+
+
+def _damaged(folder: Path) -> list[str]:
+    kind = datasets.CIFAR10
+    files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+    return [name for name, md5 in files if not check_integrity(folder / name, md5)]
+
+
+def _download(root: Path) -> None:
+    """Downloads beside its final place and renames, so that an interrupted download leaves no half of a data set."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=root) as folder:
+            datasets.CIFAR10(folder, download=True)
+            os.rename(Path(folder) / _BATCHES, root / _BATCHES)
+    except (OSError, RuntimeError) as error:
+        # Another process may have finished the same download first: its copy is as good.
+        if not (root / _BATCHES).is_dir():
+            raise _missing(root, f"the download failed: {error}") from None
+
+
+def _missing(root: Path, reason: str) -> DataError:
+    places = ", ".join([f"{_BATCHES}/", *(f"{folder}/*.parquet" for folder in _SHARDS)])
+    return DataError(
+        f"CIFAR-10 is not in {root} ({reason}); looked for {places}; set AT_REPRO_DATA or --data-root to a folder that "
+        "holds one of them (with internet, torchvision downloads it there); the preset smoke needs no data"
+    )

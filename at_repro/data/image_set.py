@@ -1,0 +1,91 @@
+"""A labelled set of images of one size, held in memory."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from at_repro.errors import ParameterError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and labels of one split of a data set.
+
+    Attributes:
+        name: the data set, as `data.load` knows it.
+        split: "train" or "test".
+        images: uint8 (N, 3, H, W), RGB, 0 to 255.
+        labels: int64 (N,), indices into `classes`.
+        classes: the names of the classes.
+        masks: bool (N, H, W), true on the object; None where the data set has none.
+        source: where the images come from, for the record: "generated" or a folder.
+    """
+
+    name: str
+    split: str
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    masks: Tensor | None = None
+    source: str = "generated"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, count: int) -> "ImageSet":
+        """The first `count` images. Raises ParameterError unless 1 <= count <= N."""
+        check_subset(count, len(self))
+        masks = None if self.masks is None else self.masks[:count]
+        return replace(self, images=self.images[:count], labels=self.labels[:count], masks=masks)
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """The same set with its tensors on `device`."""
+        masks = None if self.masks is None else self.masks.to(device)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) of shape, pixels and labels in their order; name, source and device do not enter."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(_bytes(self.images))
+        digest.update(_bytes(self.labels))
+        return digest.hexdigest()
+
+
+def check_subset(count: int, size: int) -> None:
+    """Raises ParameterError unless `count` is an integer from 1 to `size`."""
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= size:
+        raise ParameterError("subset", count, f"an integer from 1 to {size}")
+
+
+def canonical_order(images: Tensor, labels: Tensor) -> Tensor:
+    """The order in which a data set that is read from files is kept: by the BLAKE2b digest of the image, then by label.
+
+    The same CIFAR-10 arrives in different row orders from torchvision's batches and from a hub's parquet shards. Runs,
+    per-image predictions and subsets have to be the same whatever the source, so the order may depend on the content
+    alone. Digests are as good as random: any prefix of the order is a random sample of the set, its classes mixed.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+
+    Returns:
+        int64 (N,): indices that sort the set. Images that agree in pixels and label are interchangeable.
+    """
+    pixels = images.cpu().contiguous().numpy()
+    keys = [(hashlib.blake2b(image.data, digest_size=16).digest(), label) for image, label in _pairs(pixels, labels)]
+    return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64)
+
+
+def _pairs(pixels: np.ndarray, labels: Tensor) -> zip:
+    return zip(pixels, labels.tolist(), strict=True)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The elements in index order, little-endian, whatever the tensor's device and memory layout."""
+    array = tensor.cpu().contiguous().numpy()
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).data

@@ -1,0 +1,141 @@
+"""Reads image data sets that are stored as parquet shards in the Hugging Face hub's layout.
+
+A shard has a struct column `{bytes, path}` with encoded images, an integer column `label`, and the names of the classes
+in the schema's `huggingface` metadata. See https://huggingface.co/docs/hub/datasets-image.
+"""
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+
+from at_repro.errors import DataError
+
+# Formats that hubs use; others would let a file choose any of PIL's fifty decoders.
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_CHANNELS = {"RGB": 3, "L": 1}
+
+
+def find_shards(folder: Path, split: str) -> list[Path]:
+    """The shards of a split, `{split}-0000i-of-0000N.parquet`, in order; empty where the folder holds none.
+
+    Raises DataError where one of the N is missing or where sets of different N lie side by side.
+    """
+    found = {}
+    for path in folder.glob(f"{split}-*.parquet"):
+        numbers = re.fullmatch(rf"{re.escape(split)}-(\d+)-of-(\d+)\.parquet", path.name)
+        if numbers:
+            found[path.name] = numbers.groups()
+    if len({total for _, total in found.values()}) > 1:
+        raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {_names(found)}")
+    for _, total in list(found.values())[:1]:
+        width = len(total)
+        expected = [f"{split}-{index:0{width}d}-of-{total}.parquet" for index in range(int(total))]
+        if missing := [name for name in expected if name not in found]:
+            raise DataError(f"{folder}: {_names(missing)} of {int(total)} shards missing; download again")
+    return [folder / name for name in sorted(found)]
+
+
+def read_shards(
+    paths: Sequence[Path], image_column: str | None = None, size: tuple[int, int] | None = None
+) -> tuple[Tensor | list[Tensor], Tensor, tuple[str, ...]]:
+    """Reads and decodes all rows of some shards.
+
+    Args:
+        paths: at least one shard; their rows are joined in this order.
+        image_column: the column of images; None: the one struct column that has `bytes` and `path`.
+        size: (H, W) that every image must have, in RGB; None: images are taken as they are, RGB or grey.
+
+    Returns:
+        Images, uint8 (N, 3, H, W) where `size` is given, else a list of uint8 (3, H, W) or (1, H, W);
+        labels, int64 (N,); the names of the classes.
+
+    Raises:
+        DataError: names the shard, and the row (from 0) where a single row is at fault: a file that cannot be read or
+            lacks a column or the names; an image that does not decode, or has the wrong size or mode; a label that is
+            no class.
+    """
+    images, labels, classes = [], [], None
+    for path in paths:
+        encoded, shard_labels, names = _read(path, image_column)
+        if classes is not None and names != classes:
+            raise DataError(f"{path}: its class names are not those of {paths[0].name}")
+        classes = names
+        for row, (item, label) in enumerate(zip(encoded, shard_labels, strict=True)):
+            if label is None or not 0 <= label < len(names):
+                raise DataError(f"{path}: row {row}: label {label} is not in 0 to {len(names) - 1}")
+            try:
+                images.append(_decode(item, size))
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise DataError(f"{path}: row {row}: {error}") from None
+        labels.extend(shard_labels)
+    if size is None:
+        decoded = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
+    else:
+        decoded = (
+            torch.from_numpy(np.array(images, dtype=np.uint8).reshape(-1, *size, 3)).permute(0, 3, 1, 2).contiguous()
+        )
+    return decoded, torch.tensor(labels, dtype=torch.int64), classes
+
+
+def _read(path: Path, image_column: str | None) -> tuple[list[bytes | None], list[int | None], tuple[str, ...]]:
+    """The encoded images, the labels and the class names of one shard."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be read, download it again ({reason})") from None
+    column = _image_column(path, table.schema) if image_column is None else image_column
+    for name in (column, "label"):
+        if name not in table.column_names:
+            raise DataError(f"{path}: has no column {name!r}; it has {', '.join(table.column_names)}")
+    if not (_is_image(table.schema.field(column).type) and pa.types.is_integer(table.schema.field("label").type)):
+        raise DataError(f"{path}: {column!r} is no column of encoded images, or 'label' none of integers")
+    encoded = [item["bytes"] if item else None for item in table.column(column).to_pylist()]
+    return encoded, table.column("label").to_pylist(), _class_names(path, table.schema)
+
+
+def _image_column(path: Path, schema: pa.Schema) -> str:
+    columns = [field.name for field in schema if _is_image(field.type)]
+    if len(columns) != 1:
+        raise DataError(f"{path}: {len(columns)} columns of encoded images where one is needed")
+    return columns[0]
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}
+
+
+def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return tuple(features["label"]["names"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{path}: its 'huggingface' metadata hold no class names for 'label'") from None
+
+
+def _decode(encoded: bytes | None, size: tuple[int, int] | None) -> np.ndarray:
+    """uint8 (H, W, 3) or (H, W, 1). Raises ValueError or one of PIL's errors, without the place."""
+    if encoded is None:
+        raise ValueError("the image is missing")
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"the image is none of {', '.join(_FORMATS)}") from None
+    if image.mode not in _CHANNELS or (size is not None and image.mode != "RGB"):
+        raise ValueError(f"the image is of mode {image.mode}, not RGB")
+    if size is not None and image.size != size[::-1]:
+        raise ValueError(f"the image has {image.height} x {image.width} pixels, not {size[0]} x {size[1]}")
+    return np.array(image).reshape(image.height, image.width, _CHANNELS[image.mode])
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,125 @@
+"""The embedded data set: ten textured shapes on cluttered grounds, with masks of the objects. Nothing is downloaded."""
+
+from functools import cache
+
+import numpy as np
+import torch
+
+from at_repro.data.image_set import ImageSet, check_subset
+from at_repro.data.outlines import OUTLINES
+from at_repro.data.textures import paint, smooth_noise, unit_vectors
+from at_repro.data.uniform import Uniform
+from at_repro.errors import ParameterError
+
+CLASSES = tuple(OUTLINES)
+SIZES = {"train": 10_000, "test": 2_000}
+# Per channel, in units of 0 to 255, of the training set.
+MEAN = (127.0, 127.0, 127.0)
+STD = (70.0, 70.0, 70.0)
+
+_SIZE = 32
+_CHUNK = 200
+_SEED = 2017
+# Points per pixel and direction at which an outline is evaluated: its edges are smooth in nine steps.
+_POINTS = 3
+
+
+def shapes(split: str, count: int | None = None) -> ImageSet:
+    """Generates the set: each image shows one of ten shapes at a random place, size, rotation, colour and texture.
+
+    Objects and clutter have colours and textures from the same distribution, so that only the outline tells the class.
+    Image i is the same on every machine and whatever `count`. Images 10 i to 10 i + 9 hold every class once.
+
+    Args:
+        split: "train" (10,000 images) or "test" (2,000).
+        count: only the first so many; None: all.
+
+    Returns:
+        An ImageSet of 32 x 32 images with masks.
+
+    Raises:
+        ParameterError: unknown split, or a count out of range.
+    """
+    if split not in SIZES:
+        raise ParameterError("split", split, SIZES)
+    if count is not None:
+        check_subset(count, SIZES[split])
+    count = SIZES[split] if count is None else count
+    chunks = [_chunk(split, index) for index in range(-(-count // _CHUNK))]
+    images, labels, masks = (torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*chunks, strict=True))
+    return ImageSet("shapes", split, images, labels, CLASSES, masks)
+
+
+def _chunk(split: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The images of one chunk from a random stream of their own: uint8 images, int64 labels, bool masks."""
+    uniform = Uniform(_SEED, list(SIZES).index(split), index)
+    labels = uniform.permutations(_CHUNK // len(CLASSES), len(CLASSES)).reshape(-1)
+    ground = uniform(_CHUNK, 3)
+    # Colours live on a circle per channel. A shift by about half of it keeps the object apart from its
+    # ground and leaves its distribution uniform, so that its colour says nothing.
+    colour = (ground + uniform(_CHUNK, 3, low=0.3, high=0.7)) % 1
+    pixels = _clutter(uniform, ground, paint(uniform, ground, _SIZE))
+    cover = _objects(uniform, labels)
+    pixels = _over(pixels, paint(uniform, colour, _SIZE), cover)
+    light = 0.8 + 0.4 * smooth_noise(uniform, _CHUNK, _SIZE, cells=1)[:, None]
+    pixels = pixels * light + uniform(_CHUNK, 3, _SIZE, _SIZE, low=-0.06, high=0.06)
+    return np.floor(np.clip(pixels, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8), labels, cover >= 0.5
+
+
+def _clutter(uniform: Uniform, ground: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Lays textured patches without a regular outline, in colours near that of the ground, and three lines over it."""
+    for cells in (3, 6):
+        colour = (ground + uniform(_CHUNK, 3, low=-0.12, high=0.12)) % 1
+        patches = (smooth_noise(uniform, _CHUNK, _SIZE, cells) - 0.62) * 12
+        pixels = _over(pixels, paint(uniform, colour, _SIZE), np.clip(patches, 0, 1))
+    for _ in range(3):
+        colour = (ground + uniform(_CHUNK, 3, low=-0.25, high=0.25)) % 1
+        pixels = _over(pixels, colour[:, :, None, None], _lines(uniform))
+    return pixels
+
+
+def _lines(uniform: Uniform) -> np.ndarray:
+    """The cover of one line segment per image, float32 (chunk, size, size) in [0, 1]."""
+    cos, sin = unit_vectors(uniform, _CHUNK)
+    x, y = _centred(uniform(_CHUNK, 1, 1, high=_SIZE), uniform(_CHUNK, 1, 1, high=_SIZE), points=1)
+    length, width = uniform(_CHUNK, 1, 1, low=3, high=10), uniform(_CHUNK, 1, 1, low=0.4, high=1.4)
+    across, beyond = cos * x + sin * y, np.maximum(abs(cos * y - sin * x) - length, 0)
+    return np.clip(width + 0.5 - np.sqrt(across * across + beyond * beyond), 0, 1)
+
+
+def _objects(uniform: Uniform, labels: np.ndarray) -> np.ndarray:
+    """How much of each pixel the object covers, float32 (chunk, size, size) in [0, 1]."""
+    # Upright but for a tilt of up to 17 degrees: its tangent is drawn.
+    tilt = uniform(_CHUNK, 1, 1, low=-0.3, high=0.3)
+    cos = 1 / np.sqrt(tilt * tilt + 1)
+    sin = tilt * cos
+    # An outline of area 2 at this scale, in pixels, covers 16 to 28 percent of the image.
+    scale = uniform(_CHUNK, 1, 1, low=9, high=12)
+    stretch = uniform(_CHUNK, 1, 1, low=0.85, high=1.15)
+    # Far enough from the edge for all but the tips of the longest shapes.
+    place = scale + uniform(2, _CHUNK, 1, 1) * (_SIZE - 2 * scale)
+    x, y = _centred(place[0], place[1], _POINTS)
+    x, y = (cos * x + sin * y) / (scale * stretch), (cos * y - sin * x) / scale * stretch
+    inside = np.empty(x.shape, dtype=bool)
+    for label, (outline, size) in enumerate(OUTLINES.values()):
+        chosen = labels == label
+        inside[chosen] = outline(x[chosen] / np.float32(size), y[chosen] / np.float32(size))
+    blocks = inside.reshape(_CHUNK, _SIZE, _POINTS, _SIZE, _POINTS)
+    return blocks.sum(axis=(2, 4), dtype=np.int64).astype(np.float32) / _POINTS**2
+
+
+def _centred(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates relative to (x, y), in pixels, y up: float32 (chunk, 1, points * size), (chunk, points * size, 1)."""
+    axis = _axis(points)
+    return axis - x, y - axis[:, None]
+
+
+@cache
+def _axis(points: int) -> np.ndarray:
+    return (np.arange(_SIZE * points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
+
+
+def _over(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Paints `above` over `below` where `cover` (chunk, size, size) is 1, and mixes them where it is less."""
+    cover = cover[:, None]
+    return below * (1 - cover) + above * cover

@@ -1,0 +1,277 @@
+"""Transfer terms: what is added to a student's task loss. Each returns a scalar, in float32 (float64 for float64).
+
+Weights are the caller's: loss = task loss + sum of beta * term. Two forms of a distance exist, because the paper and
+the authors' public code differ:
+
+- `form="code"`: the mean of squares over batch and positions, summed over layers. The public code uses beta = 1000.
+- `form="paper"`: eq. 2 as printed, half the *unsquared* l2 norm per sample, averaged over the batch, summed over
+  layers.
+
+Per sample the code form is the squared distance of the paper form's vectors, divided by H * W. Nothing is detached
+here: call the teacher without gradients.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from at_repro import attention
+from at_repro.attention import full_precision, normalize, peaks, power_sum, resize
+from at_repro.errors import ParameterError
+
+FORMS = ("code", "paper")
+"""How a transfer term measures a distance: see the module's description."""
+
+
+def activation_transfer(
+    student_groups: Sequence[Tensor],
+    teacher_groups: Sequence[Tensor],
+    mapping: str | Callable[[Tensor], Tensor] = power_sum,
+    form: str = "code",
+    norm: str = "l2",
+) -> Tensor:
+    """Activation-based attention transfer (eq. 2, without the task loss and beta).
+
+    Args:
+        student_groups: activations (N, C, H, W), one per layer; low to top by custom.
+        teacher_groups: as many, in pairs with the student's; channels and sizes may differ.
+        mapping: a mapping function or its name, such as "sum-2".
+        form: "code" or "paper".
+        norm: what each map is divided by: "l2", "l1" or "none".
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ParameterError: no pairs, unequal numbers of layers or of samples, unknown mapping, form or norm.
+    """
+    if isinstance(mapping, str):
+        mapping = attention.mapping(mapping)
+    return map_transfer([mapping(a) for a in student_groups], [mapping(a) for a in teacher_groups], form, norm)
+
+
+def map_transfer(
+    student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], form: str = "code", norm: str = "l2"
+) -> Tensor:
+    """`activation_transfer` from maps already computed, so that several students can share the teacher's.
+
+    Args:
+        student_maps: maps (N, H, W), not normalised, one per layer.
+        teacher_maps: as many. Where sizes differ, the larger map is resized to the smaller before normalising.
+        form: "code" or "paper".
+        norm: "l2", "l1" or "none".
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ParameterError: no pairs, unequal numbers of layers or of samples, unknown form or norm.
+    """
+    _check_pairs(student_maps, teacher_maps, form)
+    total = 0
+    for student, teacher in zip(student_maps, teacher_maps, strict=True):
+        student, teacher = _same_size(full_precision(student), full_precision(teacher))
+        difference = normalize(student, norm) - normalize(teacher, norm)
+        total = total + _distance(difference, form)
+    return total
+
+
+def full_activation_transfer(
+    student_groups: Sequence[Tensor], teacher_groups: Sequence[Tensor], form: str = "code"
+) -> Tensor:
+    """Full-activation transfer, F-ActT (Table 1): whole activations instead of maps, each sample l2-normalised.
+
+    The paper does not say how the squares are reduced. Here form "code" is the squared l2 distance of a sample's
+    normalised activations over H * W (squares summed over channels, averaged over positions and batch). As in
+    `activation_transfer` the vectors have length 1, so the same beta puts the same weight on the squared distance.
+
+    Args:
+        student_groups: activations (N, C, H, W), one per layer, after `adapters` where channels differ.
+        teacher_groups: as many, with the same channels. Where sizes differ, the larger one is resized to the smaller.
+        form: "code" or "paper".
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ParameterError: no pairs, unequal numbers of layers or of samples, unequal channels (the error names the group,
+            counted from 0), unknown form.
+    """
+    _check_pairs(student_groups, teacher_groups, form)
+    total = 0
+    for index, (student, teacher) in enumerate(zip(student_groups, teacher_groups, strict=True)):
+        if student.shape[1] != teacher.shape[1]:
+            wanted = f"the teacher's {teacher.shape[1]} channels: put an adapter (a 1x1 convolution) between them"
+            raise ParameterError(f"student_groups[{index}]", f"{student.shape[1]} channels", wanted)
+        student, teacher = _same_size(full_precision(student), full_precision(teacher))
+        total = total + _distance(normalize(student) - normalize(teacher), form)
+    return total
+
+
+def adapters(
+    student_channels: Sequence[int], teacher_channels: Sequence[int], generator: torch.Generator
+) -> nn.ModuleList:
+    """What brings a student's groups to the teacher's channels for F-ActT (section 4.1).
+
+    Trained with the student, thrown away after, not counted in its size.
+
+    Args:
+        student_channels: channels of each student group.
+        teacher_channels: channels of the teacher group it is paired with.
+        generator: source of the initial weights (a CPU generator); the global random state is neither read nor moved.
+
+    Returns:
+        One module per pair: a 1x1 convolution without bias (Kaiming normal, fan-in), an identity where channels agree.
+
+    Raises:
+        ParameterError: unequal numbers of groups.
+    """
+    if len(student_channels) != len(teacher_channels):
+        wanted = f"as many groups as the teacher has ({len(teacher_channels)})"
+        raise ParameterError("student_channels", list(student_channels), wanted)
+    layers = nn.ModuleList()
+    for student, teacher in zip(student_channels, teacher_channels, strict=True):
+        if student == teacher:
+            layers.append(nn.Identity())
+            continue
+        layer = nn.utils.skip_init(nn.Conv2d, student, teacher, kernel_size=1, bias=False)
+        nn.init.kaiming_normal_(layer.weight, generator=generator)
+        layers.append(layer)
+    return layers
+
+
+def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
+    """The teacher's part of knowledge distillation: T^2 * KL(teacher || student) at temperature T.
+
+    Summed over classes and averaged over the batch. T^2 keeps its gradient on the scale of the task loss's.
+
+    Args:
+        student_logits: (N, K), any floating dtype.
+        teacher_logits: (N, K).
+        temperature: T, positive.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ParameterError: temperature not positive, or logits of different shapes.
+    """
+    if not temperature > 0:
+        raise ParameterError("temperature", temperature, "a positive number")
+    if student_logits.shape != teacher_logits.shape:
+        wanted = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
+        raise ParameterError("student_logits", f"tensor of shape {tuple(student_logits.shape)}", wanted)
+    student = F.log_softmax(full_precision(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(full_precision(teacher_logits) / temperature, dim=1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def distillation(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float = 4.0, alpha: float = 0.9
+) -> Tensor:
+    """Knowledge distillation as a whole loss: alpha * T^2 * KL + (1 - alpha) * cross entropy (section 4.1).
+
+    Args:
+        student_logits: (N, K), any floating dtype.
+        teacher_logits: (N, K).
+        labels: (N,), int64.
+        temperature: T, positive; the paper uses 4.
+        alpha: weight of the teacher, in [0, 1]; the paper uses 0.9.
+
+    Returns:
+        Scalar. It contains the task loss: do not add that a second time.
+
+    Raises:
+        ParameterError: temperature not positive, alpha outside [0, 1], or logits of different shapes.
+    """
+    if not 0 <= alpha <= 1:
+        raise ParameterError("alpha", alpha, "a number from 0 to 1")
+    divergence = softened_divergence(student_logits, teacher_logits, temperature)
+    return alpha * divergence + (1 - alpha) * F.cross_entropy(full_precision(student_logits), labels)
+
+
+def gradient_transfer(student_gradient: Tensor, teacher_gradient: Tensor) -> Tensor:
+    """Gradient-based attention transfer (eq. 4): half the batch mean of ||J_S - J_T||_2.
+
+    Args:
+        student_gradient: J_S, (N, C, H, W), from `attention.input_gradient`.
+        teacher_gradient: J_T, same shape.
+
+    Returns:
+        Scalar. Unsquared as printed in the paper; where both agree its gradient is 0.
+
+    Raises:
+        ParameterError: different shapes.
+    """
+    _check_gradients(student_gradient, teacher_gradient)
+    return _half_norm(student_gradient - teacher_gradient)
+
+
+def min_l2(gradient: Tensor) -> Tensor:
+    """The regulariser of double backpropagation (section 3; Drucker & LeCun 1992): half the batch mean of ||J||_2.
+
+    Args:
+        gradient: J, (N, C, H, W), from `attention.input_gradient`.
+
+    Returns:
+        Scalar. Unsquared like eq. 4; where J is 0 its gradient is 0.
+    """
+    return _half_norm(gradient)
+
+
+def symmetry(gradient: Tensor, flipped_gradient: Tensor) -> Tensor:
+    """The symmetry norm (eq. 6): half the batch mean of ||J(x) - flip(J(flip(x)))||_2, flips being horizontal.
+
+    Args:
+        gradient: J at the images, (N, C, H, W), from `attention.input_gradient`.
+        flipped_gradient: J at the mirrored images, as computed, that is, not flipped back.
+
+    Returns:
+        Scalar; 0 for a network whose loss does not change when the image is mirrored.
+
+    Raises:
+        ParameterError: different shapes.
+    """
+    _check_gradients(gradient, flipped_gradient)
+    return _half_norm(gradient - flipped_gradient.flip(-1))
+
+
+def _distance(difference: Tensor, form: str) -> Tensor:
+    """Of normalised maps (N, H, W) or activations (N, C, H, W)."""
+    if form == "paper":
+        return _half_norm(difference)
+    positions = difference.shape[-2] * difference.shape[-1]
+    return difference.square().sum() / (len(difference) * positions)
+
+
+def _half_norm(difference: Tensor) -> Tensor:
+    """Half the l2 norm of each sample, averaged over the batch; the gradient of a sample that is 0 is 0."""
+    difference = full_precision(difference)
+    scale = peaks(difference)
+    norms = torch.linalg.vector_norm((difference / scale).flatten(1), dim=1) * scale.flatten()
+    return 0.5 * norms.mean()
+
+
+def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both at the smaller height and the smaller width of the two."""
+    size = tuple(min(s, t) for s, t in zip(student.shape[-2:], teacher.shape[-2:], strict=True))
+    return tuple(x if x.shape[-2:] == size else resize(x, size) for x in (student, teacher))
+
+
+def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str) -> None:
+    if form not in FORMS:
+        raise ParameterError("form", form, FORMS)
+    if len(students) == 0 or len(students) != len(teachers):
+        given = f"{len(students)} of the student with {len(teachers)} of the teacher"
+        raise ParameterError("groups", given, "as many of the one as of the other, at least one")
+    for index, (student, teacher) in enumerate(zip(students, teachers, strict=True)):
+        if len(student) != len(teacher):
+            given = f"{len(student)} samples of the student with {len(teacher)} of the teacher"
+            raise ParameterError(f"groups[{index}]", given, "the same batch for both")
+
+
+def _check_gradients(one: Tensor, other: Tensor) -> None:
+    if one.shape != other.shape:
+        raise ParameterError("gradients", f"shapes {tuple(one.shape)} and {tuple(other.shape)}", "equal shapes")

@@ -1,0 +1,24 @@
+"""Networks that return their logits and the activations of their groups, and one way to build them by name."""
+
+from at_repro.networks.authors import from_authors, load_authors, to_authors
+from at_repro.networks.fold import fold_batch_norms
+from at_repro.networks.output import Output
+from at_repro.networks.registry import available, build, check_name, parameter_count
+from at_repro.networks.resnet import pretrained
+from at_repro.networks.tap import tap
+from at_repro.networks.wrn import WideResNet
+
+__all__ = [
+    "Output",
+    "WideResNet",
+    "available",
+    "build",
+    "check_name",
+    "fold_batch_norms",
+    "from_authors",
+    "load_authors",
+    "parameter_count",
+    "pretrained",
+    "tap",
+    "to_authors",
+]

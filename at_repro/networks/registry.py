@@ -1,0 +1,76 @@
+"""Every network by its name."""
+
+import re
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from at_repro.errors import ParameterError
+from at_repro.networks import resnet
+from at_repro.networks.initialise import seeded_from
+from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
+from at_repro.networks.wrn import WideResNet
+
+# One spelling per network, since names are part of a run's identity: no leading zeros, suffixes in this order only.
+_WRN = re.compile(r"wrn-([1-9][0-9]{1,2})-([1-9][0-9]?)")
+_NIN = re.compile(r"nin-(thin|wide)(-nobn)?(-norelu)?")
+
+
+def available() -> list[str]:
+    """The names that `build` knows, as patterns for people to read."""
+    return [
+        "wrn-{depth}-{widen} (depth = 6 n + 4 below 1000, widen below 100)",
+        "nin-{thin|wide}[-nobn][-norelu] (no batch norm; no ReLU before pooling)",
+        *resnet.NAMES,
+    ]
+
+
+def check_name(name: str) -> None:
+    """Raises ParameterError if `build` does not know the name. Builds nothing."""
+    _constructor(name)
+
+
+def build(name: str, num_classes: int = 10, generator: torch.Generator | None = None) -> nn.Module:
+    """A new network with random weights, on the CPU in float32 and in training mode.
+
+    WRN and NIN weights are drawn as in the authors' public code, ResNet weights as in torchvision.
+
+    Args:
+        name: one of `available()`, such as "wrn-16-1" or "nin-thin-nobn".
+        num_classes: number of logits, 1 or more.
+        generator: where the weights come from: equal states give equal weights, and torch's default generator is left
+            alone. None draws the seed of the weights from torch's default generator.
+
+    Returns:
+        A module from images (N, 3, H, W) to an Output.
+
+    Raises:
+        ParameterError: the name is not known, or `num_classes` is less than 1.
+    """
+    construct = _constructor(name)
+    if num_classes < 1:
+        raise ParameterError("num_classes", num_classes, "1 or more")
+    with seeded_from(generator):
+        return construct(num_classes)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters (scalars); running statistics and frozen parameters do not count."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _constructor(name: str) -> Callable[[int], nn.Module]:
+    """The function from a number of classes to the network called `name`."""
+    known = isinstance(name, str)  # a spec read from JSON may hold anything
+    if known and (match := _WRN.fullmatch(name)):
+        depth, widen = map(int, match.groups())
+        if depth % 6 == 4:
+            return lambda num_classes: WideResNet(depth, widen, num_classes)
+    if known and (match := _NIN.fullmatch(name)):
+        size, no_batch_norm, no_relu = match.groups()
+        widths = THIN if size == "thin" else WIDE
+        return lambda num_classes: NetworkInNetwork(widths, num_classes, not no_batch_norm, not no_relu)
+    if name in resnet.NAMES:
+        return lambda num_classes: resnet.ResNet(name, num_classes)
+    raise ParameterError("network", name, available())

@@ -1,0 +1,76 @@
+"""torchvision's residual networks for larger images, with their groups, and its ImageNet weights."""
+
+import os
+
+import torch
+import torchvision.models.resnet as tv
+from torch import Tensor
+
+from at_repro.errors import DataError, ParameterError
+from at_repro.networks.initialise import seeded_from
+from at_repro.networks.output import Output
+
+_STRUCTURES = {
+    "resnet18": (tv.BasicBlock, [2, 2, 2, 2]),
+    "resnet34": (tv.BasicBlock, [3, 4, 6, 3]),
+    "resnet101": (tv.Bottleneck, [3, 4, 23, 3]),
+}
+
+# The first published weights for each, not torchvision's later, better recipe: ResNet-101's 77.4 % top-1 is the network
+# of the paper (77.3 %), the later recipe's 81.9 % is not.
+_WEIGHTS = {
+    "resnet18": tv.ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": tv.ResNet34_Weights.IMAGENET1K_V1,
+    "resnet101": tv.ResNet101_Weights.IMAGENET1K_V1,
+}
+
+NAMES = tuple(_STRUCTURES)
+
+
+class ResNet(tv.ResNet):
+    """torchvision's network, weights and names of parameters included, which also returns `layer1` to `layer4`.
+
+    The groups are taken after the last ReLU of each layer, so they are not negative.
+
+    Args:
+        name: "resnet18", "resnet34" or "resnet101".
+        num_classes: number of logits.
+
+    Shape:
+        Images (N, 3, H, W) to an Output whose groups have sides H/4, H/8, H/16 and H/32 (rounded up) and 64, 128, 256
+        and 512 channels, four times as many for ResNet-101.
+    """
+
+    def __init__(self, name: str, num_classes: int):
+        super().__init__(*_STRUCTURES[name], num_classes=num_classes)
+
+    def forward(self, images: Tensor) -> Output:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        groups = []
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            groups.append(x)
+        return Output(self.fc(x.mean((2, 3))), tuple(groups))
+
+
+def pretrained(name: str) -> ResNet:
+    """The network with torchvision's ImageNet weights (IMAGENET1K_V1, 1000 classes), from torch's cache or downloaded.
+
+    To fine-tune on other classes replace its last layer: `network.fc = nn.Linear(network.fc.in_features, num_classes)`.
+
+    Raises:
+        ParameterError: there are no such weights for this name.
+        DataError: the weights are not in the cache and cannot be downloaded, or are damaged.
+    """
+    if name not in NAMES:
+        raise ParameterError("network", name, NAMES)
+    weights = _WEIGHTS[name]
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:  # no connection, or a file that does not have the hash in its name
+        cache = os.path.join(torch.hub.get_dir(), "checkpoints")
+        raise DataError(f"{name}: no weights ({error}); put {weights.url} into {cache} by other means") from error
+    with seeded_from(torch.Generator()):  # its random weights are overwritten: leave everybody else's generator alone
+        network = ResNet(name, num_classes=1000)
+    network.load_state_dict(state)
+    return network

@@ -1,0 +1,81 @@
+"""Tables as text for the command line: experiments and their cost, the state of a store, the data sets at hand."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from at_repro import data, networks
+from at_repro.experiments import EXPERIMENTS, PRESETS
+from at_repro.results import Store
+from at_repro.training import Run, Student, with_teachers
+from at_repro.training.progress import duration
+
+# A training step reaches about this on two cores of a processor with bfloat16 instructions, measured on a Zen 4.
+CORES_RATE = 250e9
+
+
+def experiments() -> str:
+    """What can be run: every experiment at every preset, with the number of runs and the hours they take."""
+    lines = []
+    for experiment in EXPERIMENTS.values():
+        lines += [f"{experiment.name}", f"    {experiment.title}"]
+        for preset in PRESETS.values():
+            runs = with_teachers(run for columns in experiment.runs(preset.name) for run in columns.values())
+            hours = duration(sum(map(operations, runs)) / CORES_RATE)
+            seeds = f"{len(preset.seeds)} seed{'s' * (len(preset.seeds) > 1)}"
+            lines.append(f"    {preset.name:8} {len(runs):3} runs, {seeds}, about {hours} ({preset.meant_for})")
+    lines.append(f"Times are for two CPU cores that reach {CORES_RATE / 1e9:.0f} GFLOP/s in training.")
+    return "\n".join(lines)
+
+
+def operations(run: Run) -> float:
+    """Floating-point operations of a whole run: three forward passes of the student per image, one of its teacher."""
+    images = data.size(run.dataset, "train", run.subset) * run.epochs
+    forward = 3 * forward_operations(run.network)
+    if run.teacher is not None:
+        forward += forward_operations(run.teacher.network)
+    return float(images * forward)
+
+
+@cache
+def forward_operations(network: str) -> int:
+    """Floating-point operations of one image of 32x32 pixels through a network, counted by torch."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        networks.build(network, generator=torch.Generator())(torch.zeros(2, 3, 32, 32))
+    return counter.get_total_flops() // 2
+
+
+def status(runs: Sequence[Run], store: Store) -> str:
+    """One line per run: recorded with its error, in progress with its epoch, or missing. Raises DamagedRecord."""
+    rows = []
+    for run in with_teachers(runs):
+        if store.has(run):
+            rows.append((run.run_id, "recorded", f"test error {store.load(run).final['test_error']:.2f} %"))
+        elif store.checkpoint_path(run).exists():
+            rows.append(
+                (run.run_id, "in progress", f"{Student.epochs_done(store.checkpoint_path(run))} of {run.epochs} epochs")
+            )
+        else:
+            rows.append((run.run_id, "missing", f"{run.epochs} epochs"))
+    counts = pd.Series([state for _, state, _ in rows]).value_counts()
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return "\n".join([_table(rows), f"{summary} in {store.folder}"])
+
+
+def data_sets(data_root: str | None = None) -> str:
+    """Where each data set was found, with fingerprint, size and class counts; or why it was not found."""
+    lines = []
+    for name in data.DATA_SETS:
+        lines.append(name)
+        lines += [f"    {line}" for line in data.describe(name, data_root).lines()]
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

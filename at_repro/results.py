@@ -1,0 +1,227 @@
+"""The record store: one folder per finished run, readable by people, written as a whole or not at all.
+
+results/<run-id>/
+    spec.json             what was trained
+    record.json           final and best metrics, environment, checksums of the other files
+    epochs.csv            one row per epoch
+    predictions.csv       label and predicted class of every test image, in the data set's order
+    weights.safetensors   weights in float16: what the final metrics were measured on
+results/in-progress/      checkpoints and locks of runs that are not finished; never committed
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from at_repro.errors import ParameterError, UserError
+from at_repro.training.spec import Run
+
+FILES = ("spec.json", "epochs.csv", "predictions.csv", "weights.safetensors")
+# The repository keeps the weights of seed 0 only, for size; every other file is part of every record.
+OPTIONAL = ("weights.safetensors",)
+
+
+def default_folder(preset: str) -> Path:
+    """Where the records of a preset are kept unless somebody says otherwise.
+
+    In a checkout: `book/results`, whose records are committed and make the report; those of the preset `smoke` can be
+    made again in minutes and stay out of it, under `build/`. Installed without a checkout: `at_repro_results` in
+    the current folder.
+    """
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / "book").is_dir():
+        return Path("at_repro_results") / preset
+    return checkout / "build" / "smoke" if preset == "smoke" else checkout / "book" / "results"
+
+
+class DamagedRecord(UserError):
+    """A record whose files are missing, cut or changed. Its numbers are never shown."""
+
+    def __init__(self, folder: Path, reason: str):
+        super().__init__(
+            f"record {folder.name} is damaged: {reason}; delete {folder} and run again, or restore it from git"
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run: its spec and what was measured. `values` is the content of record.json."""
+
+    run: Run
+    folder: Path
+    values: dict
+
+    @property
+    def final(self) -> dict:
+        """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent."""
+        return self.values["final"]
+
+    def epochs(self) -> pd.DataFrame:
+        """One row per epoch: losses, errors in percent, learning rate, seconds."""
+        return pd.read_csv(self.folder / "epochs.csv")
+
+    def predictions(self) -> pd.DataFrame:
+        """Columns `label` and `prediction`, one row per test image in the data set's order."""
+        return pd.read_csv(self.folder / "predictions.csv")
+
+    @property
+    def has_weights(self) -> bool:
+        return (self.folder / "weights.safetensors").exists()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The stored weights as float32 tensors. Raises UserError where the record came without them."""
+        if not self.has_weights:
+            raise UserError(f"record {self.folder.name} holds no weights here; run it again to have them")
+        stored = load_file(self.folder / "weights.safetensors")
+        return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+
+
+class Store:
+    """A folder of records.
+
+    Raises ParameterError("results") where the folder cannot be made or, with `writable`, not be written.
+    """
+
+    def __init__(self, folder: str | Path, writable: bool = False):
+        self.folder = Path(folder).expanduser().resolve()
+        if writable:
+            try:
+                self.in_progress.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.in_progress):
+                    pass
+            except OSError as error:
+                raise ParameterError(
+                    "results", str(folder), f"a folder that can be written ({error.strerror})"
+                ) from None
+
+    @property
+    def in_progress(self) -> Path:
+        """Where checkpoints and locks of unfinished runs are."""
+        return self.folder / "in-progress"
+
+    def checkpoint_path(self, run: Run) -> Path:
+        return self.in_progress / f"{run.run_id}.safetensors"
+
+    def lock_path(self, run: Run) -> Path:
+        return self.in_progress / f"{run.run_id}.lock"
+
+    def has(self, run: Run) -> bool:
+        return (self.folder / run.run_id / "record.json").exists()
+
+    def load(self, run: Run) -> Record:
+        """The record of a run. Raises UserError where there is none, DamagedRecord where it is not whole."""
+        if not self.has(run):
+            raise UserError(f"run {run.run_id} has no record in {self.folder}")
+        return load_record(self.folder / run.run_id)
+
+    def all(self) -> list[Record]:
+        """Every record of the store, by run id. Raises DamagedRecord."""
+        return [load_record(path.parent) for path in sorted(self.folder.glob("*/record.json"))]
+
+    def write(
+        self, run: Run, values: dict, epochs: pd.DataFrame, predictions: pd.DataFrame, weights: dict[str, Tensor]
+    ) -> Record:
+        """Writes a finished run: into a hidden folder, which is then renamed, so that no reader sees half of it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
+        try:
+            folder.chmod(0o755)
+            (folder / "spec.json").write_text(json.dumps(run.to_dict(), indent=2, sort_keys=True) + "\n")
+            epochs.to_csv(folder / "epochs.csv", index=False, float_format="%.6g", lineterminator="\n")
+            predictions.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+            save_file(weights, folder / "weights.safetensors")
+            values = {"run_id": run.run_id} | values | {"files": {name: _sha256(folder / name) for name in FILES}}
+            values["checksum"] = _checksum(values)
+            (folder / "record.json").write_text(json.dumps(values, indent=2) + "\n")
+            for path in [*folder.iterdir(), folder]:
+                _flush(path)
+            os.rename(folder, self.folder / run.run_id)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _flush(self.folder)
+        return Record(run, self.folder / run.run_id, values)
+
+    def frame(self, runs: list[Run] | None = None) -> pd.DataFrame:
+        """Records as one frame, a row per run: of `runs` that have a record, or of the whole store.
+
+        Columns: run_id, dataset, network, method, teacher (network name or None), epochs, seed, test_error and
+        train_error (percent, last epoch), best_test_error and best_epoch, device, precision, commit.
+        """
+        records = self.all() if runs is None else [self.load(run) for run in runs if self.has(run)]
+        return pd.DataFrame([_row(record) for record in records], columns=COLUMNS)
+
+
+COLUMNS = [
+    "run_id", "dataset", "network", "method", "teacher", "epochs", "seed", "test_error", "train_error",
+    "best_test_error", "best_epoch", "precision", "device", "commit",
+]  # fmt: skip
+
+
+def load_record(folder: Path) -> Record:
+    """Reads a record and checks that it is whole. Raises DamagedRecord."""
+    try:
+        values = json.loads((folder / "record.json").read_text())
+        checksum = values.pop("checksum")
+        intact = checksum == _checksum(values)
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise DamagedRecord(folder, f"record.json cannot be read ({type(error).__name__})") from None
+    if not intact:
+        raise DamagedRecord(folder, "record.json does not match its checksum")
+    for name, digest in values["files"].items():
+        path = folder / name
+        if not path.exists():
+            if name in OPTIONAL:
+                continue
+            raise DamagedRecord(folder, f"{name} is missing")
+        if _sha256(path) != digest:
+            raise DamagedRecord(folder, f"{name} does not match its checksum")
+    run = Run.from_dict(json.loads((folder / "spec.json").read_text()))
+    if not run.run_id == values["run_id"] == folder.name:
+        raise DamagedRecord(folder, f"its spec is that of {run.run_id}")
+    return Record(run, folder, values)
+
+
+def _row(record: Record) -> dict:
+    run, values = record.run, record.values
+    return {
+        "run_id": run.run_id,
+        "dataset": run.dataset,
+        "network": run.network,
+        "method": run.method,
+        "teacher": run.teacher.network if run.teacher else None,
+        "epochs": run.epochs,
+        "seed": run.seed,
+        "test_error": values["final"]["test_error"],
+        "train_error": values["final"]["train_error"],
+        "best_test_error": values["best"]["test_error"],
+        "best_epoch": values["best"]["epoch"],
+        "precision": run.precision,
+        "device": values["environment"]["device"],
+        "commit": values["environment"]["commit"],
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksum(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

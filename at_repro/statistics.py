@@ -1,0 +1,45 @@
+"""Medians, intervals and paired tests of test errors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
+    """Median of test errors over seeds, as the paper reports, with a bootstrap interval.
+
+    Returns (median, low, high) in the unit of the values; low and high are NaN for fewer than three values, from which
+    an interval would say nothing.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 3:
+        return float(np.median(values)), float("nan"), float("nan")
+    result = stats.bootstrap(
+        (values,), np.median, confidence_level=confidence, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return float(np.median(values)), float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def error_interval(wrong: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson interval, in percent, of a test error of one run: how far it may be off because the test set is finite."""
+    interval = stats.binomtest(wrong, images).proportion_ci(confidence, method="wilson")
+    return 100 * interval.low, 100 * interval.high
+
+
+def mcnemar(labels: Sequence[int], first: Sequence[int], second: Sequence[int]) -> tuple[int, int, float]:
+    """McNemar's exact test of two runs on the same test images.
+
+    Args:
+        labels, first, second: true class and the two predictions of each image.
+
+    Returns:
+        Images only the first gets right, images only the second gets right, and the two-sided p-value of "neither is
+        better"; 1 if they differ nowhere.
+    """
+    right_first, right_second = np.asarray(first) == labels, np.asarray(second) == labels
+    only_first = int((right_first & ~right_second).sum())
+    only_second = int((right_second & ~right_first).sum())
+    differing = only_first + only_second
+    p = stats.binomtest(only_first, differing).pvalue if differing else 1.0
+    return only_first, only_second, float(p)

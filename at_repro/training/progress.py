@@ -1,0 +1,58 @@
+"""Progress of long work as plain text: one line per epoch, and on a terminal a line that is rewritten in between."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from at_repro.results import Record
+    from at_repro.training.student import Student
+
+
+class Progress:
+    """Reports to a text stream; None: standard error."""
+
+    def __init__(self, stream: TextIO | None = None):
+        self.stream = stream or sys.stderr
+        self._shown = 0.0
+
+    def say(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+    def begin(self, students: "Sequence[Student]", images: int) -> None:
+        first = students[0].run
+        self.say(f"training {len(students)} run(s), {first.epochs} epochs of {images} images of {first.dataset}:")
+        for student in students:
+            start = f", continues after epoch {student.epoch}" if student.epoch else ""
+            self.say(f"  {student.run.run_id}{start}")
+
+    def step(self, done: int, steps: int, seconds: float) -> None:
+        if not self.stream.isatty() or time.monotonic() - self._shown < 0.5:
+            return
+        self._shown = time.monotonic()
+        left = duration(seconds / done * (steps - done))
+        print(f"\r  step {done}/{steps}, {left} to the end of the epoch  ", end="", file=self.stream, flush=True)
+
+    def epoch(self, students: "Sequence[Student]", images: int, seconds: float) -> None:
+        first = students[0]
+        left = duration((first.run.epochs - first.epoch) * seconds)
+        errors = "  ".join(
+            f"{student.run.method} {student.curve[-1]['train_error']:.1f}/{student.curve[-1]['test_error']:.1f}"
+            for student in students
+        )
+        clear = "\r\033[K" if self.stream.isatty() else ""
+        self.say(
+            f"{clear}epoch {first.epoch}/{first.run.epochs}  train/test error %: {errors}"
+            f"  {len(students) * images / seconds:.0f} images/s, {left} left"
+        )
+
+    def finished(self, record: "Record") -> None:
+        self.say(f"recorded {record.run.run_id}: test error {record.final['test_error']:.2f} %")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units a person would use."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,141 @@
+"""The specification of a run: everything that decides its numbers, and nothing else."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from at_repro import data, networks
+from at_repro.errors import ParameterError
+from at_repro.training.terms import TERMS, Term, check_choice, check_weight
+
+AUGMENTATIONS = ("crop-flip", "flip", "none")
+PRECISIONS = ("bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one network, defaults as in Section 4.1 of the paper and its public code.
+
+    The identity of a run is a hash of its canonical JSON, from which fields at their defaults are left out: a field
+    added later does not change the identity of recorded runs. For the same reason a default is never changed.
+
+    Attributes:
+        network: a name for `networks.build`.
+        epochs: training length; the learning rate falls at fixed fractions of it.
+        dataset: a name for `data.load`.
+        subset: train on this many images only (the first in canonical order); None: on all.
+        terms: transfer terms added to the task loss.
+        teacher: the run whose recorded weights are the teacher; needed if a term needs one.
+        batch_size: images per step; the last, smaller batch of an epoch is kept.
+        learning_rate: of SGD with momentum, no Nesterov.
+        milestones: fractions of the training length at which the rate is multiplied by `drop`.
+        weight_decay: on every parameter, batch norm's and biases included.
+        augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip" or "none".
+        precision: "bf16" (autocast for convolutions, everything else in float32) or "fp32".
+        seed: decides initial weights, the order of images and their augmentation.
+    """
+
+    network: str
+    epochs: int
+    dataset: str = "cifar10"
+    subset: int | None = None
+    terms: tuple[Term, ...] = ()
+    teacher: "Run | None" = None
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
+    drop: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    augmentation: str = "crop-flip"
+    precision: str = "bf16"
+    seed: int = 0
+
+    @property
+    def method(self) -> str:
+        """The terms in short, as run ids name them: "plain" without a term, else for example "at+kd"."""
+        return "+".join(term.kind for term in self.terms) or "plain"
+
+    @property
+    def run_id(self) -> str:
+        """A readable prefix and ten hexadecimal digits of the hash: the name of the record's folder."""
+        digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()
+        return f"{self.dataset}-{self.network}-{self.method}-s{self.seed}-{digest[:10]}"
+
+    def to_dict(self) -> dict:
+        """The spec as plain data, without the fields at their defaults."""
+        return _without_defaults(self)
+
+    def canonical_json(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Run":
+        """The inverse of `to_dict`. Raises ParameterError for an unknown field or kind of term."""
+        values = dict(values)
+        _check_names("run field", values, [field.name for field in fields(cls)])
+        if "terms" in values:
+            values["terms"] = tuple(_term(term) for term in values["terms"])
+        if "teacher" in values:
+            values["teacher"] = cls.from_dict(values["teacher"])
+        if "milestones" in values:
+            values["milestones"] = tuple(values["milestones"])
+        return cls(**values)
+
+    def validate(self) -> "Run":
+        """Raises ParameterError for the first value that is not allowed; returns the run."""
+        data.check_name(self.dataset)
+        networks.check_name(self.network)
+        _check_count("epochs", self.epochs)
+        _check_count("batch_size", self.batch_size)
+        if self.subset is not None:
+            _check_count("subset", self.subset)
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ParameterError("seed", self.seed, "an integer from 0")
+        check_weight("learning_rate", self.learning_rate)
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        check_choice("precision", self.precision, PRECISIONS)
+        for term in self.terms:
+            term.validate()
+        if self.teacher is not None:
+            self.teacher.validate()
+        elif any(term.needs_teacher for term in self.terms):
+            raise ParameterError("teacher", None, f"a run, since {self.method} learns from one")
+        return self
+
+
+def _without_defaults(item: object) -> dict:
+    kept = {}
+    for field in fields(item):
+        value = getattr(item, field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, Run):
+            value = _without_defaults(value)
+        elif isinstance(value, tuple):
+            value = [
+                {"kind": entry.kind} | _without_defaults(entry) if isinstance(entry, Term) else entry for entry in value
+            ]
+        kept[field.name] = value
+    return kept
+
+
+def _term(values: dict) -> Term:
+    values = dict(values)
+    kind = values.pop("kind", None)
+    if kind not in TERMS:
+        raise ParameterError("term", kind, TERMS)
+    _check_names(f"field of term {kind}", values, [field.name for field in fields(TERMS[kind])])
+    return TERMS[kind](**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _check_names(what: str, given: dict, allowed: Sequence[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            raise ParameterError(what, name, allowed)
+
+
+def _check_count(parameter: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ParameterError(parameter, value, "an integer from 1")

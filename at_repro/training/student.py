@@ -1,0 +1,88 @@
+"""One run in training: its network, its optimiser, its curve, and the file from which it goes on after a stop."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from at_repro import networks
+from at_repro.errors import UserError
+from at_repro.training import engine, schedules
+from at_repro.training.spec import Run
+
+
+class Student:
+    """A run in training. `epoch` counts the finished epochs; `curve` has one row for each."""
+
+    def __init__(self, run: Run, num_classes: int, device: torch.device):
+        self.run = run
+        # Drawn on the CPU: the same seed gives the same initial weights on every device, and the same to
+        # every student of this architecture, which makes comparisons within a seed paired.
+        network = networks.build(run.network, num_classes, engine.generator(run.seed, "weights"))
+        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
+        )
+        self.epoch = 0
+        self.curve: list[dict] = []
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch == self.run.epochs
+
+    def begin_epoch(self) -> tuple[float, list[float]]:
+        """Sets the learning rate of this epoch; returns the share of the task loss and the weight of each term."""
+        run = self.run
+        rate = schedules.rate_factor(self.epoch, run.epochs, run.milestones, run.drop)
+        for group in self.optimizer.param_groups:
+            group["lr"] = run.learning_rate * rate
+        weights = [term.weight * schedules.decay_factor(term.decay, self.epoch, run.epochs, rate) for term in run.terms]
+        share = 1.0 - sum(weight for term, weight in zip(run.terms, weights, strict=True) if term.replaces_task)
+        self.network.train()
+        return share, weights
+
+    def end_epoch(self, row: dict) -> None:
+        self.epoch += 1
+        self.curve.append({"epoch": self.epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]} | row)
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint: to a temporary file, flushed, then renamed over the previous one."""
+        tensors = {f"weights.{name}": value for name, value in self.network.state_dict().items()}
+        for index, parameter in enumerate(self.network.parameters()):
+            tensors[f"momentum.{index}"] = self.optimizer.state[parameter]["momentum_buffer"]
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        temporary = path.with_suffix(".tmp")
+        save_file(tensors, temporary, {"run": self.run.run_id, "curve": json.dumps(self.curve)})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    @staticmethod
+    def epochs_done(path: Path) -> int:
+        """The number of finished epochs in a checkpoint. Raises UserError where it cannot be read."""
+        return len(_read(path)[0])
+
+    def restore(self, path: Path) -> None:
+        """Goes on from a checkpoint, if there is one. Raises UserError where it cannot be read."""
+        if not path.exists():
+            return
+        curve, tensors = _read(path)
+        weights = {name: tensors[f"weights.{name}"] for name in self.network.state_dict()}
+        momenta = [tensors[f"momentum.{index}"] for index, _ in enumerate(self.network.parameters())]
+        self.network.load_state_dict(weights)
+        for parameter, momentum in zip(self.network.parameters(), momenta, strict=True):
+            buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
+            self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum)
+        self.curve, self.epoch = curve, len(curve)
+
+
+def _read(path: Path) -> tuple[list[dict], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads(file.metadata()["curve"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None

@@ -1,0 +1,201 @@
+"""Trains what has no record yet: teachers first, then cohort by cohort, each run owned by one process."""
+
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from at_repro import data, networks
+from at_repro.data import ImageSet
+from at_repro.training import engine, provenance
+from at_repro.training.cohort import test_row, train_epoch
+from at_repro.training.evaluation import evaluate, stored_weights
+from at_repro.training.progress import Progress
+from at_repro.training.spec import Run
+from at_repro.training.student import Student
+
+if TYPE_CHECKING:
+    from at_repro.results import Store
+
+WAIT = 5.0  # seconds between two looks at a run that another process is training
+
+
+def train(
+    runs: Iterable[Run],
+    store: "Store",
+    *,
+    device: str = "auto",
+    data_root: str | None = None,
+    compile: str = "auto",
+    progress: Progress | None = None,
+) -> None:
+    """Trains every run, and every teacher it needs, that has no record in the store. Safe to call again at any time.
+
+    Everything is checked before anything is trained. A run that another process is training is waited for, not
+    repeated. A run that was stopped goes on from its last finished epoch.
+
+    Args:
+        device: "auto" (the GPU where there is one), "cpu" or "cuda".
+        data_root: see `data.data_root`.
+        compile: "auto" (where it pays), "on" or "off".
+        progress: where to report; None: standard error.
+
+    Raises:
+        ParameterError: for a value that is not allowed.
+        DataError: where a data set is missing or damaged.
+    """
+    target = engine.device(device)
+    needed = [run for run in with_teachers(runs) if not store.has(run.validate())]
+    progress = progress or Progress()
+    sets: dict[tuple, ImageSet] = {}
+    for run in needed:
+        for split, subset in (("train", run.subset), ("test", None)):
+            if (run.dataset, split, subset) not in sets:
+                sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
+    while needed := [run for run in needed if not store.has(run)]:
+        with ExitStack() as locks:
+            own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
+            if own:
+                images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
+                _train_cohort(own, store, *images, target, compile, progress)
+                continue
+        progress.say(f"waiting for another process that trains {needed[0].run_id}")
+        time.sleep(WAIT)
+
+
+def with_teachers(runs: Iterable[Run]) -> list[Run]:
+    """The runs and all their teachers, each once, a teacher before its students."""
+    ordered: dict[Run, None] = {}
+    for run in runs:
+        if run.teacher is not None:
+            ordered.update(dict.fromkeys(with_teachers([run.teacher])))
+        ordered[run] = None
+    return list(ordered)
+
+
+def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that can be trained in one loop, in order of their first appearance.
+
+    They share everything that decides a batch and the schedule; runs without a teacher join the first cohort they fit.
+    """
+    groups: list[list[Run]] = []
+    for run in runs:
+        for group in groups:
+            teachers = {member.teacher for member in [*group, run]} - {None}
+            if _shared(run) == _shared(group[0]) and len(teachers) < 2:
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return groups
+
+
+def _shared(run: Run) -> tuple:
+    return (run.dataset, run.subset, run.epochs, run.batch_size, run.milestones, run.drop, run.augmentation,
+            run.precision, run.seed)  # fmt: skip
+
+
+def next_cohort(needed: Sequence[Run], store: "Store") -> list[Run]:
+    """The first cohort that can be trained now and has a run that nobody else is training; else an empty list.
+
+    Teachers come first and by themselves, since others wait for them.
+    """
+    ready = [run for run in needed if run.teacher is None or store.has(run.teacher)]
+    awaited = {run.teacher for run in needed}
+    first, rest = [run for run in ready if run in awaited], [run for run in ready if run not in awaited]
+    for cohort in cohorts(first) + cohorts(rest):
+        if not all(_owned(store, run) for run in cohort):
+            return cohort
+    return []
+
+
+def _lock(locks: ExitStack, store: "Store", run: Run) -> bool:
+    """Takes the run for this process until `locks` closes or the process dies; False where another one has it."""
+    lock = FileLock(store.lock_path(run))
+    try:
+        locks.enter_context(lock.acquire(timeout=0))
+    except Timeout:
+        return False
+    return not store.has(run)  # another process may have finished it in between
+
+
+def _owned(store: "Store", run: Run) -> bool:
+    with ExitStack() as locks:
+        return not _lock(locks, store, run)
+
+
+def _train_cohort(
+    runs: Sequence[Run],
+    store: "Store",
+    images: ImageSet,
+    test_images: ImageSet,
+    device: torch.device,
+    compile: str,
+    progress: Progress,
+) -> None:
+    run = runs[0]
+    compiled = engine.compiles(compile, len(images) * run.epochs)
+    forward = engine.forward(run.precision, compiled)
+    teachers = {teacher: load_network(store, teacher, images, device) for teacher in {r.teacher for r in runs} - {None}}
+    students = [Student(run, len(images.classes), device) for run in runs]
+    for student in students:
+        student.restore(store.checkpoint_path(student.run))
+    progress.begin(students, len(images))
+    while active := [student for student in students if not student.finished]:
+        # After a stop between two checkpoints, or with a new member, students stand at different epochs:
+        # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
+        epoch = min(student.epoch for student in active)
+        active = [student for student in active if student.epoch == epoch]
+        start = time.perf_counter()
+        rows = train_epoch(active, teachers, images, forward, progress.step)
+        for student, row in zip(active, rows, strict=True):
+            row |= test_row(student, test_images, forward)
+            student.end_epoch(row)
+        seconds = time.perf_counter() - start
+        for student in active:
+            student.curve[-1]["seconds"] = seconds
+            student.save(store.checkpoint_path(student.run))
+        progress.epoch(active, len(images), seconds)
+    for student in students:
+        company = [other.run_id for other in runs if other != student.run]
+        details = provenance.environment(device) | {"compiled": compiled, "company": company}
+        _record(student, store, images, test_images, details)
+        progress.finished(store.load(student.run))
+
+
+def load_network(store: "Store", run: Run, images: ImageSet, device: torch.device) -> nn.Module:
+    """The network of a recorded run with its stored weights, frozen, in evaluation mode."""
+    network = networks.build(run.network, len(images.classes))
+    network.load_state_dict(store.load(run).weights())
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def _record(student: Student, store: "Store", images: ImageSet, test_images: ImageSet, details: dict) -> None:
+    run = student.run
+    curve = pd.DataFrame(student.curve)
+    weights = stored_weights(student.network)
+    student.network.load_state_dict(weights)  # what is published is what is measured
+    result = evaluate(engine.forward("fp32", False), student.network, test_images)
+    best = curve.loc[curve["test_error"].idxmin()]
+    values = {
+        "final": {
+            "test_error": result.error,
+            "test_loss": result.loss,
+            "train_error": student.curve[-1]["train_error"],
+            "train_loss": student.curve[-1]["train_loss"],
+        },
+        "best": {"test_error": float(best["test_error"]), "epoch": int(best["epoch"])},
+        "seconds_per_epoch": statistics.median(curve["seconds"]),
+        "parameters": networks.parameter_count(student.network),
+        "data": {"train": images.fingerprint, "test": test_images.fingerprint},
+        "environment": details,
+    }
+    predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
+    store.write(run, values, curve, predictions, weights)
+    store.checkpoint_path(run).unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""Recomputes the recorded test errors from the stored weights."""
+
+from collections.abc import Sequence
+
+import torch
+
+from at_repro import data
+from at_repro.errors import ParameterError
+from at_repro.results import Record, Store
+from at_repro.training import engine, load_network
+from at_repro.training.evaluation import evaluate
+
+# Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
+# then. More than this share of changed predictions is not rounding.
+TOLERANCE = 0.001
+
+
+def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data_root: str | None = None) -> int:
+    """Prints one line per record and returns 0 if all agree, else 1.
+
+    A record agrees if its data set is the one at hand, its error is the one of its predictions, and the predictions of
+    its weights are the recorded ones but for a share of `TOLERANCE`.
+
+    Raises:
+        ParameterError: for a run id that is not in the store.
+        DamagedRecord, DataError: as their texts say.
+    """
+    target = engine.device(device)
+    records = {record.run.run_id: record for record in store.all()}
+    for run_id in run_ids:
+        if run_id not in records:
+            raise ParameterError("run", run_id, records or f"nothing, since {store.folder} holds no record")
+    chosen = [records[run_id] for run_id in run_ids] or list(records.values())
+    failures = 0
+    for record in chosen:
+        problem, note = _compare(record, store, target, data_root)
+        failures += bool(problem)
+        print(f"{'FAILED' if problem else 'ok':6}  {record.run.run_id}  {problem or note}", flush=True)
+    print(f"{len(chosen) - failures} of {len(chosen)} records verified in {store.folder}")
+    return 1 if failures else 0
+
+
+def _compare(record: Record, store: Store, device: torch.device, data_root: str | None) -> tuple[str, str]:
+    """What is wrong ("" if nothing), and what was compared."""
+    recorded, error = record.predictions(), record.final["test_error"]
+    counted = 100 * (recorded["label"] != recorded["prediction"]).mean()
+    if abs(counted - error) > 1e-9:
+        return f"records {error} % and predictions with {counted} % wrong", ""
+    if not record.has_weights:
+        return "", f"test error {error:.2f} % agrees with its predictions (weights are not stored here)"
+    images = data.load(record.run.dataset, "test", data_root).to(device)
+    if images.fingerprint != record.values["data"]["test"]:
+        return f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}", ""
+    network = load_network(store, record.run, images, device)
+    result = evaluate(engine.forward("fp32", False), network, images)
+    changed = int((result.predictions.numpy() != recorded["prediction"].to_numpy()).sum())
+    text = f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {changed} of {len(images)} predictions differ"
+    return (text, "") if changed > TOLERANCE * len(images) else ("", text)

@@ -1,0 +1,214 @@
+"""Terms on the input gradient, and their gradient in the parameters: two derivations that must agree."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.autograd import gradcheck, gradgradcheck
+
+from at_repro.attention import input_gradient
+from at_repro.double_backprop import differentiable_batch_norm, directional_loss, gradient_penalty
+from at_repro.errors import ParameterError
+from at_repro.losses import gradient_transfer, min_l2, symmetry
+
+LABELS = torch.tensor([0, 1, 2, 3])
+SHAPES = st.tuples(*(st.integers(1, largest) for largest in (3, 3, 4, 4)))
+DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16])
+
+
+def random(shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def small_network(batch_norm=True, dtype=torch.float64, nonlinearity=nn.Softplus):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d if batch_norm else nn.Identity
+    layers = [nn.Conv2d(3, 4, 3, padding=1), norm(4), nonlinearity(), nn.Conv2d(4, 6, 3, stride=2), norm(6)]
+    return nn.Sequential(*layers, nonlinearity(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6, 4)).to(dtype)
+
+
+def losses_of(network):
+    return lambda images: F.cross_entropy(network(images), LABELS[: len(images)], reduction="none")
+
+
+PENALTIES = {
+    "min-l2": min_l2,
+    "gradient AT": lambda j: gradient_transfer(j, random(j.shape, 9, j.dtype).mul(0.01)),
+    "symmetry": lambda j: symmetry(*j.chunk(2)),
+}
+
+
+def reverse_over_reverse(network, images, penalty):
+    images = images.clone().requires_grad_()
+    value = penalty(input_gradient(losses_of(network)(images), images, create_graph=True))
+    return value.detach(), parameter_gradients(value, network)
+
+
+def parameter_gradients(value, network):
+    gradients = torch.autograd.grad(value, list(network.parameters()), materialize_grads=True)
+    return torch.cat([g.flatten() for g in gradients])
+
+
+def relative_difference(one, other):
+    return ((one - other).norm() / other.norm()).item()
+
+
+def test_gradient_terms_by_hand():
+    # Per sample: differences (3, 4) and (0, 0), lengths 5 and 0; half their mean is 1.25.
+    one, other = torch.tensor([[[[4.0, 6.0]]], [[[1.0, 1.0]]]]), torch.tensor([[[[1.0, 2.0]]], [[[1.0, 1.0]]]])
+    torch.testing.assert_close(gradient_transfer(one, other), torch.tensor(1.25))
+    torch.testing.assert_close(symmetry(one, other.flip(-1)), torch.tensor(1.25))
+    torch.testing.assert_close(min_l2(one), torch.tensor((math.sqrt(52) + math.sqrt(2)) / 4))
+
+
+def test_unequal_gradients_are_refused():
+    for term in (gradient_transfer, symmetry):
+        with pytest.raises(ParameterError, match=r"^gradients: .*\(2, 3, 4, 4\) and \(1, 3, 4, 4\)"):
+            term(torch.ones(2, 3, 4, 4), torch.ones(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_gradient_terms_have_the_right_derivatives(check):
+    one, other = random((2, 3, 2, 2), 1).requires_grad_(), random((2, 3, 2, 2), 2).requires_grad_()
+    assert check(gradient_transfer, (one, other)) and check(symmetry, (one, other)) and check(min_l2, one)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SHAPES, DTYPES, st.sampled_from([1e-6, 1.0, 6e4]))
+def test_gradient_terms_are_finite_and_safe_at_zero(shape, dtype, scale):
+    """A confident sample has a gradient of exactly 0, where the unsquared norm has no derivative."""
+    gradient = random(shape).clamp(-1, 1).mul(scale).to(dtype).requires_grad_()
+    value = gradient_transfer(gradient, gradient.detach())
+    (at_zero,) = torch.autograd.grad(value, gradient)
+    assert value == 0 and torch.equal(at_zero, torch.zeros_like(at_zero))
+    size = min_l2(gradient)
+    (slope,) = torch.autograd.grad(size, gradient)
+    assert size.dtype == torch.float32 and size.isfinite() and slope.isfinite().all()
+    torch.testing.assert_close(size.double(), gradient.double().flatten(1).norm(dim=1).mean() / 2, rtol=1e-4, atol=0)
+
+
+def test_gradients_too_small_to_be_squared_still_count():
+    small = torch.full((1, 1, 2, 2), 1e-19, requires_grad=True)  # float32 holds 1e-38, the square, with fewer digits
+    value = min_l2(small)
+    value.backward()
+    torch.testing.assert_close(value.item(), 1e-19, rtol=1e-6, atol=0)
+    torch.testing.assert_close(small.grad, torch.full((1, 1, 2, 2), 0.25))
+
+
+def test_symmetry_is_zero_for_a_network_that_does_not_see_flips():
+    class Mirrored(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, images):
+            return self.network(images) + self.network(images.flip(-1))
+
+    images = random((2, 3, 8, 8))
+    both = torch.cat([images, images.flip(-1)]).requires_grad_()
+    labels = torch.tensor([0, 1, 0, 1])
+    for network, zero in ((Mirrored(small_network(False)), True), (small_network(False), False)):
+        gradient = input_gradient(F.cross_entropy(network(both), labels, reduction="none"), both, create_graph=True)
+        value = symmetry(*gradient.chunk(2))
+        assert (value < 1e-15) == zero
+        assert parameter_gradients(value, network).isfinite().all()
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_both_derivations_of_a_penalty_agree(name, batch_norm):
+    """With batch norm in training mode J and its derivative go through the statistics of the batch as well."""
+    for dtype, nonlinearity, tolerance in ((torch.float32, nn.Softplus, 1e-5), (torch.float64, nn.ReLU, 1e-12)):
+        network = small_network(batch_norm, dtype, nonlinearity)
+        images = random((4, 3, 8, 8), dtype=dtype)
+        value, gradients = reverse_over_reverse(network, images, PENALTIES[name])
+        other = gradient_penalty(losses_of(network), images, PENALTIES[name], network)
+        torch.testing.assert_close(other.detach(), value)
+        assert relative_difference(parameter_gradients(other, network), gradients) < tolerance
+
+
+def test_a_penaltys_gradient_agrees_with_finite_differences_through_batch_norm():
+    network, images = small_network(), random((4, 3, 8, 8))
+    gradients = parameter_gradients(gradient_penalty(losses_of(network), images, min_l2, network), network)
+    step, values = 1e-6, []
+    directions = [random(p.shape, seed) for seed, p in enumerate(network.parameters())]
+    for sign in (1, -1):
+        moved = copy.deepcopy(network)
+        with torch.no_grad():
+            for parameter, direction in zip(moved.parameters(), directions, strict=True):
+                parameter += sign * step * direction
+        values.append(reverse_over_reverse(moved, images, min_l2)[0])
+    slope = (values[0] - values[1]) / (2 * step)
+    along = gradients @ torch.cat([d.flatten() for d in directions])
+    torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-9)
+
+
+def test_the_mixed_second_derivative_passes_gradgradcheck():
+    network = small_network(False)
+    weight = network[0].weight
+
+    def losses(images, value):
+        return losses_of(lambda x: torch.func.functional_call(network, {"0.weight": value}, x))(images).sum()
+
+    images = random((1, 3, 8, 8)).requires_grad_()
+    assert gradgradcheck(losses, (images, weight.detach().clone().requires_grad_()), fast_mode=True)
+
+
+def test_a_gradient_from_the_ordinary_pass_saves_the_first_one():
+    network, images = small_network(), random((4, 3, 8, 8))
+    passes = []
+    network.register_forward_hook(lambda *_: passes.append(1))
+    leaf = images.clone().requires_grad_()
+    gradient = input_gradient(losses_of(network)(leaf), leaf)
+    value = gradient_penalty(losses_of(network), images, min_l2, network, gradient)
+    assert len(passes) == 2
+    other = gradient_penalty(losses_of(network), images, min_l2, network)
+    torch.testing.assert_close(value, other)
+
+
+def test_running_statistics_move_once_per_penalty():
+    network, images = small_network(), random((4, 3, 8, 8))
+    once = copy.deepcopy(network)
+    once(images)
+    gradient_penalty(losses_of(network), images, min_l2, network).backward()
+    for (name, one), (_, other) in zip(network.named_buffers(), once.named_buffers(), strict=True):
+        torch.testing.assert_close(one, other, msg=f"{name} must be as after one ordinary pass")
+
+
+def test_batch_norm_is_the_same_function_in_the_extra_pass_and_restored_after():
+    network, images = small_network(), random((4, 3, 8, 8))
+    wanted = network(images)
+    buffers = copy.deepcopy(dict(network.named_buffers()))
+    with pytest.raises(KeyError), differentiable_batch_norm(network):
+        torch.testing.assert_close(network(images), wanted)
+        raise KeyError
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in network.named_buffers())
+    network(images)
+    assert network[1].num_batches_tracked == 2, "the module's own forward pass must be back, also after an error"
+
+
+def test_a_directional_loss_is_the_losses_and_their_slope():
+    network, images, direction = small_network().eval(), random((4, 3, 8, 8)), random((4, 3, 8, 8), 5)
+    leaf = images.clone().requires_grad_()
+    wanted = losses_of(network)(leaf)
+    gradient = input_gradient(wanted, leaf)
+    losses, along = directional_loss(losses_of(network), images, direction, network)
+    torch.testing.assert_close(losses, wanted)
+    torch.testing.assert_close(along, (gradient * direction).sum())
+    torch.testing.assert_close(parameter_gradients(losses.mean(), network), parameter_gradients(wanted.mean(), network))
+
+
+def test_what_cannot_be_right_is_refused():
+    network, images = small_network(False), random((4, 3, 8, 8))
+    with pytest.raises(ParameterError, match=r"^direction: "):
+        directional_loss(losses_of(network), images, images[:1], network)
+    with pytest.raises(ParameterError, match=r"^losses: "):
+        directional_loss(lambda x: losses_of(network)(x).mean(), images, images, network)
+    for norm in (nn.InstanceNorm2d(3), nn.LayerNorm(8)):  # their second derivatives would be silently wrong
+        with pytest.raises(ParameterError, match=r"^network: .*Norm"):
+            directional_loss(losses_of(network), images, images, nn.Sequential(norm, network))
