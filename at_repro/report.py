@@ -11,7 +11,7 @@ from at_repro import data, networks
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.results import Store
 from at_repro.training import Run, Student, with_teachers
-from at_repro.training.progress import duration
+from at_repro.training.progress import duration, outcome
 
 # A training step reaches about this on two cores of a processor with bfloat16 instructions, measured on a Zen 4.
 CORES_RATE = 250e9
@@ -33,7 +33,7 @@ def experiments() -> str:
 
 def operations(run: Run) -> float:
     """Floating-point operations of a whole run: three forward passes of the student per image, one of its teacher."""
-    images = data.size(run.dataset, "train", run.subset) * run.epochs
+    images = (run.subset or data.size(run.dataset, "train")) * run.epochs
     forward = 3 * forward_operations(run.network)
     if run.teacher is not None:
         forward += forward_operations(run.teacher.network)
@@ -53,7 +53,7 @@ def status(runs: Sequence[Run], store: Store) -> str:
     rows = []
     for run in with_teachers(runs):
         if store.has(run):
-            rows.append((run.run_id, "recorded", f"test error {store.load(run).final['test_error']:.2f} %"))
+            rows.append((run.run_id, "recorded", outcome(store.load(run))))
         elif store.checkpoint_path(run).exists():
             rows.append(
                 (run.run_id, "in progress", f"{Student.epochs_done(store.checkpoint_path(run))} of {run.epochs} epochs")
@@ -69,8 +69,12 @@ def data_sets(data_root: str | None = None) -> str:
     """Where each data set was found, with fingerprint, size and class counts; or why it was not found."""
     lines = []
     for name in data.DATA_SETS:
-        lines.append(name)
-        lines += [f"    {line}" for line in data.describe(name, data_root).lines()]
+        found = data.describe(name, data_root)
+        lines.append(f"{name}: {found.problem or found.source}")
+        for split, described in found.splits.items():
+            height, width = described.size
+            lines.append(f"    {split}: {described.images} images of {height}x{width}, sha256 {described.fingerprint}")
+            lines.append("        " + ", ".join(f"{count} {label}" for label, count in described.class_counts.items()))
     return "\n".join(lines)
 
 

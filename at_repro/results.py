@@ -1,12 +1,14 @@
 """The record store: one folder per finished run, readable by people, written as a whole or not at all.
 
-results/<run-id>/
-    spec.json             what was trained
-    record.json           final and best metrics, environment, checksums of the other files
-    epochs.csv            one row per epoch
-    predictions.csv       label and predicted class of every test image, in the data set's order
-    weights.safetensors   weights in float16: what the final metrics were measured on
-results/in-progress/      checkpoints and locks of runs that are not finished; never committed
+::
+
+    results/<run-id>/
+        spec.json             what was trained
+        record.json           final and best metrics, environment, checksums of the other files
+        epochs.csv            one row per epoch
+        predictions.csv       label and predicted class of every test image, in the data set's order
+        weights.safetensors   weights in float16: what the final metrics were measured on
+    results/in-progress/      checkpoints and locks of runs that are not finished; never committed
 """
 
 import hashlib
@@ -61,7 +63,7 @@ class Record:
 
     @property
     def final(self) -> dict:
-        """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent."""
+        """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent, None if diverged."""
         return self.values["final"]
 
     def epochs(self) -> pd.DataFrame:
@@ -71,6 +73,11 @@ class Record:
     def predictions(self) -> pd.DataFrame:
         """Columns `label` and `prediction`, one row per test image in the data set's order."""
         return pd.read_csv(self.folder / "predictions.csv")
+
+    @property
+    def diverged(self) -> int | None:
+        """The epoch in which the loss was no longer finite; None for a run that reached its end."""
+        return self.values["diverged"]
 
     @property
     def has_weights(self) -> bool:

@@ -9,6 +9,7 @@ from at_repro.errors import ParameterError
 from at_repro.results import Record, Store
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import evaluate
+from at_repro.training.progress import outcome
 
 # Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
 # then. More than this share of changed predictions is not rounding.
@@ -42,6 +43,8 @@ def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data
 
 def _compare(record: Record, store: Store, device: torch.device, data_root: str | None) -> tuple[str, str]:
     """What is wrong ("" if nothing), and what was compared."""
+    if record.diverged:
+        return "", outcome(record)
     recorded, error = record.predictions(), record.final["test_error"]
     counted = 100 * (recorded["label"] != recorded["prediction"]).mean()
     if abs(counted - error) > 1e-9:

@@ -21,6 +21,7 @@ __all__ = [
     "describe",
     "load",
     "normalization",
+    "size",
 ]
 
 SPLITS = ("train", "test")
@@ -34,6 +35,7 @@ class _DataSet:
     """
 
     read: Callable[[str, int | None, str | Path | None, bool], ImageSet]
+    sizes: dict[str, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -48,8 +50,8 @@ def _read_cifar10(split: str, subset: int | None, root: str | Path | None, downl
 
 
 _REGISTRY = {
-    "shapes": _DataSet(_read_shapes, _shapes.MEAN, _shapes.STD),
-    "cifar10": _DataSet(_read_cifar10, CIFAR10_MEAN, CIFAR10_STD),
+    "shapes": _DataSet(_read_shapes, _shapes.SIZES, _shapes.MEAN, _shapes.STD),
+    "cifar10": _DataSet(_read_cifar10, _cifar10.SIZES, CIFAR10_MEAN, CIFAR10_STD),
 }
 DATA_SETS = tuple(_REGISTRY)
 
@@ -75,6 +77,12 @@ def load(name: str, split: str, root: str | Path | None = None, subset: int | No
     """
     check_name(name)
     return _REGISTRY[name].read(split, subset, root, True)
+
+
+def size(name: str, split: str) -> int:
+    """Number of images of a split, known without reading it. Raises ParameterError for an unknown name."""
+    check_name(name)
+    return _REGISTRY[name].sizes[split]
 
 
 def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

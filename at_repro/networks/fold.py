@@ -33,16 +33,14 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 
 def _fold(traced: fx.GraphModule) -> fx.GraphModule:
     layers = dict(traced.named_modules())
-    for node in traced.graph.nodes:
-        source = node.args[0] if node.op == "call_module" else None
-        if not isinstance(layers.get(node.target), nn.BatchNorm2d) or not isinstance(
-            layers.get(source.target), nn.Conv2d
-        ):
+    for norm in [node for node in traced.graph.nodes if node.op == "call_module"]:
+        conv = norm.args[0]
+        if not isinstance(layers[norm.target], nn.BatchNorm2d) or not isinstance(layers.get(conv.target), nn.Conv2d):
             continue
-        if len(source.users) == 1:
-            traced.set_submodule(source.target, fuse_conv_bn_eval(layers[source.target], layers[node.target]))
-            node.replace_all_uses_with(source)
-            traced.graph.erase_node(node)
+        if len(conv.users) == 1:
+            traced.set_submodule(conv.target, fuse_conv_bn_eval(layers[conv.target], layers[norm.target]))
+            norm.replace_all_uses_with(conv)
+            traced.graph.erase_node(norm)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced

@@ -4,10 +4,9 @@ The paper gives the sizes (0.2M and 1M parameters) and where batch norm is used,
 
 - Layers and wide widths are those of the usual CIFAR NIN (Lin et al.'s Caffe model, which the first author's earlier
   `cifar.torch` also uses); thin has half of every width.
-- Batch norm follows every convolution but the classifier, and replaces dropout. A convolution has a bias only where no
-  batch norm follows it.
-- The classifier, a 1x1 convolution to the classes, has no ReLU, so logits may be negative. (Lin et al. have one; it can
-  silence a class for good.)
+- Batch norm follows every convolution but the classifier. A convolution has a bias only where no batch norm follows it.
+- There is no dropout, with or without batch norm.
+- The classifier, a 1x1 convolution to the classes, has no ReLU (both models have one; it can silence a class for good).
 - Weights are drawn as in the authors' WRN code.
 """
 

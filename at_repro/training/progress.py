@@ -48,7 +48,14 @@ class Progress:
         )
 
     def finished(self, record: "Record") -> None:
-        self.say(f"recorded {record.run.run_id}: test error {record.final['test_error']:.2f} %")
+        self.say(f"recorded {record.run.run_id}: {outcome(record)}")
+
+
+def outcome(record: "Record") -> str:
+    """What came of a run, in a few words."""
+    if record.diverged:
+        return f"diverged in epoch {record.diverged}"
+    return f"test error {record.final['test_error']:.2f} %"
 
 
 def duration(seconds: float) -> str:

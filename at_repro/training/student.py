@@ -1,6 +1,7 @@
 """One run in training: its network, its optimiser, its curve, and the file from which it goes on after a stop."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -31,8 +32,13 @@ class Student:
         self.curve: list[dict] = []
 
     @property
+    def diverged(self) -> bool:
+        """Whether the loss of the last epoch was not finite: training on would change nothing."""
+        return bool(self.curve) and not math.isfinite(self.curve[-1]["train_loss"])
+
+    @property
     def finished(self) -> bool:
-        return self.epoch == self.run.epochs
+        return self.epoch == self.run.epochs or self.diverged
 
     def begin_epoch(self) -> tuple[float, list[float]]:
         """Sets the learning rate of this epoch; returns the share of the task loss and the weight of each term."""

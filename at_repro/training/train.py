@@ -13,6 +13,7 @@ from torch import nn
 
 from at_repro import data, networks
 from at_repro.data import ImageSet
+from at_repro.errors import UserError
 from at_repro.training import engine, provenance
 from at_repro.training.cohort import test_row, train_epoch
 from at_repro.training.evaluation import evaluate, stored_weights
@@ -170,9 +171,15 @@ def _train_cohort(
 
 
 def load_network(store: "Store", run: Run, images: ImageSet, device: torch.device) -> nn.Module:
-    """The network of a recorded run with its stored weights, frozen, in evaluation mode."""
+    """The network of a recorded run with its stored weights, frozen, in evaluation mode.
+
+    Raises UserError where the record has no weights here or the run diverged.
+    """
+    record = store.load(run)
+    if record.diverged:
+        raise UserError(f"run {run.run_id} diverged in epoch {record.diverged}: its weights cannot be used")
     network = networks.build(run.network, len(images.classes))
-    network.load_state_dict(store.load(run).weights())
+    network.load_state_dict(record.weights())
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
@@ -182,20 +189,23 @@ def _record(student: Student, store: "Store", images: ImageSet, test_images: Ima
     weights = stored_weights(student.network)
     student.network.load_state_dict(weights)  # what is published is what is measured
     result = evaluate(engine.forward("fp32", False), student.network, test_images)
-    best = curve.loc[curve["test_error"].idxmin()]
     values = {
+        "diverged": None,
         "final": {
             "test_error": result.error,
             "test_loss": result.loss,
             "train_error": student.curve[-1]["train_error"],
             "train_loss": student.curve[-1]["train_loss"],
         },
-        "best": {"test_error": float(best["test_error"]), "epoch": int(best["epoch"])},
+        "best": {"test_error": curve["test_error"].min(), "epoch": int(curve["test_error"].argmin()) + 1},
         "seconds_per_epoch": statistics.median(curve["seconds"]),
         "parameters": networks.parameter_count(student.network),
         "data": {"train": images.fingerprint, "test": test_images.fingerprint},
         "environment": details,
     }
+    if student.diverged:  # its numbers mean nothing, and JSON has no NaN
+        values["diverged"] = student.epoch
+        values["final"] = dict.fromkeys(values["final"])
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
     store.write(run, values, curve, predictions, weights)
     store.checkpoint_path(run).unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""Augmentation against an independent reference, and the distribution of its draws."""
+
+import numpy as np
+import pytest
+import torch
+
+from at_repro.data.augment import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    crop_flip,
+    draw_shift_flip,
+    flip,
+    normalize,
+)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(count: int = 64, height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.randint(256, (count, 3, height, width), generator=seeded(9)).byte()
+
+
+@pytest.mark.parametrize(("height", "width", "padding"), [(32, 32, 4), (6, 9, 5), (8, 8, 1)])
+def test_crop_flip_is_pad_crop_flip_one_image_at_a_time(height, width, padding):
+    images = random_images(64, height, width)
+    result = crop_flip(images, seeded(3), padding)
+    down, right, flipped = draw_shift_flip(len(images), seeded(3), padding)
+    for index, image in enumerate(images.numpy()):
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), mode="reflect")
+        top, left = padding + int(down[index]), padding + int(right[index])
+        expected = padded[:, top : top + height, left : left + width]
+        expected = expected[:, :, ::-1] if flipped[index] else expected
+        assert np.array_equal(result[index].numpy(), expected), f"image {index} is not pad, crop, flip"
+
+
+def test_flip_only_flips():
+    images = random_images()
+    result = flip(images, seeded())
+    same = (result == images).flatten(1).all(1)
+    mirrored = (result == images.flip(3)).flatten(1).all(1)
+    assert (same ^ mirrored).all(), "every image has to be itself or its mirror image"
+    assert same.any() and mirrored.any(), "both have to occur"
+
+
+def test_draws_are_uniform_and_independent():
+    down, right, flipped = draw_shift_flip(162_000, seeded(), padding=4)
+    counts = torch.zeros(9, 9, 2).index_put_((down + 4, right + 4, flipped.long()), torch.ones(len(down)), True)
+    # 162 cells of 1,000 expected each: a standard deviation is 32, so six of them hardly occur by chance.
+    assert (counts - 1000).abs().max() < 190, "shifts and flips have to be uniform and independent of each other"
+
+
+def test_same_seed_same_batch_and_fixed_number_of_draws():
+    images = random_images()
+    first, second, third = seeded(5), seeded(5), seeded(5)
+    assert torch.equal(crop_flip(images, first), crop_flip(images, second)), "the seed has to decide the batch"
+    crop_flip(images.flip(0), third)
+    assert torch.equal(first.get_state(), third.get_state()), "what is drawn must not depend on the images"
+    assert not torch.equal(crop_flip(images, first), crop_flip(images, seeded(5))), (
+        "a second batch has to be drawn anew"
+    )
+
+
+def test_input_is_left_alone():
+    images = random_images()
+    before = images.clone()
+    crop_flip(images, seeded())
+    normalize(images, CIFAR10_MEAN, CIFAR10_STD)
+    assert torch.equal(images, before), "the data set must not be changed by augmentation"
+
+
+def test_normalize_is_the_formula_in_channels_last():
+    images = random_images(4, 5, 7)
+    result = normalize(images, CIFAR10_MEAN, CIFAR10_STD)
+    mean, std = np.array(CIFAR10_MEAN)[:, None, None], np.array(CIFAR10_STD)[:, None, None]
+    np.testing.assert_allclose(result.numpy(), (images.numpy() - mean) / std, rtol=1e-5, atol=1e-6)
+    assert result.dtype == torch.float32
+    assert result.is_contiguous(memory_format=torch.channels_last), "convolutions want channels_last"
+
+
+def test_constants_are_those_of_the_public_code():
+    assert CIFAR10_MEAN == (125.3, 123.0, 113.9)
+    assert CIFAR10_STD == (63.0, 62.1, 66.7)

@@ -1,0 +1,113 @@
+"""The public code's parameter dictionaries and files."""
+
+import os
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from at_repro import networks
+from at_repro.errors import DataError
+
+
+def network_and_params(name="wrn-16-2", num_classes=7):
+    network = networks.build(name, num_classes, torch.Generator().manual_seed(0))
+    network(torch.rand(2, 3, 8, 8))  # moves the running statistics
+    return network, networks.to_authors(network)
+
+
+def assert_equal(first, second):
+    images = torch.rand(2, 3, 16, 16)
+    assert torch.equal(first.eval()(images).logits, second.eval()(images).logits)
+
+
+def test_names_are_those_of_the_public_code():
+    _, params = network_and_params("wrn-10-2")
+    norm = ("weight", "bias", "running_mean", "running_var")
+    block = [*(f"bn{i}.{field}" for i in (0, 1) for field in norm), "conv0", "conv1", "convdim"]
+    expected = ["conv0", "fc.weight", "fc.bias", *(f"bn.{field}" for field in norm)]
+    expected += [f"group{group}.block0.{entry}" for group in range(3) for entry in block]
+    assert sorted(params) == sorted(expected)
+    assert params["group1.block0.conv0"].shape == (64, 32, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["wrn-10-1", "wrn-16-2", "wrn-22-3"])
+@pytest.mark.parametrize("num_classes", [1, 10, 100])
+def test_round_trip_finds_depth_width_and_classes(name, num_classes):
+    network, params = network_and_params(name, num_classes)
+    again = networks.from_authors(params)
+    assert_equal(network, again)
+    assert all(torch.equal(value, params[key]) for key, value in networks.to_authors(again).items())
+
+
+def test_saved_forms():
+    network, params = network_and_params()
+    assert_equal(network, networks.from_authors({"params": params, "epoch": 200}))
+    stats = {name: params.pop(name) for name in list(params) if "running" in name}
+    assert_equal(network, networks.from_authors({"params": params, "stats": stats}))
+
+
+def test_nothing_is_shared():
+    network, params = network_and_params()
+    again = networks.from_authors(params)
+    for tensor in params.values():
+        tensor.zero_()
+    assert_equal(network, again)
+
+
+def test_missing_unknown_and_misshapen_entries_are_all_listed():
+    _, params = network_and_params()
+    del params["conv0"], params["group1.block1.bn0.running_mean"]
+    params |= {"extra": torch.zeros(1), "fc.bias": torch.zeros(3), "bn.bias": "text"}
+    with pytest.raises(DataError) as caught:
+        networks.from_authors(params)
+    message = str(caught.value)
+    assert "missing: conv0, group1.block1.bn0.running_mean;" in message
+    assert "unknown: extra;" in message
+    assert "wrong shape: bn.bias, fc.bias" in message
+
+
+@pytest.mark.parametrize("params", [{}, {"fc.weight": torch.zeros(10, 64)}, {"group0.block0.conv0": torch.zeros(1)}])
+def test_other_dictionaries_are_refused(params):
+    with pytest.raises(DataError, match="authors' code"):
+        networks.from_authors(params)
+
+
+def test_files(tmp_path):
+    network, params = network_and_params()
+    torch.save({"params": params, "optimizer": {"lr": 0.1}}, tmp_path / "model.pt7")
+    assert_equal(network, networks.load_authors(tmp_path / "model.pt7"))
+
+
+def test_code_in_a_file_is_refused_and_does_not_run(tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    path = tmp_path / "model.pt7"
+    torch.save({"params": {"conv0": Malicious()}}, path)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        networks.load_authors(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"none\.pt7: No such file"):
+        networks.load_authors(tmp_path / "none.pt7")
+
+
+def test_a_file_with_something_else(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "list.pt7")
+    with pytest.raises(DataError, match="holds a list"):
+        networks.load_authors(tmp_path / "list.pt7")
+
+
+@settings(deadline=None)  # shared machines stall
+@given(content=st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: b"\x80\x02}" + tail))
+def test_damaged_files_are_one_clear_error(content, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "damaged.pt7"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged\.pt7: "):
+        networks.load_authors(path)

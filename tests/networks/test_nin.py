@@ -1,0 +1,90 @@
+"""Network in network: sizes, shapes, and what the two suffixes leave out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from at_repro import networks
+
+
+def build(name):
+    return networks.build(name, generator=torch.Generator().manual_seed(0))
+
+
+def count_by_formula(blocks, batch_norm):
+    """A bias, or a weight and a bias of batch norm, per channel; the classifier always has a bias."""
+    total, inputs = 0, 3
+    for first, widths in zip((5, 5, 3), blocks, strict=True):
+        for size, outputs in zip((first, 1, 1), widths, strict=False):
+            total += size * size * inputs * outputs + (2 if batch_norm else 1) * outputs
+            inputs = outputs
+    return total + inputs * 10 + 10
+
+
+@pytest.mark.parametrize("suffix", ["", "-nobn", "-norelu", "-nobn-norelu"])
+def test_sizes_are_those_of_table_1(suffix):
+    wide, thin = (networks.parameter_count(build(f"nin-{size}{suffix}")) for size in ("wide", "thin"))
+    batch_norm = "nobn" not in suffix
+    assert wide == count_by_formula([(192, 160, 96), (192, 192, 192), (192, 192)], batch_norm)
+    assert thin == count_by_formula([(96, 80, 48), (96, 96, 96), (96, 96)], batch_norm)
+    assert (round(wide / 1e6), round(thin / 1e6, 1)) == (1, 0.2)
+
+
+def test_without_batch_norm_the_wide_one_is_the_usual_network_in_network():
+    """966,986 parameters: the count of the Caffe model for CIFAR-10."""
+    assert networks.parameter_count(build("nin-wide-nobn")) == 966_986
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_shapes(side):
+    groups = build("nin-thin")(torch.rand(2, 3, side, side)).groups
+    assert [tuple(group.shape) for group in groups] == [
+        (2, 48, side, side),
+        (2, 96, side // 2, side // 2),
+        (2, 96, side // 4, side // 4),
+    ]
+
+
+def test_suffixes():
+    images = torch.rand(2, 3, 32, 32)
+
+    def norms(name):
+        return sum(isinstance(module, nn.BatchNorm2d) for module in build(name).modules())
+
+    assert (norms("nin-thin"), norms("nin-thin-nobn")) == (8, 0)
+    assert all(group.min() >= 0 for group in build("nin-thin-nobn")(images).groups)
+    assert all(group.min() < 0 for group in build("nin-thin-nobn-norelu")(images).groups)
+
+
+def test_forward_equals_its_description():
+    """A second evaluation, without batch norm and without the ReLUs before pooling."""
+    network = build("nin-thin-nobn-norelu").double()
+    weights = network.state_dict()
+
+    def conv(x, name):
+        weight = weights[f"{name}.weight"]
+        return F.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
+
+    def block(x, name, convolutions):
+        for i in range(convolutions - 1):
+            x = F.relu(conv(x, f"{name}.conv{i}"))
+        return conv(x, f"{name}.conv{convolutions - 1}")
+
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    low = block(images, "block0", 3)
+    middle = block(F.max_pool2d(F.pad(low, (0, 1, 0, 1), value=-torch.inf), 3, 2), "block1", 3)
+    inside = F.avg_pool2d(F.pad(torch.ones_like(middle), (0, 1, 0, 1)), 3, 2)  # windows at the rim hold fewer places
+    top = block(F.avg_pool2d(F.pad(middle, (0, 1, 0, 1)), 3, 2) / inside, "block2", 2)
+    output = network(images)
+    torch.testing.assert_close(list(output.groups), [low, middle, top])
+    torch.testing.assert_close(output.logits, conv(F.relu(top), "classifier").mean((2, 3)))
+
+
+def test_second_derivatives_exist():
+    """Gradient-based attention is trained through this network (Table 3)."""
+    network = build("nin-thin-nobn")
+    images = torch.rand(1, 3, 32, 32, requires_grad=True)
+    (attention,) = torch.autograd.grad(network(images).logits[:, 0].sum(), images, create_graph=True)
+    attention.norm().backward()
+    assert network.block0.conv0.weight.grad.norm() > 0

@@ -1,0 +1,161 @@
+"""The cohort loop: what a student learns depends on its spec alone."""
+
+import random
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from at_repro import data, losses, networks
+from at_repro.data import augment
+from at_repro.training import ActivationTransfer, Run, engine, load_network, train
+from at_repro.training.cohort import batches
+from at_repro.training.train import cohorts, next_cohort, with_teachers
+
+
+def weights(store, run):
+    return store.load(run).weights()
+
+
+def curve(store, run):
+    return store.load(run).epochs().drop(columns="seconds")
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def taught(small, store, quiet):
+    """The store with the teacher recorded."""
+    train([small["teacher"]], store, device="cpu", progress=quiet)
+    return store
+
+
+def test_a_students_weights_do_not_depend_on_its_company(small, taught, tmp_path, quiet):
+    """Else a comparison within a cohort would compare companies, and a rerun of one run would not reproduce it."""
+    students = [run for name, run in small.items() if name != "teacher"]
+    random.Random(0).shuffle(students)
+    train(students, taught, device="cpu", progress=quiet)
+    assert taught.load(students[0]).values["environment"]["company"] != []
+    for run in students:
+        alone = type(taught)(tmp_path / run.run_id, writable=True)
+        train([run], alone, device="cpu", progress=quiet)
+        assert same(weights(taught, run), weights(alone, run)), run.run_id
+        assert (
+            taught.load(run).epochs().drop(columns="seconds").equals(alone.load(run).epochs().drop(columns="seconds"))
+        )
+
+
+def test_transfer_changes_what_is_learnt(small, taught, quiet):
+    students = [run for name, run in small.items() if name != "teacher"]
+    train(students, taught, device="cpu", progress=quiet)
+    finals = [weights(taught, run)["fc.weight"] for run in students]
+    assert all(not torch.equal(one, other) for i, one in enumerate(finals) for other in finals[:i])
+
+
+def test_the_loop_equals_a_plain_loop_written_by_hand(small, taught, quiet):
+    """An independent training of AT+KD in twenty lines: eq. 2 in code form plus distillation, SGD, linear decay."""
+    run = small["at+kd"]
+    train([run], taught, device="cpu", progress=quiet)
+    images = data.load("shapes", "train", subset=96)
+    teacher = load_network(taught, run.teacher, images, torch.device("cpu"))
+    network = networks.build("wrn-10-1", 10, engine.generator(0, "weights")).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
+    network.train()
+    # Milestones at 0.9, 1.8 and 2.4 of 3 epochs, rounded: one drop after the first epoch, two after the second.
+    for epoch, rate in enumerate((0.1, 0.02, 0.1 * 0.2**3)):
+        optimizer.param_groups[0]["lr"] = rate
+        for batch, labels in batches(images, run, epoch):
+            student_out, teacher_out = network(batch), teacher(batch)
+            loss = losses.distillation(student_out.logits, teacher_out.logits, labels, 4.0, 0.9)
+            loss = loss + 1000 * (1 - epoch / 3) * losses.activation_transfer(student_out.groups, teacher_out.groups)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    recorded = weights(taught, run)
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            # float16 on disk rounds by 2^-11 of the value; the sums are taken in another order.
+            torch.testing.assert_close(recorded[name], value, rtol=2e-3, atol=2e-4, msg=name)
+
+
+def test_batches_hold_every_image_once_and_differ_between_epochs():
+    run = Run("wrn-10-1", epochs=2, dataset="shapes", batch_size=64, augmentation="none")
+    images = data.load("shapes", "train", subset=96)
+    first, again, second = (list(batches(images, run, epoch)) for epoch in (0, 0, 1))
+    assert [len(labels) for _, labels in first] == [64, 32]  # the last, smaller batch is kept
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0][0], second[0][0])
+    normalised = augment.normalize(images.images, *data.normalization("shapes"))
+    shown = torch.cat([batch for batch, _ in first]).flatten(1)
+    assert torch.equal(shown.sum(1).sort().values, normalised.flatten(1).sum(1).sort().values)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_result(small, taught, tmp_path, quiet, monkeypatch):
+    """Same weights, curve and predictions, bit for bit, although one member is stopped an epoch behind the other."""
+    from at_repro.training.student import Student
+
+    whole = type(taught)(tmp_path / "whole", writable=True)
+    students = [small["at"], small["student"]]
+    train(students, whole, device="cpu", progress=quiet)
+
+    save, saved = Student.save, []
+
+    def save_and_die(self, path):
+        save(self, path)
+        saved.append(path)
+        if len(saved) == 3:  # the first student has finished two epochs, the second one
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Student, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(students, taught, device="cpu", progress=quiet)
+    monkeypatch.undo()
+    assert not taught.has(students[0])
+    train([*students, small["kd"]], taught, device="cpu", progress=quiet)  # and a new member joins
+    for run in students:
+        stopped, never = taught.load(run), whole.load(run)
+        assert same(stopped.weights(), never.weights())
+        assert curve(taught, run).equals(curve(whole, run))
+        assert stopped.predictions().equals(never.predictions())
+        assert not taught.checkpoint_path(run).exists()
+
+
+def test_a_loss_that_is_not_finite_is_seen(small, taught, quiet):
+    from dataclasses import replace
+
+    run = replace(small["at"], terms=(ActivationTransfer(beta=1e38),), learning_rate=1e6)
+    train([run], taught, device="cpu", progress=quiet)
+    assert taught.load(run).values["diverged"] == 1
+
+
+def test_cohorts_share_data_schedule_seed_and_teacher(small):
+    others = [Run("wrn-10-1", epochs=3, dataset="shapes"), Run("wrn-10-1", epochs=3, dataset="shapes", seed=1)]
+    students = [small["at"], small["student"], small["kd"]]
+    assert cohorts([*students, *others]) == [students, others[:1], others[1:]]
+
+
+def test_teachers_come_first(small, store):
+    assert with_teachers([small["at"], small["kd"]]) == [small["teacher"], small["at"], small["kd"]]
+    assert next_cohort([small["student"], small["teacher"], small["at"]], store) == [small["teacher"]]
+
+
+def test_initial_weights_are_shared_within_a_seed(small):
+    """So that the difference between two methods of one seed is the method's."""
+    one, other = (networks.build("wrn-10-1", 10, engine.generator(seed, "weights")).fc.weight for seed in (0, 1))
+    again = networks.build("wrn-10-1", 10, engine.generator(0, "weights")).fc.weight
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_final_error_is_that_of_the_stored_weights(small, taught):
+    """What is published is what was measured: the float16 weights, run in float32."""
+    record = taught.load(small["teacher"])
+    images = data.load("shapes", "test")
+    network = load_network(taught, small["teacher"], images, torch.device("cpu"))
+    with torch.no_grad():
+        logits = network(augment.normalize(images.images, *data.normalization("shapes"))).logits
+    assert record.final["test_error"] == pytest.approx(
+        100 * (logits.argmax(1) != images.labels).float().mean().item(), abs=0.051
+    )
+    assert record.final["test_loss"] == pytest.approx(cross_entropy(logits, images.labels).item(), rel=1e-4)

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from at_repro.errors import ParameterError
+from at_repro.training import ActivationTransfer, Distillation, Run
+
+TEACHER = Run("wrn-16-2", epochs=60)
+
+
+def test_a_spec_survives_json():
+    run = Run(
+        "wrn-16-1", epochs=40, seed=3, teacher=TEACHER, milestones=(0.5,),
+        terms=(ActivationTransfer(beta=10.0, groups=(0, 2)), Distillation()),
+    )  # fmt: skip
+    assert Run.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+
+
+def test_fields_at_their_defaults_do_not_enter_the_identity():
+    """A field that is added later must not rename the runs that are already recorded."""
+    assert json.loads(TEACHER.canonical_json()) == {"network": "wrn-16-2", "epochs": 60}
+    assert Run("wrn-16-2", epochs=60, seed=0, dataset="cifar10").run_id == TEACHER.run_id
+
+
+def test_the_identity_of_recorded_runs_never_changes():
+    """The hash was computed with sha256sum from the JSON text, outside of this code."""
+    assert TEACHER.canonical_json() == '{"epochs":60,"network":"wrn-16-2"}'
+    assert TEACHER.run_id == "cifar10-wrn-16-2-plain-s0-060f8b7e5f"
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"epochs": 41}, {"terms": (ActivationTransfer(beta=1.0),)}, {"subset": 9}]
+)
+def test_whatever_decides_the_numbers_changes_the_identity(change):
+    run = {"network": "wrn-16-1", "epochs": 40, "teacher": TEACHER, "terms": (ActivationTransfer(),)}
+    assert Run(**run | change).run_id != Run(**run).run_id
+
+
+@pytest.mark.parametrize(
+    ("change", "parameter"),
+    [
+        ({"network": "wrn-17-1"}, "network"),
+        ({"network": "../wrn"}, "network"),
+        ({"dataset": "mnist"}, "data set"),
+        ({"epochs": -1}, "epochs"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"subset": 0}, "subset"),
+        ({"seed": -1}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"augmentation": "mixup"}, "augmentation"),
+        ({"precision": "fp8"}, "precision"),
+        ({"terms": (ActivationTransfer(),)}, "teacher"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(mapping="mean"),)}, "mapping"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(beta=0),)}, "beta"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(form="both"),)}, "form"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(decay="fast"),)}, "decay"),
+        ({"teacher": TEACHER, "terms": (Distillation(alpha=1.5),)}, "alpha"),
+        ({"teacher": TEACHER, "terms": (Distillation(temperature=-4),)}, "temperature"),
+        ({"teacher": Run("wrn-1-1", epochs=1)}, "network"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_the_parameter(change, parameter):
+    with pytest.raises(ParameterError) as raised:
+        Run(**{"network": "wrn-16-1", "epochs": 1} | change).validate()
+    text = str(raised.value)
+    assert text.startswith(f"{parameter}: ")
+    assert "\n" not in text and "allowed:" in text
+
+
+@pytest.mark.parametrize("values", [{"netwrok": "wrn-16-1"}, {"terms": [{"kind": "at", "gamma": 1}]}, {"terms": [{}]}])
+def test_a_spec_with_unknown_names_is_refused(values):
+    """A misspelt field of a spec file would otherwise train something else than was asked for."""
+    with pytest.raises(ParameterError):
+        Run.from_dict({"network": "wrn-16-1", "epochs": 1} | values)
