@@ -8,18 +8,19 @@ from collections.abc import Sequence
 
 from at_repro.errors import ParameterError, UserError
 
-EXAMPLES = """examples:
-  at-repro experiments                            what can be run, with its runs and cost
-  at-repro run wrn-16-2-to-16-1 --preset smoke    train it in minutes, without any download
-  at-repro run wrn-16-2-to-16-1 --preset reduced --data-root DIR
-                                                  train it on CIFAR-10; give the same command again to continue
-  at-repro status --preset reduced                what is recorded, in progress and missing
-  at-repro verify                                 recompute the recorded errors from the stored weights
-  at-repro notebook 02_activation_transfer -p preset smoke
-                                                  execute one notebook
-  at-repro book --preset smoke                    execute all notebooks and build the book
-  at-repro data                                   where each data set was found
-"""
+EXAMPLES = (
+    ("experiments", "what can be run, with its runs and cost"),
+    ("run wrn-16-2-to-16-1", "train it in minutes, without any download"),
+    (
+        "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
+        "train it on CIFAR-10; give the same command again to continue",
+    ),
+    ("status --preset reduced", "what is recorded, in progress and missing"),
+    ("verify", "recompute the recorded errors from the stored weights"),
+    ("notebook 02_activation_transfer -p preset smoke", "execute one notebook"),
+    ("book --preset smoke", "execute all notebooks and build the book"),
+    ("data --data-root DIR", "where each data set was found"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return options.command(options) or 0
+        code = options.command(options) or 0
+        sys.stdout.flush()  # here, where a closed pipe is caught, not at exit
+        return code
     except UserError as error:
         print(f"at-repro: {error}", file=sys.stderr)
         return 2
@@ -54,13 +57,15 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="at-repro",
         description="Reproduces 'Paying More Attention to Attention' (ICLR 2017): trains, verifies and publishes.",
-        epilog=EXAMPLES,
+        epilog=_examples(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, function, text: str, **keywords) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text, **keywords)
+    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text, epilog=_examples(name), formatter_class=top.formatter_class
+        )
         command.set_defaults(command=function)
         return command
 
@@ -87,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
                          help="a parameter of the notebook's parameters cell")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
 
+    add("refresh", refresh, "execute the committed notebooks again, in place, from the records; trains nothing")
+
     command = add("book", book, "execute all notebooks and build the book")
     _add_preset(command)
     _add_device(command)
@@ -102,6 +109,12 @@ def parser() -> argparse.ArgumentParser:
     command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
     _add_data_root(command)
     return top
+
+
+def _examples(command: str = "") -> str:
+    """The examples of one command, or of all, each above what it does."""
+    chosen = [(line, text) for line, text in EXAMPLES if line.split()[0] == command or not command]
+    return "\n".join(["examples:", *(f"  at-repro {line}\n      {text}" for line, text in chosen)])
 
 
 def _add_preset(command: argparse.ArgumentParser) -> None:
@@ -130,10 +143,13 @@ def experiments(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from at_repro import data
     from at_repro.results import Store, default_folder
-    from at_repro.training import train
+    from at_repro.training import engine, train
 
     runs = _runs(options)
+    data.data_root(options.data_root)
+    engine.compiles(options.compile, 0)
     store = Store(options.results or default_folder(options.preset), writable=True)
     train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
     print(f"all runs of {', '.join(options.experiments)} at preset {options.preset} have a record in {store.folder}")
@@ -153,6 +169,13 @@ def notebook(options: argparse.Namespace) -> None:
     print(f"executed {options.name}: {output}")
 
 
+def refresh(options: argparse.Namespace) -> None:
+    from at_repro import book
+
+    for path in book.refresh():
+        print(f"refreshed {path}")
+
+
 def book(options: argparse.Namespace) -> None:
     from at_repro import book
 
@@ -169,8 +192,9 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def show_data(options: argparse.Namespace) -> None:
-    from at_repro import report
+    from at_repro import data, report
 
+    data.data_root(options.data_root)
     print(report.data_sets(options.data_root))
 
 

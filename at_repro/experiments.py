@@ -54,9 +54,9 @@ class Experiment:
         Raises ParameterError for an unknown preset or a seed that is no integer from 0.
         """
         size = get_preset(preset)
-        seeds = size.seeds if seeds is None else tuple(seeds)
-        if not seeds:
-            raise ParameterError("seeds", list(seeds), "one or more integers from 0")
+        seeds = size.seeds if seeds is None else seeds
+        if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
+            raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
         return [{name: run.validate() for name, run in self.columns(size, seed).items()} for seed in seeds]
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.data import ImageSet, augment
-from at_repro.errors import ParameterError
 
 LEVELS = ("low", "middle", "top")
 BATCH = 250
@@ -32,6 +31,17 @@ def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[T
     return [torch.cat(level) for level in zip(*parts, strict=True)]
 
 
+def rows(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The maps of several networks on the same images, by labels such as "low, teacher", level after level."""
+    levels = {name: maps(network, images, mapping) for name, network in networks.items()}
+    count = max(map(len, levels.values()), default=0)
+    return {
+        f"{level}, {name}": of_network[index]
+        for index, level in enumerate(level_names(count))
+        for name, of_network in levels.items()
+    }
+
+
 def object_share(maps: Tensor, masks: Tensor) -> Tensor:
     """Share of each map's mass that lies on the object.
 
@@ -46,40 +56,44 @@ def object_share(maps: Tensor, masks: Tensor) -> Tensor:
     return (maps * cover).flatten(1).sum(1) / maps.flatten(1).sum(1)
 
 
-def object_shares(networks: dict[str, nn.Module], images: ImageSet, mapping: str = "sum-2") -> pd.DataFrame:
+def object_shares(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
     """`object_share` of every network, level and image, and of an even map ("even map": the object's area).
 
-    Returns columns network, level, share (percent). Raises ParameterError where the images have no masks.
+    Returns columns network, level, share (percent); no rows where the images have no masks.
     """
-    if images.masks is None:
-        raise ParameterError("data set", images.name, "one with object masks: shapes")
-    masks = images.masks.cpu()
-    area = 100 * masks.float().mean((1, 2))
-    parts = []
-    for name, network in networks.items():
-        levels = maps(network, images, mapping)
-        for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
-            parts.append(_column(name, level, 100 * object_share(level_maps, masks)))
-    levels = pd.unique(pd.concat(parts)["level"])
-    return pd.concat([*parts, *(_column("even map", level, area) for level in levels)], ignore_index=True)
+    parts = [_column("", "", torch.empty(0))]
+    if images is not None and images.masks is not None:
+        masks = images.masks.cpu()
+        for name, network in networks.items():
+            levels = maps(network, images, mapping)
+            for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
+                parts.append(_column(name, level, 100 * object_share(level_maps, masks)))
+        area = 100 * masks.float().mean((1, 2))
+        parts += [_column("even map", level, area) for level in pd.unique(pd.concat(parts)["level"])]
+    return pd.concat(parts, ignore_index=True)
 
 
 def distances(
-    networks: dict[str, nn.Module], teacher: nn.Module, images: ImageSet, mapping: str = "sum-2"
+    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", teacher: str = "teacher"
 ) -> pd.DataFrame:
     """How far each network's attention is from the teacher's: the norm of eq. 2, averaged over images.
 
-    Returns columns network, level, distance: the l2 distance of l2-normalised maps, from 0 (the same map) to sqrt 2
-    (nowhere at the same place).
+    Args:
+        networks: the students and, under the name `teacher`, their teacher.
+
+    Returns:
+        Columns network, level, distance: the l2 distance of l2-normalised maps, from 0 (the same map) to sqrt 2
+        (nowhere at the same place). No rows without images or teacher.
     """
-    taught = maps(teacher, images, mapping)
-    rows = []
-    for name, network in networks.items():
-        own = maps(network, images, mapping)
-        for level, student_maps, teacher_maps in zip(level_names(len(own)), own, taught, strict=True):
-            difference = attention.normalize(student_maps) - attention.normalize(teacher_maps)
-            rows.append((name, level, difference.flatten(1).norm(dim=1).mean().item()))
-    return pd.DataFrame(rows, columns=["network", "level", "distance"])
+    found = []
+    if images is not None and teacher in networks:
+        taught = maps(networks[teacher], images, mapping)
+        for name in [name for name in networks if name != teacher]:
+            own = maps(networks[name], images, mapping)
+            for level, student_maps, teacher_maps in zip(level_names(len(own)), own, taught, strict=True):
+                difference = attention.normalize(student_maps) - attention.normalize(teacher_maps)
+                found.append((name, level, difference.flatten(1).norm(dim=1).mean().item()))
+    return pd.DataFrame(found, columns=["network", "level", "distance"])
 
 
 def one_per_class(images: ImageSet, count: int = 1) -> ImageSet:

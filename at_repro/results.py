@@ -94,11 +94,13 @@ class Record:
 class Store:
     """A folder of records.
 
-    Raises ParameterError("results") where the folder cannot be made or, with `writable`, not be written.
+    Raises ParameterError("results") where it is no folder or, with `writable`, cannot be made or written.
     """
 
     def __init__(self, folder: str | Path, writable: bool = False):
         self.folder = Path(folder).expanduser().resolve()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ParameterError("results", str(folder), "a folder")
         if writable:
             try:
                 self.in_progress.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,9 @@ class Store:
         return self.in_progress / f"{run.run_id}.lock"
 
     def has(self, run: Run) -> bool:
-        return (self.folder / run.run_id / "record.json").exists()
+        """Whether a run has a record. Raises DamagedRecord where that is not whole: nothing is built on half of one."""
+        folder = self.folder / run.run_id
+        return folder.is_dir() and bool(load_record(folder))
 
     def load(self, run: Run) -> Record:
         """The record of a run. Raises UserError where there is none, DamagedRecord where it is not whole."""
@@ -131,14 +135,15 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""
-        return [load_record(path.parent) for path in sorted(self.folder.glob("*/record.json"))]
+        paths = sorted(self.folder.glob("*/"))
+        return [load_record(path) for path in paths if path != self.in_progress and not path.name.startswith(".")]
 
     def write(
         self, run: Run, values: dict, epochs: pd.DataFrame, predictions: pd.DataFrame, weights: dict[str, Tensor]
     ) -> Record:
-        """Writes a finished run: into a hidden folder, which is then renamed, so that no reader sees half of it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
+        """Writes a finished run: into a folder of its own, which is then renamed, so that no reader sees half of it."""
+        self.in_progress.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="writing-", dir=self.in_progress))
         try:
             folder.chmod(0o755)
             (folder / "spec.json").write_text(json.dumps(run.to_dict(), indent=2, sort_keys=True) + "\n")
@@ -155,13 +160,13 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         _flush(self.folder)
-        return Record(run, self.folder / run.run_id, values)
+        return load_record(self.folder / run.run_id)
 
     def frame(self, runs: list[Run] | None = None) -> pd.DataFrame:
         """Records as one frame, a row per run: of `runs` that have a record, or of the whole store.
 
         Columns: run_id, dataset, network, method, teacher (network name or None), epochs, seed, test_error and
-        train_error (percent, last epoch), best_test_error and best_epoch, device, precision, commit.
+        train_error (percent, last epoch), best_test_error and best_epoch, precision, device, commit.
         """
         records = self.all() if runs is None else [self.load(run) for run in runs if self.has(run)]
         return pd.DataFrame([_row(record) for record in records], columns=COLUMNS)
@@ -179,7 +184,7 @@ def load_record(folder: Path) -> Record:
         values = json.loads((folder / "record.json").read_text())
         checksum = values.pop("checksum")
         intact = checksum == _checksum(values)
-    except (ValueError, KeyError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DamagedRecord(folder, f"record.json cannot be read ({type(error).__name__})") from None
     if not intact:
         raise DamagedRecord(folder, "record.json does not match its checksum")
@@ -189,7 +194,7 @@ def load_record(folder: Path) -> Record:
             if name in OPTIONAL:
                 continue
             raise DamagedRecord(folder, f"{name} is missing")
-        if _sha256(path) != digest:
+        if not path.is_file() or _sha256(path) != digest:
             raise DamagedRecord(folder, f"{name} does not match its checksum")
     run = Run.from_dict(json.loads((folder / "spec.json").read_text()))
     if not run.run_id == values["run_id"] == folder.name:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import nn
 
-from at_repro import data, experiments
+from at_repro import data, experiments, measure
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
 from at_repro.results import Record, Store, default_folder
 from at_repro.training import Run, engine, load_network, train
 
 TRAIN = ("missing", "never")
+CURVE_COLUMNS = ["column", "seed", "epoch", "learning_rate", "train_error", "test_error"]
 
 
 @dataclass(frozen=True)
@@ -21,38 +22,46 @@ class Study:
     """The records of an experiment at one preset.
 
     Attributes:
+        seeds: the seeds asked for.
+        columns: the run of every column of the paper's table, of the first seed.
         records: by column of the paper's table, then by seed; columns without any record are left out.
         missing: runs without a record.
         images: the test images, on the device; None where the data set is not here.
-        note: why there are no images, in one line; else empty.
+        note: what is not shown and why, in one line: no images, or runs that are missing; else empty.
     """
 
     experiment: experiments.Experiment
     preset: str
     store: Store
     device: str
+    seeds: list[int]
+    columns: dict[str, Run]
     records: dict[str, dict[int, Record]]
     missing: list[Run]
     images: ImageSet | None
     note: str
 
-    def networks(self, seed: int | None = None) -> dict[str, nn.Module]:
-        """The trained network of every column, of one seed (None: the first), frozen, in evaluation mode.
+    def networks(self, *columns: str) -> dict[str, nn.Module]:
+        """The trained networks of these columns (none: of all), of the first seed, frozen, in evaluation mode.
 
-        Columns without stored weights are left out. Empty where there are no images to put through them.
+        Columns that are not run, diverged or have no stored weights are left out. Empty where there are no images.
         """
         if self.images is None:
             return {}
-        chosen = {
-            column: by_seed[next(iter(by_seed)) if seed is None else seed]
-            for column, by_seed in self.records.items()
-            if seed is None or seed in by_seed
-        }
+        records = {column: self.first(column) for column in columns or self.columns if column in self.records}
         return {
             column: load_network(self.store, record.run, self.images, engine.device(self.device))
-            for column, record in chosen.items()
-            if record.has_weights
+            for column, record in records.items()
+            if record.has_weights and not record.diverged
         }
+
+    def examples(self) -> ImageSet | None:
+        """The first test image of every class; None where there are no images."""
+        return None if self.images is None else measure.one_per_class(self.images)
+
+    def first(self, column: str) -> Record:
+        """The record of a column's first seed."""
+        return next(iter(self.records[column].values()))
 
     def errors(self) -> pd.DataFrame:
         """Columns column, seed, test_error, train_error, best_test_error, run_id: one row per record."""
@@ -65,25 +74,34 @@ class Study:
         return pd.DataFrame(rows, columns=["column", "seed", "test_error", "train_error", "best_test_error", "run_id"])
 
     def curves(self) -> pd.DataFrame:
-        """The epochs of all records, with the columns `column` and `seed` in front."""
+        """The epochs of all records (see `Record.epochs`), with the columns `column` and `seed` in front."""
         parts = [
-            record.epochs().assign(column=column, seed=seed)
+            pd.DataFrame({"column": column, "seed": seed} | dict(record.epochs()))
             for column, by_seed in self.records.items()
             for seed, record in by_seed.items()
         ]
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
+
+    @property
+    def stamp(self) -> str:
+        """What a figure is made from, to stand below it: preset, seeds, devices, and what is missing."""
+        devices = {
+            record.values["environment"]["device"] for by_seed in self.records.values() for record in by_seed.values()
+        }
+        parts = [f"preset {self.preset}", seed_names(self.seeds), *sorted(devices)]
+        return ", ".join(parts) + (f"; without {self.note}" if self.note else "")
 
     def describe(self) -> str:
-        """What was used, for the reader: preset, seeds, device, runs, and what is missing."""
-        records = [record for by_seed in self.records.values() for record in by_seed.values()]
-        devices = sorted({record.values["environment"]["device"] for record in records})
-        seeds = sorted({record.run.seed for record in records})
-        lines = [
-            f"experiment {self.experiment.name}, preset {self.preset}, seeds {seeds}, trained on: {'; '.join(devices)}",
-            *(f"  {column:8} {record.run.run_id}" for column, by in self.records.items() for record in by.values()),
-            *(f"  not run  {run.run_id}" for run in self.missing),
-        ]
-        return "\n".join(lines + [self.note] * bool(self.note))
+        """The runs that were used, for the reader, and those that are missing."""
+        lines = [f"experiment {self.experiment.name}, {self.stamp}"]
+        lines += [f"  {column:8} {record.run.run_id}" for column, by in self.records.items() for record in by.values()]
+        lines += [f"  not run  {run.run_id}" for run in self.missing]
+        return "\n".join(lines)
+
+
+def seed_names(seeds: Sequence[int]) -> str:
+    """ "seed 0", or "seeds 0, 1, 2"."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def open_study(
@@ -113,8 +131,9 @@ def open_study(
     if policy not in TRAIN:
         raise ParameterError("AT_REPRO_TRAIN", policy, TRAIN)
     chosen = experiments.get(experiment)
-    by_seed = chosen.runs(preset, seeds or None)
+    by_seed = chosen.runs(preset, None if seeds in ((), [], "") else seeds)
     engine.device(device)
+    data.data_root(data_root or None)
     store = Store(results or default_folder(preset), writable=policy == "missing")
     if policy == "missing":
         train(
@@ -128,12 +147,16 @@ def open_study(
                 records.setdefault(column, {})[run.seed] = store.load(run)
             else:
                 missing[run] = None
-    images, note = _test_images(by_seed[0]["student"].dataset, data_root, device)
-    return Study(chosen, preset, store, device, records, list(missing), images, note)
+    columns = by_seed[0]
+    images, note = _test_images(columns["student"].dataset, data_root, device)
+    if missing and not note:
+        note = f"the runs that are missing (at-repro run {experiment} --preset {preset})"
+    used = sorted({run.seed for by_column in by_seed for run in by_column.values()})
+    return Study(chosen, preset, store, device, used, columns, records, list(missing), images, note)
 
 
 def _test_images(dataset: str, data_root: str, device: str) -> tuple[ImageSet | None, str]:
     try:
         return data.load(dataset, "test", data_root or None).to(engine.device(device)), ""
-    except DataError as error:
-        return None, f"shown without images: {error}"
+    except DataError:
+        return None, f"images: {dataset} is not here or damaged, see: at-repro data"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from safetensors import SafetensorError
 
 from at_repro import data
 from at_repro.errors import ParameterError
@@ -23,14 +24,17 @@ def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data
     its weights are the recorded ones but for a share of `TOLERANCE`.
 
     Raises:
-        ParameterError: for a run id that is not in the store.
+        ParameterError: for a run id that is not in the store, or a store without records.
         DamagedRecord, DataError: as their texts say.
     """
     target = engine.device(device)
+    data.data_root(data_root)
     records = {record.run.run_id: record for record in store.all()}
+    if not records:
+        raise ParameterError("results", str(store.folder), "a folder that holds records")
     for run_id in run_ids:
         if run_id not in records:
-            raise ParameterError("run", run_id, records or f"nothing, since {store.folder} holds no record")
+            raise ParameterError("run", run_id, records)
     chosen = [records[run_id] for run_id in run_ids] or list(records.values())
     failures = 0
     for record in chosen:
@@ -54,7 +58,12 @@ def _compare(record: Record, store: Store, device: torch.device, data_root: str 
     images = data.load(record.run.dataset, "test", data_root).to(device)
     if images.fingerprint != record.values["data"]["test"]:
         return f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}", ""
-    network = load_network(store, record.run, images, device)
+    if recorded["label"].tolist() != images.labels.tolist():
+        return "its labels are not those of the test images", ""
+    try:
+        network = load_network(store, record.run, images, device)
+    except (RuntimeError, SafetensorError):
+        return f"its weights are not those of a {record.run.network}", ""
     result = evaluate(engine.forward("fp32", False), network, images)
     changed = int((result.predictions.numpy() != recorded["prediction"].to_numpy()).sum())
     text = f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {changed} of {len(images)} predictions differ"

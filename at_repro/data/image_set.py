@@ -39,8 +39,12 @@ class ImageSet:
     def subset(self, count: int) -> "ImageSet":
         """The first `count` images. Raises ParameterError unless 1 <= count <= N."""
         check_subset(count, len(self))
-        masks = None if self.masks is None else self.masks[:count]
-        return replace(self, images=self.images[:count], labels=self.labels[:count], masks=masks)
+        return self.select(slice(count))
+
+    def select(self, chosen: Tensor | slice) -> "ImageSet":
+        """The images at these places: an int64 tensor, whose order is kept, or a slice."""
+        masks = None if self.masks is None else self.masks[chosen]
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], masks=masks)
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with its tensors on `device`."""

@@ -3,7 +3,7 @@
 from at_repro.networks.authors import from_authors, load_authors, to_authors
 from at_repro.networks.fold import fold_batch_norms
 from at_repro.networks.output import Output
-from at_repro.networks.registry import available, build, check_name, parameter_count
+from at_repro.networks.registry import available, build, check_name, group_channels, parameter_count
 from at_repro.networks.resnet import pretrained
 from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
@@ -16,6 +16,7 @@ __all__ = [
     "check_name",
     "fold_batch_norms",
     "from_authors",
+    "group_channels",
     "load_authors",
     "parameter_count",
     "pretrained",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import nn
@@ -58,6 +59,14 @@ def build(name: str, num_classes: int = 10, generator: torch.Generator | None = 
 def parameter_count(module: nn.Module) -> int:
     """Number of trainable parameters (scalars); running statistics and frozen parameters do not count."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+@cache
+def group_channels(name: str) -> tuple[int, ...]:
+    """Channels of a network's groups, low to top. Raises ParameterError if `build` does not know the name."""
+    network = build(name, generator=torch.Generator()).eval()
+    with torch.no_grad():
+        return tuple(group.shape[1] for group in network(torch.zeros(1, 3, 32, 32)).groups)
 
 
 def _constructor(name: str) -> Callable[[int], nn.Module]:

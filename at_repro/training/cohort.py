@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from at_repro import data
 from at_repro.data import ImageSet, augment
 from at_repro.training import engine
+from at_repro.training.batch import TeacherBatch
 from at_repro.training.engine import Forward
-from at_repro.training.evaluation import evaluate
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
-from at_repro.training.terms import TeacherBatch
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds since the epoch began
 
@@ -41,20 +39,19 @@ def train_epoch(
     steps = math.ceil(len(images) / run.batch_size)
     start = time.perf_counter()
     for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch), 1):
-        with torch.no_grad():
-            shown = {teacher: TeacherBatch(forward(teachers[teacher], batch)) for teacher in needed}
+        shown = {teacher: TeacherBatch(teachers[teacher], batch, labels, forward) for teacher in needed}
         for student, (share, weights), total in zip(students, settings, totals, strict=True):
-            output = forward(student.network, batch)
-            task = cross_entropy(output.logits.float(), labels)
+            seen = student.see(batch, labels, forward)
+            task = seen.losses.mean()
             loss = share * task
             for term, weight in zip(student.run.terms, weights, strict=True):
-                loss = loss + weight * term.value(output, shown.get(student.run.teacher))
+                loss = loss + weight * term.value(seen, shown.get(student.run.teacher))
             loss.backward()
             student.optimizer.step()
             student.optimizer.zero_grad()
             with torch.no_grad():
                 total[0] += task * len(labels) + 0.0 * loss
-                total[1] += (output.logits.argmax(1) != labels).sum()
+                total[1] += (seen.output.logits[: len(labels)].argmax(1) != labels).sum()
         report(step, steps, time.perf_counter() - start)
     sums = (totals / len(images)).tolist()
     return [{"train_loss": loss, "train_error": 100 * error} for loss, error in sums]
@@ -77,9 +74,3 @@ def batches(images: ImageSet, run: Run, epoch: int) -> Iterator[tuple[Tensor, Te
         elif run.augmentation == "flip":
             batch = augment.flip(batch, draws)
         yield augment.normalize(batch, mean, std), images.labels[chosen]
-
-
-def test_row(student: Student, images: ImageSet, forward: Forward) -> dict:
-    """`test_loss` and `test_error` (percent) of a student as it stands."""
-    result = evaluate(forward, student.network, images)
-    return {"test_loss": result.loss, "test_error": result.error}

@@ -4,7 +4,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -16,12 +16,27 @@ def environment(device: torch.device) -> dict:
     """What cannot be in a run's spec but may matter: code version, packages, device, threads and command."""
     return {
         "commit": commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def command() -> str:
+    """The command line of this process as somebody would type it; "a notebook" inside of one."""
+    program = Path(sys.argv[0]).name
+    if program == "ipykernel_launcher.py":  # its arguments are a file of this machine
+        return "a notebook"
+    return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + sys.argv[1:])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout without installing it
+        return "unknown"
 
 
 def device_name(device: torch.device) -> str:
@@ -42,10 +57,12 @@ def _processor() -> str:
 
 def commit() -> str:
     """The commit of the checkout this package runs from, with "+changes" if it has any; "unknown" outside of one."""
-    folder = Path(__file__).parent
+    package = Path(__file__).resolve().parent.parent
     try:
-        name = _git(folder, "rev-parse", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+        # Installed below somebody's own repository, this package is none of that repository's files.
+        _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
+        name = _git(package, "rev-parse", "HEAD")
+        changed = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name + ("+changes" if changed else "")

@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from at_repro import networks
+from at_repro import losses, networks
 from at_repro.errors import UserError
 from at_repro.training import engine, schedules
+from at_repro.training.batch import StudentBatch
+from at_repro.training.engine import Forward
 from at_repro.training.spec import Run
 
 
@@ -25,11 +27,32 @@ class Student:
         # every student of this architecture, which makes comparisons within a seed paired.
         network = networks.build(run.network, num_classes, engine.generator(run.seed, "weights"))
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)
+        self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
-            self.network.parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
+            self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
         )
         self.epoch = 0
         self.curve: list[dict] = []
+
+    def _adapters(self, device: torch.device) -> nn.ModuleList | None:
+        """The 1x1 convolutions of F-ActT: trained with the student, in its checkpoint, and not part of its record."""
+        if not any(term.needs_adapters for term in self.run.terms):
+            return None
+        channels = (networks.group_channels(run.network) for run in (self.run, self.run.teacher))
+        return losses.adapters(*channels, engine.generator(self.run.seed, "adapters")).to(device)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        """Everything that is trained, the network first."""
+        return [*self.network.parameters(), *(self.adapters.parameters() if self.adapters is not None else ())]
+
+    def see(self, images: Tensor, labels: Tensor, forward: Forward) -> StudentBatch:
+        """Passes a batch through the student, prepared as its terms need it."""
+        if any(term.needs_mirror for term in self.run.terms):
+            images, labels = torch.cat([images, images.flip(-1)]), labels.repeat(2)
+        if any(term.needs_gradient for term in self.run.terms):
+            # A compiled backward pass cannot be differentiated again.
+            images, forward = images.detach().requires_grad_(), engine.forward(self.run.precision, False)
+        return StudentBatch(self.network, images, labels, forward, self.adapters)
 
     @property
     def diverged(self) -> bool:
@@ -58,7 +81,9 @@ class Student:
     def save(self, path: Path) -> None:
         """Writes the checkpoint: to a temporary file, flushed, then renamed over the previous one."""
         tensors = {f"weights.{name}": value for name, value in self.network.state_dict().items()}
-        for index, parameter in enumerate(self.network.parameters()):
+        if self.adapters is not None:
+            tensors |= {f"adapters.{name}": value for name, value in self.adapters.state_dict().items()}
+        for index, parameter in enumerate(self._parameters()):
             tensors[f"momentum.{index}"] = self.optimizer.state[parameter]["momentum_buffer"]
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         temporary = path.with_suffix(".tmp")
@@ -78,11 +103,12 @@ class Student:
             return
         curve, tensors = _read(path)
         weights = {name: tensors[f"weights.{name}"] for name in self.network.state_dict()}
-        momenta = [tensors[f"momentum.{index}"] for index, _ in enumerate(self.network.parameters())]
         self.network.load_state_dict(weights)
-        for parameter, momentum in zip(self.network.parameters(), momenta, strict=True):
+        if self.adapters is not None:
+            self.adapters.load_state_dict({name: tensors[f"adapters.{name}"] for name in self.adapters.state_dict()})
+        for index, parameter in enumerate(self._parameters()):
             buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
-            self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum)
+            self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(tensors[f"momentum.{index}"])
         self.curve, self.epoch = curve, len(curve)
 
 

@@ -7,29 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from at_repro import attention, losses
 from at_repro.errors import ParameterError
-from at_repro.networks import Output
+from at_repro.training.batch import StudentBatch, TeacherBatch
 from at_repro.training.schedules import DECAYS
-
-
-class TeacherBatch:
-    """What a frozen teacher says of one batch: each part is computed once, for all students and terms."""
-
-    def __init__(self, output: Output):
-        self.logits = output.logits
-        self._groups = output.groups
-        self._maps: dict[str, list[Tensor]] = {}
-
-    @torch.no_grad()
-    def maps(self, mapping: str) -> list[Tensor]:
-        """The attention maps (N, H, W) of all groups, low to top, in float32."""
-        if mapping not in self._maps:
-            self._maps[mapping] = [attention.mapping(mapping)(group) for group in self._groups]
-        return self._maps[mapping]
 
 
 @dataclass(frozen=True)
@@ -38,7 +21,10 @@ class Term:
 
     kind: ClassVar[str]
     needs_teacher: ClassVar[bool] = True
-    replaces_task: ClassVar[bool] = False  # True: the task loss keeps only 1 - weight
+    needs_gradient: ClassVar[bool] = False  # of the student's loss by the images
+    needs_mirror: ClassVar[bool] = False  # the batch is followed by its mirror images, the task loss is put on both
+    needs_adapters: ClassVar[bool] = False  # 1x1 convolutions to the teacher's channels
+    replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight
     decay: ClassVar[str] = "constant"
 
     @property
@@ -49,7 +35,7 @@ class Term:
     def validate(self) -> None:
         """Raises ParameterError for a value that is not allowed."""
 
-    def value(self, student: Output, teacher: TeacherBatch) -> Tensor:
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
         """The term on one batch, a float32 scalar, before its weight."""
         raise NotImplementedError
 
@@ -77,9 +63,9 @@ class ActivationTransfer(Term):
         check_weight("beta", self.beta)
         check_choice("decay", self.decay, DECAYS)
 
-    def value(self, student: Output, teacher: TeacherBatch) -> Tensor:
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
         function = attention.mapping(self.mapping)
-        student_maps = [function(group) for group in chosen(student.groups, self.groups)]
+        student_maps = [function(group) for group in chosen(student.output.groups, self.groups)]
         return losses.map_transfer(student_maps, chosen(teacher.maps(self.mapping), self.groups), self.form, self.norm)
 
 
@@ -104,11 +90,94 @@ class Distillation(Term):
         if not 0 <= self.alpha <= 1:
             raise ParameterError("alpha", self.alpha, "a number from 0 to 1")
 
-    def value(self, student: Output, teacher: TeacherBatch) -> Tensor:
-        return losses.softened_divergence(student.logits, teacher.logits, self.temperature)
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        return losses.softened_divergence(student.output.logits, teacher.output.logits, self.temperature)
 
 
-TERMS: dict[str, type[Term]] = {term.kind: term for term in (ActivationTransfer, Distillation)}
+@dataclass(frozen=True)
+class FullActivation(Term):
+    """F-ActT, full-activation transfer (Table 1): whole activations instead of maps, through 1x1 adapters.
+
+    The paper lets its beta decay and gives neither value nor schedule: here beta weighs as in `ActivationTransfer`
+    and falls linearly to 0.
+    """
+
+    kind: ClassVar[str] = "f-actt"
+    needs_adapters: ClassVar[bool] = True
+    beta: float = 1000.0
+    form: str = "code"
+    groups: tuple[int, ...] | None = None
+    decay: str = "linear"
+
+    @property
+    def weight(self) -> float:
+        return self.beta
+
+    def validate(self) -> None:
+        check_choice("form", self.form, losses.FORMS)
+        check_weight("beta", self.beta)
+        check_choice("decay", self.decay, DECAYS)
+
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        adapted = chosen(student.adapted_groups, self.groups)
+        return losses.full_activation_transfer(adapted, chosen(teacher.output.groups, self.groups), self.form)
+
+
+@dataclass(frozen=True)
+class GradientTerm(Term):
+    """A term on the gradient J of the loss by the images (Section 3): needs a second backward pass."""
+
+    needs_gradient: ClassVar[bool] = True
+    beta: float  # the paper gives no value
+
+    @property
+    def weight(self) -> float:
+        return self.beta
+
+    def validate(self) -> None:
+        check_weight("beta", self.beta)
+
+
+@dataclass(frozen=True)
+class GradientTransfer(GradientTerm):
+    """Gradient-based attention transfer (eq. 4)."""
+
+    kind: ClassVar[str] = "grad-at"
+
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        return losses.gradient_transfer(student.gradient, teacher.gradient)
+
+
+@dataclass(frozen=True)
+class MinL2(GradientTerm):
+    """The norm of the gradient itself, as in double backpropagation (Drucker & LeCun, 1992)."""
+
+    kind: ClassVar[str] = "min-l2"
+    needs_teacher: ClassVar[bool] = False
+
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        return losses.min_l2(student.gradient)
+
+
+@dataclass(frozen=True)
+class SymmetryNorm(GradientTerm):
+    """The symmetry norm (eq. 6): the gradients of an image and of its mirror image should be mirror images.
+
+    Both halves pass through the student as one batch: batch norm, where there is one, takes its statistics over both.
+    """
+
+    kind: ClassVar[str] = "symmetry"
+    needs_teacher: ClassVar[bool] = False
+    needs_mirror: ClassVar[bool] = True
+
+    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        return losses.symmetry(*student.gradient.chunk(2))
+
+
+TERMS: dict[str, type[Term]] = {
+    term.kind: term
+    for term in (ActivationTransfer, FullActivation, Distillation, GradientTransfer, MinL2, SymmetryNorm)
+}
 
 
 def chosen(groups: Sequence[Tensor], indices: tuple[int, ...] | None) -> Sequence[Tensor]:

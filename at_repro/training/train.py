@@ -15,7 +15,7 @@ from at_repro import data, networks
 from at_repro.data import ImageSet
 from at_repro.errors import UserError
 from at_repro.training import engine, provenance
-from at_repro.training.cohort import test_row, train_epoch
+from at_repro.training.cohort import train_epoch
 from at_repro.training.evaluation import evaluate, stored_weights
 from at_repro.training.progress import Progress
 from at_repro.training.spec import Run
@@ -156,8 +156,8 @@ def _train_cohort(
         start = time.perf_counter()
         rows = train_epoch(active, teachers, images, forward, progress.step)
         for student, row in zip(active, rows, strict=True):
-            row |= test_row(student, test_images, forward)
-            student.end_epoch(row)
+            result = evaluate(forward, student.network, test_images)
+            student.end_epoch(row | {"test_loss": result.loss, "test_error": result.error})
         seconds = time.perf_counter() - start
         for student in active:
             student.curve[-1]["seconds"] = seconds

@@ -108,10 +108,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(small, taught, tmp_pa
         if len(saved) == 3:  # the first student has finished two epochs, the second one
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Student, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Student, "save", save_and_die)
         train(students, taught, device="cpu", progress=quiet)
-    monkeypatch.undo()
     assert not taught.has(students[0])
     train([*students, small["kd"]], taught, device="cpu", progress=quiet)  # and a new member joins
     for run in students:

@@ -1,0 +1,31 @@
+# make book [PRESET=smoke|reduced|paper] [DEVICE=auto|cpu|cuda]    make test    make clean
+
+PYTHON ?= python3
+PRESET ?= smoke
+DEVICE ?= auto
+
+BIN := .venv/bin
+
+.PHONY: book test clean
+
+book: .venv/installed
+	@$(BIN)/at-repro book --preset $(PRESET) --device $(DEVICE)
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+	AT_REPRO_TRAIN=never $(BIN)/python -m pytest --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
+
+# One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12"; exit 1; }
+	@echo "making .venv and installing the package with its dependencies: once, some minutes"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+# What was built, but not .venv, which takes long to make again. Of the records only those of the preset smoke go.
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find at_repro tests notebooks -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

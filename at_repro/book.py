@@ -1,0 +1,292 @@
+"""The notebooks and the book, driven by one command: papermill executes, Jupyter Book renders.
+
+Nothing here is needed for training. papermill and Jupyter Book come with the extra `book`.
+"""
+
+import ast
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from at_repro import data, experiments
+from at_repro.errors import ParameterError, UserError
+from at_repro.results import Store, default_folder
+from at_repro.training import engine
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Not `python -m`: Jupyter Book 1 has no __main__. Not its script: that may be another environment's on the path.
+JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
+
+SITE = Path("_build") / "html"
+
+
+def notebooks_folder() -> Path:
+    """The folder `notebooks` of the checkout. Raises UserError where the package was installed without one."""
+    return _part_of_checkout("notebooks")
+
+
+def names() -> list[str]:
+    """Names of the notebooks, in reading order."""
+    return sorted(path.stem for path in notebooks_folder().glob("*.ipynb"))
+
+
+def execute(name: str, parameters: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
+    """Executes one notebook through papermill, with this interpreter, in the current folder.
+
+    Args:
+        name: a notebook, with or without `.ipynb`.
+        parameters: values for names in its parameters cell. A string is read as a value of the default's type.
+        output: the executed notebook; None: NAME.ipynb in the current folder.
+
+    Returns:
+        The path of the executed notebook.
+
+    Raises:
+        ParameterError: for a notebook, a parameter or a value that is not allowed.
+        UserError: with the message of a user error that was raised inside the notebook.
+        papermill.PapermillExecutionError: for any other error inside.
+    """
+    _require_tools()
+    import papermill
+
+    source = _source(name)
+    output = Path(output or source.name).expanduser()
+    if output.is_dir():
+        output = output / source.name
+    if output.resolve() == source.resolve():
+        raise ParameterError("output", str(output), "a file that is not the notebook itself")
+    values = _values(papermill.inspect_notebook(str(source)), parameters or {})
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.open("a").close()
+    except OSError as error:
+        raise ParameterError("output", str(output), f"a file that can be written ({error.strerror})") from None
+    try:
+        with _own_kernel():
+            papermill.execute_notebook(
+                str(source),
+                str(output),
+                values,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings are not the notebook's
+            )
+    except papermill.PapermillExecutionError as error:
+        if error.ename not in _user_errors(UserError):
+            raise
+        output.unlink(missing_ok=True)  # it would look like a result
+        raise UserError(error.evalue) from None
+    return output
+
+
+def refresh() -> list[Path]:
+    """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
+
+    Trains nothing: what has no record is shown as not run. Raises as `execute` does; a notebook that fails stays as is.
+    """
+    os.environ["AT_REPRO_TRAIN"] = "never"
+    refreshed = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names():
+            _say(f"executing notebook {name}")
+            executed = execute(name, output=Path(folder) / f"{name}.ipynb")
+            _tidy(executed)
+            refreshed.append(Path(shutil.copyfile(executed, _source(name))))
+    return refreshed
+
+
+def build(preset: str, device: str = "auto", data_root: str | None = None, results: str | None = None) -> Path:
+    """Executes every notebook at a preset and builds the book under `build/book-PRESET`, never inside the sources.
+
+    Training of what has no record happens inside the notebooks.
+
+    Args:
+        preset, device: see `experiments` and `training.engine`.
+        data_root, results: None: the defaults of `data.data_root` and `results.default_folder`.
+
+    Returns:
+        The first page, an HTML file.
+
+    Raises:
+        ParameterError: for a value that is not allowed, before anything is executed.
+        UserError: with the message of a user error inside a notebook, or where the book has faults, such as a
+            reference that leads nowhere.
+    """
+    _require_tools()
+    seeds = experiments.get_preset(preset).seeds
+    engine.device(device)
+    data.data_root(data_root)
+    Store(results or default_folder(preset), writable=True)
+    parameters = {
+        "preset": preset,
+        "seeds": list(seeds),
+        "device": device,
+        "data_root": _absolute(data_root),
+        "results": _absolute(results),
+    }
+    stage = _stage(preset)
+    for name in names():
+        _say(f"executing notebook {name} at preset {preset}")
+        executed = stage / "notebooks" / f"{name}.ipynb"
+        known = _parameters(name)
+        execute(name, {key: value for key, value in parameters.items() if key in known}, executed)
+        _tidy(executed)
+    return _render(stage)
+
+
+def _part_of_checkout(name: str) -> Path:
+    folder = CHECKOUT / name
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {name} beside the package: clone the repository and use it from there")
+    return folder
+
+
+def _require_tools() -> None:
+    for module in ("papermill", "ipykernel", "jupyter_book"):
+        if importlib.util.find_spec(module) is None:
+            raise UserError(f"{module} is not installed; run: pip install 'at-repro[book]'")
+
+
+def _source(name: str) -> Path:
+    stem = name.removesuffix(".ipynb")
+    if stem not in names():
+        raise ParameterError("notebook", name, names())
+    return notebooks_folder() / f"{stem}.ipynb"
+
+
+def _parameters(name: str) -> dict:
+    import papermill
+
+    return papermill.inspect_notebook(str(_source(name)))
+
+
+def _values(known: Mapping[str, dict], given: Mapping[str, object]) -> dict[str, object]:
+    """The given values, read by the type of the defaults. papermill itself only warns of a name it does not know."""
+    for name in given:
+        if name not in known:
+            raise ParameterError("notebook parameter", name, known or "none: the notebook has no parameters cell")
+    return {name: _value(name, value, _literal(known[name]["default"])) for name, value in given.items()}
+
+
+def _literal(text: str) -> object:
+    """A Python literal, or the text itself where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _value(name: str, value: object, default: object) -> object:
+    """`value` as the type of `default`; a default of None takes any literal, else text."""
+    if isinstance(value, str):
+        value = _parsed(value, default)
+    if default is None or _fits(value, default):
+        return float(value) if isinstance(default, float) and value is not None else value
+    kind = type(default).__name__
+    raise ParameterError(name, value, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, such as {default!r}")
+
+
+def _parsed(text: str, default: object) -> object:
+    if isinstance(default, str):
+        return text
+    word = text.strip().lower()
+    if word in ("true", "false") and (default is None or isinstance(default, bool)):
+        return word == "true"
+    if word in ("none", "null") and default is None:
+        return None
+    value = _literal(text.strip())
+    if isinstance(default, list):
+        # On a command line `-p seeds 0,1` and `-p seeds 0` are as clear as '[0, 1]' and '[0]'.
+        return list(value) if isinstance(value, tuple) else value if isinstance(value, str | list) else [value]
+    return value
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(value, bool) or isinstance(default, bool):  # bool is an int in Python, and not here
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int | float) if isinstance(default, float) else isinstance(value, type(default))
+
+
+@contextmanager
+def _own_kernel() -> Iterator[None]:
+    """Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
+    before = os.environ.get("JUPYTER_PATH")
+    own = str(Path(sys.prefix) / "share" / "jupyter")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([own, before] if before else [own])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["JUPYTER_PATH"]
+        else:
+            os.environ["JUPYTER_PATH"] = before
+
+
+def _user_errors(kind: type) -> set[str]:
+    """Names of an error class and of all classes made from it: papermill passes on a name, not an exception."""
+    return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
+
+
+def _stage(preset: str) -> Path:
+    """A fresh copy of the book's pages. Built from nothing each time, so that no page of an earlier build survives."""
+    pages = _part_of_checkout("book")
+    stage = CHECKOUT / "build" / f"book-{preset}"
+    shutil.rmtree(stage, ignore_errors=True)
+    # Records are read from the store: a copy would only be large.
+    shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"))
+    return stage
+
+
+def _tidy(executed: Path) -> None:
+    """Takes paths and times of this machine out of an executed notebook, which the site offers as a download."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = re.sub(r"(?m)^(data_root|results) = .*$", r'\1 = ""', cell.source)
+    nbformat.write(notebook, executed)
+
+
+def _render(stage: Path) -> Path:
+    """Runs Jupyter Book on a staged book; every warning is a fault."""
+    log = stage / "build.log"
+    _say(f"rendering the book (log: {log})")
+    command = [*JUPYTER_BOOK, "build", str(stage), "-W", "--keep-going"]
+    with log.open("w") as stream:
+        done = subprocess.run(
+            command,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+    page = stage / SITE / "index.html"
+    if done.returncode or not page.exists():
+        faults = [line for line in log.read_text().splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
+        for line in faults:
+            _say(line)
+        raise UserError(f"the book has {len(faults) or 'some'} fault{'s' * (len(faults) != 1)}; see {log}")
+    return page
+
+
+def _absolute(path: str | None) -> str:
+    """The kernel may work in another folder than the user: a relative path is fixed first. Empty: the default."""
+    return str(Path(path).expanduser().resolve()) if path else ""
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

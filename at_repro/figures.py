@@ -1,0 +1,171 @@
+"""Every plot and every panel of attention maps, in one style; each function returns a matplotlib figure.
+
+The last argument of each is `stamp`, which stands below the figure: what it was made from, see `Study.stamp`. Where
+there is nothing to draw, the figure holds the stamp alone, so that its number in the book stays.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from at_repro.data import ImageSet
+
+ATTENTION = "viridis"  # perceptually uniform, and readable for the colour-blind
+_PALETTE = sns.color_palette("colorblind")
+# One colour per method, on every page.
+COLOURS = {
+    "student": _PALETTE[7],
+    "AT": _PALETTE[0],
+    "F-ActT": _PALETTE[4],
+    "KD": _PALETTE[1],
+    "AT+KD": _PALETTE[2],
+    "teacher": (0.0, 0.0, 0.0),
+    "even map": (0.6, 0.6, 0.6),
+}
+WIDTH = 7.5  # inches; the text column of the book
+
+
+def style() -> None:
+    """The house style, for every figure that follows."""
+    sns.set_theme("paper", "whitegrid", font_scale=1.1)
+    plt.rcParams.update({"figure.dpi": 150, "figure.facecolor": "white", "figure.constrained_layout.use": True})
+
+
+def map_panel(images: ImageSet | None, rows: dict[str, Tensor], stamp: str) -> Figure:
+    """A column per image; the image on top and its attention maps below, at their own resolution.
+
+    Each map is scaled to its own maximum: dark is no attention, bright is the most of this map.
+
+    Args:
+        images: the images, uint8 (N, 3, H, W).
+        rows: maps (N, h, w) by the label of their row.
+    """
+    if images is None or not rows:
+        return unavailable(stamp)
+    style()
+    count, tall = len(images), 1 + len(rows)
+    left, top, bottom = 1.1, 0.25, 0.3  # inches, for row labels, class names and the stamp
+    cell = (WIDTH - left) / count
+    height = top + cell * tall + bottom
+    figure, axes = plt.subplots(tall, count, figsize=(WIDTH, height), squeeze=False, layout="none")
+    figure.subplots_adjust(left / WIDTH, bottom / height, 1, 1 - top / height, 0.05, 0.05)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+    for column in range(count):
+        axes[0, column].imshow(images.images[column].permute(1, 2, 0).cpu())
+        axes[0, column].set_title(images.classes[images.labels[column]], fontsize=7)
+        for row, maps in enumerate(rows.values(), 1):
+            axes[row, column].imshow(maps[column], cmap=ATTENTION, vmin=0, interpolation="nearest")
+    for axis, label in zip(axes[:, 0], ["image", *rows], strict=True):
+        axis.set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center")
+    return _stamped(figure, stamp)
+
+
+def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
+    """Share of attention on the object per level, a line per network, with the 95 % interval of the mean over images.
+
+    Args:
+        shares: columns network, level, share in percent, see `measure.object_shares`.
+    """
+    if shares.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
+    order = list(pd.unique(shares["network"]))
+    sns.pointplot(
+        shares, x="level", y="share", hue="network", hue_order=order, palette=_colours(order), dodge=0.3,
+        errorbar=("se", 1.96), markersize=5, linewidth=1.5, ax=axis,
+    )  # fmt: skip
+    axis.set(xlabel="level", ylabel="attention on the object (%)", ylim=(0, None))
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
+    return _stamped(figure, stamp)
+
+
+def errors(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test errors of all methods: ours as dots with their interval, the paper's as open marks.
+
+    Args:
+        table: index method; columns ours, low, high and paper, in percent, see `tables.errors`.
+    """
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.4 * len(table)))
+    places = range(len(table))
+    colours = [_colours([method])[method] for method in table.index]
+    axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
+    axis.scatter(table["ours"], places, c=colours, zorder=3, label="ours, with interval")
+    axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
+    axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)")
+    axis.invert_yaxis()
+    shown = 1 if table["paper"].isna().all() else 2
+    handles, labels = axis.get_legend_handles_labels()
+    for handle in handles:
+        handle.set_edgecolor("0.3")
+    axis.legend(handles[:shown], labels[:shown], loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return _stamped(figure, stamp)
+
+
+def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
+    """Error per epoch: test error as a full line, train error (on augmented images) as a dashed one.
+
+    Args:
+        epochs: columns column, seed, epoch, train_error and test_error, see `Study.curves`.
+    """
+    if epochs.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
+    order = list(pd.unique(epochs["column"]))
+    for metric, dashes in (("test_error", ""), ("train_error", (3, 2))):
+        for method in order:
+            of_method = epochs[epochs["column"] == method].groupby("epoch")[metric].median()
+            axis.plot(
+                of_method.index, of_method, color=_colours([method])[method], dashes=dashes or (None, None),
+                linewidth=1.5 if not dashes else 0.9, label=method if not dashes else None,
+            )  # fmt: skip
+    axis.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="test (full), train (dashed)")
+    return _stamped(figure, stamp)
+
+
+def distance(distances: pd.DataFrame, stamp: str) -> Figure:
+    """Attention distance to the teacher per level, a dot per network.
+
+    Args:
+        distances: columns network, level, distance, see `measure.distances`.
+    """
+    if distances.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 3))
+    order = list(pd.unique(distances["network"]))
+    sns.pointplot(
+        distances, x="level", y="distance", hue="network", hue_order=order, palette=_colours(order), dodge=0.3,
+        linestyle="none", markersize=6, errorbar=None, ax=axis,
+    )  # fmt: skip
+    axis.set(xlabel="level", ylabel="distance to the teacher's map", ylim=(0, None))
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
+    return _stamped(figure, stamp)
+
+
+def unavailable(stamp: str) -> Figure:
+    """A figure that only says why it cannot be drawn."""
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.8))
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"Nothing to show: {stamp}", ha="center", va="center", wrap=True, fontsize=8)
+    return figure
+
+
+def _stamped(figure: Figure, stamp: str) -> Figure:
+    figure.supxlabel(stamp, fontsize=6, color="0.4", x=0.99, ha="right")
+    return figure
+
+
+def _colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+    spare = iter(_PALETTE[5:])
+    return {name: COLOURS[name] if name in COLOURS else next(spare) for name in names}

@@ -1,0 +1,114 @@
+"""The tables and the sentences of the report, computed from records."""
+
+import pandas as pd
+
+from at_repro import paper, statistics
+from at_repro.study import Study, seed_names
+
+NOT_RUN = "not run"
+
+
+def errors(study: Study, table: str, row: str) -> pd.DataFrame:
+    """Ours beside the paper's, a row per method of the paper's table.
+
+    Columns, errors in percent:
+
+    - `ours`: the median over seeds of the last epoch's test error
+    - `low`, `high`: its 95 % interval, by bootstrap over three seeds or more, else Wilson's over the test images
+    - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
+    - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
+    - `paper`: the published number (NaN where there is none, or for another data set)
+    - `deviation`: ours minus the paper's
+    - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
+
+    Args:
+        table, row: where the paper prints the numbers, see `paper.NUMBERS`.
+    """
+    recorded = study.errors()
+    on_cifar = study.columns["student"].dataset == "cifar10"
+    rows = {}
+    for column in study.columns:
+        published = paper.number(table, row, column) if on_cifar else None
+        rows[column] = _row(study, recorded[recorded["column"] == column], published)
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = "method"
+    return frame
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `errors` as text for readers: an interval in one cell, no column that is empty, "not run" said."""
+    rows = list(table.itertuples())
+    shown = pd.DataFrame(index=table.index)
+    shown["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
+    shown["95 % interval"] = [f"{row.low:.2f} to {row.high:.2f}" if row.seeds else "" for row in rows]
+    shown["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
+    shown["seeds"] = table["seeds"]
+    if table["diverged"].any():
+        shown["diverged"] = table["diverged"]
+    if table["paper"].notna().any():
+        shown["paper"] = ["" if pd.isna(row.paper) else f"{row.paper:.2f}" for row in rows]
+        shown["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
+    return shown
+
+
+def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -> dict:
+    finished = recorded.dropna(subset="test_error")  # what diverged has no error
+    nan = float("nan")
+    row = {"ours": nan, "low": nan, "high": nan, "seeds": len(finished), "diverged": len(recorded) - len(finished),
+           "best": nan, "paper": nan if published is None else published.value, "deviation": nan,
+           "run_id": NOT_RUN if recorded.empty else recorded["run_id"].iloc[0]}  # fmt: skip
+    if finished.empty:
+        return row
+    median, low, high = statistics.median_interval(finished["test_error"])
+    if len(finished) < 3:
+        images = len(study.first(finished["column"].iloc[0]).predictions())
+        low, high = statistics.error_interval(round(median / 100 * images), images)
+    best = finished["best_test_error"].median()
+    return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - row["paper"]}
+
+
+def comparisons(study: Study) -> pd.DataFrame:
+    """Every method against the plain student of the same seed, on the same test images, a row per method and seed.
+
+    Columns: `difference`, method minus student in percentage points; `only_method` and `only_student`, the images that
+    only one of them gets right; `p`, of McNemar's exact test that neither is better.
+    """
+    rows = []
+    for column, by_seed in study.records.items():
+        for seed, record in by_seed.items():
+            student = study.records.get("student", {}).get(seed)
+            if column == "student" or student is None or record.diverged or student.diverged:
+                continue
+            own, plain = record.predictions(), student.predictions()
+            only_method, only_student, p = statistics.mcnemar(own["label"], own["prediction"], plain["prediction"])
+            difference = record.final["test_error"] - student.final["test_error"]
+            rows.append((column, seed, difference, only_method, only_student, p))
+    return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_student", "p"])
+
+
+def phases(study: Study) -> pd.DataFrame:
+    """Test error (percent, median over seeds) at the end of each phase of the learning rate, a column per method.
+
+    Methods may be ahead of each other while the rate is high and change places at the end.
+    """
+    curves = study.curves()
+    ends = curves.groupby(["column", "seed", "learning_rate"], sort=False)["test_error"].last()
+    return ends.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
+
+
+def summary(study: Study) -> str:
+    """What was found, in one or two sentences with the numbers they rest on."""
+    where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
+    compared = comparisons(study)
+    if compared.empty:
+        return f"{where} the students are not run yet."
+    sentences = []
+    for method, of_method in compared[compared["method"] != "teacher"].groupby("method", sort=False):
+        difference = of_method["difference"].median()
+        significant = (of_method["p"] < 0.05).all()
+        verdict = "better" if difference < 0 else "worse"
+        certainty = "" if significant else ", a difference that chance alone could make"
+        p = ", ".join(f"{value:.2g}" for value in of_method["p"])
+        points = f"{abs(difference):.2f} points {verdict}"
+        sentences.append(f"{method} is {points} than the plain student (p = {p}{certainty})")
+    return f"{where}: " + "; ".join(sentences) + "."

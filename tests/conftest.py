@@ -1,0 +1,88 @@
+"""Small runs and a small experiment: a test that trains takes seconds."""
+
+import io
+import signal
+
+import pandas as pd
+import pytest
+
+from at_repro import experiments, networks
+from at_repro.data import shapes
+from at_repro.experiments import Experiment, Preset, transfer_columns
+from at_repro.results import Store
+from at_repro.training import ActivationTransfer, Distillation, Progress, Run, engine
+from at_repro.training.evaluation import stored_weights
+
+TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
+
+
+@pytest.fixture
+def quiet():
+    return Progress(io.StringIO())
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results", writable=True)
+
+
+@pytest.fixture
+def few_test_images(monkeypatch):
+    """A test set of 100 images: most of the time of a small run is its evaluation."""
+    monkeypatch.setitem(shapes.SIZES, "test", 100)
+
+
+@pytest.fixture
+def small(few_test_images):
+    """Specs of a small teacher and its students that train in seconds; 96 images are one batch and a smaller one."""
+    teacher = Run("wrn-10-1", epochs=1, **TINY)
+    at = (ActivationTransfer(),)
+    both = (ActivationTransfer(decay="linear"), Distillation())
+    student = {"epochs": 3} | TINY
+    return {
+        "teacher": teacher,
+        "student": Run("wrn-10-1", **student),
+        "at": Run("wrn-10-1", terms=at, teacher=teacher, **student),
+        "kd": Run("wrn-10-1", terms=(Distillation(),), teacher=teacher, **student),
+        "at+kd": Run("wrn-10-1", terms=both, teacher=teacher, **student),
+    }
+
+
+@pytest.fixture
+def tiny_experiment(few_test_images, monkeypatch):
+    """The experiment `wrn-16-2-to-16-1` at preset `smoke`, with five runs of one or two epochs in its place."""
+    smoke = Preset("smoke", "tests", TINY | {"epochs": 1}, TINY | {"epochs": 2}, (0,))
+    columns = transfer_columns("wrn-10-1", "wrn-10-1")
+    tiny = Experiment("wrn-16-2-to-16-1", "a small copy of Table 1, second row", columns)
+    monkeypatch.setitem(experiments.PRESETS, "smoke", smoke)
+    monkeypatch.setitem(experiments.EXPERIMENTS, tiny.name, tiny)
+    return tiny
+
+
+@pytest.fixture
+def hand_made(store):
+    """Writes a record without training: of four test images one is wrong; `changes` replace parts of record.json."""
+
+    def write(run: Run, **changes):
+        network = networks.build(run.network, 10, engine.generator(run.seed, "weights"))
+        values = {
+            "diverged": None,
+            "final": {"test_error": 25.0, "test_loss": 1 / 3, "train_error": 50.0, "train_loss": 1.5},
+            "best": {"test_error": 20.0, "epoch": 1},
+            "seconds_per_epoch": 0.1,
+            "data": {"train": "0" * 64, "test": "1" * 64},
+            "environment": {"commit": "abc", "device": "CPU"},
+        }
+        epochs = pd.DataFrame({"epoch": [1, 2], "train_error": [60.0, 50.0], "test_error": [20.0, 25.0]})
+        predictions = pd.DataFrame({"label": [0, 1, 2, 3], "prediction": [0, 1, 2, 9]})
+        return store.write(run, values | changes, epochs, predictions, stored_weights(network))
+
+    return write
+
+
+@pytest.fixture
+def own_signals():
+    """Gives the handler of SIGTERM back: `cli.main` sets one for the whole process."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)

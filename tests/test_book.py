@@ -1,0 +1,284 @@
+"""Notebooks and the book: parameters are checked, faults end in one line, the site needs nothing from other hosts."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from at_repro import book
+from at_repro.errors import ParameterError, UserError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = REPOSITORY / "book"
+
+PARAMETERS = """preset = "reduced"
+seeds = [0]
+device = "auto"
+data_root = ""
+results = ""
+images = 4  # how many
+rate = 0.5
+dark = False
+seed = None
+fail = ""
+"""
+BODY = """from at_repro.errors import ParameterError
+if fail == "user":
+    raise ParameterError("fail", fail, "nothing")
+if fail == "bug":
+    raise RuntimeError("a bug")
+print(repr((preset, seeds, images, rate, dark, seed)))
+"""
+TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
+
+
+def write_notebook(path: Path, *cells) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Stand-in"), *cells], metadata=kernel), path)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with one tiny notebook and a book of two pages; the current folder is another one."""
+    folder = tmp_path / "checkout"
+    parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    write_notebook(folder / "notebooks" / "01_tiny.ipynb", parameters, new_code_cell(BODY))
+    (folder / "book" / "results").mkdir(parents=True)
+    shutil.copy(PAGES / "_config.yml", folder / "book")
+    shutil.copytree(PAGES / "_assets", folder / "book" / "_assets")
+    shutil.copy(PAGES / "references.bib", folder / "book")
+    (folder / "book" / "_toc.yml").write_text(TOC)
+    (folder / "book" / "intro.md").write_text("# Tiny\n\n[](notebooks/01_tiny)\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(book, "CHECKOUT", folder)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def printed(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+def known(default: str) -> dict:
+    return {"x": {"name": "x", "default": default}}
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "value"),
+    [
+        ("4", "12", 12),
+        ("0.5", "2", 2.0),
+        ("0.5", "1e-3", 0.001),
+        ('"reduced"', "smoke", "smoke"),
+        ('"reduced"', "5", "5"),
+        ("False", "true", True),
+        ("True", "False", False),
+        ("[0]", "[0, 1]", [0, 1]),
+        ("[0]", "0,1", [0, 1]),
+        ("[0]", "3", [3]),
+        ("[]", "[]", []),
+        ("None", "7", 7),
+        ("None", "none", None),
+        ("None", "low", "low"),
+    ],
+)
+def test_text_is_read_by_the_type_of_the_default(default, text, value):
+    read = book._values(known(default), {"x": text})["x"]
+    assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "kind"),
+    [
+        ("4", "many", "an int, such as 4"),
+        ("4", "1.5", "an int, such as 4"),
+        ("4", "true", "an int, such as 4"),
+        ("4", True, "an int, such as 4"),
+        ("0.5", "fast", "a float, such as 0.5"),
+        ("False", "1", "a bool, such as False"),
+        ("[0]", "first", r"a list, such as \[0\]"),
+        ('"reduced"', 5, "a str, such as 'reduced'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(default, value, kind):
+    with pytest.raises(ParameterError, match=f"x: .* is not allowed; allowed: {kind}"):
+        book._values(known(default), {"x": value})
+
+
+def test_unknown_names_are_refused(checkout):
+    with pytest.raises(ParameterError, match=r"notebook: '07_none' is not allowed; allowed: 01_tiny"):
+        book.execute("07_none")
+    with pytest.raises(ParameterError, match=r"notebook parameter: 'presett' is not allowed; allowed: preset, seeds"):
+        book.execute("01_tiny", {"presett": "smoke"})
+    with pytest.raises(ParameterError, match="preset"):
+        book.build("huge")
+    assert not Path("01_tiny.ipynb").exists() and not (checkout / "build").exists()
+
+
+@pytest.mark.parametrize("name", ["01_tiny", "01_tiny.ipynb"])
+def test_the_source_is_never_overwritten(checkout, name):
+    source = checkout / "notebooks" / "01_tiny.ipynb"
+    before = source.read_bytes()
+    for output in (source, source.parent):
+        with pytest.raises(ParameterError, match="output"):
+            book.execute(name, output=output)
+    assert source.read_bytes() == before
+
+
+def test_execute_writes_into_the_current_folder(checkout):
+    output = book.execute("01_tiny", {"preset": "smoke", "seeds": "0,1", "rate": "1"})
+    assert output == Path("01_tiny.ipynb")
+    assert printed(output) == "('smoke', [0, 1], 4, 1.0, False, None)\n"
+
+
+def test_a_user_error_in_a_notebook_becomes_its_message(checkout):
+    with pytest.raises(UserError) as caught:
+        book.execute("01_tiny", {"fail": "user"})
+    assert str(caught.value) == "fail: 'user' is not allowed; allowed: nothing"
+    assert not Path("01_tiny.ipynb").exists()
+
+
+def test_a_bug_in_a_notebook_stays_visible(checkout):
+    with pytest.raises(papermill.PapermillExecutionError, match="a bug"):
+        book.execute("01_tiny", {"fail": "bug"}, "out.ipynb")
+
+
+def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):
+    before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
+    stale = checkout / "build" / "book-smoke" / "_build" / "html" / "old.html"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of an earlier build")
+
+    page = book.build("smoke", "cpu", results=str(checkout / "records"))
+
+    assert page == checkout / "build" / "book-smoke" / "_build" / "html" / "index.html"
+    assert not stale.exists()
+    assert "smoke" in (page.parent / "notebooks" / "01_tiny.html").read_text()
+    assert str(checkout) not in "".join(path.read_text() for path in page.parent.rglob("*.ipynb"))
+    assert {path: path.read_bytes() for path in before} == before
+
+    stage = checkout / "build" / "book-smoke"
+    (stage / "intro.md").write_text("# Tiny\n\n{numref}`fig-nowhere`\n")
+    with pytest.raises(UserError, match=r"the book has 1 fault; see .*build\.log"):
+        book._render(stage)
+    assert "fig-nowhere" in capfd.readouterr().err
+
+
+def test_without_a_checkout_there_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "CHECKOUT", tmp_path)
+    with pytest.raises(UserError, match="there is no folder notebooks beside the package"):
+        book.names()
+
+
+def test_without_the_extra_there_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr(book.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'at-repro\[book\]'"):
+        book.build("smoke")
+
+
+def chapters() -> list[str]:
+    return re.findall(r"^(?:root|\s*- file): *(\S+)", (PAGES / "_toc.yml").read_text(), flags=re.MULTILINE)
+
+
+def page_texts() -> dict[str, str]:
+    return {str(path.relative_to(PAGES)): path.read_text() for path in PAGES.glob("**/*.md")}
+
+
+def wanted_labels() -> set[str]:
+    """Figures and tables that pages refer to and that notebooks have to provide."""
+    text = "\n".join(page_texts().values())
+    return set(re.findall(r"{numref}`([\w-]+)`", text)) - set(re.findall(r":name: *(\S+)", text))
+
+
+def wanted_glue() -> set[tuple[str, str]]:
+    text = "\n".join(page_texts().values())
+    return set(re.findall(r"{glue:\w+}`notebooks/(\w+)\.ipynb::([\w-]+)", text))
+
+
+def test_every_page_and_notebook_is_in_the_table_of_contents():
+    pages = {name.removesuffix(".md") for name in page_texts()}
+    notebooks = {f"notebooks/{path.stem}" for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+    assert pages | notebooks <= set(chapters())
+
+
+def test_every_public_module_has_an_api_page():
+    documented = set(re.findall(r"automodule:: (\S+)", "\n".join(page_texts().values())))
+    modules = {f"at_repro.{path.stem}" for path in (REPOSITORY / "at_repro").glob("[!_]*.py")} - {"at_repro.cli"}
+    assert modules <= documented
+
+
+def test_notebooks_provide_what_pages_refer_to():
+    paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+    if not paths:
+        pytest.skip("no notebooks yet")
+    text = "".join(path.read_text() for path in paths)
+    assert [label for label in wanted_labels() if label not in text] == []
+    assert [key for _, key in wanted_glue() if key not in text] == []
+
+
+class _Fetches(HTMLParser):
+    """What a browser would fetch from another host to show a page; links that a reader may follow are not."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        for name in ("src", "data", "href") if tag not in ("a",) else ():
+            if re.match(r"(https?:)?//", values.get(name) or ""):
+                self.found.append((tag, values[name]))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The real pages, with stand-ins for the notebooks that provide every label and value the pages ask for."""
+    stage = tmp_path_factory.mktemp("book")
+    shutil.copytree(PAGES, stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results"))
+    names = [name.removeprefix("notebooks/") for name in chapters() if name.startswith("notebooks/")]
+    cells = {name: [] for name in names}
+    for label in sorted(wanted_labels()):
+        figure = {"mystnb": {"figure": {"name": label, "caption": f"Stand-in for {label}"}}}
+        picture = new_output("display_data", {"image/png": PIXEL, "text/plain": "figure"})
+        cells[names[-1]].append(new_code_cell("figure", metadata=figure, outputs=[picture], execution_count=1))
+    for name, key in sorted(wanted_glue()):
+        glued = new_output("display_data", {"text/plain": repr(f"Stand-in for {key}.")},
+                           metadata={"scrapbook": {"name": key, "mime_prefix": ""}})  # fmt: skip
+        cells[name].append(new_code_cell("glue", outputs=[glued], execution_count=1))
+    for name in names:
+        write_notebook(stage / "notebooks" / f"{name}.ipynb", *cells[name])
+    return book._render(stage).parent
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def test_the_real_pages_build_without_a_warning(site):
+    assert {f"{name}.html" for name in chapters()} <= {str(path.relative_to(site)) for path in site.rglob("*.html")}
+    assert "Stand-in for summary." in (site / "intro.html").read_text()
+
+
+def test_pages_fetch_nothing_from_other_hosts(site):
+    pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
+    assert {name: found for name, found in pages.items() if found} == {}
+    styles = [
+        path.name for path in site.rglob("*.css") if re.search(r"(@import|url\()[\s\"']*https?:", path.read_text())
+    ]
+    assert styles == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/rerun.md", "book/questions.md"])
+def test_python_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    for example in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL):
+        exec(compile(example, page, "exec"), {"__name__": "example"})

@@ -1,0 +1,296 @@
+"""The command line: what it says, what it refuses before any training, and how it is stopped."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torchvision import datasets
+
+from at_repro import book, experiments
+from at_repro.cli import main, parser
+from at_repro.results import Store
+
+NAME = "wrn-16-2-to-16-1"
+COMMANDS = ("experiments", "run", "status", "notebook", "book", "verify", "data")
+trainer = importlib.import_module("at_repro.training.train")  # the package has a function of the same name
+
+pytestmark = pytest.mark.usefixtures("own_signals")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """No data root of the developer's, no internet, no GPU, and a working folder of the test's own."""
+
+    def refuse(self):
+        raise OSError("no internet in tests")
+
+    monkeypatch.delenv("AT_REPRO_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.CIFAR10, "download", refuse)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError("training or a notebook was started")
+
+    monkeypatch.setattr(trainer, "_train_cohort", refuse)
+    monkeypatch.setattr(book, "execute", refuse)
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Data roots: an empty one and one whose only shard is cut."""
+    (tmp_path / "no-data").mkdir()
+    shard = tmp_path / "cut" / "cifar10" / "plain_text" / "train-00000-of-00001.parquet"
+    shard.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"label": list(range(1000))}), shard)
+    shard.write_bytes(shard.read_bytes()[:-100])
+    return tmp_path
+
+
+def failure(capsys, *arguments: str) -> str:
+    """The line on standard error of a command that must end with exit code 2."""
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:  # argparse's own way
+        code = stopped.code
+    printed = capsys.readouterr()
+    assert code == 2, printed
+    assert printed.out == "", "it went ahead before it refused"
+    assert printed.err.count("\n") == 1 and printed.err.endswith("\n"), printed.err
+    assert printed.err.startswith("at-repro"), printed.err
+    return printed.err
+
+
+BAD = [
+    (["run", "table-9"], ["experiment", "'table-9'", NAME]),
+    (["status", "table-9"], ["experiment", "'table-9'", NAME]),
+    (["run", NAME, "--preset", "huge"], ["preset", "'huge'", "smoke, reduced, paper"]),
+    (["status", "--preset", "huge"], ["preset", "'huge'", "smoke, reduced, paper"]),
+    (["book", "--preset", "huge"], ["preset", "'huge'", "smoke, reduced, paper"]),
+    (["run", NAME, "--seeds", "-1"], ["seeds", "'-1'", "integers from 0"]),
+    (["run", NAME, "--seeds", "0", "1.5"], ["seeds", "'1.5'", "integers from 0"]),
+    (["run", NAME, "--seeds", "0", "one"], ["seeds", "'one'", "integers from 0"]),
+    (["run", NAME, "--seeds", ""], ["seeds", "''", "integers from 0"]),
+    (["status", NAME, "--seeds", "1e3"], ["seeds", "'1e3'", "integers from 0"]),
+    (["run", NAME, "--seeds"], ["--seeds"]),
+    (["run", NAME, "--device", "cuda"], ["device", "'cuda'", "auto, cpu", "no CUDA device"]),
+    (["run", NAME, "--device", "tpu"], ["device", "'tpu'", "auto, cpu, cuda"]),
+    (["verify", "--device", "tpu"], ["device", "'tpu'", "auto, cpu, cuda"]),
+    (["book", "--device", "cuda"], ["device", "'cuda'", "auto, cpu"]),
+    (["run", NAME, "--compile", "maybe"], ["compile", "'maybe'", "auto, on, off"]),
+    (
+        ["run", NAME, "--preset", "reduced", "--data-root", "nowhere"],
+        ["data root", "'nowhere'", "a folder that exists"],
+    ),
+    (["run", NAME, "--data-root", "nowhere"], ["data root", "'nowhere'", "a folder that exists"]),
+    (["verify", "--data-root", "nowhere"], ["data root", "'nowhere'", "a folder that exists"]),
+    (["data", "--data-root", "nowhere"], ["data root", "'nowhere'", "a folder that exists"]),
+    (["book", "--data-root", "nowhere"], ["data root", "'nowhere'", "a folder that exists"]),
+    (["run", NAME, "--preset", "reduced", "--data-root", "cut"], ["train-00000-of-00001.parquet", "cannot be read"]),
+    (["run", NAME, "--preset", "reduced", "--data-root", "no-data"], ["CIFAR-10 is not in no-data", "smoke needs no"]),
+    (["run", NAME, "--results", "cut/cifar10/plain_text/train-00000-of-00001.parquet"], ["results", "a folder"]),
+    (["run", NAME, "--results", "/proc/at-repro"], ["results", "'/proc/at-repro'", "a folder that can be written"]),
+    (["book", "--results", "/proc/at-repro"], ["results", "'/proc/at-repro'", "a folder that can be written"]),
+    (["verify", "--results", "nowhere"], ["results", "nowhere", "a folder that holds records"]),
+    (["notebook", "99_missing"], ["notebook", "'99_missing'", "01_attention_maps"]),
+    (["notebook", "01_attention_maps", "-p", "colour", "red"], ["notebook parameter", "'colour'", "preset"]),
+    (["run"], ["EXPERIMENT"]),
+    (["train", NAME], ["'train'", "run"]),
+    ([], ["COMMAND"]),
+    (["run", NAME, "--sedes", "1"], ["--sedes"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_one_line_before_any_training(arguments, parts, roots, no_training, capsys, monkeypatch):
+    if arguments[:1] == ["notebook"]:
+        monkeypatch.setattr(book, "execute", real_execute)
+    if arguments[:1] in (["run"], ["verify"], ["status"]) and "--results" not in arguments:
+        arguments = [*arguments, "--results", "store"]
+    line = failure(capsys, *arguments)
+    for part in parts:
+        assert part in line, line
+
+
+real_execute = book.execute
+
+
+@pytest.mark.parametrize("command", [["run", NAME, "--preset", "reduced", "--results", "r"], ["data"], ["book"]])
+def test_the_environment_variable_is_checked_like_the_option(command, no_training, capsys, monkeypatch):
+    monkeypatch.setenv("AT_REPRO_DATA", "/nowhere/data")
+    line = failure(capsys, *command)
+    assert "AT_REPRO_DATA: '/nowhere/data' is not allowed; allowed: a folder that exists" in line
+
+
+def test_the_option_comes_before_the_environment_variable(roots, no_training, capsys, monkeypatch):
+    monkeypatch.setenv("AT_REPRO_DATA", "no-data")
+    line = failure(capsys, "run", NAME, "--preset", "reduced", "--data-root", "cut", "--results", "r")
+    assert "train-00000-of-00001.parquet" in line
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_teaches_by_example(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"] if command else ["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0 and "usage: at-repro" in text
+    for name in [command] if command else COMMANDS:
+        assert f"\n  at-repro {name}" in text, "no example"
+
+
+def test_every_example_is_a_command_that_exists():
+    """An example that is refused would teach the wrong thing."""
+    from at_repro.cli import EXAMPLES
+
+    for line, _ in EXAMPLES:
+        options = parser().parse_args(line.split())
+        for name in getattr(options, "experiments", []) if "run" in line else []:
+            experiments.get(name)
+        if hasattr(options, "preset"):
+            experiments.get_preset(options.preset)
+        if hasattr(options, "name"):
+            assert options.name in book.names()
+
+
+def test_python_m_at_repro_is_the_same_program():
+    done = subprocess.run([sys.executable, "-m", "at_repro", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("usage: at-repro ")
+    done = subprocess.run([sys.executable, "-m", "at_repro", "run", "table-9"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_help_does_not_wait_for_torch():
+    """Importing torch takes seconds; --help and a wrong option answer at once."""
+    code = "import sys; from at_repro.cli import parser; parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_experiments_lists_runs_and_cost(capsys):
+    assert main(["experiments"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert NAME in lines
+    rows = {line.split()[0]: line for line in lines if line.startswith("    ")}
+    assert " 5 runs, 1 seed, " in rows["smoke"] and "embedded" in rows["smoke"]
+    assert " 5 runs, 1 seed, " in rows["reduced"] and "21 runs, 5 seeds, " in rows["paper"]
+
+
+def test_data_shows_what_there_is_and_why_not(roots, capsys):
+    assert main(["data", "--data-root", "no-data"]) == 0
+    text = capsys.readouterr().out
+    assert "train: 10000 images of 32x32, sha256 " in text and "1000 disc, " in text, "the embedded set"
+    assert "cifar10: CIFAR-10 is not in no-data (not downloaded yet)" in text
+
+
+def run(*more: str) -> int:
+    return main(["run", NAME, "--device", "cpu", "--results", "store", *more])
+
+
+def status(capsys) -> dict[str, str]:
+    """By method, "teacher" for the run that others learn from: state and detail."""
+    capsys.readouterr()
+    assert main(["status", NAME, "--results", "store"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = dict.fromkeys(lines[:-1])
+    return dict(zip(("student", "teacher", "AT", "KD", "AT+KD"), names, strict=True)) | {"summary": lines[-1]}
+
+
+def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
+    assert status(capsys)["summary"].startswith("5 missing in ")
+    assert run() == 0
+    printed = capsys.readouterr()
+    assert "have a record in" in printed.out
+    runs = tiny_experiment.runs("smoke")[0]
+    for of_column in runs.values():
+        assert f"recorded {of_column.run_id}: test error " in printed.err
+    assert "train/test error %: " in printed.err and " images/s, " in printed.err and " left" in printed.err
+    seen = status(capsys)
+    assert seen["summary"].startswith("5 recorded in ") and " recorded " in seen["AT"] and "test error" in seen["AT"]
+
+    def refuse(*arguments):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(trainer, "_train_cohort", refuse)
+    assert run() == 0
+    assert capsys.readouterr().err == ""
+    # A record that was damaged since must not be reported as being there.
+    (Store("store").folder / runs["AT"].run_id / "predictions.csv").write_text("label,prediction\n0,0\n")
+    assert runs["AT"].run_id in failure(capsys, "run", NAME, "--results", "store")
+    assert "predictions.csv does not match" in failure(capsys, "status", NAME, "--results", "store")
+
+
+def test_a_stopped_run_is_in_progress_and_is_continued(tiny_experiment, capsys, monkeypatch):
+    from at_repro.training import Student
+
+    save = Student.save
+
+    def save_and_stop(self, path):
+        save(self, path)
+        if self.run.terms:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Student, "save", save_and_stop)
+    assert run() == 130
+    assert capsys.readouterr().err.endswith(
+        "at-repro: stopped; the same command continues after the last finished epoch\n"
+    )
+    seen = status(capsys)
+    assert seen["summary"].startswith("2 in progress, 2 missing, 1 recorded in ")
+    assert " in progress " in seen["AT"] and seen["AT"].endswith("1 of 2 epochs")
+    assert " missing " in seen["KD"] and seen["KD"].endswith("2 epochs")
+    monkeypatch.undo()
+
+
+PROGRAM = """
+    import sys
+    from at_repro import cli, experiments
+    from at_repro.data import shapes
+    from at_repro.experiments import Experiment, Preset, transfer_columns
+    tiny = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
+    shapes.SIZES["test"] = 100
+    experiments.PRESETS["smoke"] = Preset("smoke", "tests", tiny | {"epochs": 1}, tiny | {"epochs": 8}, (0,))
+    name, columns = "wrn-16-2-to-16-1", transfer_columns("wrn-10-1", "wrn-10-1")
+    experiments.EXPERIMENTS[name] = Experiment(name, "", columns)
+    sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_and_the_same_command_continues(number, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    command = [sys.executable, str(program), "run", NAME, "--device", "cpu", "--results", "store"]
+    keywords = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "text": True, "cwd": tmp_path}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 2/8 "):
+                process.send_signal(number)
+                break
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    last = rest.splitlines()[-1]
+    assert last == "at-repro: stopped; the same command continues after the last finished epoch"
+    assert "Traceback" not in rest and not rest.count("recorded ")
+    done = subprocess.run(command, capture_output=True, **keywords)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(", continues after epoch ") == 4
+    assert "epoch 1/8" not in done.stderr and "epoch 2/8" not in done.stderr, "finished epochs were trained again"
+    assert done.stderr.count("recorded ") == 4, "the teacher has its record from the first time"
+    assert len(Store(tmp_path / "store").all()) == 5
+
+
+def test_a_closed_pipe_is_no_fault(tmp_path):
+    line = f"{sys.executable} -m at_repro experiments | true; exit ${{PIPESTATUS[0]}}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,73 @@
+"""pyproject.toml is the one place of versions: everything else agrees with it."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def name(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+def declared() -> set[str]:
+    extras = PROJECT["optional-dependencies"].values()
+    everything = [*PROJECT["dependencies"], *(requirement for extra in extras for requirement in extra)]
+    return {name(requirement) for requirement in everything} - {PROJECT["name"]}
+
+
+def imported() -> set[str]:
+    """Top-level names of the third-party modules that the package imports."""
+    found = set()
+    for path in (REPOSITORY / "at_repro").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"at_repro"}
+
+
+def reasons() -> set[str]:
+    """Packages in the README's table of reasons."""
+    table = (REPOSITORY / "README.md").read_text().split("| package | why |")[1].split("\n\n")[0]
+    cells = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
+    return {package.strip() for cell in cells for package in cell.split(",")}
+
+
+def test_conda_environment_agrees_with_the_project():
+    lines = (REPOSITORY / "environment.yml").read_text()
+    entries = re.findall(r"^\s*- (.+)$", lines, flags=re.MULTILINE)
+    assert f"python{PROJECT['requires-python']}" in entries
+    (installed,) = [entry for entry in entries if entry.startswith("-e ")]
+    extras = re.fullmatch(r"-e \.\[(.+)\]", installed)[1].split(",")
+    assert set(extras) <= set(PROJECT["optional-dependencies"])
+    assert "at-repro[book]" in PROJECT["optional-dependencies"]["test"], "one environment for tests and book"
+    # No other package, so no second place where a version could stand.
+    assert set(entries) == {"conda-forge", f"python{PROJECT['requires-python']}", "pip", "pip:", installed}
+
+
+def test_makefile_asks_for_the_same_python():
+    lowest = re.fullmatch(r">=3\.(\d+)", PROJECT["requires-python"])[1]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert f"version_info < (3, {lowest})" in makefile and f"not Python 3.{lowest} or newer" in makefile
+
+
+def test_imports_are_declared():
+    providers = packages_distributions()
+    # nbformat comes with papermill, whose notebooks are its objects.
+    undeclared = {
+        module
+        for module in imported() - {"nbformat"}
+        if not {name(provider) for provider in providers.get(module, [module])} & declared()
+    }
+    assert undeclared == set()
+
+
+def test_every_dependency_has_a_reason():
+    assert declared() == reasons()

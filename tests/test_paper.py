@@ -1,0 +1,95 @@
+"""The published numbers, typed a second time from PAPER.md by another person: a slip of one of us shows here."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from at_repro import experiments
+from at_repro.paper import NUMBERS, Number, number
+
+PAIRS = (
+    "nin-thin from nin-wide",
+    "wrn-16-1 from wrn-16-2",
+    "wrn-16-1 from wrn-40-1",
+    "wrn-16-2 from wrn-40-2",
+)
+# Column by column, where paper.py has it row by row.
+TABLE_1 = {
+    "student": (9.38, 8.77, 8.77, 6.31),
+    "AT": (8.93, 7.93, 8.25, 5.85),
+    "F-ActT": (9.05, 8.51, 8.62, 6.24),
+    "KD": (8.55, 7.41, 8.39, 6.08),
+    "AT+KD": (8.33, 7.51, 8.01, 5.71),
+    "teacher": (7.28, 6.31, 6.58, 5.23),
+}
+
+
+def in_table(name: str) -> dict[tuple[str, str], float]:
+    return {(n.row, n.column): n.value for n in NUMBERS if n.table == name}
+
+
+def test_table_1():
+    expected = {(pair, column): values[i] for column, values in TABLE_1.items() for i, pair in enumerate(PAIRS)}
+    assert in_table("Table 1") == expected
+
+
+def test_the_other_tables():
+    pair = "wrn-16-1 from wrn-16-2"
+    assert in_table("Section 4.1") == {
+        (pair, "all groups"): 7.93, (pair, "group 1"): 8.11, (pair, "group 2"): 7.96, (pair, "group 3"): 7.97,
+    }  # fmt: skip
+    assert in_table("Table 2") == {
+        (pair, "student"): 8.77, (pair, "max-1"): 8.08, (pair, "sum-1"): 7.99, (pair, "sum-2"): 7.93,
+        (pair, "sum-4"): 8.09,
+    }  # fmt: skip
+    assert {column: value for (_, column), value in in_table("Table 3").items()} == {
+        "student": 13.5, "min-l2": 12.5, "gradient AT": 12.1, "KD": 12.1, "symmetry norm": 11.8, "AT": 11.2,
+    }  # fmt: skip
+    assert {(row.split(", ")[1], column): value for (row, column), value in in_table("Table 4").items()} == {
+        ("CUB-200-2011", "student"): 28.5, ("CUB-200-2011", "KD"): 27, ("CUB-200-2011", "AT"): 27,
+        ("CUB-200-2011", "teacher"): 26.5, ("MIT Indoor", "student"): 28.2, ("MIT Indoor", "KD"): 28.1,
+        ("MIT Indoor", "AT"): 27.1, ("MIT Indoor", "teacher"): 26,
+    }  # fmt: skip
+    assert {(row[-5:], column): value for (row, column), value in in_table("Table 5").items()} == {
+        ("top-1", "student"): 30.4, ("top-1", "AT"): 29.3, ("top-1", "teacher"): 26.1,
+        ("top-5", "student"): 10.8, ("top-5", "AT"): 10.0, ("top-5", "teacher"): 8.3,
+    }  # fmt: skip
+
+
+def test_no_place_holds_two_numbers():
+    """`number` would return the first and hide the second."""
+    places = [(n.table, n.row, n.column) for n in NUMBERS]
+    assert len(places) == len(set(places))
+
+
+def test_numbers_that_were_recalled_less_firmly_say_so():
+    doubtful = {(n.row.split(", ")[1], n.column) for n in NUMBERS if not n.certain}
+    assert doubtful == {("CUB-200-2011", "KD"), ("CUB-200-2011", "AT"), ("MIT Indoor", "KD"), ("MIT Indoor", "AT")}
+    assert str(number("Table 4", "resnet18 from resnet34, CUB-200-2011", "KD")) == "27 (?)"
+    assert str(number("Table 1", "wrn-16-1 from wrn-16-2", "AT")) == "7.93"
+
+
+def test_a_place_where_the_paper_prints_nothing_has_no_number():
+    assert number("Table 1", "wrn-16-1 from wrn-16-2", "min-l2") is None
+    assert isinstance(number("Table 5", "resnet18 from resnet34, ImageNet top-1", "AT"), Number)
+
+
+def test_the_columns_of_an_experiment_are_named_as_the_papers():
+    """Else the report would show "no published number" beside a result that has one."""
+    for column in experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]:
+        assert number("Table 1", "wrn-16-1 from wrn-16-2", column) is not None, column
+
+
+NOTES = Path(__file__).parent.parent.parent / "shared" / "PAPER.md"
+
+
+@pytest.mark.skipif(not NOTES.exists(), reason="the project's notes on the paper are not part of the repository")
+def test_table_1_of_the_notes():
+    rows = re.findall(r"^\| (\S+) \S+M \| (\S+) \S+M \|([\d.| ]+)\|$", NOTES.read_text(), re.MULTILINE)
+    assert len(rows) == 4
+    for student, teacher, cells in rows:
+        values = [float(cell) for cell in cells.split("|")]
+        order = ("student", "AT", "F-ActT", "KD", "AT+KD", "teacher")
+        row = f"{student.lower()} from {teacher.lower()}"
+        assert [number("Table 1", row, column).value for column in order] == values

@@ -1,0 +1,57 @@
+"""Tables of the command line, on a store made by hand."""
+
+import pytest
+
+from at_repro import data, report
+from at_repro.errors import UserError
+from at_repro.training import Run
+
+
+def test_operations_of_a_convolution_network_by_hand():
+    """WRN-16-1 on 32x32: the convolutions and the linear layer, two operations per multiply-add."""
+    conv = [(3, 16, 3, 32), *[(16, 16, 3, 32)] * 4]
+    conv += [(16, 32, 3, 16), (16, 32, 1, 16), *[(32, 32, 3, 16)] * 3]
+    conv += [(32, 64, 3, 8), (32, 64, 1, 8), *[(64, 64, 3, 8)] * 3]
+    multiply_adds = sum(i * o * k * k * size * size for i, o, k, size in conv) + 64 * 10
+    assert report.forward_operations("wrn-16-1") == 2 * multiply_adds
+
+
+def test_operations_of_a_run(small):
+    """Forward and backward through the student, forward only through its teacher."""
+    one = report.forward_operations("wrn-10-1")
+    assert report.operations(small["student"]) == 96 * 3 * 3 * one
+    assert report.operations(small["at"]) == 96 * 3 * 4 * one
+    whole = Run("wrn-10-1", epochs=2)
+    assert report.operations(whole) == data.size("cifar10", "train") * 2 * 3 * one
+
+
+def test_status_of_every_kind(store, small, hand_made):
+    from dataclasses import replace
+
+    import torch
+
+    from at_repro.training import Student
+
+    hand_made(small["teacher"])
+    hand_made(replace(small["at"], seed=1), diverged=2, final={"test_error": None, "train_error": None})
+    student = Student(small["kd"], 10, torch.device("cpu"))
+    sum(parameter.sum() for parameter in student.network.parameters()).backward()
+    student.optimizer.step()
+    student.end_epoch({"train_loss": 1.0})
+    student.save(store.checkpoint_path(small["kd"]))
+    text = report.status([small["at"], replace(small["at"], seed=1), small["kd"]], store)
+    rows = [line.split(maxsplit=1) for line in text.splitlines()]
+    assert [(run_id, " ".join(rest.split())) for run_id, rest in rows[:-1]] == [
+        (small["teacher"].run_id, "recorded test error 25.00 %"),
+        (small["at"].run_id, "missing 3 epochs"),
+        (replace(small["at"], seed=1).run_id, "recorded diverged in epoch 2"),
+        (small["kd"].run_id, "in progress 1 of 3 epochs"),
+    ]
+    assert text.splitlines()[-1] == f"2 recorded, 1 missing, 1 in progress in {store.folder}"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_one_line(store, small):
+    store.checkpoint_path(small["student"]).write_bytes(b"cut")
+    with pytest.raises(UserError) as raised:
+        report.status([small["student"]], store)
+    assert str(store.checkpoint_path(small["student"])) in str(raised.value) and "\n" not in str(raised.value)

@@ -1,0 +1,83 @@
+"""Against values from textbooks and by hand."""
+
+import math
+from math import comb
+
+import numpy as np
+import pytest
+
+from at_repro.statistics import error_interval, mcnemar, median_interval
+
+
+@pytest.mark.parametrize(
+    ("wrong", "images", "low", "high"),
+    # Newcombe (1998), Statistics in Medicine 17, Table I, method 3 (the score interval), printed with four decimals.
+    [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.0, 16.11), (1, 29, 0.61, 17.18)],
+)
+def test_wilsons_interval_is_the_published_one(wrong, images, low, high):
+    assert error_interval(wrong, images) == pytest.approx((low, high), abs=0.005)
+
+
+def test_wilsons_interval_by_its_formula():
+    z, share, images = 1.959963984540054, 0.08, 10_000
+    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2))
+    assert error_interval(800, images) == pytest.approx((100 * (centre - half), 100 * (centre + half)), rel=1e-9)
+
+
+def predictions(both: int, first: int, second: int, neither: int) -> tuple[list[int], list[int], list[int]]:
+    """Labels and predictions of which so many are right in both, in one of the two, and in none."""
+    counts = (both, first, second, neither)
+    labels = [3] * sum(counts)
+    of_first = [label for count, label in zip(counts, (3, 3, 5, 5), strict=True) for _ in range(count)]
+    of_second = [label for count, label in zip(counts, (3, 5, 3, 6), strict=True) for _ in range(count)]
+    return labels, of_first, of_second
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [
+        (1, 7, 2 * (1 + 8) / 2**8),  # 0.0703125: P(at most 1 of 8 fair coins), twice
+        (0, 5, 2 / 2**5),
+        (3, 3, 1.0),
+        (2, 10, 2 * sum(comb(12, k) for k in range(3)) / 2**12),
+        (0, 0, 1.0),  # the same images right: no evidence at all
+    ],
+)
+def test_mcnemar_counts_and_p_value_by_hand(first, second, p):
+    counted = mcnemar(*predictions(20, first, second, 4))
+    assert counted[:2] == (first, second), "images right in both or in neither must not count"
+    assert counted[2] == pytest.approx(p, rel=1e-12)
+    assert mcnemar(*predictions(20, second, first, 4)) == (second, first, counted[2]), "it must be two-sided"
+
+
+def test_mcnemar_takes_columns_of_frames():
+    import pandas as pd
+
+    shuffled = [pd.Series(column).sample(frac=1, random_state=0) for column in predictions(5, 1, 7, 2)]
+    assert mcnemar(*shuffled)[:2] == (1, 7), "rows must be paired by position, not by pandas' index"
+
+
+@pytest.mark.parametrize(("values", "median"), [([8.8], 8.8), ([8.0, 9.0], 8.5)])
+def test_no_interval_from_fewer_than_three_seeds(values, median):
+    found = median_interval(values)
+    assert found[0] == median and math.isnan(found[1]) and math.isnan(found[2])
+
+
+def test_median_of_five_seeds_as_in_the_paper():
+    values = [8.91, 8.77, 8.60, 8.99, 8.70]
+    median, low, high = median_interval(values)
+    assert median == 8.77, "the paper reports the median, not the mean"
+    assert 8.60 <= low <= median <= high <= 8.99
+    assert (median, low, high) == median_interval(values), "a report must not change when it is built again"
+
+
+def test_bootstrap_interval_of_three_values_by_hand():
+    """The median of three draws is the smallest with probability 7/27 > 2.5 %: the 95 % interval is the whole range."""
+    assert median_interval([1.0, 2.0, 4.0]) == (2.0, 1.0, 4.0)
+    # and the probability 7/27 = 0.259 lies between 12.5 and 45 %
+    assert median_interval([1.0, 2.0, 4.0], confidence=0.1) == (2.0, 2.0, 2.0)
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert median_interval(np.full(4, 6.5)) == (6.5, 6.5, 6.5)
