@@ -172,7 +172,7 @@ def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -
     Args:
         losses: (N,), one loss per image, as from `cross_entropy(..., reduction="none")`.
         images: (N, C, H, W), requires grad, what the losses were computed from.
-        create_graph: make J itself differentiable (reverse-over-reverse; see `double_backprop` for the other way).
+        create_graph: make J itself differentiable (reverse over reverse).
 
     Returns:
         (N, C, H, W), dtype of the images. The graph of the losses is kept: they can still be trained on.

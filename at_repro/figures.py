@@ -4,7 +4,8 @@ The last argument of each is `stamp`, which stands below the figure: what it was
 there is nothing to draw, the figure holds the stamp alone, so that its number in the book stays.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -57,10 +58,10 @@ def map_panel(images: ImageSet | None, rows: dict[str, Tensor], stamp: str) -> F
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
     for column in range(count):
-        axes[0, column].imshow(images.images[column].permute(1, 2, 0).cpu())
+        axes[0, column].imshow(images.images[column].permute(1, 2, 0).cpu().numpy())
         axes[0, column].set_title(images.classes[images.labels[column]], fontsize=7)
         for row, maps in enumerate(rows.values(), 1):
-            axes[row, column].imshow(maps[column], cmap=ATTENTION, vmin=0, interpolation="nearest")
+            axes[row, column].imshow(maps[column].cpu().numpy(), cmap=ATTENTION, vmin=0, interpolation="nearest")
     for axis, label in zip(axes[:, 0], ["image", *rows], strict=True):
         axis.set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center")
     return _stamped(figure, stamp)
@@ -87,25 +88,27 @@ def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
 
 
 def errors(table: pd.DataFrame, stamp: str) -> Figure:
-    """Test errors of all methods: ours as dots with their interval, the paper's as open marks.
+    """Test errors of all methods: ours as dots with their interval, the paper's, if any, as open marks.
 
     Args:
         table: index method; columns ours, low, high and paper, in percent, see `tables.errors`.
     """
+    if table[["ours", "paper"]].isna().all(axis=None):
+        return unavailable(stamp)
     style()
     figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.4 * len(table)))
     places = range(len(table))
-    colours = [_colours([method])[method] for method in table.index]
+    colours = list(_colours(table.index).values())
     axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
     axis.scatter(table["ours"], places, c=colours, zorder=3, label="ours, with interval")
-    axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
+    if table["paper"].notna().any():
+        axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
     axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)")
     axis.invert_yaxis()
-    shown = 1 if table["paper"].isna().all() else 2
-    handles, labels = axis.get_legend_handles_labels()
-    for handle in handles:
-        handle.set_edgecolor("0.3")
-    axis.legend(handles[:shown], labels[:shown], loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    for mark in legend.legend_handles:  # of no method
+        mark.set_edgecolor("0.3")
+    legend.legend_handles[0].set_facecolor("0.3")
     return _stamped(figure, stamp)
 
 
@@ -119,12 +122,12 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         return unavailable(stamp)
     style()
     figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
-    order = list(pd.unique(epochs["column"]))
+    colours = _colours(pd.unique(epochs["column"]))
     for metric, dashes in (("test_error", ""), ("train_error", (3, 2))):
-        for method in order:
+        for method, colour in colours.items():
             of_method = epochs[epochs["column"] == method].groupby("epoch")[metric].median()
             axis.plot(
-                of_method.index, of_method, color=_colours([method])[method], dashes=dashes or (None, None),
+                of_method.index, of_method, color=colour, dashes=dashes or (None, None),
                 linewidth=1.5 if not dashes else 0.9, label=method if not dashes else None,
             )  # fmt: skip
     axis.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
@@ -162,10 +165,11 @@ def unavailable(stamp: str) -> Figure:
 
 
 def _stamped(figure: Figure, stamp: str) -> Figure:
-    figure.supxlabel(stamp, fontsize=6, color="0.4", x=0.99, ha="right")
+    figure.supxlabel(stamp, fontsize=6, color="0.4", x=0.99, ha="right", wrap=True)
     return figure
 
 
-def _colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    spare = iter(_PALETTE[5:])
+def _colours(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
+    """By name, in their order. Names that are not in `COLOURS` take what no method there has."""
+    spare = itertools.cycle(colour for colour in _PALETTE if colour not in COLOURS.values())
     return {name: COLOURS[name] if name in COLOURS else next(spare) for name in names}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.data import ImageSet, augment
+from at_repro.errors import ParameterError
 
 LEVELS = ("low", "middle", "top")
 BATCH = 250
@@ -40,6 +41,31 @@ def rows(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str =
         for index, level in enumerate(level_names(count))
         for name, of_network in levels.items()
     }
+
+
+def mapping_rows(
+    networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequence[str], level: int
+) -> dict[str, Tensor]:
+    """The maps that several mapping functions make of the same activations, by labels such as "sum-2, teacher".
+
+    Raises ParameterError for an unknown mapping.
+    """
+    return {
+        f"{mapping}, {name}": maps(network, images, mapping)[level]
+        for mapping in mappings
+        for name, network in networks.items()
+    }
+
+
+def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
+    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher"."""
+    rows = {}
+    for name, network in networks.items():
+        network.eval()
+        batch = augment.normalize(images.images, *data.normalization(images.name)).requires_grad_()
+        task = F.cross_entropy(network(batch).logits, images.labels, reduction="none")
+        rows[f"J, {name}"] = attention.gradient_map(attention.input_gradient(task, batch)).cpu()
+    return rows
 
 
 def object_share(maps: Tensor, masks: Tensor) -> Tensor:
@@ -105,6 +131,13 @@ def one_per_class(images: ImageSet, count: int = 1) -> ImageSet:
 def level_names(count: int) -> Sequence[str]:
     """Names of a network's levels: low, middle and top for three groups, else their numbers."""
     return LEVELS if count == len(LEVELS) else [f"level {index + 1}" for index in range(count)]
+
+
+def level(name: str) -> int:
+    """The index of a level of a network with three groups. Raises ParameterError."""
+    if name not in LEVELS:
+        raise ParameterError("level", name, LEVELS)
+    return LEVELS.index(name)
 
 
 def _column(network: str, level: str, share: Tensor) -> pd.DataFrame:

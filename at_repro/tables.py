@@ -89,9 +89,10 @@ def comparisons(study: Study) -> pd.DataFrame:
 def phases(study: Study) -> pd.DataFrame:
     """Test error (percent, median over seeds) at the end of each phase of the learning rate, a column per method.
 
-    Methods may be ahead of each other while the rate is high and change places at the end.
+    Methods may be ahead of each other while the rate is high and change places at the end. What diverged is left out.
     """
-    curves = study.curves()
+    finished = study.errors().dropna(subset="test_error")[["column", "seed"]]
+    curves = study.curves().merge(finished)
     ends = curves.groupby(["column", "seed", "learning_rate"], sort=False)["test_error"].last()
     return ends.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
@@ -100,15 +101,24 @@ def summary(study: Study) -> str:
     """What was found, in one or two sentences with the numbers they rest on."""
     where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
     compared = comparisons(study)
-    if compared.empty:
-        return f"{where} the students are not run yet."
-    sentences = []
-    for method, of_method in compared[compared["method"] != "teacher"].groupby("method", sort=False):
-        difference = of_method["difference"].median()
-        significant = (of_method["p"] < 0.05).all()
-        verdict = "better" if difference < 0 else "worse"
-        certainty = "" if significant else ", a difference that chance alone could make"
-        p = ", ".join(f"{value:.2g}" for value in of_method["p"])
-        points = f"{abs(difference):.2f} points {verdict}"
-        sentences.append(f"{method} is {points} than the plain student (p = {p}{certainty})")
+    compared = compared[compared["method"] != "teacher"]
+    sentences = [_sentence(method, found) for method, found in compared.groupby("method", sort=False)]
+    for column, by_seed in study.records.items():
+        if diverged := [seed for seed, record in by_seed.items() if record.diverged]:
+            sentences.append(f"{column} diverged ({seed_names(diverged)})")
+    if not sentences:
+        return f"{where} the plain student and the methods to compare it with are not run yet."
     return f"{where}: " + "; ".join(sentences) + "."
+
+
+def _sentence(method: str, compared: pd.DataFrame) -> str:
+    """One method against the plain student; certain only where every seed is, and all in the same direction."""
+    difference = compared["difference"].median()
+    p = ", ".join(f"{value:.2g}" for value in compared["p"])
+    points = f"{abs(difference):.2f}"
+    if points == "0.00":
+        return f"{method} has the same error as the plain student (p = {p})"
+    certain = (compared["p"] < 0.05).all() and (compared["difference"] * difference > 0).all()
+    certainty = "" if certain else ", a difference that chance alone could make"
+    verdict = "better" if difference < 0 else "worse"
+    return f"{method} is {points} points {verdict} than the plain student (p = {p}{certainty})"

@@ -1,5 +1,7 @@
 """The experiments train what the paper and the issue say, at every preset."""
 
+from pathlib import Path
+
 import pytest
 
 from at_repro import experiments
@@ -107,3 +109,14 @@ def test_unknown_names_are_refused_with_the_names_there_are():
         experiments.get("table-9")
     with pytest.raises(ParameterError, match=r"^preset: 'huge' is not allowed; allowed: smoke, reduced, paper$"):
         experiments.get(NAME).runs("huge")
+
+
+def test_the_sizes_of_presets_in_the_docs_are_those_of_the_code():
+    """A reader plans the cost of a rerun by these tables."""
+    root = Path(__file__).parent.parent
+    smoke = experiments.PRESETS["smoke"]
+    for page in ("README.md", "book/rerun.md"):
+        text = (root / page).read_text()
+        assert f"{smoke.teacher['subset']:,} generated images" in text, page
+        for preset in experiments.PRESETS.values():
+            assert f"{preset.teacher['epochs']}, {preset.student['epochs']}" in text, (page, preset.name)

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reverse_over_forward import differentiable_batch_norm, directional_loss, gradient_penalty
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from at_repro.attention import input_gradient
-from at_repro.double_backprop import differentiable_batch_norm, directional_loss, gradient_penalty
 from at_repro.errors import ParameterError
 from at_repro.losses import gradient_transfer, min_l2, symmetry
 

@@ -169,3 +169,146 @@ def test_shares_of_two_networks_can_be_summed_up(images):
     """The frame's numbers are plain floats, so that pandas can group them."""
     frame = measure.object_shares({"a": Fixed(torch.ones(8, 8))}, images)
     assert pd.api.types.is_float_dtype(frame["share"])
+
+
+@pytest.fixture
+def wrn():
+    """A frozen network in evaluation mode, as a study gives them."""
+    return networks.build("wrn-10-1", generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+
+
+def test_rows_hold_the_maps_of_the_network_and_level_they_name(images):
+    """A label on another network's map would pass unseen in a figure."""
+    names = [(network, level) for network in ("teacher", "AT") for level in ("low", "middle", "top")]
+    given = {name: torch.rand(8, 8) for name in names}
+    two = {network: Fixed(*(given[network, level] for level in measure.LEVELS)) for network in ("teacher", "AT")}
+    found = measure.rows(two, images)
+    for (network, level), one in given.items():
+        torch.testing.assert_close(found[f"{level}, {network}"], one.expand(20, 8, 8))
+    powers = measure.rows(two, images, "sum-4")
+    torch.testing.assert_close(powers["top, AT"][3], given["AT", "top"] ** 2)
+    assert measure.rows({}, None) == {}, "a report without its data has no rows"
+
+
+def test_mapping_rows_are_the_mappings_of_one_level(images):
+    """Of a level whose F_sum^2 is m, with one channel: F_sum is sqrt m and F_sum^4 is m squared."""
+    low, middle, other = torch.rand(8, 8), torch.rand(4, 4), torch.rand(4, 4)
+    two = {"teacher": Fixed(low, middle, low), "AT": Fixed(low, other, low)}
+    found = measure.mapping_rows(two, images, ["sum-1", "sum-2", "max-2", "sum-4"], 1)
+    assert list(found) == [
+        f"{mapping}, {name}" for mapping in ("sum-1", "sum-2", "max-2", "sum-4") for name in ("teacher", "AT")
+    ]
+    for name, one in (("teacher", middle), ("AT", other)):
+        wanted = {"sum-1": one.sqrt(), "sum-2": one, "max-2": one, "sum-4": one.square()}
+        for mapping, wanted_map in wanted.items():
+            torch.testing.assert_close(found[f"{mapping}, {name}"], wanted_map.expand(20, 4, 4))
+    assert measure.mapping_rows({}, None, ["sum-1"], 1) == {}
+    assert measure.mapping_rows(two, images, [], 1) == {}
+    with pytest.raises(ParameterError, match=r"^mapping: 'sum' is not allowed"):
+        measure.mapping_rows(two, images, ["sum-1", "sum"], 1)
+
+
+def test_sums_and_maxima_differ_where_there_are_several_channels(images, wrn):
+    found = measure.mapping_rows({"a": wrn}, images, ["sum-1", "max-1"], 2)
+    group = wrn(normalized(images)).groups[2]
+    torch.testing.assert_close(found["sum-1, a"], group.abs().sum(1))
+    torch.testing.assert_close(found["max-1, a"], group.abs().amax(1))
+
+
+def normalized(images: ImageSet) -> torch.Tensor:
+    mean, std = (torch.tensor(constants).view(1, 3, 1, 1) for constants in data.normalization(images.name))
+    return (images.images.float() - mean) / std
+
+
+class Linear(nn.Module):
+    """Logits W x, whose gradient is known: of the cross entropy with respect to x it is W' (softmax - one-hot)."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.randn(10, 3 * 32 * 32, generator=torch.Generator().manual_seed(1)) / 100
+
+    def forward(self, batch):
+        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T, groups=())
+
+
+def test_gradient_rows_by_the_formula(images):
+    """Each image's map is the gradient of its own loss, whatever the batch: not of a mean over images."""
+    network = Linear()
+    error = (normalized(images).flatten(1) @ network.weight.T).softmax(1)
+    error[range(20), images.labels] -= 1
+    wanted = (error @ network.weight).view(20, 3, 32, 32).abs().sum(1)
+    found = measure.gradient_rows({"teacher": network, "AT": network}, images)
+    assert list(found) == ["J, teacher", "J, AT"]
+    for maps in found.values():
+        assert maps.shape == (20, 32, 32) and not maps.requires_grad
+        torch.testing.assert_close(maps, wanted, rtol=1e-4, atol=1e-6)
+    alone = measure.gradient_rows({"AT": network}, images.select(slice(5, 6)))["J, AT"]
+    torch.testing.assert_close(alone[0], wanted[5], rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_rows_leave_network_and_images_alone(images, wrn):
+    state = {name: value.clone() for name, value in wrn.state_dict().items()}
+    pixels = images.images.clone()
+    frozen = measure.gradient_rows({"a": wrn}, images)["J, a"]
+    measured_in_training_mode = measure.gradient_rows({"a": wrn.train()}, images)["J, a"]
+    torch.testing.assert_close(measured_in_training_mode, frozen)
+    assert all(torch.equal(value, state[name]) for name, value in wrn.state_dict().items()), "statistics moved"
+    assert all(weight.grad is None and not weight.requires_grad for weight in wrn.parameters())
+    assert torch.equal(images.images, pixels)
+    assert frozen.min() >= 0 and frozen.max() > 0
+    assert measure.gradient_rows({}, None) == {}
+
+
+@pytest.mark.parametrize(("name", "index"), [("low", 0), ("middle", 1), ("top", 2)])
+def test_a_level_by_its_name(name, index):
+    assert measure.level(name) == index
+    assert measure.level_names(3)[index] == name
+
+
+@pytest.mark.parametrize("name", ["", "high", "Low", "1"])
+def test_an_unknown_level_is_refused(name):
+    with pytest.raises(ParameterError) as raised:
+        measure.level(name)
+    assert str(raised.value) == f"level: {name!r} is not allowed; allowed: low, middle, top"
+
+
+def test_distances_of_every_student_and_level(images):
+    """At one level as the teacher, at one nowhere at the same place, at one half of it."""
+    a, b = corner(0, 0), corner(5, 5)
+    given = {"AT": Fixed(a, b, a + b), "teacher": Fixed(a, a, a), "student": Fixed(b, a, b)}
+    found = measure.distances(given, images)
+    names = ("low", "middle", "top")
+    assert list(zip(found["network"], found["level"], strict=True)) == [
+        *(("AT", level) for level in names), *(("student", level) for level in names),
+    ]  # fmt: skip
+    half = math.sqrt((1 - math.sqrt(0.5)) ** 2 + 0.5)
+    wanted = [0, math.sqrt(2), half, math.sqrt(2), 0, math.sqrt(2)]
+    assert found["distance"].tolist() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_distances_are_averaged_over_images_and_use_the_mapping(images, wrn):
+    other = networks.build("wrn-10-1", generator=torch.Generator().manual_seed(1)).eval()
+    found = measure.distances({"teacher": wrn, "s": other}, images, "max-1").set_index("level")["distance"]
+    with torch.no_grad():
+        own, taught = (network(normalized(images)).groups for network in (other, wrn))
+    for level, student, teacher in zip(("low", "middle", "top"), own, taught, strict=True):
+        vectors = [group.abs().amax(1).flatten(1).double() for group in (student, teacher)]
+        units = [vector / vector.square().sum(1, keepdim=True).sqrt() for vector in vectors]
+        each = (units[0] - units[1]).square().sum(1).sqrt()
+        assert each.std() > 1e-3, "images must differ for this test to see a mean"
+        assert found[level] == pytest.approx(each.mean().item(), rel=1e-4)
+
+
+def test_the_teacher_may_have_another_name(images):
+    given = {"wrn-16-2": Fixed(corner(0, 0)), "teacher": Fixed(corner(5, 5))}
+    found = measure.distances(given, images, teacher="wrn-16-2")
+    assert found["network"].tolist() == ["teacher"] and found["distance"].item() == pytest.approx(math.sqrt(2))
+    assert measure.distances(given, images, teacher="wrn-40-1").empty
+    assert measure.distances({"teacher": Fixed(corner(0, 0))}, images).empty, "there is no student"
+
+
+def test_one_unknown_mapping_is_refused_everywhere(images):
+    one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
+    for function in (measure.rows, measure.object_shares, measure.distances):
+        with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
+            function(one, images, "mean")
