@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from at_repro import data, experiments
@@ -94,9 +94,8 @@ def refresh() -> list[Path]:
 
     Trains nothing: what has no record is shown as not run. Raises as `execute` does; a notebook that fails stays as is.
     """
-    os.environ["AT_REPRO_TRAIN"] = "never"
     refreshed = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):
         for name in names():
             _say(f"executing notebook {name}")
             executed = execute(name, output=Path(folder) / f"{name}.ipynb")
@@ -218,18 +217,24 @@ def _fits(value: object, default: object) -> bool:
 
 
 @contextmanager
-def _own_kernel() -> Iterator[None]:
-    """Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
-    before = os.environ.get("JUPYTER_PATH")
-    own = str(Path(sys.prefix) / "share" / "jupyter")
-    os.environ["JUPYTER_PATH"] = os.pathsep.join([own, before] if before else [own])
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets an environment variable, which kernels inherit, for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ["JUPYTER_PATH"]
+            del os.environ[name]
         else:
-            os.environ["JUPYTER_PATH"] = before
+            os.environ[name] = before
+
+
+def _own_kernel() -> AbstractContextManager[None]:
+    """Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
+    own = str(Path(sys.prefix) / "share" / "jupyter")
+    before = os.environ.get("JUPYTER_PATH")
+    return _environment("JUPYTER_PATH", os.pathsep.join([own, before] if before else [own]))
 
 
 def _user_errors(kind: type) -> set[str]:

@@ -59,14 +59,14 @@ _DISTANCE = "l2 distance of normalised maps, mean over levels"
 
 
 def _gradient_ratio(student: nn.Module, taught: tuple[Tensor, ...], batch: Tensor) -> float:
-    """How much harder the code form pulls at the student's groups than the paper form."""
+    """How much harder the code form pulls at the student's groups than the paper form; NaN where neither pulls."""
     norms = []
     for form, beta in (("code", 1000.0), ("paper", 0.1)):
         with torch.no_grad():
             groups = [group.requires_grad_() for group in student(batch).groups]
         loss = beta * activation_transfer(groups, taught, form=form)
-        norms.append(torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, groups)]).norm().item())
-    return norms[0] / norms[1]
+        norms.append(torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, groups)]).norm())
+    return (norms[0] / norms[1]).item()
 
 
 def _maps(groups: tuple[Tensor, ...], mapping: str) -> list[Tensor]:

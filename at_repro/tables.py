@@ -107,7 +107,7 @@ def summary(study: Study) -> str:
         if diverged := [seed for seed, record in by_seed.items() if record.diverged]:
             sentences.append(f"{column} diverged ({seed_names(diverged)})")
     if not sentences:
-        return f"{where} the plain student and the methods to compare it with are not run yet."
+        return f"{where} there is nothing to compare yet: the plain student or every method is not run."
     return f"{where}: " + "; ".join(sentences) + "."
 
 

@@ -172,6 +172,73 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
     assert "fig-nowhere" in capfd.readouterr().err
 
 
+LOOK = """import os
+from pathlib import Path
+print(preset, os.environ["AT_REPRO_TRAIN"], [str(path) for path in Path().glob("*.ipynb")])
+"""
+
+
+@pytest.fixture
+def stale(checkout, monkeypatch):
+    """A checkout with a second notebook, both with outputs of older code."""
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")  # given back after the test
+    old = new_output("stream", name="stdout", text="of older code\n")
+    parameters = new_code_cell('preset = "reduced"\n', metadata={"tags": ["parameters"]}, execution_count=7)
+    look = new_code_cell(LOOK, outputs=[old], execution_count=8)
+    write_notebook(checkout / "notebooks" / "02_look.ipynb", parameters, look)
+    return checkout
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
+    before = files(stale)
+    sources = [stale / "notebooks" / f"{name}.ipynb" for name in ("01_tiny", "02_look")]
+    assert book.refresh() == sources
+    first, second = map(printed, sources)
+    assert first == "('reduced', [0], 4, 0.5, False, None)\n", "with its own defaults"
+    assert second == "reduced never []\n", "something would be trained, or files lie about"
+    after = files(stale)
+    assert {path for path in after if after[path] != before.get(path)} == set(sources), "another file was touched"
+    assert list(Path().iterdir()) == [], "the current folder was touched"
+
+    # What is committed is the notebook: its cells as they were, nothing of papermill, of this machine or of today.
+    for path in sources:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        old = nbformat.reads(before[path].decode(), as_version=4)
+        assert [cell.source for cell in notebook.cells] == [cell.source for cell in old.cells]
+        assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
+        assert "injected-parameters" not in path.read_text() and "papermill" not in path.read_text()
+        assert str(stale) not in path.read_text()
+
+    book.refresh()
+    assert files(stale) == after, "a second time without new records must change nothing"
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ('raise RuntimeError("a bug")', papermill.PapermillExecutionError),
+        ('from at_repro.errors import UserError\nraise UserError("mend it")', UserError),
+    ],
+)
+def test_refresh_leaves_a_notebook_that_fails_as_it_is(stale, source, error):
+    """Half of a result would look like one. Those before it are done."""
+    broken = stale / "notebooks" / "02_look.ipynb"
+    notebook = nbformat.read(broken, as_version=4)
+    notebook.cells.append(new_code_cell(source))
+    nbformat.write(notebook, broken)
+    before = files(stale)
+    with pytest.raises(error, match="a bug" if error is not UserError else "^mend it$"):
+        book.refresh()
+    after = files(stale)
+    assert after[broken] == before[broken]
+    assert {path for path in after if after[path] != before.get(path)} == {stale / "notebooks" / "01_tiny.ipynb"}
+
+
 def test_without_a_checkout_there_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setattr(book, "CHECKOUT", tmp_path)
     with pytest.raises(UserError, match="there is no folder notebooks beside the package"):

@@ -8,24 +8,35 @@ from torch.nn.functional import cross_entropy
 
 from at_repro import attention
 from at_repro.networks import Output
+from at_repro.training import engine
 from at_repro.training.engine import Forward
 
 
-class TeacherBatch:
-    """What a frozen teacher says of one batch: shared by all students and all terms of a cohort.
+class Teacher:
+    """A frozen teacher, run once per batch for a whole cohort.
 
     Args:
-        network: the teacher, in evaluation mode, its parameters frozen.
-        images: normalised float32 (N, 3, H, W).
-        labels: int64 (N,).
-        forward: how to run it, see `engine.forward`.
+        network: the trained network, its parameters frozen.
+        precision, compiled: as for its students, see `engine.forward`.
     """
 
-    def __init__(self, network: nn.Module, images: Tensor, labels: Tensor, forward: Forward):
-        self._network, self._images, self._labels, self._forward = network, images, labels, forward
+    def __init__(self, network: nn.Module, precision: str, compiled: bool):
+        self.network = network.eval()
+        self.infer = engine.inference(network, precision, compiled)
+        self.forward = engine.forward(precision, False)  # where a gradient by the images is needed
+
+    def see(self, images: Tensor, labels: Tensor) -> "TeacherBatch":
+        """Passes a batch through the teacher: normalised float32 images (N, 3, H, W), int64 labels (N,)."""
+        return TeacherBatch(self, images, labels)
+
+
+class TeacherBatch:
+    """What a teacher says of one batch: shared by all students and all terms of a cohort."""
+
+    def __init__(self, teacher: Teacher, images: Tensor, labels: Tensor):
+        self._teacher, self._images, self._labels = teacher, images, labels
         self._maps: dict[str, list[Tensor]] = {}
-        with torch.no_grad():
-            self.output: Output = forward(network, images)
+        self.output: Output = teacher.infer(images)
 
     @torch.no_grad()
     def maps(self, mapping: str) -> list[Tensor]:
@@ -38,8 +49,8 @@ class TeacherBatch:
     def gradient(self) -> Tensor:
         """J_T = dL/dx of each image (N, 3, H, W), without graph: a forward and a backward pass of the teacher."""
         images = self._images.detach().requires_grad_()
-        losses = cross_entropy(self._forward(self._network, images).logits.float(), self._labels, reduction="none")
-        return attention.input_gradient(losses, images)
+        logits = self._teacher.forward(self._teacher.network, images).logits.float()
+        return attention.input_gradient(cross_entropy(logits, self._labels, reduction="none"), images)
 
 
 class StudentBatch:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from at_repro import data
 from at_repro.data import ImageSet, augment
 from at_repro.training import engine
-from at_repro.training.batch import TeacherBatch
+from at_repro.training.batch import Teacher
 from at_repro.training.engine import Forward
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
@@ -24,7 +24,7 @@ Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds 
 
 def train_epoch(
     students: list[Student],
-    teachers: dict[Run, nn.Module],
+    teachers: dict[Run, Teacher],
     images: ImageSet,
     forward: Forward,
     report: Report,
@@ -39,7 +39,7 @@ def train_epoch(
     steps = math.ceil(len(images) / run.batch_size)
     start = time.perf_counter()
     for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch), 1):
-        shown = {teacher: TeacherBatch(teachers[teacher], batch, labels, forward) for teacher in needed}
+        shown = {teacher: teachers[teacher].see(batch, labels) for teacher in needed}
         for student, (share, weights), total in zip(students, settings, totals, strict=True):
             seen = student.see(batch, labels, forward)
             task = seen.losses.mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from at_repro.errors import ParameterError
-from at_repro.networks import Output
+from at_repro.networks import Output, fold_batch_norms
 
 Forward = Callable[[nn.Module, Tensor], Output]
 
@@ -56,6 +56,21 @@ def forward(precision: str, compiled: bool) -> Forward:
             return network(images)
 
     return torch.compile(run, dynamic=False) if compiled else run
+
+
+def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[Tensor], Output]:
+    """A frozen network as a function of normalised images: batch norms folded and, if compiled, weights as constants.
+
+    For the one network that every student of a cohort looks at. Equal to `forward` up to rounding; not differentiable.
+    """
+    folded = fold_batch_norms(network)
+
+    @torch.no_grad()
+    def run(images: Tensor) -> Output:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return folded(images)
+
+    return torch.compile(run, dynamic=False, options={"freezing": True}) if compiled else run
 
 
 def generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -15,6 +15,7 @@ from at_repro import data, networks
 from at_repro.data import ImageSet
 from at_repro.errors import UserError
 from at_repro.training import engine, provenance
+from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
 from at_repro.training.evaluation import evaluate, stored_weights
 from at_repro.training.progress import Progress
@@ -143,7 +144,10 @@ def _train_cohort(
     run = runs[0]
     compiled = engine.compiles(compile, len(images) * run.epochs)
     forward = engine.forward(run.precision, compiled)
-    teachers = {teacher: load_network(store, teacher, images, device) for teacher in {r.teacher for r in runs} - {None}}
+    teachers = {
+        teacher: Teacher(load_network(store, teacher, images, device), run.precision, compiled)
+        for teacher in {member.teacher for member in runs} - {None}
+    }
     students = [Student(run, len(images.classes), device) for run in runs]
     for student in students:
         student.restore(store.checkpoint_path(student.run))

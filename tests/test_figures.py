@@ -1,0 +1,295 @@
+"""Figures hold what they promise; the pixels are the reader's."""
+
+import warnings
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from at_repro import data, figures
+
+STAMP = "preset smoke, seed 0, CPU"
+METHODS = ["student", "AT", "KD", "AT+KD", "teacher"]
+
+
+@pytest.fixture(autouse=True)
+def headless(monkeypatch):
+    before = matplotlib.get_backend()
+    matplotlib.use("Agg")
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit, values that are dropped
+        yield
+    plt.close("all")
+    matplotlib.use(before)
+
+
+@pytest.fixture
+def images():
+    return data.load("shapes", "test", subset=3)
+
+
+def table(**changes) -> pd.DataFrame:
+    """As from `tables.errors`."""
+    columns = {
+        "ours": [9.0, 8.5, 8.25, 8.0, 6.5],
+        "low": [8.5, 8.0, 7.75, 7.5, 6.0],
+        "high": [9.5, 9.25, 9.0, 8.75, 7.0],
+        "paper": [8.77, 7.93, 7.41, 7.51, 6.31],
+    }
+    return pd.DataFrame(columns | changes, index=pd.Index(METHODS, name="method"))
+
+
+def epochs(*methods: str) -> pd.DataFrame:
+    """As from `Study.curves`: three seeds, whose mean is not their median."""
+    rows = [
+        (method, seed, epoch, 50 + extra - 10 * epoch + place, 60 + extra - 10 * epoch + place)
+        for place, method in enumerate(methods)
+        for seed, extra in ((0, 0.0), (1, 1.0), (2, 8.0))
+        for epoch in (1, 2, 3)
+    ]
+    return pd.DataFrame(rows, columns=["column", "seed", "epoch", "test_error", "train_error"])
+
+
+def of_levels(value: str, *names: str) -> pd.DataFrame:
+    """As from `measure.object_shares` and `measure.distances`."""
+    rows = [(name, level, 1.0 + len(name)) for name in names for level in ("low", "middle", "top") for _ in range(2)]
+    return pd.DataFrame(rows, columns=["network", "level", value])
+
+
+def panel(images) -> Figure:
+    return figures.map_panel(images, {"low, AT": torch.rand(3, 8, 8)}, STAMP)
+
+
+def every_figure(images) -> dict[str, Figure]:
+    return {
+        "map_panel": panel(images),
+        "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
+        "errors": figures.errors(table(), STAMP),
+        "curves": figures.curves(epochs(*METHODS), STAMP),
+        "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
+        "unavailable": figures.unavailable(STAMP),
+    }
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def legend_colours(figure: Figure) -> dict[str, tuple]:
+    shown = figure.axes[0].get_legend()
+    return {
+        text.get_text(): to_rgba(handle.get_color())
+        for text, handle in zip(shown.get_texts(), shown.legend_handles, strict=True)
+    }
+
+
+def test_every_figure_is_sharp_and_stamped_and_can_be_saved(images, tmp_path):
+    for name, figure in every_figure(images).items():
+        assert isinstance(figure, Figure), name
+        assert figure.dpi >= 150, f"{name} is blurred in print"
+        assert any(STAMP in text for text in texts(figure)), f"{name} does not say what it was made from"
+        figure.savefig(tmp_path / f"{name}.png")
+        assert figure.get_figwidth() <= figures.WIDTH, f"{name} is wider than the page"
+
+
+def test_a_long_stamp_is_not_cut_off(images):
+    stamp = (
+        "preset reduced, seeds 0, 1, 2, 3, 4, 2 cores of AMD EPYC 9R14 96-Core Processor, NVIDIA H100 80GB HBM3; "
+        "without the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset reduced)"
+    )
+    for figure in (
+        figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.errors(table(), stamp),
+        figures.unavailable(stamp),
+    ):  # fmt: skip
+        figure.draw_without_rendering()
+        (shown,) = [text for text in figure.findobj(Text) if stamp in text.get_text()]
+        box = shown.get_window_extent()
+        assert min(box.x0, box.y0) >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        lambda images: figures.map_panel(images, {}, STAMP),
+        lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
+        lambda images: figures.on_object(of_levels("share"), STAMP),
+        lambda images: figures.curves(epochs(), STAMP),
+        lambda images: figures.distance(of_levels("distance"), STAMP),
+        lambda images: figures.errors(table().iloc[:0], STAMP),
+        lambda images: figures.errors(table() * np.nan, STAMP),
+    ],
+)
+def test_nothing_to_draw_is_said(images, empty):
+    """An empty frame of axes would look like a result."""
+    figure = empty(images)
+    assert texts(figure) == [f"Nothing to show: {STAMP}"]
+    assert not figure.axes[0].axison
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("labels", [["low"], ["low, teacher", "low, AT", "top, teacher", "top, AT"]])
+def test_a_panel_has_a_cell_for_every_image_and_every_map(images, count, labels):
+    chosen = images.subset(count)
+    figure = figures.map_panel(chosen, {label: torch.rand(count, 8, 8) for label in labels}, STAMP)
+    assert len(figure.axes) == (1 + len(labels)) * count
+    assert all(len(axis.images) == 1 for axis in figure.axes), "a cell without its picture"
+    grid = np.array(figure.axes).reshape(1 + len(labels), count)
+    assert [axis.get_title() for axis in grid[0]] == [images.classes[label] for label in chosen.labels]
+    assert [axis.get_ylabel() for axis in grid[:, 0]] == ["image", *labels]
+
+
+def test_maps_are_drawn_as_they_are(images):
+    """Interpolated maps would show a precision that they do not have."""
+    low, top = torch.rand(3, 16, 16), 100 * torch.rand(3, 4, 4)
+    figure = figures.map_panel(images, {"low": low, "top": top}, STAMP)
+    grid = np.array(figure.axes).reshape(3, 3)
+    for column in range(3):
+        picture = np.asarray(grid[0, column].images[0].get_array())
+        assert np.array_equal(picture, images.images[column].permute(1, 2, 0)), "another image, or other colours"
+        for row, maps in ((1, low), (2, top)):
+            (drawn,) = grid[row, column].images
+            assert np.array_equal(drawn.get_array(), maps[column]), "not at its own resolution, or of another image"
+            assert drawn.get_interpolation() == "nearest"
+            assert drawn.get_clim() == (0, pytest.approx(maps[column].max().item())), "dark must mean no attention"
+            assert drawn.cmap.name == figures.ATTENTION
+
+
+def test_a_map_without_any_attention_is_dark(images):
+    figure = figures.map_panel(images, {"low": torch.zeros(3, 8, 8)}, STAMP)
+    (drawn,) = figure.axes[3].images
+    figure.draw_without_rendering()
+    assert drawn.get_clim()[0] == 0 and drawn.norm(0.0) == 0
+
+
+def test_images_and_maps_may_have_other_shapes(images):
+    """High images, flat maps: rows and columns are not exchanged."""
+    flat = figures.map_panel(images, {"low": torch.rand(3, 4, 8)}, STAMP)
+    assert flat.axes[3].images[0].get_array().shape == (4, 8)
+
+
+def test_errors_of_both_stand_at_their_values():
+    shown = table()
+    figure = figures.errors(shown, STAMP)
+    (axis,) = figure.axes
+    lines, ours, paper = axis.collections
+    assert np.array_equal(ours.get_offsets(), np.column_stack([shown["ours"], range(5)]))
+    assert np.array_equal(paper.get_offsets(), np.column_stack([shown["paper"], range(5)]))
+    intervals = [segment[:, 0].tolist() for segment in lines.get_segments()]
+    assert intervals == shown[["low", "high"]].to_numpy().tolist()
+    assert [label.get_text() for label in axis.get_yticklabels()] == METHODS
+    assert axis.get_ylim()[0] > axis.get_ylim()[1], "the table is read from top to bottom"
+    assert "%" in axis.get_xlabel()
+    assert legend(figure) == ["ours, with interval", "paper"]
+    colours = [to_rgba(figures.COLOURS[method]) for method in METHODS]
+    assert ours.get_facecolors().tolist() == [list(colour) for colour in colours]
+    assert paper.get_edgecolors().tolist() == [list(colour) for colour in colours], "whose number is it?"
+    assert len(paper.get_facecolors()) == 0, "the paper's marks are open"
+
+
+def test_errors_without_numbers_of_the_paper_do_not_mention_them():
+    figure = figures.errors(table(paper=np.nan), STAMP)
+    assert legend(figure) == ["ours, with interval"]
+    assert len(figure.axes[0].collections) == 2
+
+
+def test_errors_of_what_is_not_run_leave_its_row_empty():
+    missing = table()
+    missing.loc["AT", ["ours", "low", "high"]] = np.nan
+    figure = figures.errors(missing, STAMP)
+    figure.draw_without_rendering()
+    _, ours, paper = figure.axes[0].collections
+    assert np.ma.getmaskarray(ours.get_offsets())[:, 0].tolist() == [False, True, False, False, False]
+    assert paper.get_offsets()[1].tolist() == [7.93, 1]
+    assert len(figure.axes[0].get_yticklabels()) == 5
+
+
+def test_curves_have_a_line_per_method_and_metric_at_the_medians():
+    figure = figures.curves(epochs("student", "AT"), STAMP)
+    (axis,) = figure.axes
+    drawn = [
+        (to_rgba(line.get_color()), line.get_linestyle(), line.get_xdata().tolist(), line.get_ydata().tolist())
+        for line in axis.lines
+    ]
+    student, at = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["AT"])
+    # Of the seeds with 0, 1 and 8 more, the one with 1 more is the median.
+    assert drawn == [
+        (student, "-", [1, 2, 3], [41, 31, 21]),
+        (at, "-", [1, 2, 3], [42, 32, 22]),
+        (student, "--", [1, 2, 3], [51, 41, 31]),
+        (at, "--", [1, 2, 3], [52, 42, 32]),
+    ]
+    assert legend(figure) == ["student", "AT"]
+    assert axis.get_ylim()[0] == 0 and "%" in axis.get_ylabel()
+
+
+def test_curves_of_different_lengths():
+    """The teacher is trained for longer."""
+    both = epochs("student", "teacher")
+    figure = figures.curves(both[(both["column"] == "teacher") | (both["epoch"] < 3)], STAMP)
+    assert [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]] == [[1, 2], [1, 2, 3]]
+
+
+def points(figure: Figure) -> list[list[float]]:
+    """The heights of the markers, network by network."""
+    return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
+
+
+def test_shares_are_means_over_images():
+    frame = of_levels("share", "teacher", "even map")
+    frame.loc[frame["network"] == "teacher", "share"] = [10, 20, 30, 50, 60, 80]
+    figure = figures.on_object(frame, STAMP)
+    assert [15, 40, 70] in points(figure) and [9, 9, 9] in points(figure)
+    assert legend(figure) == ["teacher", "even map"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["low", "middle", "top"]
+    assert figure.axes[0].get_ylim()[0] == 0
+    # The interval of 60 and 80: the mean more or less 1.96 standard errors, 14.14 / sqrt 2 = 10 each.
+    ends = [sorted(line.get_ydata().tolist()) for line in figure.axes[0].lines if len(line.get_ydata()) == 2]
+    assert any(end == pytest.approx([70 - 19.6, 70 + 19.6]) for end in ends)
+
+
+def test_distances_stand_at_their_values():
+    frame = pd.DataFrame(
+        [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4), ("student", "low", 0.3),
+         ("student", "middle", 0.5), ("student", "top", 0.7)], columns=["network", "level", "distance"],
+    )  # fmt: skip
+    figure = figures.distance(frame, STAMP)
+    assert points(figure) == [[0.1, 0.2, 0.4], [0.3, 0.5, 0.7]]
+    assert legend(figure) == ["AT", "student"]
+    assert figure.axes[0].get_ylim()[0] == 0, "a small difference must not look like a large one"
+
+
+def test_a_method_has_the_same_colour_everywhere(images):
+    """Whatever else is shown, and in whatever order."""
+    for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
+        wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
+        assert legend_colours(figures.curves(epochs(*methods), STAMP)) == wanted
+        assert legend_colours(figures.on_object(of_levels("share", *methods), STAMP)) == wanted
+        assert legend_colours(figures.distance(of_levels("distance", *methods), STAMP)) == wanted
+        _, ours, _ = figures.errors(table().loc[methods], STAMP).axes[0].collections
+        assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
+
+
+def test_no_two_methods_share_a_colour():
+    assert len(set(map(to_rgba, figures.COLOURS.values()))) == len(figures.COLOURS)
+
+
+def test_methods_without_a_colour_of_their_own_get_different_ones():
+    """Such as a user's own columns; more of them than the palette has are still drawn."""
+    names = ["student", "group 1", "AT", "group 2"]
+    colours = legend_colours(figures.curves(epochs(*names), STAMP))
+    assert len(set(colours.values())) == 4
+    assert colours["student"] == to_rgba(figures.COLOURS["student"])
+    own = table().iloc[:4].set_axis(names)
+    _, ours, _ = figures.errors(own, STAMP).axes[0].collections
+    assert [tuple(colour) for colour in ours.get_facecolors()] == list(colours.values())
+    assert len(figures.curves(epochs(*[f"group {index}" for index in range(9)]), STAMP).axes[0].lines) == 18

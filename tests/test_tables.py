@@ -1,0 +1,273 @@
+"""The report's tables and sentences, on records whose numbers are counted by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from at_repro import experiments, tables
+from at_repro.study import Study
+
+NAME = "wrn-16-2-to-16-1"
+IMAGES = 200  # half a percentage point each
+ROW = ("Table 1", "wrn-16-1 from wrn-16-2")
+
+
+@pytest.fixture
+def studies(store):
+    """Makes a study from the test images that each run gets wrong, by column and seed; None: the run diverged.
+
+    Its columns' errors are 30 and 40 % after the first two of four epochs, then the best, then the final one: no phase
+    ends with its lowest. The learning rate drops after the second epoch.
+    """
+
+    def write(run, wrong):
+        error = None if wrong is None else 100 * len(wrong) / IMAGES
+        labels = [image % 10 for image in range(IMAGES)]
+        predictions = [(label + (image in (wrong or ()))) % 10 for image, label in enumerate(labels)]
+        errors = [30.0, 40.0, *([90.0, math.nan] if error is None else [error - 0.5, error])]
+        epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0}
+        values = {
+            "diverged": 4 if error is None else None,
+            "final": {"test_error": error, "train_error": None if error is None else 50.0},
+            "best": {"test_error": None if error is None else error - 0.5, "epoch": 3},
+            "environment": {"commit": "abc", "device": "CPU"},
+        }
+        frame = pd.DataFrame({"label": labels, "prediction": predictions})
+        return store.write(run, values, pd.DataFrame(epochs | {"test_error": errors}), frame, {"w": torch.zeros(1)})
+
+    def make(preset: str, **columns: dict[int, object]) -> Study:
+        names = {"at": "AT", "kd": "KD", "at_kd": "AT+KD"}
+        wrong = {names.get(column, column): by_seed for column, by_seed in columns.items()}
+        experiment = experiments.get(NAME)
+        seeds = sorted({seed for by_seed in wrong.values() for seed in by_seed} or {0})
+        by_seed = experiment.runs(preset, seeds)
+        records, missing = {}, []
+        for column in by_seed[0]:
+            for run in dict.fromkeys(runs[column] for runs in by_seed):
+                if run.seed in wrong.get(column, {}):
+                    records.setdefault(column, {})[run.seed] = write(run, wrong[column][run.seed])
+                else:
+                    missing.append(run)
+        return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
+
+    return make
+
+
+def wilson(wrong: int, images: int) -> tuple[float, float]:
+    """In percent, by the formula."""
+    z, share = 1.959963984540054, wrong / images
+    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2))
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def errors(study: Study) -> pd.DataFrame:
+    return tables.errors(study, *ROW)
+
+
+def test_errors_of_one_seed_beside_the_paper(studies):
+    study = studies(
+        "reduced", student={0: range(20)}, at={0: range(17)}, kd={0: range(15)}, at_kd={0: range(16)},
+        teacher={0: range(13)},
+    )  # fmt: skip
+    table = errors(study)
+    assert list(table.index) == ["student", "AT", "KD", "AT+KD", "teacher"] and table.index.name == "method"
+    assert table["ours"].tolist() == [10, 8.5, 7.5, 8, 6.5]
+    assert table["paper"].tolist() == [8.77, 7.93, 7.41, 7.51, 6.31], "Table 1, second row"
+    assert table["deviation"].tolist() == pytest.approx([1.23, 0.57, 0.09, 0.49, 0.19]), "ours minus the paper's"
+    assert table["best"].tolist() == [9.5, 8, 7, 7.5, 6], "the best epoch must not be what is compared"
+    assert table["seeds"].tolist() == [1] * 5 and table["diverged"].tolist() == [0] * 5
+    assert table["run_id"].tolist() == [run.run_id for run in study.columns.values()]
+    assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(17, IMAGES), rel=1e-9)
+
+
+def test_errors_of_two_seeds_have_the_interval_of_the_test_set(studies):
+    """Two seeds are too few for a bootstrap; their median is the mean of the two."""
+    table = errors(studies("reduced", at={0: range(16), 1: range(20)}))
+    assert table.loc["AT", ["ours", "seeds", "best"]].tolist() == [9, 2, 8.5]
+    assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
+
+
+def test_errors_of_three_seeds_are_medians(studies):
+    study = studies("reduced", at={0: range(30), 1: range(16), 2: range(18)}, teacher={0: range(13)})
+    at, teacher = (errors(study).loc[method] for method in ("AT", "teacher"))
+    assert at[["ours", "seeds", "best"]].tolist() == [9, 3, 8.5], "the median, not the mean of 10.67"
+    assert at["deviation"] == pytest.approx(9 - 7.93)
+    # Each seed is the median of three draws with probability 7/27 or more: the interval reaches from end to end.
+    assert at[["low", "high"]].tolist() == [8, 15]
+    assert teacher["seeds"] == 1, "one teacher serves the students of every seed"
+    assert at["run_id"] == study.columns["AT"].run_id
+
+
+def test_errors_of_what_is_not_run(studies):
+    table = errors(studies("reduced", at={0: range(17)}))
+    for method in ("student", "KD", "AT+KD", "teacher"):
+        row = table.loc[method]
+        assert row[["ours", "low", "high", "best", "deviation"]].isna().all(), "a number without a record"
+        assert row["run_id"] == "not run" and row["seeds"] == row["diverged"] == 0
+    assert table["paper"].tolist() == [8.77, 7.93, 7.41, 7.51, 6.31], "published whether or not ours is run"
+
+
+def test_errors_of_nothing(studies):
+    table = errors(studies("reduced"))
+    assert len(table) == 5 and table["ours"].isna().all()
+
+
+def test_what_diverged_has_no_error_and_is_counted(studies):
+    """The median is that of the seeds that finished, also where the first one did not."""
+    study = studies("reduced", student={0: None}, at={0: None, 1: range(18)}, kd={0: range(16), 1: None, 2: range(14)})
+    table = errors(study)
+    assert table[["seeds", "diverged"]].values.tolist() == [[0, 1], [1, 1], [2, 1], [0, 0], [0, 0]]
+    assert table.loc["student", ["ours", "low", "high", "best", "deviation"]].isna().all()
+    assert table.loc["AT", "ours"] == 9
+    assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
+    assert table.loc["KD", "ours"] == 7.5
+    assert table.loc["student", "run_id"] == study.columns["student"].run_id, "it is run, and diverged"
+
+
+def test_other_data_are_not_compared_with_the_paper(studies):
+    """The paper's errors on CIFAR-10 say nothing about generated shapes."""
+    table = errors(studies("smoke", student={0: range(20)}, at={0: range(17)}))
+    assert table["paper"].isna().all() and table["deviation"].isna().all()
+    assert table.loc["AT", "ours"] == 8.5
+
+
+def test_a_row_that_the_paper_does_not_print_has_no_deviation(studies):
+    table = tables.errors(studies("reduced", at={0: range(17)}), "Table 1", "wrn-10-1 from wrn-10-2")
+    assert table["paper"].isna().all() and table["deviation"].isna().all()
+
+
+def test_readable_beside_the_paper(studies):
+    study = studies("reduced", student={0: range(20)}, at={0: range(15)}, kd={0: None})
+    shown = tables.readable(errors(study))
+    assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds", "diverged", "paper", "deviation"]
+    assert shown["ours"].tolist() == ["10.00", "7.50", "diverged", "not run", "not run"]
+    low, high = wilson(15, IMAGES)
+    assert shown.loc["AT", "95 % interval"] == f"{low:.2f} to {high:.2f}" == "4.60 to 12.00"
+    assert shown["best epoch"].tolist() == ["9.50", "7.00", "", "", ""]
+    assert shown["seeds"].tolist() == [1, 1, 0, 0, 0] and shown["diverged"].tolist() == [0, 0, 1, 0, 0]
+    assert shown["paper"].tolist() == ["8.77", "7.93", "7.41", "7.51", "6.31"]
+    assert shown["deviation"].tolist() == ["+1.23", "-0.43", "", "", ""], "a deviation has a sign"
+    assert "nan" not in shown.to_string().lower()
+
+
+def test_readable_has_no_empty_columns(studies):
+    shown = tables.readable(errors(studies("smoke", at={0: range(15)})))
+    assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds"]
+    assert "nan" not in shown.to_string().lower()
+
+
+def test_readable_without_records_says_so(studies):
+    shown = tables.readable(errors(studies("smoke")))
+    assert shown["ours"].tolist() == ["not run"] * 5 and "nan" not in shown.to_string().lower()
+
+
+def test_comparisons_are_paired_by_seed(studies):
+    """Seed 0: only AT is right on images 10 to 24, only the student on 0 to 4. Seed 1: the same images wrong."""
+    study = studies(
+        "smoke", student={0: range(5, 25), 1: range(50, 60)}, at={0: range(10), 1: range(50, 60)},
+        kd={1: range(50, 62)}, teacher={0: range(10)},
+    )  # fmt: skip
+    found = tables.comparisons(study)
+    p = 2 * sum(math.comb(20, k) for k in range(6)) / 2**20
+    assert found.drop(columns="p").values.tolist() == [
+        ["AT", 0, -5.0, 15, 5],
+        ["AT", 1, 0.0, 0, 0],
+        ["KD", 1, 1.0, 0, 2],
+        ["teacher", 0, -5.0, 15, 5],
+    ]
+    assert found["p"].tolist() == pytest.approx([p, 1, 0.5, p], rel=1e-9)
+
+
+def test_comparisons_need_both_and_neither_diverged(studies):
+    columns = ["method", "seed", "difference", "only_method", "only_student", "p"]
+    study = studies("smoke", student={0: None, 1: range(9), 2: range(9)}, at={0: range(5), 1: None, 3: range(5)})
+    for found in (tables.comparisons(study), tables.comparisons(studies("reduced"))):
+        assert found.empty and list(found.columns) == columns
+
+
+def test_phases_end_where_the_learning_rate_drops(studies):
+    study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
+    table = tables.phases(study)
+    assert table.index.tolist() == [0.1, 0.02] and list(table.columns) == ["student", "AT"]
+    assert table.loc[0.1].tolist() == [40, 40], "the last epoch of the phase, not its best or its mean"
+    assert table.loc[0.02].tolist() == [11, 9], "the median over seeds"
+
+
+def test_phases_leave_out_what_diverged(studies):
+    study = studies("smoke", student={0: None}, at={0: range(18), 1: None})
+    table = tables.phases(study)
+    assert list(table.columns) == ["AT"] and table["AT"].tolist() == [40, 9]
+    assert tables.phases(studies("reduced", at={0: None})).empty
+
+
+def test_phases_of_nothing(studies):
+    assert tables.phases(studies("smoke")).round(1).empty
+
+
+def test_summary_of_a_difference_that_is_hardly_chance(studies):
+    """Only AT is right on 20 images, only the student on none: p = 2 / 2^20. KD the other way round, on 12."""
+    study = studies("smoke", student={0: range(20)}, at={0: ()}, kd={0: range(32)})
+    assert tables.summary(study) == (
+        "At preset smoke (8 epochs, seed 0): AT is 10.00 points better than the plain student (p = 1.9e-06); "
+        "KD is 6.00 points worse than the plain student (p = 0.00049)."
+    )
+
+
+def test_summary_says_when_chance_could_have_done_it(studies):
+    """Five images that only AT gets right: p = 2 / 2^5 = 0.0625. Two that only KD gets wrong: p = 0.5."""
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(5, 20)}, kd={0: range(22)}))
+    assert "AT is 2.50 points better than the plain student (p = 0.062, a difference that chance alone" in text
+    assert "KD is 1.00 points worse than the plain student (p = 0.5, a difference that chance alone" in text
+
+
+def test_summary_of_a_tie_is_neither_better_nor_worse(studies):
+    """The same number of errors, on the same images and on others."""
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(20)}, kd={0: range(100, 120)}))
+    assert "better" not in text and "worse" not in text and "0.00" not in text
+    assert "AT has the same error as the plain student (p = 1);" in text
+    assert "KD has the same error as the plain student (p = 1)." in text
+
+
+def test_summary_of_seeds_that_cancel_is_a_tie(studies):
+    text = tables.summary(studies("smoke", student={0: range(20), 1: range(20)}, at={0: range(23), 1: range(17)}))
+    assert "AT has the same error as the plain student (p = 0.25, 0.25)." in text
+
+
+def test_summary_over_seeds_takes_the_median_and_every_p(studies):
+    study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: range(4)})
+    text = tables.summary(study)
+    # 12, 10 and 16 images that only AT gets right.
+    assert "seeds 0, 1, 2): AT is 6.00 points better than the plain student (p = 0.00049, 0.002, 3.1e-05)." in text
+
+
+@pytest.mark.parametrize(
+    "third",
+    [range(18), range(40)],
+    ids=["one seed could be chance", "one seed points the other way, and not by chance"],
+)
+def test_summary_is_certain_only_where_every_seed_is(studies, third):
+    study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: third})
+    text = tables.summary(study)
+    assert "AT is 5.00 points better" in text and "a difference that chance alone could make" in text
+
+
+def test_summary_does_not_boast_of_the_teacher(studies):
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(22)}, teacher={0: ()}))
+    assert "teacher" not in text and "better" not in text
+
+
+def test_summary_of_what_diverged(studies):
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: None}, kd={0: ()}))
+    assert text.endswith("than the plain student (p = 1.9e-06); AT diverged (seed 0).")
+    alone = tables.summary(studies("reduced", student={0: None}, at={0: range(5)}))
+    assert alone == "At preset reduced (40 epochs, seed 0): student diverged (seed 0)."
+
+
+@pytest.mark.parametrize("columns", [(), ("student",), ("teacher",), ("student", "teacher"), ("at", "kd", "teacher")])
+def test_summary_with_nothing_to_compare(studies, columns):
+    text = tables.summary(studies("reduced", **{column: {0: range(9)} for column in columns}))
+    where = "At preset reduced (40 epochs, seed 0)"
+    assert text == f"{where} there is nothing to compare yet: the plain student or every method is not run."

@@ -1,0 +1,96 @@
+"""Fast is right: folding and compilation change a network's outputs by rounding only."""
+
+import pytest
+import torch
+
+from at_repro import networks
+from at_repro.errors import ParameterError
+from at_repro.training import engine
+from at_repro.training.batch import StudentBatch
+
+IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(6)
+needs_compiler = pytest.mark.skipif(not engine._can_compile(), reason="no C++ compiler here to compile with")
+
+
+def network(seed: int = 0) -> torch.nn.Module:
+    built = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(seed))
+    built(IMAGES)  # running statistics that are not 0 and 1
+    return built.eval().requires_grad_(False)
+
+
+def outputs(output: networks.Output) -> list[torch.Tensor]:
+    return [output.logits.float(), *(group.float() for group in output.groups)]
+
+
+def relative(ours: list[torch.Tensor], others: list[torch.Tensor]) -> float:
+    return max(((one - other).abs().max() / other.abs().max()).item() for one, other in zip(ours, others, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("precision", "compiled", "tolerance"),
+    [
+        ("fp32", False, 1e-5),
+        ("bf16", False, 3e-2),  # bfloat16 has 8 bits: 2^-8 per rounding, over ten layers
+        pytest.param("fp32", True, 1e-5, marks=needs_compiler),
+        pytest.param("bf16", True, 3e-2, marks=needs_compiler),
+    ],
+)
+def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tolerance):
+    """Two teachers in turn: compiled weights are constants, and must not be those of another network."""
+    for seed in (0, 1):
+        teacher = network(seed)
+        fast = engine.inference(teacher, precision, compiled)(IMAGES)
+        assert not fast.logits.requires_grad
+        assert relative(outputs(fast), outputs(teacher(IMAGES))) < tolerance
+
+
+@needs_compiler
+def test_a_compiled_step_has_the_gradients_of_a_plain_one():
+    gradients = []
+    for compiled in (False, True):
+        student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))
+        StudentBatch(student, IMAGES, LABELS, engine.forward("fp32", compiled), None).losses.mean().backward()
+        gradients.append([weight.grad for weight in student.parameters()] + list(student.buffers()))
+    assert relative(gradients[1], gradients[0]) < 1e-4
+
+
+def test_bfloat16_stays_near_float32():
+    """Loss and gradient of one step on the same weights: reduced precision changes far less than another batch would."""
+    found = {}
+    for precision in ("fp32", "bf16"):
+        student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))
+        loss = StudentBatch(student, IMAGES, LABELS, engine.forward(precision, False), None).losses.mean()
+        loss.backward()
+        found[precision] = loss.item(), torch.cat([weight.grad.flatten() for weight in student.parameters()])
+    assert found["bf16"][0] == pytest.approx(found["fp32"][0], rel=1e-2)
+    assert torch.cosine_similarity(found["bf16"][1], found["fp32"][1], dim=0) > 0.99
+
+
+def test_generators_depend_on_seed_and_purpose_alone():
+    draw = torch.randn(3, generator=engine.generator(0, "weights"))
+    torch.manual_seed(5)  # the global generator plays no part
+    assert torch.equal(draw, torch.randn(3, generator=engine.generator(0, "weights")))
+    for seed, purpose in ((1, "weights"), (0, "order/0")):
+        assert not torch.equal(draw, torch.randn(3, generator=engine.generator(seed, purpose)))
+
+
+def test_compilation_is_for_long_runs(monkeypatch):
+    monkeypatch.setattr(engine, "_can_compile", lambda: True)
+    assert engine.compiles("auto", 2_000_000) and engine.compiles("on", 1)
+    assert not engine.compiles("auto", 20_000) and not engine.compiles("off", 2_000_000)
+    monkeypatch.setattr(engine, "_can_compile", lambda: False)
+    assert not engine.compiles("auto", 2_000_000)  # a machine without a compiler trains eagerly, silently
+    with pytest.raises(ParameterError, match=r"^compile: "):
+        engine.compiles("maybe", 1)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(ParameterError, match=r"^device: "):
+        engine.device(name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_auto_takes_the_gpu():
+    assert engine.device("auto").type == "cuda"
