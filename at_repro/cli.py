@@ -19,6 +19,7 @@ EXAMPLES = (
     ("verify", "recompute the recorded errors from the stored weights"),
     ("notebook 02_activation_transfer -p preset smoke", "execute one notebook"),
     ("book --preset smoke", "execute all notebooks and build the book"),
+    ("bench --output bench.json", "measure what training costs here"),
     ("data --data-root DIR", "where each data set was found"),
 )
 
@@ -106,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
     _add_data_root(command)
     _add_results(command)
 
+    command = add("bench", bench, "measure what training costs here, against the targets; on an idle machine, minutes")
+    _add_device(command)
+    command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
+    _add_data_root(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="also write what was measured as JSON")
+
     command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
     _add_data_root(command)
     return top
@@ -189,6 +196,16 @@ def verify(options: argparse.Namespace) -> int:
 
     store = Store(options.results or default_folder("reduced"))
     return verification.verify(store, options.runs, options.device, options.data_root)
+
+
+def bench(options: argparse.Namespace) -> None:
+    from at_repro import bench, data
+
+    data.data_root(options.data_root)
+    found = bench.run(options.device, options.data_root, options.compile)
+    print(bench.table(found))
+    if options.output:
+        print(f"written: {bench.save(found, options.output)}")
 
 
 def show_data(options: argparse.Namespace) -> None:

@@ -56,7 +56,7 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
 
 
 def test_bfloat16_stays_near_float32():
-    """Loss and gradient of one step on the same weights: reduced precision changes far less than another batch would."""
+    """Loss and gradient of one step on the same weights: reduced precision changes less than another batch would."""
     found = {}
     for precision in ("fp32", "bf16"):
         student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))

@@ -1,0 +1,124 @@
+"""`at-repro bench`: what training costs here, as ratios within one run, against the targets set in advance."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from at_repro import data
+from at_repro.bench import cases
+from at_repro.data import ImageSet
+from at_repro.errors import DataError, ParameterError
+from at_repro.training import engine, provenance
+from at_repro.training.progress import Progress, duration
+
+COLUMNS = ["case", "measured", "value", "unit", "target", "met"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a value has to reach on two CPU cores: at least or at most `bound`."""
+
+    bound: float
+    at_least: bool
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+TARGETS = {
+    "wrn-16-1 from wrn-16-2, AT: ratio": Target(3.5, True),
+    "wrn-16-2 from wrn-40-2, AT: ratio": Target(3.5, True),
+    "cohort: share of the cost per student": Target(0.65, False),
+    "wrn-16-2: share of the peak": Target(75, True),
+    "wrn-16-1: share of the peak": Target(65, True),
+    "data: share of a step": Target(3, False),
+    "import beyond torch and torchvision": Target(0.5, False),
+    "peak memory of a cohort of twelve": Target(6, False),
+    "the book from the records": Target(60, False),
+}
+
+
+def run(
+    device: str = "auto", data_root: str | None = None, compile: str = "auto", progress: Progress | None = None
+) -> dict:
+    """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
+
+    The machine should be idle: every case is a comparison within this process, but company makes it noisy. Cases that
+    need CIFAR-10 are left out, and named, where it is missing.
+
+    Raises ParameterError for a value that is not allowed.
+    """
+    target = engine.device(device)
+    compiled = engine.compiles(compile, 10**9)
+    progress = progress or Progress()
+    images, left_out = _images(data_root)
+    images = images.to(target)
+    measured: dict[str, Callable[[], list[cases.Row]]] = {
+        "against the plain loop": lambda: cases.against_plain(images, compiled),
+        "cohort": lambda: cases.cohort(images, compiled),
+        "peak": lambda: cases.peak(images, compiled),
+        "profile": lambda: cases.profiled(images, compiled),
+        "data": lambda: cases.data_share(images, compiled),
+        "growth": lambda: cases.growth(images, compiled),
+        "start": lambda: cases.start_up(data_root),
+        "memory": lambda: cases.memory(data_root),
+        "report": cases.report,
+    }
+    start = time.perf_counter()
+    rows = []
+    for name, case in measured.items():
+        if name in left_out:
+            progress.say(f"{name}: left out, {left_out[name]}")
+            continue
+        began = time.perf_counter()
+        rows += [[name, *row] for row in case()]
+        progress.say(f"{name}: measured in {duration(time.perf_counter() - began)}")
+    return {
+        "environment": provenance.environment(target) | {"compiled": compiled, "images": images.name},
+        "seconds": time.perf_counter() - start,
+        "left_out": left_out,
+        "rows": rows,
+    }
+
+
+def frame(found: dict) -> pd.DataFrame:
+    """The result of `run` as a frame with columns case, measured, value, unit, target ("" if none) and met."""
+    rows = []
+    for case, name, value, unit in found["rows"]:
+        target = TARGETS.get(name)
+        met = "" if target is None else "yes" if target.met(value) else "no"
+        rows.append((case, name, value, unit, "" if target is None else str(target), met))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def table(found: dict) -> str:
+    """The result of `run` as text."""
+    shown = frame(found).drop(columns="case")
+    shown["value"] = [f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in shown["value"]]
+    return shown.to_string(index=False)
+
+
+def save(found: dict, path: str | Path) -> Path:
+    """Writes the result of `run` as JSON. Raises ParameterError where the file cannot be written."""
+    path = Path(path).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    except OSError as error:
+        raise ParameterError("output", str(path), f"a file that can be written ({error.strerror})") from None
+    return path
+
+
+def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
+    """The images to train on: CIFAR-10, else generated ones of its size, and the cases that have to be left out."""
+    try:
+        return data.load("cifar10", "train", data_root), {}
+    except DataError:
+        return data.load("shapes", "train"), dict.fromkeys(("start", "memory"), "CIFAR-10 is not here")

@@ -1,0 +1,222 @@
+"""What `at-repro bench` measures: each case returns rows of name, value and unit, all from one run on one machine."""
+
+import tempfile
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+from torch.profiler import ProfilerActivity, profile
+
+from at_repro import networks
+from at_repro.bench import plain, timing
+from at_repro.data import ImageSet
+from at_repro.report import forward_operations
+from at_repro.training import ActivationTransfer, Distillation, FullActivation, Run, Student, engine
+from at_repro.training.batch import Teacher
+from at_repro.training.cohort import batches, train_epoch
+from at_repro.training.terms import Term
+
+Row = tuple[str, float, str]
+BATCH = 128
+STEPS = 8  # of one measured call
+METHODS: dict[str, tuple[Term, ...]] = {
+    "student": (),
+    "AT": (ActivationTransfer(),),
+    "F-ActT": (FullActivation(),),
+    "KD": (Distillation(),),
+    "AT+KD": (ActivationTransfer(decay="linear"), Distillation()),
+}
+
+
+class Cohort:
+    """Students with random weights in the loop that trains them for real: speed does not depend on the weights."""
+
+    def __init__(self, images: ImageSet, student: str, terms: list[tuple[Term, ...]], teacher: str, compiled: bool):
+        device = images.images.device
+        taught_by = Run(teacher, epochs=1)
+        self.images = images.subset(BATCH * STEPS)
+        self.forward = engine.forward("bf16", compiled)
+        self.students = [
+            Student(Run(student, epochs=10**6, terms=own, teacher=taught_by if own else None), 10, device)
+            for own in terms
+        ]
+        self.teachers = {taught_by: _teacher(teacher, device, compiled)}
+
+    def train(self) -> None:
+        """One measured call: data, teacher, students."""
+        for row in train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None):
+            assert row
+
+
+def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
+    """Images per second, data included, of the field's loop and of ours."""
+    rows: list[Row] = []
+    device = images.images.device
+    for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
+        ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
+        network, frozen = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
+        optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
+        loader = plain.loader(images.subset(BATCH * STEPS).to("cpu"), BATCH)
+        seconds = timing.interleaved(
+            {
+                "plain": lambda n=network, t=frozen, b=loader, o=optimizer: plain.train_epoch(n, t, b, o, device),
+                "ours": ours.train,
+            }
+        )
+        speeds = {name: BATCH * STEPS / value for name, value in seconds.items()}
+        pair = f"{student} from {teacher}, AT"
+        rows += [
+            (f"{pair}: plain loop", speeds["plain"], "images/s"),
+            (f"{pair}: ours", speeds["ours"], "images/s"),
+            (f"{pair}: ratio", speeds["ours"] / speeds["plain"], "x"),
+        ]
+    return rows
+
+
+def cohort(images: ImageSet, compiled: bool) -> list[Row]:
+    """A cohort of five against the five trained one after another."""
+    together = Cohort(images, "wrn-16-1", list(METHODS.values()), "wrn-16-2", compiled)
+    alone = [Cohort(images, "wrn-16-1", [terms], "wrn-16-2", compiled) for terms in METHODS.values()]
+
+    def one_after_another() -> None:
+        for single in alone:
+            single.train()
+
+    seconds = timing.interleaved({"together": together.train, "alone": one_after_another})
+    per_step = {name: 1000 * value / STEPS / len(METHODS) for name, value in seconds.items()}
+    return [
+        ("five students one after another", per_step["alone"], "ms per student and step"),
+        ("five students in a cohort", per_step["together"], "ms per student and step"),
+        ("cohort: share of the cost per student", per_step["together"] / per_step["alone"], "x"),
+    ]
+
+
+def peak(images: ImageSet, compiled: bool) -> list[Row]:
+    """What share of the convolution peak, measured here on one large convolution, a plain training step reaches."""
+    device = images.images.device
+    x = torch.randn(BATCH, 128, 32, 32, device=device, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    weight = torch.randn(128, 128, 3, 3, device=device, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    operations = 2 * 9 * 128 * 128 * 32 * 32 * BATCH
+    names = ("wrn-16-1", "wrn-16-2")
+    students = {name: Cohort(images, name, [()], "wrn-10-1", compiled) for name in names}
+    calls: dict[str, Callable[[], object]] = {"peak": lambda: _synchronised(device, conv2d(x, weight, padding=1))}
+    seconds = timing.interleaved(calls | {name: students[name].train for name in names}, repeats=7)
+    best = operations / seconds["peak"]
+    rows: list[Row] = [("convolution peak, bf16", best / 1e9, "GFLOP/s")]
+    for name in names:
+        reached = 3 * forward_operations(name) * BATCH * STEPS / seconds[name]
+        rows.append((f"{name} training step", reached / 1e9, "GFLOP/s"))
+        rows.append((f"{name}: share of the peak", 100 * reached / best, "%"))
+    return rows
+
+
+def profiled(images: ImageSet, compiled: bool) -> list[Row]:
+    """Where a plain WRN-16-1 step spends its time: the ten largest kernels."""
+    single = Cohort(images, "wrn-16-1", [()], "wrn-10-1", compiled)
+    single.train()
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        single.train()
+    events = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    return [(f"profile: {event.key[:60]}", 100 * event.self_cpu_time_total / total, "%") for event in events[:10]]
+
+
+def data_share(images: ImageSet, compiled: bool) -> list[Row]:
+    """Time to make the batches, as a share of a step of WRN-16-1 with AT."""
+    single = Cohort(images, "wrn-16-1", [METHODS["AT"]], "wrn-16-2", compiled)
+    run = single.students[0].run
+
+    def only_data() -> None:
+        for batch, _ in batches(single.images, run, 0):
+            _synchronised(batch.device, batch)
+
+    seconds = timing.interleaved({"data": only_data, "step": single.train})
+    return [("data: share of a step", 100 * seconds["data"] / seconds["step"], "%")]
+
+
+def growth(images: ImageSet, compiled: bool) -> list[Row]:
+    """Cost of a step against the number of students and the depth of a student."""
+    by_number = {
+        str(count): Cohort(images, "wrn-16-1", [METHODS["AT"]] * count, "wrn-16-2", compiled).train
+        for count in (1, 2, 4, 8, 12)
+    }
+    by_depth = {f"wrn-{depth}-1": Cohort(images, f"wrn-{depth}-1", [()], "wrn-10-1", compiled).train
+                for depth in (10, 16, 28, 40)}  # fmt: skip
+    rows: list[Row] = []
+    for name, value in timing.interleaved(by_number, repeats=3).items():
+        rows.append((f"step with {name} AT students", 1000 * value / STEPS, "ms"))
+    for name, value in timing.interleaved(by_depth, repeats=3).items():
+        rows.append((f"step of {name}", 1000 * value / STEPS, "ms"))
+    return rows
+
+
+def start_up(data_root: str | None) -> list[Row]:
+    """Imports, and the time from the command to the first training step."""
+    torch_alone = "import time; t = time.time(); import torch, torchvision; print(time.time() - t)"
+    ours = torch_alone.replace("print(", "import at_repro.training, at_repro.results; print(")
+    seconds = {code: min(timing.script(code) for _ in range(3)) for code in (torch_alone, ours)}
+    with tempfile.TemporaryDirectory() as folder:
+        first = timing.script(_FIRST_STEP, data_root or "", folder)
+    return [
+        ("import beyond torch and torchvision", seconds[ours] - seconds[torch_alone], "s"),
+        ("from the command to the first step, all of CIFAR-10", first, "s"),
+    ]
+
+
+def memory(data_root: str | None) -> list[Row]:
+    """Peak memory of a process that trains twelve WRN-16-1 students with all of CIFAR-10 loaded."""
+    return [("peak memory of a cohort of twelve", timing.script(_TWELVE, data_root or ""), "GB")]
+
+
+def report() -> list[Row]:
+    """Seconds to make the report from the records."""
+    code = (
+        "import os, time; os.environ['AT_REPRO_TRAIN'] = 'never'; from at_repro import book; t = time.time(); "
+        "book.build('reduced'); print(time.time() - t)"
+    )
+    return [("the book from the records", timing.script(code), "s")]
+
+
+_FIRST_STEP = """
+import sys, time
+start = time.time()
+from at_repro.results import Store
+from at_repro.training import Progress, Run, train
+class First(Progress):
+    def step(self, *_):
+        print(time.time() - start, flush=True)
+        raise KeyboardInterrupt
+try:
+    train([Run("wrn-16-1", epochs=40)], Store(sys.argv[2], writable=True), data_root=sys.argv[1] or None,
+          compile="off", progress=First())
+except KeyboardInterrupt:
+    pass
+"""
+
+_TWELVE = """
+import resource, sys
+from at_repro import data
+from at_repro.bench.cases import Cohort, METHODS
+images = data.load("cifar10", "train", sys.argv[1] or None)
+Cohort(images, "wrn-16-1", [METHODS["AT"]] * 12, "wrn-16-2", False).train()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@cache
+def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
+    """One teacher per architecture, so that it is compiled once."""
+    return Teacher(_random(name, device).requires_grad_(False), "bf16", compiled)
+
+
+def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:
+    layout = torch.contiguous_format if nchw else torch.channels_last
+    return networks.build(name, 10, torch.Generator().manual_seed(0)).to(device, memory_format=layout)
+
+
+def _synchronised(device: torch.device, result: Tensor) -> Tensor:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return result

@@ -1,0 +1,83 @@
+"""The benchmark measures the loop that trains, against the field's, in ratios; no test depends on a duration."""
+
+import json
+
+import pytest
+import torch
+
+from at_repro import bench, data
+from at_repro.bench import cases, plain, timing
+from at_repro.data import augment
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """One step of 16 images instead of eight steps of 128."""
+    monkeypatch.setattr(cases, "STEPS", 1)
+    monkeypatch.setattr(cases, "BATCH", 16)
+    return data.load("shapes", "train", subset=32)
+
+
+@pytest.mark.parametrize("case", [cases.cohort, cases.peak, cases.profiled, cases.data_share])
+def test_a_case_gives_positive_numbers_with_units(case, images):
+    rows = case(images, False)
+    assert rows and all(value > 0 and unit for _, value, unit in rows)
+
+
+def test_the_plain_loop_learns_the_same_thing(images):
+    """Else a comparison of speeds would compare two methods: a step of each moves the student alike."""
+    batch = augment.normalize(images.images[:16], *data.normalization("shapes")).contiguous()
+    student, teacher = (cases._random("wrn-10-1", torch.device("cpu"), nchw=True) for _ in range(2))
+    optimizer = torch.optim.SGD(student.parameters(), 0.1, 0.9, weight_decay=5e-4)
+    plain.train_epoch(student, teacher, [(batch, images.labels[:16])], optimizer, torch.device("cpu"))
+    ours = cases.Cohort(images, "wrn-10-1", [cases.METHODS["AT"]], "wrn-10-1", False).students[0]
+    ours.network.load_state_dict(cases._random("wrn-10-1", torch.device("cpu")).state_dict())
+    ours.begin_epoch()
+    seen = ours.see(batch, images.labels[:16], cases.engine.forward("fp32", False))
+    term = ours.run.terms[0]
+    taught = cases.Teacher(teacher, "fp32", False).see(batch, images.labels[:16])
+    (seen.losses.mean() + term.weight * term.value(seen, taught)).backward()
+    ours.optimizer.step()
+    for one, other in zip(student.parameters(), ours.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_the_plain_loader_shows_every_image_once_normalised(images):
+    shown = list(plain.loader(images, 16))
+    assert [len(labels) for _, labels in shown] == [16, 16]
+    assert sorted(torch.cat([labels for _, labels in shown]).tolist()) == sorted(images.labels.tolist())
+    pixels = torch.cat([batch for batch, _ in shown])
+    for channel, (mean, std) in enumerate(zip(*data.normalization("shapes"), strict=True)):
+        assert pixels[:, channel].min() >= -mean / std - 1e-4
+        assert pixels[:, channel].max() <= (255 - mean) / std + 1e-4
+
+
+def test_repeats_are_interleaved():
+    """One function after the other would give all drift of the machine to one of them."""
+    called = []
+    found = timing.interleaved({name: lambda name=name: called.append(name) for name in "ab"}, repeats=3)
+    assert called == list("ab" * 4) and set(found) == {"a", "b"}
+
+
+def test_a_script_is_timed_in_its_own_process():
+    assert timing.script("import sys; print('x'); print(float(sys.argv[1]) * 2)", "21") == 42
+
+
+def test_targets_are_judged_and_all_belong_to_a_measurement():
+    measured = {"data: share of a step": 3.5, "wrn-16-2: share of the peak": 75.0, "another": 1.0}
+    rows = [["case", name, value, "%"] for name, value in measured.items()]
+    frame = bench.frame({"rows": rows})
+    assert frame["met"].tolist() == ["no", "yes", ""]
+    assert frame["target"].tolist() == ["at most 3", "at least 75", ""]
+    assert "data: share of a step" in bench.table({"rows": rows})
+
+
+def test_a_target_names_what_the_cases_measure(images):
+    """A renamed row would lose its target, silently."""
+    measured = {name for case in (cases.cohort, cases.peak, cases.data_share) for name, _, _ in case(images, False)}
+    assert {name for name in bench.TARGETS if "share" in name} <= measured
+
+
+def test_results_are_saved_as_json(tmp_path):
+    found = {"rows": [["x", "y", 1.0, "s"]], "environment": {}, "left_out": {}, "seconds": 1.0}
+    assert json.loads(bench.save(found, tmp_path / "deep" / "bench.json").read_text()) == found
