@@ -155,6 +155,28 @@ def distance(distances: pd.DataFrame, stamp: str) -> Figure:
     return _stamped(figure, stamp)
 
 
+def cost(measured: pd.DataFrame, stamp: str) -> Figure:
+    """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
+
+    Args:
+        measured: columns measured, value and unit, see `bench.frame`.
+    """
+    if measured.empty:
+        return unavailable(stamp)
+    style()
+    figure, (speed, growth) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    loops = measured[measured["unit"] == "images/s"].copy()
+    loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
+    loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
+    sns.barplot(loops, x="value", y="pair", hue="loop", palette=[_PALETTE[7], _PALETTE[0]], ax=speed)
+    speed.set(xlabel="images/s, data included", ylabel="")
+    sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
+    students = measured["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
+    growth.plot(students, measured.loc[students.index, "value"], marker="o", color=_PALETTE[0])
+    growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
+    return _stamped(figure, stamp)
+
+
 def unavailable(stamp: str) -> Figure:
     """A figure that only says why it cannot be drawn."""
     style()

@@ -83,24 +83,27 @@ class Study:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
 
     @property
+    def origin(self) -> str:
+        """What the numbers come from: preset, seeds and devices."""
+        records = [record for by_seed in self.records.values() for record in by_seed.values()]
+        devices = sorted({record.values["environment"]["device"] for record in records})
+        return ", ".join([f"preset {self.preset}", seed_names(self.seeds), *devices])
+
+    @property
     def stamp(self) -> str:
-        """What a figure is made from, to stand below it: preset, seeds, devices, and what is missing."""
-        devices = {
-            record.values["environment"]["device"] for by_seed in self.records.values() for record in by_seed.values()
-        }
-        parts = [f"preset {self.preset}", seed_names(self.seeds), *sorted(devices)]
-        return ", ".join(parts) + (f"; without {self.note}" if self.note else "")
+        """`origin` and what is missing, to stand below a figure."""
+        return self.origin + (f"; without {self.note}" if self.note else "")
 
     def describe(self) -> str:
-        """The runs that were used, for the reader, and those that are missing."""
-        lines = [f"experiment {self.experiment.name}, {self.stamp}"]
+        """The runs that were used, for the reader, and those that are missing: the same with and without images."""
+        lines = [f"experiment {self.experiment.name}, {self.origin}"]
         lines += [f"  {column:8} {record.run.run_id}" for column, by in self.records.items() for record in by.values()]
         lines += [f"  not run  {run.run_id}" for run in self.missing]
         return "\n".join(lines)
 
 
 def seed_names(seeds: Sequence[int]) -> str:
-    """ "seed 0", or "seeds 0, 1, 2"."""
+    """For readers: `seed 0`, or `seeds 0, 1, 2`."""
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 

@@ -15,6 +15,7 @@ from at_repro.errors import DataError, ParameterError
 from at_repro.training import engine, provenance
 from at_repro.training.progress import Progress, duration
 
+COMMITTED = Path(__file__).resolve().parent.parent.parent / "book" / "bench.json"
 COLUMNS = ["case", "measured", "value", "unit", "target", "met"]
 
 
@@ -88,6 +89,28 @@ def run(
     }
 
 
+def load(path: str | Path = "") -> dict:
+    """A result of `run` that was saved; empty: the committed one, `book/bench.json`, or no rows where there is none.
+
+    Raises ParameterError where a file that is named cannot be read.
+    """
+    if not path and not COMMITTED.exists():
+        return {"environment": {}, "seconds": 0.0, "left_out": {}, "rows": []}
+    try:
+        return json.loads(Path(path or COMMITTED).expanduser().read_text())
+    except (OSError, ValueError):
+        raise ParameterError("measured", str(path), "a file that at-repro bench --output has written") from None
+
+
+def stamp(found: dict) -> str:
+    """What the numbers were measured on, to stand below a figure."""
+    environment = found["environment"]
+    if not environment:
+        return "not measured yet (at-repro bench --output book/bench.json)"
+    compiled = "compiled" if environment["compiled"] else "not compiled"
+    return f"{environment['device']}, torch {environment['packages']['torch']}, {compiled}"
+
+
 def frame(found: dict) -> pd.DataFrame:
     """The result of `run` as a frame with columns case, measured, value, unit, target ("" if none) and met."""
     rows = []
@@ -98,11 +121,16 @@ def frame(found: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def table(found: dict) -> str:
-    """The result of `run` as text."""
+def readable(found: dict) -> pd.DataFrame:
+    """`frame` for readers: three digits of every value, no column for the case."""
     shown = frame(found).drop(columns="case")
     shown["value"] = [f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in shown["value"]]
-    return shown.to_string(index=False)
+    return shown
+
+
+def table(found: dict) -> str:
+    """The result of `run` as text."""
+    return readable(found).to_string(index=False)
 
 
 def save(found: dict, path: str | Path) -> Path:
