@@ -73,3 +73,49 @@ def number(table: str, row: str, column: str) -> Number | None:
     """The published number at one place, or None where the paper prints none."""
     found = [n for n in NUMBERS if (n.table, n.row, n.column) == (table, row, column)]
     return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper that a run can speak for or against.
+
+    Attributes:
+        name: short and stable.
+        text: what is claimed, in our words.
+        source: where the paper claims it.
+        certain: False where the paper contradicts itself or was recalled less firmly.
+    """
+
+    name: str
+    text: str
+    source: str
+    certain: bool = True
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("levels",
+          "Low-level maps follow edges, middle ones fire on discriminative parts, top ones cover the whole object",
+          "Section 3.1, Figures 1 and 3"),
+    Claim("stronger-networks", "Stronger networks have attention peaks where weaker ones have none",
+          "Section 3.1, Figure 4"),
+    Claim("power", "A larger power gives more weight to the places where the strongest neurons fire",
+          "Section 3.1, Figure 5"),
+    Claim("at", "Attention transfer improves every student over training on labels alone", "Table 1"),
+    Claim("at-over-f-actt", "Attention transfer improves a student more than full-activation transfer does", "Table 1"),
+    Claim("f-actt", "Full-activation transfer is little better than the plain student", "Table 1"),
+    Claim("convergence", "AT and F-ActT both speed up early convergence, but only AT ends clearly better",
+          "Section 4.1, Figure 7b"),
+    Claim("at-kd", "AT combines with knowledge distillation: AT+KD is better than AT", "Table 1"),
+    Claim("kd-depth", "KD struggles where teacher and student differ in depth (WRN-16-1 from WRN-40-1), AT does not",
+          "Table 1"),
+    Claim("three-losses", "Losses on all three groups are better than on one", "Section 4.1"),
+    Claim("sum-over-max", "Sum-based mapping functions are alike and beat the max-based one", "Table 2"),
+    Claim("normalisation", "Normalising each map by its l2 norm is important for success", "Section 3.1"),
+    Claim("gradient-at", "Gradient-based attention transfer improves on the baseline", "Table 3"),
+    Claim("symmetry", "The symmetry norm improves on the baseline, more than gradient-based transfer", "Table 3"),
+    Claim("activation-over-gradient", "Activation-based transfer is better than all gradient-based methods", "Table 3"),
+    Claim("fine-tuning", "AT improves a fine-tuned ResNet-18 on CUB and Scenes, on one of them more than KD",
+          "Table 4", certain=False),
+    Claim("imagenet", "AT improves ResNet-18 on ImageNet, where KD with the CIFAR settings hurts", "Table 5"),
+    Claim("cost", "The extra cost of attention transfer is small", "Section 3.1"),
+)  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from at_repro import experiments
+from at_repro import experiments, paper
 from at_repro.paper import NUMBERS, Number, number
 
 PAIRS = (
@@ -93,3 +93,12 @@ def test_table_1_of_the_notes():
         order = ("student", "AT", "F-ActT", "KD", "AT+KD", "teacher")
         row = f"{student.lower()} from {teacher.lower()}"
         assert [number("Table 1", row, column).value for column in order] == values
+
+
+def test_every_claim_has_a_name_of_its_own_and_a_source():
+    """A ledger of claims is looked up by these names."""
+    names = [claim.name for claim in paper.CLAIMS]
+    assert len(set(names)) == len(names)
+    assert all(claim.text and claim.source.startswith(("Table", "Section", "Figure")) for claim in paper.CLAIMS)
+    printed = {number.table for number in paper.NUMBERS}
+    assert {claim.source for claim in paper.CLAIMS if claim.source.startswith("Table")} <= printed
