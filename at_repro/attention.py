@@ -99,8 +99,8 @@ def mapping(name: str) -> Callable[[Tensor], Tensor]:
     Raises:
         ParameterError: there is no mapping function of that name.
     """
-    match = re.fullmatch(r"(sum|max)-(\d+(?:\.\d+)?)", name)
-    if match is None or float(match[2]) == 0:
+    match = isinstance(name, str) and re.fullmatch(r"(sum|max)-(\d+(?:\.\d+)?)", name)
+    if not match or float(match[2]) == 0:
         raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another positive p"))
     return functools.partial(power_sum if match[1] == "sum" else power_max, p=float(match[2]))
 

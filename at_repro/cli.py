@@ -225,6 +225,6 @@ def _runs(options: argparse.Namespace) -> list:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 9:
         raise ParameterError("seeds", text, "integers from 0")
     return int(text)

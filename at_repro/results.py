@@ -98,8 +98,12 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, writable: bool = False):
-        self.folder = Path(folder).expanduser().resolve()
-        if self.folder.exists() and not self.folder.is_dir():
+        try:
+            self.folder = Path(folder).expanduser().resolve()
+            wrong = self.folder.exists() and not self.folder.is_dir()
+        except (OSError, RuntimeError):  # a name too long; the home of an unknown user
+            wrong = True
+        if wrong:
             raise ParameterError("results", str(folder), "a folder")
         if writable:
             try:
@@ -133,10 +137,14 @@ class Store:
             raise UserError(f"run {run.run_id} has no record in {self.folder}")
         return load_record(self.folder / run.run_id)
 
+    def folders(self) -> dict[str, Path]:
+        """The folder of every record, whole or damaged, by run id."""
+        paths = sorted(self.folder.glob("*/"))
+        return {path.name: path for path in paths if path != self.in_progress and not path.name.startswith(".")}
+
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""
-        paths = sorted(self.folder.glob("*/"))
-        return [load_record(path) for path in paths if path != self.in_progress and not path.name.startswith(".")]
+        return [load_record(path) for path in self.folders().values()]
 
     def write(
         self, run: Run, values: dict, epochs: pd.DataFrame, predictions: pd.DataFrame, weights: dict[str, Tensor]

@@ -17,7 +17,8 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     - `low`, `high`: its 95 % interval, by bootstrap over three seeds or more, else Wilson's over the test images
     - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
     - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
-    - `paper`: the published number (NaN where there is none, or for another data set)
+    - `paper`: the published number (NaN where there is none, or for another data set); `published`: the same as
+      text, with (?) where it was recalled less firmly
     - `deviation`: ours minus the paper's
     - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
 
@@ -46,7 +47,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     if table["diverged"].any():
         shown["diverged"] = table["diverged"]
     if table["paper"].notna().any():
-        shown["paper"] = ["" if pd.isna(row.paper) else f"{row.paper:.2f}" for row in rows]
+        shown["paper"] = table["published"]
         shown["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
     return shown
 
@@ -55,7 +56,8 @@ def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -
     finished = recorded.dropna(subset="test_error")  # what diverged has no error
     nan = float("nan")
     row = {"ours": nan, "low": nan, "high": nan, "seeds": len(finished), "diverged": len(recorded) - len(finished),
-           "best": nan, "paper": nan if published is None else published.value, "deviation": nan,
+           "best": nan, "paper": nan if published is None else published.value,
+           "published": "" if published is None else str(published), "deviation": nan,
            "run_id": NOT_RUN if recorded.empty else recorded["run_id"].iloc[0]}  # fmt: skip
     if finished.empty:
         return row

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 
 from at_repro import data
 from at_repro.errors import ParameterError
-from at_repro.results import Record, Store
+from at_repro.results import DamagedRecord, Record, Store, load_record
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import evaluate
 from at_repro.training.progress import outcome
@@ -20,27 +20,30 @@ TOLERANCE = 0.001
 def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data_root: str | None = None) -> int:
     """Prints one line per record and returns 0 if all agree, else 1.
 
-    A record agrees if its data set is the one at hand, its error is the one of its predictions, and the predictions of
-    its weights are the recorded ones but for a share of `TOLERANCE`.
+    A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
+    and the predictions of its weights are the recorded ones but for a share of `TOLERANCE`.
 
     Raises:
         ParameterError: for a run id that is not in the store, or a store without records.
-        DamagedRecord, DataError: as their texts say.
+        DataError: where a data set is missing or damaged.
     """
     target = engine.device(device)
     data.data_root(data_root)
-    records = {record.run.run_id: record for record in store.all()}
-    if not records:
+    folders = store.folders()
+    if not folders:
         raise ParameterError("results", str(store.folder), "a folder that holds records")
     for run_id in run_ids:
-        if run_id not in records:
-            raise ParameterError("run", run_id, records)
-    chosen = [records[run_id] for run_id in run_ids] or list(records.values())
+        if run_id not in folders:
+            raise ParameterError("run", run_id, folders)
+    chosen = run_ids or list(folders)
     failures = 0
-    for record in chosen:
-        problem, note = _compare(record, store, target, data_root)
+    for run_id in chosen:
+        try:
+            problem, note = _compare(load_record(folders[run_id]), store, target, data_root)
+        except DamagedRecord as error:
+            problem, note = str(error), ""
         failures += bool(problem)
-        print(f"{'FAILED' if problem else 'ok':6}  {record.run.run_id}  {problem or note}", flush=True)
+        print(f"{'FAILED' if problem else 'ok':6}  {run_id}  {problem or note}", flush=True)
     print(f"{len(chosen) - failures} of {len(chosen)} records verified in {store.folder}")
     return 1 if failures else 0
 

@@ -98,8 +98,12 @@ def data_root(root: str | Path | None = None) -> Path:
     """
     for source, given in (("data root", root), ("AT_REPRO_DATA", os.environ.get("AT_REPRO_DATA"))):
         if given:
-            path = Path(given).expanduser()
-            if not path.is_dir():
+            try:
+                path = Path(given).expanduser()
+                found = path.is_dir()
+            except (OSError, RuntimeError):  # a name too long; the home of an unknown user
+                found = False
+            if not found:
                 raise ParameterError(source, str(given), "a folder that exists")
             return path
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()

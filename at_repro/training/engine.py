@@ -1,7 +1,6 @@
 """How a network is run: device, precision, memory layout and compilation, the same for students and teachers."""
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from functools import cache
 
@@ -34,14 +33,19 @@ def compiles(choice: str, images: int) -> bool:
     """
     if choice not in COMPILE:
         raise ParameterError("compile", choice, COMPILE)
-    return choice == "on" or (choice == "auto" and images >= 500_000 and _can_compile())
+    if choice == "on" and not can_compile():
+        raise ParameterError("compile", choice, "auto, off (nothing can be compiled here: is there a C++ compiler?)")
+    return choice == "on" or (choice == "auto" and images >= 500_000 and can_compile())
 
 
 @cache
-def _can_compile() -> bool:
-    if torch.cuda.is_available():
-        return torch.utils._triton.has_triton()
-    return any(shutil.which(name) for name in ("g++", "clang++"))
+def can_compile() -> bool:
+    """Whether a small function compiles here: a compiler may be missing, broken or without Python's headers."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device()))
+    except Exception:  # whatever the compiler throws, the plain path is there
+        return False
+    return True
 
 
 @cache
@@ -55,7 +59,7 @@ def forward(precision: str, compiled: bool) -> Forward:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             return network(images)
 
-    return torch.compile(run, dynamic=False) if compiled else run
+    return _compile(run) if compiled else run
 
 
 def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[Tensor], Output]:
@@ -70,7 +74,14 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             return folded(images)
 
-    return torch.compile(run, dynamic=False, options={"freezing": True}) if compiled else run
+    return _compile(run, options={"freezing": True}) if compiled else run
+
+
+def _compile(function: Callable, **keywords) -> Callable:
+    # One entry for every architecture, mode and batch size that passes through `forward`. At torch's own limit of 8 the
+    # next pair of networks in a process would be run uncompiled, silently.
+    torch._dynamo.config.recompile_limit = 256
+    return torch.compile(function, dynamic=False, **keywords)
 
 
 def generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

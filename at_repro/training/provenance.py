@@ -29,7 +29,9 @@ def command() -> str:
     program = Path(sys.argv[0]).name
     if program == "ipykernel_launcher.py":  # its arguments are a file of this machine
         return "a notebook"
-    return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + sys.argv[1:])
+    # Where a folder lies on this machine changes no number and is nobody's business: its name is enough.
+    arguments = [f".../{Path(word).name}" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + arguments)
 
 
 def _version(package: str) -> str:

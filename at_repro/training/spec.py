@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -94,15 +95,41 @@ class Run:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise ParameterError("seed", self.seed, "an integer from 0")
         check_weight("learning_rate", self.learning_rate)
+        check_weight("drop", self.drop)
+        _check_range("momentum", self.momentum, 0, 1)
+        _check_range("weight_decay", self.weight_decay, 0, math.inf)
+        for milestone in self.milestones:
+            _check_range("milestones", milestone, 0, 1)
         check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         check_choice("precision", self.precision, PRECISIONS)
         for term in self.terms:
             term.validate()
         if self.teacher is not None:
             self.teacher.validate()
-        elif any(term.needs_teacher for term in self.terms):
-            raise ParameterError("teacher", None, f"a run, since {self.method} learns from one")
+        self._validate_pairing()
         return self
+
+    def _validate_pairing(self) -> None:
+        """Whether the terms go together, and with the teacher."""
+        taught = [term for term in self.terms if term.needs_teacher]
+        if taught and self.teacher is None:
+            raise ParameterError("teacher", None, f"a run, since {self.method} learns from one")
+        if taught and self.teacher.dataset != self.dataset:
+            raise ParameterError("teacher", self.teacher.run_id, f"a run on the student's data set, {self.dataset}")
+        if sum(term.replaces_task for term in self.terms) > 1:
+            raise ParameterError("terms", self.method, "one term at most that takes a share of the task loss")
+        if taught and any(term.needs_mirror for term in self.terms):
+            raise ParameterError("terms", self.method, "the symmetry norm without terms that need a teacher")
+        for term in taught:
+            if not term.pairs_groups:
+                continue
+            counts = [len(networks.group_channels(run.network)) for run in (self, self.teacher)]
+            if term.groups is None and counts[0] != counts[1]:
+                pair = f"{self.network} and {self.teacher.network} have {counts[0]} and {counts[1]}"
+                raise ParameterError("groups", None, f"group numbers, since {pair}")
+            numbers = range(min(counts))
+            if term.groups is not None and not (term.groups and set(term.groups) <= set(numbers)):
+                raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}")
 
 
 def _without_defaults(item: object) -> dict:
@@ -111,6 +138,8 @@ def _without_defaults(item: object) -> dict:
         value = getattr(item, field.name)
         if value == field.default:
             continue
+        if field.type is float and isinstance(value, int):
+            value = float(value)  # 500 and 500.0 are one run
         if isinstance(value, Run):
             value = _without_defaults(value)
         elif isinstance(value, tuple):
@@ -134,6 +163,12 @@ def _check_names(what: str, given: dict, allowed: Sequence[str]) -> None:
     for name in given:
         if name not in allowed:
             raise ParameterError(what, name, allowed)
+
+
+def _check_range(parameter: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
+        allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
+        raise ParameterError(parameter, value, allowed)
 
 
 def _check_count(parameter: str, value: object) -> None:

@@ -24,6 +24,7 @@ class Term:
     needs_gradient: ClassVar[bool] = False  # of the student's loss by the images
     needs_mirror: ClassVar[bool] = False  # the batch is followed by its mirror images, the task loss is put on both
     needs_adapters: ClassVar[bool] = False  # 1x1 convolutions to the teacher's channels
+    pairs_groups: ClassVar[bool] = False  # compares groups of student and teacher, chosen by `groups`
     replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight
     decay: ClassVar[str] = "constant"
 
@@ -45,6 +46,7 @@ class ActivationTransfer(Term):
     """Activation-based attention transfer (eq. 2): `beta` times `losses.activation_transfer`."""
 
     kind: ClassVar[str] = "at"
+    pairs_groups: ClassVar[bool] = True
     beta: float = 1000.0
     mapping: str = "sum-2"
     form: str = "code"
@@ -87,7 +89,7 @@ class Distillation(Term):
 
     def validate(self) -> None:
         check_weight("temperature", self.temperature)
-        if not 0 <= self.alpha <= 1:
+        if not isinstance(self.alpha, int | float) or not 0 <= self.alpha <= 1:
             raise ParameterError("alpha", self.alpha, "a number from 0 to 1")
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
@@ -103,6 +105,7 @@ class FullActivation(Term):
     """
 
     kind: ClassVar[str] = "f-actt"
+    pairs_groups: ClassVar[bool] = True
     needs_adapters: ClassVar[bool] = True
     beta: float = 1000.0
     form: str = "code"
@@ -181,18 +184,17 @@ TERMS: dict[str, type[Term]] = {
 
 
 def chosen(groups: Sequence[Tensor], indices: tuple[int, ...] | None) -> Sequence[Tensor]:
-    if indices is None:
-        return groups
-    if not indices or max(indices) >= len(groups) or min(indices) < 0:
-        raise ParameterError("groups", indices, f"group numbers from 0 to {len(groups) - 1}")
-    return [groups[index] for index in indices]
+    """The groups a term compares: all, or those with these numbers, counted from 0."""
+    return groups if indices is None else [groups[index] for index in indices]
 
 
 def check_choice(parameter: str, value: str, choices: Sequence[str]) -> None:
+    """Raises ParameterError unless the value is one of the choices."""
     if value not in choices:
         raise ParameterError(parameter, value, choices)
 
 
 def check_weight(parameter: str, value: float) -> None:
+    """Raises ParameterError unless the value is a finite number above 0."""
     if not (isinstance(value, int | float) and 0 < value < float("inf")):
         raise ParameterError(parameter, value, "a number above 0")

@@ -60,6 +60,7 @@ def train(
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
+    waited: set[Run] = set()
     while needed := [run for run in needed if not store.has(run)]:
         with ExitStack() as locks:
             own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
@@ -67,7 +68,9 @@ def train(
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
                 _train_cohort(own, store, *images, target, compile, progress)
                 continue
-        progress.say(f"waiting for another process that trains {needed[0].run_id}")
+        if needed[0] not in waited:
+            progress.say(f"waiting for another process that trains {needed[0].run_id}")
+            waited.add(needed[0])
         time.sleep(WAIT)
 
 
@@ -142,6 +145,7 @@ def _train_cohort(
     progress: Progress,
 ) -> None:
     run = runs[0]
+    environment = provenance.environment(device)  # now, not when the code on disk may be another
     compiled = engine.compiles(compile, len(images) * run.epochs)
     forward = engine.forward(run.precision, compiled)
     teachers = {
@@ -169,8 +173,7 @@ def _train_cohort(
         progress.epoch(active, len(images), seconds)
     for student in students:
         company = [other.run_id for other in runs if other != student.run]
-        details = provenance.environment(device) | {"compiled": compiled, "company": company}
-        _record(student, store, images, test_images, details)
+        _record(student, store, images, test_images, environment | {"compiled": compiled, "company": company})
         progress.finished(store.load(student.run))
 
 

@@ -10,7 +10,7 @@ from at_repro.training.batch import StudentBatch
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
-needs_compiler = pytest.mark.skipif(not engine._can_compile(), reason="no C++ compiler here to compile with")
+needs_compiler = pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler here to compile with")
 
 
 def network(seed: int = 0) -> torch.nn.Module:
@@ -76,13 +76,26 @@ def test_generators_depend_on_seed_and_purpose_alone():
 
 
 def test_compilation_is_for_long_runs(monkeypatch):
-    monkeypatch.setattr(engine, "_can_compile", lambda: True)
+    monkeypatch.setattr(engine, "can_compile", lambda: True)
     assert engine.compiles("auto", 2_000_000) and engine.compiles("on", 1)
     assert not engine.compiles("auto", 20_000) and not engine.compiles("off", 2_000_000)
-    monkeypatch.setattr(engine, "_can_compile", lambda: False)
+    monkeypatch.setattr(engine, "can_compile", lambda: False)
     assert not engine.compiles("auto", 2_000_000)  # a machine without a compiler trains eagerly, silently
-    with pytest.raises(ParameterError, match=r"^compile: "):
-        engine.compiles("maybe", 1)
+    for choice in ("maybe", "on"):
+        with pytest.raises(ParameterError, match=r"^compile: "):
+            engine.compiles(choice, 1)
+
+
+def test_a_broken_compiler_is_found_before_training(monkeypatch):
+    """It may be on the path and fail: then the first step would end a run that trains well without it."""
+
+    def fail(*_, **__):
+        raise RuntimeError("InvalidCxxCompiler")
+
+    engine.can_compile.cache_clear()
+    monkeypatch.setattr(torch, "compile", fail)
+    assert not engine.can_compile()
+    engine.can_compile.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["gpu", "", *([] if torch.cuda.is_available() else ["cuda"])])

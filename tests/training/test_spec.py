@@ -3,7 +3,7 @@ import json
 import pytest
 
 from at_repro.errors import ParameterError
-from at_repro.training import ActivationTransfer, Distillation, Run
+from at_repro.training import ActivationTransfer, Distillation, FullActivation, Run, SymmetryNorm
 
 TEACHER = Run("wrn-16-2", epochs=60)
 
@@ -20,6 +20,12 @@ def test_fields_at_their_defaults_do_not_enter_the_identity():
     """A field that is added later must not rename the runs that are already recorded."""
     assert json.loads(TEACHER.canonical_json()) == {"network": "wrn-16-2", "epochs": 60}
     assert Run("wrn-16-2", epochs=60, seed=0, dataset="cifar10").run_id == TEACHER.run_id
+
+
+def test_equal_runs_have_one_identity():
+    """Else a beta typed without a decimal point would be trained a second time."""
+    one, other = (Run("wrn-16-1", epochs=1, terms=(ActivationTransfer(beta=beta),)) for beta in (500, 500.0))
+    assert one == other and one.run_id == other.run_id
 
 
 def test_the_identity_of_recorded_runs_never_changes():
@@ -59,6 +65,21 @@ def test_whatever_decides_the_numbers_changes_the_identity(change):
         ({"teacher": TEACHER, "terms": (Distillation(alpha=1.5),)}, "alpha"),
         ({"teacher": TEACHER, "terms": (Distillation(temperature=-4),)}, "temperature"),
         ({"teacher": Run("wrn-1-1", epochs=1)}, "network"),
+        ({"momentum": 5.0}, "momentum"),
+        ({"momentum": "x"}, "momentum"),
+        ({"drop": -1}, "drop"),
+        ({"weight_decay": float("nan")}, "weight_decay"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"milestones": (2, -1)}, "milestones"),
+        ({"milestones": ("a",)}, "milestones"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(groups=(7,)),)}, "groups"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(groups=()),)}, "groups"),
+        ({"teacher": TEACHER, "terms": (FullActivation(),), "network": "resnet18"}, "groups"),
+        ({"teacher": TEACHER, "terms": (ActivationTransfer(mapping=None),)}, "mapping"),
+        ({"teacher": TEACHER, "terms": (Distillation(alpha="x"),)}, "alpha"),
+        ({"teacher": TEACHER, "terms": (Distillation(), Distillation(alpha=0.5))}, "terms"),
+        ({"teacher": TEACHER, "terms": (SymmetryNorm(beta=1.0), ActivationTransfer())}, "terms"),
+        ({"teacher": TEACHER, "dataset": "shapes", "terms": (Distillation(),)}, "teacher"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_parameter(change, parameter):

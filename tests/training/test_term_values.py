@@ -1,0 +1,133 @@
+"""What each term of a run adds to the loss of one batch, against the formula written out here."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from at_repro import networks
+from at_repro.training import (
+    ActivationTransfer,
+    Distillation,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    Run,
+    Student,
+    SymmetryNorm,
+    engine,
+)
+from at_repro.training.batch import Teacher
+
+IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+LABELS = torch.tensor([3, 1, 4, 1])
+PLAIN = engine.forward("fp32", False)
+
+
+@pytest.fixture
+def frozen():
+    network = networks.build("wrn-10-2", 10, torch.Generator().manual_seed(5))
+    return network.eval().requires_grad_(False)
+
+
+def prepared(term, teacher="wrn-10-2"):
+    run = Run("wrn-10-1", epochs=10, terms=(term,), teacher=Run(teacher, epochs=1), precision="fp32")
+    student = Student(run, 10, torch.device("cpu"))
+    student.begin_epoch()
+    return student
+
+
+def value(term, frozen):
+    """The term as the loop computes it, and the student it was computed for."""
+    student = prepared(term)
+    seen = student.see(IMAGES, LABELS, PLAIN)
+    return term.value(seen, Teacher(frozen, "fp32", False).see(IMAGES, LABELS)).item(), student
+
+
+def gradients(network, images, labels):
+    images = images.clone().requires_grad_()
+    loss = F.cross_entropy(network(images).logits, labels, reduction="sum")
+    return torch.autograd.grad(loss, images)[0]
+
+
+def norms(difference):
+    return difference.flatten(1).norm(dim=1)
+
+
+@pytest.mark.parametrize("groups", [None, (0,), (1, 2)])
+def test_activation_transfer_compares_the_chosen_groups(groups, frozen):
+    """Studies of one loss or three would otherwise all train with three."""
+    found, student = value(ActivationTransfer(groups=groups), frozen)
+    total = 0.0
+    for index in groups or (0, 1, 2):
+        pair = [network(IMAGES).groups[index].square().sum(1).flatten(1) for network in (student.network, frozen)]
+        one, other = (maps / maps.norm(dim=1, keepdim=True) for maps in pair)
+        total += (one - other).square().mean().item()
+    assert found == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("groups", [None, (2,)])
+def test_full_activation_transfer_goes_through_the_adapters(groups, frozen):
+    found, student = value(FullActivation(groups=groups), frozen)
+    total = 0.0
+    for index in groups or (0, 1, 2):
+        own = student.adapters[index](student.network(IMAGES).groups[index])
+        other = frozen(IMAGES).groups[index]
+        assert own.shape == other.shape
+        one, two = (a.flatten(1) / a.flatten(1).norm(dim=1, keepdim=True) for a in (own, other))
+        total += ((one - two).square().sum(1) / other[0, 0].numel()).mean().item()
+    assert found == pytest.approx(total, rel=1e-4)
+
+
+def test_distillation_is_the_softened_divergence(frozen):
+    found, student = value(Distillation(temperature=3.0), frozen)
+    p = F.softmax(frozen(IMAGES).logits / 3, 1)
+    q = F.softmax(student.network(IMAGES).logits / 3, 1)
+    assert found == pytest.approx((9 * (p * (p / q).log()).sum(1).mean()).item(), rel=1e-4)
+
+
+def test_gradient_transfer_takes_both_gradients_at_the_labels(frozen):
+    found, student = value(GradientTransfer(beta=1.0), frozen)
+    difference = gradients(student.network, IMAGES, LABELS) - gradients(frozen, IMAGES, LABELS)
+    assert found == pytest.approx(0.5 * norms(difference).mean().item(), rel=1e-3)
+
+
+def test_min_l2_is_the_norm_of_the_students_gradient(frozen):
+    found, student = value(MinL2(beta=1.0), frozen)
+    assert found == pytest.approx(0.5 * norms(gradients(student.network, IMAGES, LABELS)).mean().item(), rel=1e-3)
+
+
+def test_symmetry_compares_with_the_gradient_of_the_mirror_image_mirrored(frozen):
+    """The same label on both, the gradient of the mirror image flipped back, batch statistics over both halves."""
+    found, student = value(SymmetryNorm(beta=1.0), frozen)
+    both = gradients(student.network, torch.cat([IMAGES, IMAGES.flip(-1)]), torch.cat([LABELS, LABELS]))
+    assert found == pytest.approx(0.5 * norms(both[:4] - both[4:].flip(-1)).mean().item(), rel=1e-3)
+
+
+def test_the_task_loss_of_the_symmetry_norm_is_on_both_with_the_same_labels():
+    student = prepared(SymmetryNorm(beta=1.0))
+    seen = student.see(IMAGES, LABELS, PLAIN)
+    logits = student.network(torch.cat([IMAGES, IMAGES.flip(-1)])).logits
+    torch.testing.assert_close(seen.losses, F.cross_entropy(logits, torch.cat([LABELS, LABELS]), reduction="none"))
+
+
+@pytest.mark.parametrize("term", [MinL2(beta=1.0), GradientTransfer(beta=1.0)])
+def test_running_statistics_move_once_per_step(term, frozen):
+    """The second derivative adds no pass of its own through batch norm."""
+    student, plain = prepared(term), prepared(ActivationTransfer())
+    seen = student.see(IMAGES, LABELS, PLAIN)
+    (seen.losses.mean() + term.value(seen, Teacher(frozen, "fp32", False).see(IMAGES, LABELS))).backward()
+    plain.network(IMAGES)
+    for one, other in zip(student.network.buffers(), plain.network.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_weights_and_decay_of_the_documented_defaults():
+    """They are part of a run's identity, and the book says which schedule a term follows."""
+    defaults = {FullActivation(): ("linear", 1000.0), ActivationTransfer(): ("constant", 1000.0)}
+    assert all((term.decay, term.weight) == expected for term, expected in defaults.items())
+    student = prepared(FullActivation())
+    assert student.begin_epoch() == (1.0, [1000.0])
+    student.epoch = 5
+    assert student.begin_epoch() == (1.0, [500.0])
+    distilled = prepared(Distillation())
+    assert distilled.begin_epoch() == (pytest.approx(0.1), [0.9])
