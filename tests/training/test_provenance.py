@@ -88,7 +88,7 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
     [
         (["/home/me/.venv/bin/at-repro", "run", "a b"], "at-repro run 'a b'"),
         (["/x/at_repro/__main__.py", "run", "e"], "python -m at_repro run e"),
-        (["/x/ipykernel_launcher.py", "-f", "/root/kernel-1.json"], "a notebook"),
+        (["/x/ipykernel_launcher.py", "-f", "/somewhere/kernel-1.json"], "a notebook"),
     ],
 )
 def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
