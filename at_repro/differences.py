@@ -1,5 +1,7 @@
 """How much the points on which paper and public code differ change, measured on one batch of real images."""
 
+from statistics import fmean
+
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from at_repro import attention, data
 from at_repro.data import ImageSet, augment
 from at_repro.errors import ParameterError
 from at_repro.losses import activation_transfer, softened_divergence
-from at_repro.measure import level_names
+from at_repro.measure import level_names, map_distance
 from at_repro.networks import WideResNet
 from at_repro.study import Study
 
@@ -89,9 +91,7 @@ def _activated(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _distance(ours: list[Tensor], others: list[Tensor]) -> float:
-    pairs = zip(ours, others, strict=True)
-    differences = [attention.normalize(one) - attention.normalize(other) for one, other in pairs]
-    return torch.stack([difference.flatten(1).norm(dim=1).mean() for difference in differences]).mean().item()
+    return fmean(map(map_distance, ours, others))
 
 
 def _old_distillation(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> float:

@@ -73,18 +73,8 @@ def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
     Args:
         shares: columns network, level, share in percent, see `measure.object_shares`.
     """
-    if shares.empty:
-        return unavailable(stamp)
-    style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
-    order = list(pd.unique(shares["network"]))
-    sns.pointplot(
-        shares, x="level", y="share", hue="network", hue_order=order, palette=_colours(order), dodge=0.3,
-        errorbar=("se", 1.96), markersize=5, linewidth=1.5, ax=axis,
-    )  # fmt: skip
-    axis.set(xlabel="level", ylabel="attention on the object (%)", ylim=(0, None))
-    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
-    return _stamped(figure, stamp)
+    return _by_level(shares, "share", "attention on the object (%)", 3.4, stamp,
+                     errorbar=("se", 1.96), markersize=5, linewidth=1.5)  # fmt: skip
 
 
 def errors(table: pd.DataFrame, stamp: str) -> Figure:
@@ -141,18 +131,8 @@ def distance(distances: pd.DataFrame, stamp: str) -> Figure:
     Args:
         distances: columns network, level, distance, see `measure.distances`.
     """
-    if distances.empty:
-        return unavailable(stamp)
-    style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 3))
-    order = list(pd.unique(distances["network"]))
-    sns.pointplot(
-        distances, x="level", y="distance", hue="network", hue_order=order, palette=_colours(order), dodge=0.3,
-        linestyle="none", markersize=6, errorbar=None, ax=axis,
-    )  # fmt: skip
-    axis.set(xlabel="level", ylabel="distance to the teacher's map", ylim=(0, None))
-    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
-    return _stamped(figure, stamp)
+    return _by_level(distances, "distance", "distance to the teacher's map", 3, stamp,
+                     errorbar=None, markersize=6, linestyle="none")  # fmt: skip
 
 
 def cost(measured: pd.DataFrame, stamp: str) -> Figure:
@@ -184,6 +164,29 @@ def unavailable(stamp: str) -> Figure:
     axis.axis("off")
     axis.text(0.5, 0.5, f"Nothing to show: {stamp}", ha="center", va="center", wrap=True, fontsize=8)
     return figure
+
+
+def _by_level(measured: pd.DataFrame, value: str, label: str, height: float, stamp: str, **marks) -> Figure:
+    """A column of the frame against the levels, in one colour per network; `marks` are seaborn's."""
+    if measured.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, height))
+    order = list(pd.unique(measured["network"]))
+    sns.pointplot(
+        measured,
+        x="level",
+        y=value,
+        hue="network",
+        hue_order=order,
+        palette=_colours(order),
+        dodge=0.3,
+        ax=axis,
+        **marks,
+    )
+    axis.set(xlabel="level", ylabel=label, ylim=(0, None))
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
+    return _stamped(figure, stamp)
 
 
 def _stamped(figure: Figure, stamp: str) -> Figure:

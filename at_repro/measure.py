@@ -99,6 +99,12 @@ def object_shares(networks: dict[str, nn.Module], images: ImageSet | None, mappi
     return pd.concat(parts, ignore_index=True)
 
 
+def map_distance(ours: Tensor, others: Tensor) -> float:
+    """Mean over images of the l2 distance of l2-normalised maps, both (N, H, W): the norm of eq. 2."""
+    difference = attention.normalize(ours) - attention.normalize(others)
+    return difference.flatten(1).norm(dim=1).mean().item()
+
+
 def distances(
     networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", teacher: str = "teacher"
 ) -> pd.DataFrame:
@@ -117,8 +123,7 @@ def distances(
         for name in [name for name in networks if name != teacher]:
             own = maps(networks[name], images, mapping)
             for level, student_maps, teacher_maps in zip(level_names(len(own)), own, taught, strict=True):
-                difference = attention.normalize(student_maps) - attention.normalize(teacher_maps)
-                found.append((name, level, difference.flatten(1).norm(dim=1).mean().item()))
+                found.append((name, level, map_distance(student_maps, teacher_maps)))
     return pd.DataFrame(found, columns=["network", "level", "distance"])
 
 

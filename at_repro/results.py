@@ -133,9 +133,10 @@ class Store:
 
     def load(self, run: Run) -> Record:
         """The record of a run. Raises UserError where there is none, DamagedRecord where it is not whole."""
-        if not self.has(run):
+        folder = self.folder / run.run_id
+        if not folder.is_dir():
             raise UserError(f"run {run.run_id} has no record in {self.folder}")
-        return load_record(self.folder / run.run_id)
+        return load_record(folder)
 
     def folders(self) -> dict[str, Path]:
         """The folder of every record, whole or damaged, by run id."""
