@@ -225,7 +225,7 @@ def _row(record: Record) -> dict:
         "train_error": values["final"]["train_error"],
         "best_test_error": values["best"]["test_error"],
         "best_epoch": values["best"]["epoch"],
-        "precision": run.precision,
+        "precision": values["environment"]["precision"],
         "device": values["environment"]["device"],
         "commit": values["environment"]["commit"],
     }

@@ -71,7 +71,7 @@ def hand_made(store):
             "best": {"test_error": 20.0, "epoch": 1},
             "seconds_per_epoch": 0.1,
             "data": {"train": "0" * 64, "test": "1" * 64},
-            "environment": {"commit": "abc", "device": "CPU"},
+            "environment": {"commit": "abc", "device": "CPU", "precision": "fp32"},
         }
         epochs = pd.DataFrame({"epoch": [1, 2], "train_error": [60.0, 50.0], "test_error": [20.0, 25.0]})
         predictions = pd.DataFrame({"label": [0, 1, 2, 3], "prediction": [0, 1, 2, 9]})

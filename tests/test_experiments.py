@@ -14,7 +14,7 @@ DECAYED = ActivationTransfer(beta=1000.0, mapping="sum-2", form="code", norm="l2
 KD = Distillation(temperature=4.0, alpha=0.9)
 
 
-def recipe(dataset="cifar10", subset=None, batch_size=128, precision="bf16") -> dict:
+def recipe(dataset="cifar10", subset=None, batch_size=128, precision="auto") -> dict:
     """Section 4.1 and the public code, written out: nothing is left to a default that could change."""
     return {
         "dataset": dataset, "subset": subset, "batch_size": batch_size, "learning_rate": 0.1,

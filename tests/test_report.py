@@ -34,7 +34,7 @@ def test_status_of_every_kind(store, small, hand_made):
 
     hand_made(small["teacher"])
     hand_made(replace(small["at"], seed=1), diverged=2, final={"test_error": None, "train_error": None})
-    student = Student(small["kd"], 10, torch.device("cpu"))
+    student = Student(small["kd"], 10, torch.device("cpu"), "fp32")
     sum(parameter.sum() for parameter in student.network.parameters()).backward()
     student.optimizer.step()
     student.end_epoch({"train_loss": 1.0})

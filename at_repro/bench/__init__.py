@@ -57,6 +57,7 @@ def run(
     Raises ParameterError for a value that is not allowed.
     """
     target = engine.device(device)
+    engine.keep_freed_memory()
     compiled = engine.compiles(compile, 10**9)
     progress = progress or Progress()
     images, left_out = _images(data_root)

@@ -37,9 +37,10 @@ class Cohort:
         device = images.images.device
         taught_by = Run(teacher, epochs=1)
         self.images = images.subset(BATCH * STEPS)
-        self.forward = engine.forward("bf16", compiled)
+        precision = engine.fastest_precision(device)
+        self.forward = engine.forward(precision, compiled)
         self.students = [
-            Student(Run(student, epochs=10**6, terms=own, teacher=taught_by if own else None), 10, device)
+            Student(Run(student, epochs=10**6, terms=own, teacher=taught_by if own else None), 10, device, precision)
             for own in terms
         ]
         self.teachers = {taught_by: _teacher(teacher, device, compiled)}
@@ -96,15 +97,17 @@ def cohort(images: ImageSet, compiled: bool) -> list[Row]:
 def peak(images: ImageSet, compiled: bool) -> list[Row]:
     """What share of the convolution peak, measured here on one large convolution, a plain training step reaches."""
     device = images.images.device
-    x = torch.randn(BATCH, 128, 32, 32, device=device, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    weight = torch.randn(128, 128, 3, 3, device=device, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    precision = engine.fastest_precision(device)
+    kind = {"dtype": torch.bfloat16 if precision == "bf16" else torch.float32, "device": device}
+    x = torch.randn(BATCH, 128, 32, 32, **kind).to(memory_format=torch.channels_last)
+    weight = torch.randn(128, 128, 3, 3, **kind).to(memory_format=torch.channels_last)
     operations = 2 * 9 * 128 * 128 * 32 * 32 * BATCH
     names = ("wrn-16-1", "wrn-16-2")
     students = {name: Cohort(images, name, [()], "wrn-10-1", compiled) for name in names}
     calls: dict[str, Callable[[], object]] = {"peak": lambda: _synchronised(device, conv2d(x, weight, padding=1))}
     seconds = timing.interleaved(calls | {name: students[name].train for name in names}, repeats=7)
     best = operations / seconds["peak"]
-    rows: list[Row] = [("convolution peak, bf16", best / 1e9, "GFLOP/s")]
+    rows: list[Row] = [(f"convolution peak, {precision}", best / 1e9, "GFLOP/s")]
     for name in names:
         reached = 3 * forward_operations(name) * BATCH * STEPS / seconds[name]
         rows.append((f"{name} training step", reached / 1e9, "GFLOP/s"))
@@ -208,7 +211,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 @cache
 def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
     """One teacher per architecture, so that it is compiled once."""
-    return Teacher(_random(name, device).requires_grad_(False), "bf16", compiled)
+    return Teacher(_random(name, device).requires_grad_(False), engine.fastest_precision(device), compiled)
 
 
 def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:

@@ -11,7 +11,7 @@ from at_repro.errors import ParameterError
 from at_repro.training.terms import TERMS, Term, check_choice, check_weight
 
 AUGMENTATIONS = ("crop-flip", "flip", "none")
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Run:
         milestones: fractions of the training length at which the rate is multiplied by `drop`.
         weight_decay: on every parameter, batch norm's and biases included.
         augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip" or "none".
-        precision: "bf16" (autocast for convolutions, everything else in float32) or "fp32".
+        precision: "fp32", "bf16" (autocast for convolutions, everything else in float32), or "auto": the faster of
+            the two on the machine at hand, which the record names.
         seed: decides initial weights, the order of images and their augmentation.
     """
 
@@ -50,7 +51,7 @@ class Run:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augmentation: str = "crop-flip"
-    precision: str = "bf16"
+    precision: str = "auto"
     seed: int = 0
 
     @property

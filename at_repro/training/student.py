@@ -19,10 +19,13 @@ from at_repro.training.spec import Run
 
 
 class Student:
-    """A run in training. `epoch` counts the finished epochs; `curve` has one row for each."""
+    """A run in training, in precision "fp32" or "bf16".
 
-    def __init__(self, run: Run, num_classes: int, device: torch.device):
-        self.run = run
+    `epoch` counts the finished epochs; `curve` has one row for each.
+    """
+
+    def __init__(self, run: Run, num_classes: int, device: torch.device, precision: str):
+        self.run, self.precision = run, precision
         # Drawn on the CPU: the same seed gives the same initial weights on every device, and the same to
         # every student of this architecture, which makes comparisons within a seed paired.
         network = networks.build(run.network, num_classes, engine.generator(run.seed, "weights"))
@@ -51,7 +54,7 @@ class Student:
             images, labels = torch.cat([images, images.flip(-1)]), labels.repeat(2)
         if any(term.needs_gradient for term in self.run.terms):
             # A compiled backward pass cannot be differentiated again.
-            images, forward = images.detach().requires_grad_(), engine.forward(self.run.precision, False)
+            images, forward = images.detach().requires_grad_(), engine.forward(self.precision, False)
         return StudentBatch(self.network, images, labels, forward, self.adapters)
 
     @property
@@ -87,7 +90,7 @@ class Student:
             tensors[f"momentum.{index}"] = self.optimizer.state[parameter]["momentum_buffer"]
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         temporary = path.with_suffix(".tmp")
-        save_file(tensors, temporary, {"run": self.run.run_id, "curve": json.dumps(self.curve)})
+        save_file(tensors, temporary, {"precision": self.precision, "curve": json.dumps(self.curve)})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -97,11 +100,16 @@ class Student:
         """The number of finished epochs in a checkpoint. Raises UserError where it cannot be read."""
         return len(_read(path)[0])
 
+    @staticmethod
+    def precision_of(path: Path) -> str:
+        """The precision in which a checkpoint was trained so far. Raises UserError where it cannot be read."""
+        return _read(path)[1]
+
     def restore(self, path: Path) -> None:
         """Goes on from a checkpoint, if there is one. Raises UserError where it cannot be read."""
         if not path.exists():
             return
-        curve, tensors = _read(path)
+        curve, _, tensors = _read(path)
         weights = {name: tensors[f"weights.{name}"] for name in self.network.state_dict()}
         self.network.load_state_dict(weights)
         if self.adapters is not None:
@@ -112,9 +120,11 @@ class Student:
         self.curve, self.epoch = curve, len(curve)
 
 
-def _read(path: Path) -> tuple[list[dict], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[list[dict], str, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["curve"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return json.loads(about["curve"]), about["precision"], tensors
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None

@@ -65,8 +65,11 @@ def train(
         with ExitStack() as locks:
             own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
             if own:
+                # Runs stopped on another machine may go on in another precision than new ones: those come next.
+                precision = _precision(own[0], store, target)
+                own = [run for run in own if _precision(run, store, target) == precision]
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
-                _train_cohort(own, store, *images, target, compile, progress)
+                _train_cohort(own, store, *images, target, precision, compile, progress)
                 continue
         if needed[0] not in waited:
             progress.say(f"waiting for another process that trains {needed[0].run_id}")
@@ -135,24 +138,33 @@ def _owned(store: "Store", run: Run) -> bool:
         return not _lock(locks, store, run)
 
 
+def _precision(run: Run, store: "Store", device: torch.device) -> str:
+    """The precision to train a run in: the one it was begun in, else that of its spec, "auto" being decided here."""
+    if (path := store.checkpoint_path(run)).exists():
+        return Student.precision_of(path)
+    return engine.fastest_precision(device) if run.precision == "auto" else run.precision
+
+
 def _train_cohort(
     runs: Sequence[Run],
     store: "Store",
     images: ImageSet,
     test_images: ImageSet,
     device: torch.device,
+    precision: str,
     compile: str,
     progress: Progress,
 ) -> None:
     run = runs[0]
     environment = provenance.environment(device)  # now, not when the code on disk may be another
+    engine.keep_freed_memory()
     compiled = engine.compiles(compile, len(images) * run.epochs)
-    forward = engine.forward(run.precision, compiled)
+    forward = engine.forward(precision, compiled)
     teachers = {
-        teacher: Teacher(load_network(store, teacher, images, device), run.precision, compiled)
+        teacher: Teacher(load_network(store, teacher, images, device), precision, compiled)
         for teacher in {member.teacher for member in runs} - {None}
     }
-    students = [Student(run, len(images.classes), device) for run in runs]
+    students = [Student(run, len(images.classes), device, precision) for run in runs]
     for student in students:
         student.restore(store.checkpoint_path(student.run))
     progress.begin(students, len(images))
@@ -171,9 +183,10 @@ def _train_cohort(
             student.curve[-1]["seconds"] = seconds
             student.save(store.checkpoint_path(student.run))
         progress.epoch(active, len(images), seconds)
+    details = environment | {"precision": precision, "compiled": compiled}
     for student in students:
         company = [other.run_id for other in runs if other != student.run]
-        _record(student, store, images, test_images, environment | {"compiled": compiled, "company": company})
+        _record(student, store, images, test_images, details | {"company": company})
         progress.finished(store.load(student.run))
 
 

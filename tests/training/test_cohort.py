@@ -1,6 +1,8 @@
 """The cohort loop: what a student learns depends on its spec alone."""
 
 import random
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from at_repro import data, losses, networks
 from at_repro.data import augment
 from at_repro.training import ActivationTransfer, Run, engine, load_network, train
 from at_repro.training.cohort import batches
+from at_repro.training.student import Student
 from at_repro.training.train import cohorts, next_cohort, with_teachers
 
 
@@ -23,6 +26,22 @@ def curve(store, run):
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@contextmanager
+def stopped_after(checkpoints, monkeypatch):
+    """Ctrl-C at the moment when so many checkpoints have been written."""
+    save, saved = Student.save, []
+
+    def save_and_die(self, path):
+        save(self, path)
+        saved.append(path)
+        if len(saved) == checkpoints:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Student, "save", save_and_die)
+        yield
 
 
 @pytest.fixture
@@ -94,22 +113,12 @@ def test_batches_hold_every_image_once_and_differ_between_epochs():
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(small, taught, tmp_path, quiet, monkeypatch):
     """Same weights, curve and predictions, bit for bit, although one member is stopped an epoch behind the other."""
-    from at_repro.training.student import Student
-
     whole = type(taught)(tmp_path / "whole", writable=True)
     students = [small["at"], small["student"]]
     train(students, whole, device="cpu", progress=quiet)
 
-    save, saved = Student.save, []
-
-    def save_and_die(self, path):
-        save(self, path)
-        saved.append(path)
-        if len(saved) == 3:  # the first student has finished two epochs, the second one
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Student, "save", save_and_die)
+    # The first student has finished two epochs, the second one.
+    with stopped_after(3, monkeypatch):
         train(students, taught, device="cpu", progress=quiet)
     assert not taught.has(students[0])
     train([*students, small["kd"]], taught, device="cpu", progress=quiet)  # and a new member joins
@@ -119,6 +128,20 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(small, taught, tmp_pa
         assert curve(taught, run).equals(curve(whole, run))
         assert stopped.predictions().equals(never.predictions())
         assert not taught.checkpoint_path(run).exists()
+
+
+def test_a_stopped_run_keeps_its_precision(small, store, quiet, monkeypatch):
+    """Else a run of precision "auto" that goes on elsewhere would be neither the one nor the other."""
+    run = replace(small["student"], precision="auto")
+    late = replace(run, network="wrn-10-2")
+    monkeypatch.setattr(engine, "fastest_precision", lambda device: "bf16")
+    with stopped_after(1, monkeypatch):
+        train([run], store, device="cpu", progress=quiet)
+    monkeypatch.setattr(engine, "fastest_precision", lambda device: "fp32")
+    train([run, late], store, device="cpu", progress=quiet)
+    assert [store.load(one).values["environment"]["precision"] for one in (run, late)] == ["bf16", "fp32"]
+    assert store.load(late).values["environment"]["company"] == []
+    assert list(store.frame()["precision"].sort_values()) == ["bf16", "fp32"]
 
 
 def test_a_loss_that_is_not_finite_is_seen(small, taught, quiet):

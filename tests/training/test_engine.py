@@ -67,6 +67,19 @@ def test_bfloat16_stays_near_float32():
     assert torch.cosine_similarity(found["bf16"][1], found["fp32"][1], dim=0) > 0.99
 
 
+@pytest.mark.parametrize("faster", ["bf16", "fp32"])
+def test_the_precision_of_auto_is_the_faster_one(faster, monkeypatch):
+    """Processors differ both ways: a fixed choice would halve the speed of one half of them."""
+    seconds = {torch.bfloat16: 1.0, torch.float32: 2.0 if faster == "bf16" else 0.5}
+    monkeypatch.setattr(engine, "_seconds_of_convolution", seconds.get)
+    assert engine.fastest_precision.__wrapped__(torch.device("cpu")) == faster
+
+
+def test_a_convolution_is_measured():
+    """The choice rests on a measurement that runs in both precisions."""
+    assert all(engine._seconds_of_convolution(dtype) > 0 for dtype in (torch.bfloat16, torch.float32))
+
+
 def test_generators_depend_on_seed_and_purpose_alone():
     draw = torch.randn(3, generator=engine.generator(0, "weights"))
     torch.manual_seed(5)  # the global generator plays no part

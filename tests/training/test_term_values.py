@@ -31,7 +31,7 @@ def frozen():
 
 def prepared(term, teacher="wrn-10-2"):
     run = Run("wrn-10-1", epochs=10, terms=(term,), teacher=Run(teacher, epochs=1), precision="fp32")
-    student = Student(run, 10, torch.device("cpu"))
+    student = Student(run, 10, torch.device("cpu"), "fp32")
     student.begin_epoch()
     return student
 
