@@ -1,6 +1,6 @@
 """The two errors that users see as one line: a bad parameter, and data that is not there."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class UserError(Exception):
@@ -23,3 +23,15 @@ class ParameterError(UserError, ValueError):
 
 class DataError(UserError):
     """A data set is missing, incomplete or damaged. The message says where, and what to do about it."""
+
+
+def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:
+    """Raises ParameterError unless the value is one of the choices."""
+    if value not in choices:
+        raise ParameterError(parameter, value, choices)
+
+
+def check_weight(parameter: str, value: float) -> None:
+    """Raises ParameterError unless the value is a finite number above 0."""
+    if not (isinstance(value, int | float) and 0 < value < float("inf")):
+        raise ParameterError(parameter, value, "a number above 0")

@@ -69,6 +69,52 @@ NUMBERS: tuple[Number, ...] = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """A published accuracy in percent: of the paper's pretrained networks, or of others who trained with AT.
+
+    Attributes:
+        source: who published it.
+        task: data set, and the training recipe where it is not the paper's.
+        row: the network, or the student and its teacher.
+        column: the method.
+        value: top-1 accuracy on the test images in percent, as printed.
+    """
+
+    source: str
+    task: str
+    row: str
+    column: str
+    value: float
+
+
+_REP = "RepDistiller", "CIFAR-100, 240 epochs, batch 64, last epoch"
+_TORCHDISTILL = "torchdistill", "ImageNet, code form, weight 1000, last two groups"
+_ZOO = "Knowledge-Distillation-Zoo", "CIFAR-10"
+
+ACCURACIES: tuple[Accuracy, ...] = (
+    # The networks whose maps the paper compares, from weak to strong.
+    Accuracy("Zagoruyko & Komodakis", "ImageNet", "nin", "pretrained", 62),
+    Accuracy("Zagoruyko & Komodakis", "ImageNet", "resnet34", "pretrained", 73),
+    Accuracy("Zagoruyko & Komodakis", "ImageNet", "resnet101", "pretrained", 77.3),
+    # Independent implementations, to hold this one against.
+    *(
+        Accuracy(*_REP, row, column, value)
+        for row, values in (
+            ("wrn-16-2 from wrn-40-2", (75.61, 73.26, 74.92, 74.08)),
+            ("wrn-40-1 from wrn-40-2", (75.61, 71.98, 73.54, 72.77)),
+        )
+        for column, value in zip(("teacher", "student", "KD", "AT"), values, strict=True)
+    ),
+    Accuracy(*_TORCHDISTILL, "resnet18 from resnet34", "student", 69.76),
+    Accuracy(*_TORCHDISTILL, "resnet18 from resnet34", "AT", 70.90),
+    Accuracy(*_TORCHDISTILL, "resnet18 from resnet34", "KD", 71.37),
+    Accuracy(*_TORCHDISTILL, "resnet18 from resnet34", "AT, committed log", 70.56),
+    Accuracy(*_ZOO, "resnet20 from resnet110", "student", 92.37),
+    Accuracy(*_ZOO, "resnet20 from resnet110", "AT", 93.21),
+)
+
+
 def number(table: str, row: str, column: str) -> Number | None:
     """The published number at one place, or None where the paper prints none."""
     found = [n for n in NUMBERS if (n.table, n.row, n.column) == (table, row, column)]

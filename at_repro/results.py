@@ -81,6 +81,7 @@ class Record:
 
     @property
     def has_weights(self) -> bool:
+        """Whether the weights are here: the repository keeps those of seed 0 only."""
         return (self.folder / "weights.safetensors").exists()
 
     def weights(self) -> dict[str, Tensor]:
@@ -121,9 +122,11 @@ class Store:
         return self.folder / "in-progress"
 
     def checkpoint_path(self, run: Run) -> Path:
+        """Where `Student.save` keeps a run that is not finished."""
         return self.in_progress / f"{run.run_id}.safetensors"
 
     def lock_path(self, run: Run) -> Path:
+        """The file that the process which trains a run holds locked."""
         return self.in_progress / f"{run.run_id}.lock"
 
     def has(self, run: Run) -> bool:

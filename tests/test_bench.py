@@ -35,7 +35,7 @@ def test_the_plain_loop_learns_the_same_thing(images):
     ours.begin_epoch()
     seen = ours.see(batch, images.labels[:16], cases.engine.forward("fp32", False))
     term = ours.run.terms[0]
-    taught = cases.Teacher(teacher, "fp32", False).see(batch, images.labels[:16])
+    taught = cases.Teacher(teacher, "wrn-10-1", "fp32", False).see(batch, images.labels[:16])
     (seen.losses.mean() + term.weight * term.value(seen, taught)).backward()
     ours.optimizer.step()
     for one, other in zip(student.parameters(), ours.network.parameters(), strict=True):

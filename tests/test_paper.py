@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from at_repro import experiments, paper
-from at_repro.paper import NUMBERS, Number, number
+from at_repro.paper import ACCURACIES, NUMBERS, Number, number
 
 PAIRS = (
     "nin-thin from nin-wide",
@@ -102,3 +102,17 @@ def test_every_claim_has_a_name_of_its_own_and_a_source():
     assert all(claim.text and claim.source.startswith(("Table", "Section", "Figure")) for claim in paper.CLAIMS)
     printed = {number.table for number in paper.NUMBERS}
     assert {claim.source for claim in paper.CLAIMS if claim.source.startswith("Table")} <= printed
+
+
+def test_accuracies_of_others():
+    """Typed from the list of independent numbers, one line each."""
+    found = {(a.source, a.row, a.column): a.value for a in ACCURACIES}
+    assert len(found) == len(ACCURACIES) == 17
+    authors, rep, hub, zoo = "Zagoruyko & Komodakis", "RepDistiller", "torchdistill", "Knowledge-Distillation-Zoo"
+    assert [found[authors, name, "pretrained"] for name in ("nin", "resnet34", "resnet101")] == [62, 73, 77.3]
+    methods = ("teacher", "student", "KD", "AT")
+    assert [found[rep, "wrn-16-2 from wrn-40-2", m] for m in methods] == [75.61, 73.26, 74.92, 74.08]
+    assert [found[rep, "wrn-40-1 from wrn-40-2", m] for m in methods] == [75.61, 71.98, 73.54, 72.77]
+    assert [found[hub, "resnet18 from resnet34", m] for m in ("student", "AT", "KD")] == [69.76, 70.90, 71.37]
+    assert found[hub, "resnet18 from resnet34", "AT, committed log"] == 70.56
+    assert [found[zoo, "resnet20 from resnet110", m] for m in ("student", "AT")] == [92.37, 93.21]

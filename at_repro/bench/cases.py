@@ -211,7 +211,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 @cache
 def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
     """One teacher per architecture, so that it is compiled once."""
-    return Teacher(_random(name, device).requires_grad_(False), engine.fastest_precision(device), compiled)
+    return Teacher(_random(name, device).requires_grad_(False), name, engine.fastest_precision(device), compiled)
 
 
 def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:

@@ -3,7 +3,15 @@
 from at_repro.networks.authors import from_authors, load_authors, to_authors
 from at_repro.networks.fold import fold_batch_norms
 from at_repro.networks.output import Output
-from at_repro.networks.registry import available, build, check_name, group_channels, parameter_count
+from at_repro.networks.registry import (
+    available,
+    build,
+    check_layers,
+    check_name,
+    group_channels,
+    group_layers,
+    parameter_count,
+)
 from at_repro.networks.resnet import pretrained
 from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
@@ -13,10 +21,12 @@ __all__ = [
     "WideResNet",
     "available",
     "build",
+    "check_layers",
     "check_name",
     "fold_batch_norms",
     "from_authors",
     "group_channels",
+    "group_layers",
     "load_authors",
     "parameter_count",
     "pretrained",

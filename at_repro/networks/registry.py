@@ -1,7 +1,7 @@
 """Every network by its name."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -11,6 +11,7 @@ from at_repro.errors import ParameterError
 from at_repro.networks import resnet
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
+from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
 
 # One spelling per network, since names are part of a run's identity: no leading zeros, suffixes in this order only.
@@ -67,6 +68,23 @@ def group_channels(name: str) -> tuple[int, ...]:
     network = build(name, generator=torch.Generator()).eval()
     with torch.no_grad():
         return tuple(group.shape[1] for group in network(torch.zeros(1, 3, 32, 32)).groups)
+
+
+@cache
+def group_layers(name: str) -> tuple[str, ...]:
+    """Names of the layers whose outputs are a network's groups, low to top. Raises ParameterError as `build`."""
+    network = build(name, generator=torch.Generator()).eval()
+    outputs: dict[str, torch.Tensor] = {}
+    for layer, module in network.named_children():
+        module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
+    with torch.no_grad():
+        groups = network(torch.zeros(1, 3, 32, 32)).groups
+    return tuple(next(layer for layer, output in outputs.items() if output is group) for group in groups)
+
+
+def check_layers(name: str, layers: Sequence[str]) -> None:
+    """Raises ParameterError for the first layer that the network of this name does not have."""
+    tap(build(name, generator=torch.Generator()), layers)
 
 
 def _constructor(name: str) -> Callable[[int], nn.Module]:

@@ -1,15 +1,35 @@
 """One batch as its teacher and as one student see it: what the transfer terms compare, each part computed once."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from at_repro import attention
+from at_repro import attention, networks
 from at_repro.networks import Output
 from at_repro.training import engine
 from at_repro.training.engine import Forward
+
+
+class Watched:
+    """A network of this package whose groups and named layers are both seen.
+
+    Args:
+        network: one that `networks.build` makes for `name`.
+        layers: names of further layers; without any, `module` is the network itself.
+    """
+
+    def __init__(self, network: nn.Module, name: str, layers: Sequence[str] = ()):
+        self.groups = networks.group_layers(name)
+        self._names = tuple(dict.fromkeys([*self.groups, *layers]))
+        self.module = networks.tap(network, self._names) if layers else network
+
+    def sort(self, output: Output) -> tuple[Output, dict[str, Tensor]]:
+        """What `module` returned as the network's own output, and the activations by the layers' names."""
+        named = dict(zip(self._names, output.groups, strict=True))
+        return Output(output.logits, output.groups[: len(self.groups)]), named
 
 
 class Teacher:
@@ -17,12 +37,15 @@ class Teacher:
 
     Args:
         network: the trained network, its parameters frozen.
+        name: by which `networks.build` knows it.
         precision, compiled: as for its students, see `engine.forward`.
+        layers: those that terms name. Batch norms are then not folded, which would change what layers inside return.
     """
 
-    def __init__(self, network: nn.Module, precision: str, compiled: bool):
+    def __init__(self, network: nn.Module, name: str, precision: str, compiled: bool, layers: Sequence[str] = ()):
         self.network = network.eval()
-        self.infer = engine.inference(network, precision, compiled)
+        self.watched = Watched(self.network, name, layers)
+        self.infer = engine.inference(self.watched.module, precision, compiled)
         self.forward = engine.forward(precision, False)  # where a gradient by the images is needed
 
     def see(self, images: Tensor, labels: Tensor) -> "TeacherBatch":
@@ -35,15 +58,17 @@ class TeacherBatch:
 
     def __init__(self, teacher: Teacher, images: Tensor, labels: Tensor):
         self._teacher, self._images, self._labels = teacher, images, labels
-        self._maps: dict[str, list[Tensor]] = {}
-        self.output: Output = teacher.infer(images)
+        self.watched = teacher.watched
+        self._maps: dict[tuple[str, str], Tensor] = {}
+        self.output, self._layers = self.watched.sort(teacher.infer(images))
 
     @torch.no_grad()
-    def maps(self, mapping: str) -> list[Tensor]:
-        """The attention maps (N, H, W) of all groups, low to top, in float32."""
-        if mapping not in self._maps:
-            self._maps[mapping] = [attention.mapping(mapping)(group) for group in self.output.groups]
-        return self._maps[mapping]
+    def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
+        """The attention maps (N, H, W) of these layers, in float32; each is computed once, whoever asks."""
+        for layer in layers:
+            if (mapping, layer) not in self._maps:
+                self._maps[mapping, layer] = attention.mapping(mapping)(self._layers[layer])
+        return [self._maps[mapping, layer] for layer in layers]
 
     @cached_property
     def gradient(self) -> Tensor:
@@ -57,7 +82,7 @@ class StudentBatch:
     """One student's pass over one batch.
 
     Args:
-        network: the student, in training mode.
+        watched: the student, in training mode.
         images: normalised float32 (N, 3, H, W); with gradient terms they require grad.
         labels: int64 (N,).
         forward: how to run it; for gradient terms one that can be differentiated twice.
@@ -65,10 +90,10 @@ class StudentBatch:
     """
 
     def __init__(
-        self, network: nn.Module, images: Tensor, labels: Tensor, forward: Forward, adapters: nn.ModuleList | None
+        self, watched: Watched, images: Tensor, labels: Tensor, forward: Forward, adapters: nn.ModuleList | None
     ):
-        self._images, self._adapters = images, adapters
-        self.output: Output = forward(network, images)
+        self.watched, self._images, self._adapters = watched, images, adapters
+        self.output, self.layers = watched.sort(forward(watched.module, images))
         self.losses = cross_entropy(self.output.logits.float(), labels, reduction="none")
 
     @cached_property

@@ -18,9 +18,11 @@ class Progress:
         self._shown = 0.0
 
     def say(self, line: str) -> None:
+        """One line of its own."""
         print(line, file=self.stream, flush=True)
 
     def begin(self, students: "Sequence[Student]", images: int) -> None:
+        """Names the runs of a cohort and where each goes on; `images` are those of an epoch."""
         first = students[0].run
         self.say(f"training {len(students)} run(s), {first.epochs} epochs of {images} images of {first.dataset}:")
         for student in students:
@@ -28,6 +30,7 @@ class Progress:
             self.say(f"  {student.run.run_id}{start}")
 
     def step(self, done: int, steps: int, seconds: float) -> None:
+        """Rewrites the line of the epoch in progress, on a terminal only; `seconds` since its begin."""
         if not self.stream.isatty() or time.monotonic() - self._shown < 0.5:
             return
         self._shown = time.monotonic()
@@ -35,6 +38,7 @@ class Progress:
         print(f"\r  step {done}/{steps}, {left} to the end of the epoch  ", end="", file=self.stream, flush=True)
 
     def epoch(self, students: "Sequence[Student]", images: int, seconds: float) -> None:
+        """Errors, speed and time left after an epoch that took so many seconds, evaluation included."""
         first = students[0]
         left = duration((first.run.epochs - first.epoch) * seconds)
         errors = "  ".join(
@@ -48,6 +52,7 @@ class Progress:
         )
 
     def finished(self, record: "Record") -> None:
+        """Says that a run has its record."""
         self.say(f"recorded {record.run.run_id}: {outcome(record)}")
 
 

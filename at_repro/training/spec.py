@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from at_repro import data, networks
-from at_repro.errors import ParameterError
-from at_repro.training.terms import TERMS, Term, check_choice, check_weight
+from at_repro.errors import ParameterError, check_choice, check_weight
+from at_repro.training.terms import TERMS, Term, check_together
 
 AUGMENTATIONS = ("crop-flip", "flip", "none")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -70,6 +70,7 @@ class Run:
         return _without_defaults(self)
 
     def canonical_json(self) -> str:
+        """The spec as the one text that stands for it: sorted keys, no spaces, no field at its default."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -107,30 +108,8 @@ class Run:
             term.validate()
         if self.teacher is not None:
             self.teacher.validate()
-        self._validate_pairing()
+        check_together(self)
         return self
-
-    def _validate_pairing(self) -> None:
-        """Whether the terms go together, and with the teacher."""
-        taught = [term for term in self.terms if term.needs_teacher]
-        if taught and self.teacher is None:
-            raise ParameterError("teacher", None, f"a run, since {self.method} learns from one")
-        if taught and self.teacher.dataset != self.dataset:
-            raise ParameterError("teacher", self.teacher.run_id, f"a run on the student's data set, {self.dataset}")
-        if sum(term.replaces_task for term in self.terms) > 1:
-            raise ParameterError("terms", self.method, "one term at most that takes a share of the task loss")
-        if taught and any(term.needs_mirror for term in self.terms):
-            raise ParameterError("terms", self.method, "the symmetry norm without terms that need a teacher")
-        for term in taught:
-            if not term.pairs_groups:
-                continue
-            counts = [len(networks.group_channels(run.network)) for run in (self, self.teacher)]
-            if term.groups is None and counts[0] != counts[1]:
-                pair = f"{self.network} and {self.teacher.network} have {counts[0]} and {counts[1]}"
-                raise ParameterError("groups", None, f"group numbers, since {pair}")
-            numbers = range(min(counts))
-            if term.groups is not None and not (term.groups and set(term.groups) <= set(numbers)):
-                raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}")
 
 
 def _without_defaults(item: object) -> dict:
@@ -157,7 +136,12 @@ def _term(values: dict) -> Term:
     if kind not in TERMS:
         raise ParameterError("term", kind, TERMS)
     _check_names(f"field of term {kind}", values, [field.name for field in fields(TERMS[kind])])
-    return TERMS[kind](**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return TERMS[kind](**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: object) -> object:
+    """JSON's lists as the tuples that they were, inner ones too."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _check_names(what: str, given: dict, allowed: Sequence[str]) -> None:

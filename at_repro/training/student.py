@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from at_repro import losses, networks
 from at_repro.errors import UserError
 from at_repro.training import engine, schedules
-from at_repro.training.batch import StudentBatch
+from at_repro.training.batch import StudentBatch, Watched
 from at_repro.training.engine import Forward
 from at_repro.training.spec import Run
 
@@ -30,6 +30,8 @@ class Student:
         # every student of this architecture, which makes comparisons within a seed paired.
         network = networks.build(run.network, num_classes, engine.generator(run.seed, "weights"))
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)
+        named = [own for term in run.terms for own, _ in term.layers or ()]
+        self.watched = Watched(self.network, run.network, named)
         self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
             self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
@@ -55,7 +57,7 @@ class Student:
         if any(term.needs_gradient for term in self.run.terms):
             # A compiled backward pass cannot be differentiated again.
             images, forward = images.detach().requires_grad_(), engine.forward(self.precision, False)
-        return StudentBatch(self.network, images, labels, forward, self.adapters)
+        return StudentBatch(self.watched, images, labels, forward, self.adapters)
 
     @property
     def diverged(self) -> bool:
@@ -64,6 +66,7 @@ class Student:
 
     @property
     def finished(self) -> bool:
+        """Whether nothing is left to train: all epochs are done, or the run has diverged."""
         return self.epoch == self.run.epochs or self.diverged
 
     def begin_epoch(self) -> tuple[float, list[float]]:
@@ -78,6 +81,7 @@ class Student:
         return share, weights
 
     def end_epoch(self, row: dict) -> None:
+        """Appends an epoch to the curve: `row` holds its losses and errors by name."""
         self.epoch += 1
         self.curve.append({"epoch": self.epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]} | row)
 

@@ -5,17 +5,20 @@ loss = task share * cross-entropy + sum over terms of weight * decay(epoch) * va
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from at_repro import attention, losses
-from at_repro.errors import ParameterError
+from at_repro import attention, losses, networks
+from at_repro.errors import ParameterError, check_choice, check_weight
 from at_repro.training.batch import StudentBatch, TeacherBatch
 from at_repro.training.schedules import DECAYS
 
+if TYPE_CHECKING:
+    from at_repro.training.spec import Run
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Term:
     """One transfer term. Fields are part of a run's identity, so the default of a field is never changed."""
 
@@ -27,6 +30,7 @@ class Term:
     pairs_groups: ClassVar[bool] = False  # compares groups of student and teacher, chosen by `groups`
     replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight
     decay: ClassVar[str] = "constant"
+    layers: ClassVar[tuple[tuple[str, str], ...] | None] = None  # pairs of layers by name, the student's first
 
     @property
     def weight(self) -> float:
@@ -41,7 +45,7 @@ class Term:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ActivationTransfer(Term):
     """Activation-based attention transfer (eq. 2): `beta` times `losses.activation_transfer`."""
 
@@ -53,6 +57,7 @@ class ActivationTransfer(Term):
     norm: str = "l2"
     groups: tuple[int, ...] | None = None  # which groups are paired, counted from 0; None: all
     decay: str = "constant"
+    layers: tuple[tuple[str, str], ...] | None = None  # instead of groups, any layers of student and teacher by name
 
     @property
     def weight(self) -> float:
@@ -67,11 +72,18 @@ class ActivationTransfer(Term):
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
         function = attention.mapping(self.mapping)
-        student_maps = [function(group) for group in chosen(student.output.groups, self.groups)]
-        return losses.map_transfer(student_maps, chosen(teacher.maps(self.mapping), self.groups), self.form, self.norm)
+        own, others = self._names(student, teacher)
+        student_maps = [function(student.layers[name]) for name in own]
+        return losses.map_transfer(student_maps, teacher.maps(self.mapping, others), self.form, self.norm)
+
+    def _names(self, student: StudentBatch, teacher: TeacherBatch) -> tuple[Sequence[str], Sequence[str]]:
+        """The layers of student and teacher that are paired."""
+        if self.layers is not None:
+            return tuple(zip(*self.layers, strict=True))
+        return chosen(student.watched.groups, self.groups), chosen(teacher.watched.groups, self.groups)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distillation(Term):
     """Knowledge distillation (Hinton et al., 2015), as in Section 4.1: temperature 4, alpha 0.9.
 
@@ -96,7 +108,7 @@ class Distillation(Term):
         return losses.softened_divergence(student.output.logits, teacher.output.logits, self.temperature)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FullActivation(Term):
     """F-ActT, full-activation transfer (Table 1): whole activations instead of maps, through 1x1 adapters.
 
@@ -126,7 +138,7 @@ class FullActivation(Term):
         return losses.full_activation_transfer(adapted, chosen(teacher.output.groups, self.groups), self.form)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GradientTerm(Term):
     """A term on the gradient J of the loss by the images (Section 3): needs a second backward pass."""
 
@@ -141,7 +153,7 @@ class GradientTerm(Term):
         check_weight("beta", self.beta)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GradientTransfer(GradientTerm):
     """Gradient-based attention transfer (eq. 4)."""
 
@@ -151,7 +163,7 @@ class GradientTransfer(GradientTerm):
         return losses.gradient_transfer(student.gradient, teacher.gradient)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MinL2(GradientTerm):
     """The norm of the gradient itself, as in double backpropagation (Drucker & LeCun, 1992)."""
 
@@ -162,7 +174,7 @@ class MinL2(GradientTerm):
         return losses.min_l2(student.gradient)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SymmetryNorm(GradientTerm):
     """The symmetry norm (eq. 6): the gradients of an image and of its mirror image should be mirror images.
 
@@ -183,18 +195,43 @@ TERMS: dict[str, type[Term]] = {
 }
 
 
-def chosen(groups: Sequence[Tensor], indices: tuple[int, ...] | None) -> Sequence[Tensor]:
+def chosen(groups: Sequence, indices: tuple[int, ...] | None) -> Sequence:
     """The groups a term compares: all, or those with these numbers, counted from 0."""
     return groups if indices is None else [groups[index] for index in indices]
 
 
-def check_choice(parameter: str, value: str, choices: Sequence[str]) -> None:
-    """Raises ParameterError unless the value is one of the choices."""
-    if value not in choices:
-        raise ParameterError(parameter, value, choices)
+def check_together(run: "Run") -> None:
+    """Raises ParameterError unless the terms of a run go together, and with its networks."""
+    taught = [term for term in run.terms if term.needs_teacher]
+    if taught and run.teacher is None:
+        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
+    if taught and run.teacher.dataset != run.dataset:
+        raise ParameterError("teacher", run.teacher.run_id, f"a run on the student's data set, {run.dataset}")
+    if sum(term.replaces_task for term in run.terms) > 1:
+        raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
+    if taught and any(term.needs_mirror for term in run.terms):
+        raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
+    for term in taught:
+        if term.layers is not None:
+            _check_layers(term, run)
+        elif term.pairs_groups:
+            _check_groups(term, run)
 
 
-def check_weight(parameter: str, value: float) -> None:
-    """Raises ParameterError unless the value is a finite number above 0."""
-    if not (isinstance(value, int | float) and 0 < value < float("inf")):
-        raise ParameterError(parameter, value, "a number above 0")
+def _check_layers(term: Term, run: "Run") -> None:
+    if not term.layers or any(len(pair) != 2 for pair in term.layers):
+        raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
+    if term.groups is not None:
+        raise ParameterError("groups", term.groups, "None, where layers are named")
+    for network, names in zip((run.network, run.teacher.network), zip(*term.layers, strict=True), strict=True):
+        networks.check_layers(network, names)
+
+
+def _check_groups(term: Term, run: "Run") -> None:
+    counts = [len(networks.group_channels(network)) for network in (run.network, run.teacher.network)]
+    if term.groups is None and counts[0] != counts[1]:
+        pair = f"{run.network} and {run.teacher.network} have {counts[0]} and {counts[1]}"
+        raise ParameterError("groups", None, f"group numbers, since {pair}")
+    numbers = range(min(counts))
+    if term.groups is not None and not (term.groups and set(term.groups) <= set(numbers)):
+        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}")

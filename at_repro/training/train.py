@@ -106,7 +106,12 @@ def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
 
 def _shared(run: Run) -> tuple:
     return (run.dataset, run.subset, run.epochs, run.batch_size, run.milestones, run.drop, run.augmentation,
-            run.precision, run.seed)  # fmt: skip
+            run.precision, run.seed, _watched(run))  # fmt: skip
+
+
+def _watched(run: Run) -> tuple[str, ...]:
+    """The layers of the teacher that a run names. A teacher watched at other layers is rounded at other places."""
+    return tuple(other for term in run.terms for _, other in term.layers or ())
 
 
 def next_cohort(needed: Sequence[Run], store: "Store") -> list[Run]:
@@ -161,7 +166,9 @@ def _train_cohort(
     compiled = engine.compiles(compile, len(images) * run.epochs)
     forward = engine.forward(precision, compiled)
     teachers = {
-        teacher: Teacher(load_network(store, teacher, images, device), precision, compiled)
+        teacher: Teacher(
+            load_network(store, teacher, images, device), teacher.network, precision, compiled, _watched(run)
+        )
         for teacher in {member.teacher for member in runs} - {None}
     }
     students = [Student(run, len(images.classes), device, precision) for run in runs]

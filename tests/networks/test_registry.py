@@ -25,7 +25,7 @@ def test_output_is_logits_and_groups_from_low_to_top(name):
     assert sides == sorted(set(sides), reverse=True)
 
 
-@pytest.mark.parametrize("name", ["wrn-10-1", "nin-thin", "resnet18"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_group_sees_more_of_the_image_the_higher_it_is(name):
     """Receptive fields, measured: the pixels that have a gradient at the centre of each group, which must be nested."""
     network = networks.build(name, generator=seeded(0)).eval()
@@ -37,6 +37,28 @@ def test_a_group_sees_more_of_the_image_the_higher_it_is(name):
         areas.append((gradient != 0).any(1).sum().item())
     assert areas == sorted(areas)
     assert areas[0] < areas[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("wrn-10-2", ("group0", "group1", "group2")),
+        ("nin-thin-nobn", ("block0", "block1", "block2")),
+        ("resnet18", ("layer1", "layer2", "layer3", "layer4")),
+    ],
+)
+def test_groups_have_the_names_of_their_layers(name, layers):
+    assert networks.group_layers(name) == layers
+    network = networks.build(name, generator=seeded(0)).eval()
+    images = torch.rand(1, 3, 32, 32)
+    tapped = networks.tap(network, layers)(images).groups
+    assert all(torch.equal(one, other) for one, other in zip(tapped, network(images).groups, strict=True))
+
+
+def test_layers_of_a_network_by_its_name():
+    networks.check_layers("wrn-10-1", ["group0.block0.conv0", "bn"])
+    with pytest.raises(ParameterError, match=r"^layers: 'group3' "):
+        networks.check_layers("wrn-10-1", ["group3"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import torch
 from at_repro import networks
 from at_repro.errors import ParameterError
 from at_repro.training import engine
-from at_repro.training.batch import StudentBatch
+from at_repro.training.batch import StudentBatch, Watched
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
@@ -50,7 +50,9 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     gradients = []
     for compiled in (False, True):
         student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))
-        StudentBatch(student, IMAGES, LABELS, engine.forward("fp32", compiled), None).losses.mean().backward()
+        StudentBatch(
+            Watched(student, "wrn-10-1"), IMAGES, LABELS, engine.forward("fp32", compiled), None
+        ).losses.mean().backward()
         gradients.append([weight.grad for weight in student.parameters()] + list(student.buffers()))
     assert relative(gradients[1], gradients[0]) < 1e-4
 
@@ -60,7 +62,9 @@ def test_bfloat16_stays_near_float32():
     found = {}
     for precision in ("fp32", "bf16"):
         student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))
-        loss = StudentBatch(student, IMAGES, LABELS, engine.forward(precision, False), None).losses.mean()
+        loss = StudentBatch(
+            Watched(student, "wrn-10-1"), IMAGES, LABELS, engine.forward(precision, False), None
+        ).losses.mean()
         loss.backward()
         found[precision] = loss.item(), torch.cat([weight.grad.flatten() for weight in student.parameters()])
     assert found["bf16"][0] == pytest.approx(found["fp32"][0], rel=1e-2)

@@ -21,6 +21,7 @@ from at_repro.training.batch import Teacher
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([3, 1, 4, 1])
 PLAIN = engine.forward("fp32", False)
+needs_compiler = pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler here to compile with")
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def value(term, frozen):
     """The term as the loop computes it, and the student it was computed for."""
     student = prepared(term)
     seen = student.see(IMAGES, LABELS, PLAIN)
-    return term.value(seen, Teacher(frozen, "fp32", False).see(IMAGES, LABELS)).item(), student
+    return term.value(seen, Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)).item(), student
 
 
 def gradients(network, images, labels):
@@ -63,6 +64,31 @@ def test_activation_transfer_compares_the_chosen_groups(groups, frozen):
         one, other = (maps / maps.norm(dim=1, keepdim=True) for maps in pair)
         total += (one - other).square().mean().item()
     assert found == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)])
+def test_layers_can_be_paired_by_name(compiled, frozen):
+    """The paper pairs every block where depths agree; any layer inside a block can be named as well.
+
+    The teacher's batch norms must not be folded then: the output of `conv0` would be that of the batch norm behind it.
+    """
+    pairs = (("group0.block0.conv0", "group0.block0.conv0"), ("group1", "group1.block0"))
+    student = prepared(ActivationTransfer(layers=pairs))
+    forward = engine.forward("fp32", compiled)
+    taught = Teacher(frozen, "wrn-10-2", "fp32", compiled, [other for _, other in pairs]).see(IMAGES, LABELS)
+    found = student.run.terms[0].value(student.see(IMAGES, LABELS, forward), taught).item()
+
+    total = 0.0
+    for layer in ("inside", "group1"):
+        maps = []
+        for network in (student.network, frozen):
+            low = network.conv0(IMAGES)
+            inside = network.group0.block0.conv0(F.relu(network.group0.block0.bn0(low)))
+            activations = inside if layer == "inside" else network.group1(network.group0(low))
+            maps.append(F.normalize(activations.square().sum(1).flatten(1)))
+        total += (maps[0] - maps[1]).square().mean().item()
+    assert found == pytest.approx(total, rel=1e-4)
+    assert [len(group) for group in taught.output.groups] == [4, 4, 4]
 
 
 @pytest.mark.parametrize("groups", [None, (2,)])
@@ -115,7 +141,7 @@ def test_running_statistics_move_once_per_step(term, frozen):
     """The second derivative adds no pass of its own through batch norm."""
     student, plain = prepared(term), prepared(ActivationTransfer())
     seen = student.see(IMAGES, LABELS, PLAIN)
-    (seen.losses.mean() + term.value(seen, Teacher(frozen, "fp32", False).see(IMAGES, LABELS))).backward()
+    (seen.losses.mean() + term.value(seen, Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS))).backward()
     plain.network(IMAGES)
     for one, other in zip(student.network.buffers(), plain.network.buffers(), strict=True):
         torch.testing.assert_close(one, other)
