@@ -42,7 +42,8 @@ def power_sum(activations: Tensor, p: float = 2) -> Tensor:
         p: any positive power. Where A is exactly 0 the derivative is taken as 0, also for p < 1.
 
     Returns:
-        (N, H, W), float32 (float64 for float64). abs(A)^p must fit in that type: half precision is safe up to p = 7.
+        (N, H, W), float32 (float64 for float64). abs(A)^p must fit in that type: float16 is safe up to p = 7, larger
+        types where the activations are not huge.
 
     Raises:
         ParameterError: p is not positive and finite, or the activations are not 4-D.
@@ -91,7 +92,9 @@ def _power(values: Tensor, p: float) -> Tensor:
 
 
 def mapping(name: str) -> Callable[[Tensor], Tensor]:
-    """The mapping function of that name: `sum-{p}` is F_sum^p, `max-{p}` is F_max^p, p any positive decimal number.
+    """The mapping function of that name: `sum-{p}` is F_sum^p, `max-{p}` is F_max^p, p any positive number below 1000.
+
+    Each has one spelling, since names are part of a run's identity: decimal digits, no zeros that could be left out.
 
     Returns:
         A function of activations (N, C, H, W) that returns maps (N, H, W).
@@ -99,7 +102,7 @@ def mapping(name: str) -> Callable[[Tensor], Tensor]:
     Raises:
         ParameterError: there is no mapping function of that name.
     """
-    match = isinstance(name, str) and re.fullmatch(r"(sum|max)-(\d+(?:\.\d+)?)", name)
+    match = isinstance(name, str) and re.fullmatch(r"(sum|max)-((?:0|[1-9][0-9]{0,2})(?:\.[0-9]*[1-9])?)", name)
     if not match or float(match[2]) == 0:
         raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another positive p"))
     return functools.partial(power_sum if match[1] == "sum" else power_max, p=float(match[2]))

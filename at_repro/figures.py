@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from at_repro.data import ImageSet
+from at_repro.training import schedules
 
 ATTENTION = "viridis"  # perceptually uniform, and readable for the colour-blind
 _PALETTE = sns.color_palette("colorblind")
@@ -77,6 +78,61 @@ def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
                      errorbar=("se", 1.96), markersize=5, linewidth=1.5)  # fmt: skip
 
 
+def norms(measured: pd.DataFrame, stamp: str) -> Figure:
+    """Norms of raw maps per level on a log axis: the median of all images, and the range that 95 % of them lie in.
+
+    A line at 1 marks where `attention.normalize` brings every one of them.
+
+    Args:
+        measured: columns network, level, norm, see `measure.norms`.
+    """
+    if measured.empty:
+        return unavailable(stamp)
+    figure = _by_level(measured, "norm", "l2 norm of the map", 3.4, stamp, log=True,
+                       estimator="median", errorbar=("pi", 95), markersize=6, linestyle="none")  # fmt: skip
+    (axis,) = figure.axes
+    axis.axhline(1, color="0.4", linestyle="--", linewidth=1)
+    axis.annotate("after\nnormalisation", (1.01, 1), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    return figure
+
+
+def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -> Figure:
+    """A row per image and a column per temperature: the probability of every class, a bar per network.
+
+    Args:
+        images: the images that the numbers in the column image count.
+        probabilities: columns image, network, temperature, class, probability, see `measure.softened`.
+    """
+    if images is None or probabilities.empty:
+        return unavailable(stamp)
+    style()
+    shown, temperatures = pd.unique(probabilities["image"]), pd.unique(probabilities["temperature"])
+    colours = _colours(pd.unique(probabilities["network"]))
+    figure, axes = plt.subplots(
+        len(shown), 1 + len(temperatures), figsize=(WIDTH, 0.7 + 1.6 * len(shown)), squeeze=False,
+        width_ratios=[1.6, *[3] * len(temperatures)],
+    )  # fmt: skip
+    for row, image in enumerate(shown):
+        picture = axes[row, 0]
+        picture.imshow(images.images[image].permute(1, 2, 0).cpu().numpy())
+        picture.set_title(images.classes[images.labels[image]], fontsize=8)
+        picture.axis("off")
+        for column, temperature in enumerate(temperatures, 1):
+            axis = axes[row, column]
+            cell = (probabilities["image"] == image) & (probabilities["temperature"] == temperature)
+            sns.barplot(
+                probabilities[cell], x="probability", y="class", hue="network", palette=colours, saturation=1, ax=axis
+            )
+            last = row == len(shown) - 1
+            axis.set(xlim=(0, 1), xlabel="probability" if last else "", ylabel="")
+            axis.set_title(f"T = {temperature:g}" if row == 0 else "")
+            axis.tick_params(labelsize=7, labelleft=column == 1, labelbottom=last)
+            handles, labels = axis.get_legend_handles_labels()
+            axis.get_legend().remove()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    return _stamped(figure, stamp)
+
+
 def errors(table: pd.DataFrame, stamp: str) -> Figure:
     """Test errors of all methods: ours as dots with their interval, the paper's, if any, as open marks.
 
@@ -135,6 +191,19 @@ def distance(distances: pd.DataFrame, stamp: str) -> Figure:
                      errorbar=None, markersize=6, linestyle="none")  # fmt: skip
 
 
+def decays(epochs: int, stamp: str) -> Figure:
+    """The factor on a term's weight in every epoch of a training, by the name of its decay."""
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
+    for name, colour in _colours(schedules.DECAYS).items():
+        rates = [schedules.rate_factor(epoch, epochs, (0.3, 0.6, 0.8), 0.2) for epoch in range(epochs)]
+        factors = [schedules.decay_factor(name, epoch, epochs, rate) for epoch, rate in enumerate(rates)]
+        axis.step(range(epochs), factors, where="post", color=colour, label=name)
+    axis.set(xlabel="epoch", ylabel="factor on the weight", ylim=(0, 1.05))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="decay")
+    return _stamped(figure, stamp)
+
+
 def cost(measured: pd.DataFrame, stamp: str) -> Figure:
     """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
 
@@ -166,7 +235,9 @@ def unavailable(stamp: str) -> Figure:
     return figure
 
 
-def _by_level(measured: pd.DataFrame, value: str, label: str, height: float, stamp: str, **marks) -> Figure:
+def _by_level(
+    measured: pd.DataFrame, value: str, label: str, height: float, stamp: str, log: bool = False, **marks
+) -> Figure:
     """A column of the frame against the levels, in one colour per network; `marks` are seaborn's."""
     if measured.empty:
         return unavailable(stamp)
@@ -184,7 +255,7 @@ def _by_level(measured: pd.DataFrame, value: str, label: str, height: float, sta
         ax=axis,
         **marks,
     )
-    axis.set(xlabel="level", ylabel=label, ylim=(0, None))
+    axis.set(xlabel="level", ylabel=label, **{"yscale": "log"} if log else {"ylim": (0, None)})
     sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
     return _stamped(figure, stamp)
 

@@ -47,7 +47,7 @@ def activation_transfer(
     Raises:
         ParameterError: no pairs, unequal numbers of layers or of samples, unknown mapping, form or norm.
     """
-    if isinstance(mapping, str):
+    if not callable(mapping):
         mapping = attention.mapping(mapping)
     return map_transfer([mapping(a) for a in student_groups], [mapping(a) for a in teacher_groups], form, norm)
 
@@ -59,7 +59,7 @@ def map_transfer(
 
     Args:
         student_maps: maps (N, H, W), not normalised, one per layer.
-        teacher_maps: as many. Where sizes differ, the larger map is resized to the smaller before normalising.
+        teacher_maps: as many. Where sizes differ, both are resized to the smaller height and width before normalising.
         form: "code" or "paper".
         norm: "l2", "l1" or "none".
 
@@ -67,9 +67,9 @@ def map_transfer(
         Scalar.
 
     Raises:
-        ParameterError: no pairs, unequal numbers of layers or of samples, unknown form or norm.
+        ParameterError: no pairs, unequal numbers of layers or of samples, maps that are not 3-D, unknown form or norm.
     """
-    _check_pairs(student_maps, teacher_maps, form)
+    _check_pairs(student_maps, teacher_maps, form, "(N, H, W)")
     total = 0
     for student, teacher in zip(student_maps, teacher_maps, strict=True):
         student, teacher = _same_size(full_precision(student), full_precision(teacher))
@@ -89,17 +89,18 @@ def full_activation_transfer(
 
     Args:
         student_groups: activations (N, C, H, W), one per layer, after `adapters` where channels differ.
-        teacher_groups: as many, with the same channels. Where sizes differ, the larger one is resized to the smaller.
+        teacher_groups: as many, with the same channels. Where sizes differ, both are resized to the smaller height and
+            width before normalising.
         form: "code" or "paper".
 
     Returns:
         Scalar.
 
     Raises:
-        ParameterError: no pairs, unequal numbers of layers or of samples, unequal channels (the error names the group,
-            counted from 0), unknown form.
+        ParameterError: no pairs, unequal numbers of layers or of samples, activations that are not 4-D, unequal
+            channels (the error names the group, counted from 0), unknown form.
     """
-    _check_pairs(student_groups, teacher_groups, form)
+    _check_pairs(student_groups, teacher_groups, form, "(N, C, H, W)")
     total = 0
     for index, (student, teacher) in enumerate(zip(student_groups, teacher_groups, strict=True)):
         if student.shape[1] != teacher.shape[1]:
@@ -148,18 +149,18 @@ def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
     Summed over classes and averaged over the batch. T^2 keeps its gradient on the scale of the task loss's.
 
     Args:
-        student_logits: (N, K), any floating dtype.
-        teacher_logits: (N, K).
+        student_logits: (N, K), any floating dtype, finite.
+        teacher_logits: (N, K), finite.
         temperature: T, positive.
 
     Returns:
         Scalar.
 
     Raises:
-        ParameterError: temperature not positive, or logits of different shapes.
+        ParameterError: temperature not positive and finite, or logits of different shapes.
     """
-    if not temperature > 0:
-        raise ParameterError("temperature", temperature, "a positive number")
+    if not 0 < temperature < float("inf"):
+        raise ParameterError("temperature", temperature, "a positive, finite number")
     if student_logits.shape != teacher_logits.shape:
         wanted = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
         raise ParameterError("student_logits", f"tensor of shape {tuple(student_logits.shape)}", wanted)
@@ -184,7 +185,7 @@ def distillation(
         Scalar. It contains the task loss: do not add that a second time.
 
     Raises:
-        ParameterError: temperature not positive, alpha outside [0, 1], or logits of different shapes.
+        ParameterError: temperature not positive and finite, alpha outside [0, 1], or logits of different shapes.
     """
     if not 0 <= alpha <= 1:
         raise ParameterError("alpha", alpha, "a number from 0 to 1")
@@ -260,13 +261,16 @@ def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(x if x.shape[-2:] == size else resize(x, size) for x in (student, teacher))
 
 
-def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str) -> None:
+def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str, shape: str) -> None:
     if form not in FORMS:
         raise ParameterError("form", form, FORMS)
     if len(students) == 0 or len(students) != len(teachers):
         given = f"{len(students)} of the student with {len(teachers)} of the teacher"
         raise ParameterError("groups", given, "as many of the one as of the other, at least one")
     for index, (student, teacher) in enumerate(zip(students, teachers, strict=True)):
+        for one in (student, teacher):
+            if one.dim() != shape.count(",") + 1:  # other shapes would broadcast, or divide by the wrong number
+                raise ParameterError(f"groups[{index}]", f"tensor of shape {tuple(one.shape)}", f"a tensor {shape}")
         if len(student) != len(teacher):
             given = f"{len(student)} samples of the student with {len(teacher)} of the teacher"
             raise ParameterError(f"groups[{index}]", given, "the same batch for both")

@@ -1,6 +1,6 @@
 """What the attention maps of trained networks say, in numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,24 +11,40 @@ from torch import Tensor, nn
 from at_repro import attention, data
 from at_repro.data import ImageSet, augment
 from at_repro.errors import ParameterError
+from at_repro.networks import Output
 
 LEVELS = ("low", "middle", "top")
 BATCH = 250
 
 
-@torch.no_grad()
+def check(name: str, mappings: list[str], batch: int) -> int:
+    """The index of the level of that name, once all that a notebook shows can be: before anything is trained.
+
+    Args:
+        name: a level, see `level`.
+        mappings: a list of one or more names, see `attention.mapping`.
+        batch: the number of images that are measured; how many there are is not known yet.
+
+    Raises:
+        ParameterError: for a value that is not allowed.
+    """
+    index = level(name)
+    if not isinstance(mappings, list) or not mappings:
+        raise ParameterError("mappings", mappings, "a list of one or more mapping functions, such as ['sum-2']")
+    for mapping in mappings:
+        attention.mapping(mapping)
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ParameterError("batch", batch, "an integer from 1")
+    return index
+
+
 def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[Tensor]:
     """Attention maps of a network in evaluation mode: one tensor (N, H, W) per group, low to top, float32 on the CPU.
 
     Raises ParameterError for an unknown mapping.
     """
     function = attention.mapping(mapping)
-    mean, std = data.normalization(images.name)
-    network.eval()
-    parts = []
-    for start in range(0, len(images), BATCH):
-        groups = network(augment.normalize(images.images[start : start + BATCH], mean, std)).groups
-        parts.append([function(group).cpu() for group in groups])
+    parts = [[function(group).cpu() for group in output.groups] for output in _outputs(network, images)]
     return [torch.cat(level) for level in zip(*parts, strict=True)]
 
 
@@ -57,15 +73,134 @@ def mapping_rows(
     }
 
 
-def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
-    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher"."""
+def norms(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
+    """The l2 norm of every network's raw maps, at every level and image: what `attention.normalize` divides by.
+
+    Returns columns network, level, norm; no rows without images or networks. Raises ParameterError for an unknown
+    mapping.
+    """
+    parts = [_column("", "", "norm", torch.empty(0))]
+    if images is not None:
+        for name, network in networks.items():
+            levels = maps(network, images, mapping)
+            for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
+                parts.append(_column(name, level, "norm", level_maps.flatten(1).norm(dim=1)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def resized_rows(
+    networks: dict[str, nn.Module], images: ImageSet | None, level: int, mapping: str = "sum-2"
+) -> dict[str, Tensor]:
+    """The maps of one level at their own size, and resized to half and a quarter of it as if paired with smaller ones.
+
+    By labels such as "8x8, teacher"; nothing without images. Raises ParameterError for an unknown mapping.
+    """
+    if images is None:
+        return {}
     rows = {}
     for name, network in networks.items():
-        network.eval()
-        batch = augment.normalize(images.images, *data.normalization(images.name)).requires_grad_()
-        task = F.cross_entropy(network(batch).logits, images.labels, reduction="none")
-        rows[f"J, {name}"] = attention.gradient_map(attention.input_gradient(task, batch)).cpu()
+        own = maps(network, images, mapping)[level]
+        height, width = own.shape[1:]
+        for by in (1, 2, 4):
+            size = (height // by, width // by)
+            rows[f"{size[0]}x{size[1]}, {name}"] = attention.resize(own, size)
     return rows
+
+
+def channel_rows(
+    networks: dict[str, nn.Module], images: ImageSet | None, level: int, count: int = 4
+) -> dict[str, Tensor]:
+    """What F-ActT compares, abs(A_c) of the strongest channels of a level, and below it what AT does, the F_sum^2 map.
+
+    The `count` channels with the most energy, the sum of A_c^2 over places and images, strongest first. By labels such
+    as "channel 3, teacher", counted from 0, and "sum-2, teacher"; nothing without images.
+    """
+    if images is None:
+        return {}
+    rows = {}
+    for name, network in networks.items():
+        activations = torch.cat([output.groups[level].cpu() for output in _outputs(network, images)])
+        energy = activations.square().sum((0, 2, 3))
+        for channel in energy.argsort(descending=True, stable=True)[:count].tolist():
+            rows[f"channel {channel}, {name}"] = activations[:, channel].abs()
+        rows[f"sum-2, {name}"] = attention.power_sum(activations)
+    return rows
+
+
+def softened(
+    networks: dict[str, nn.Module], images: ImageSet | None, temperatures: Sequence[float], count: int = 4
+) -> pd.DataFrame:
+    """What distillation compares: the class probabilities of the first `count` images, softmax(logits / T) at each T.
+
+    Returns columns image (its place in the set), network, temperature, class, probability; no rows without images or
+    networks. Raises ParameterError for a temperature that is not positive.
+    """
+    for temperature in temperatures:
+        if not temperature > 0:
+            raise ParameterError("temperature", temperature, "a positive number")
+    rows = []
+    if images is not None:
+        first = images.select(slice(count))
+        for name, network in networks.items():
+            logits = torch.cat([output.logits.cpu() for output in _outputs(network, first)])
+            for temperature in temperatures:
+                for image, probabilities in enumerate((logits / temperature).softmax(1).tolist()):
+                    pairs = zip(images.classes, probabilities, strict=True)
+                    rows += [(image, name, temperature, label, probability) for label, probability in pairs]
+    return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
+
+
+def difference_rows(
+    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", teacher: str = "teacher"
+) -> dict[str, Tensor]:
+    """Where students look otherwise than their teacher: abs(Q_S - Q_T) of l2-normalised maps, whose squares AT adds up.
+
+    By labels such as "low, student", level after level; nothing without images or teacher. Raises ParameterError for an
+    unknown mapping.
+    """
+    if images is None or teacher not in networks:
+        return {}
+    taught = [attention.normalize(level) for level in maps(networks[teacher], images, mapping)]
+    students = {
+        name: [attention.normalize(level) for level in maps(network, images, mapping)]
+        for name, network in networks.items()
+        if name != teacher
+    }
+    return {
+        f"{level}, {name}": (own[index] - taught[index]).abs()
+        for index, level in enumerate(level_names(len(taught)))
+        for name, own in students.items()
+    }
+
+
+def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
+    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher"."""
+    return {
+        f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
+        for name, network in networks.items()
+    }
+
+
+def mirrored_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
+    """What the symmetry norm compares: J of the images, and J of their mirror images, mirrored back; as maps.
+
+    Below them the map of their difference, which is what the norm makes small. By labels such as "J(x), teacher".
+    """
+    rows = {}
+    for name, network in networks.items():
+        own, other = _gradient(network, images, mirrored=False), _gradient(network, images, mirrored=True).flip(-1)
+        for label, gradient in (("J(x)", own), ("mirrored", other), ("difference", own - other)):
+            rows[f"{label}, {name}"] = attention.gradient_map(gradient)
+    return rows
+
+
+def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
+    """J of a network in evaluation mode at the images or at their mirror images: (N, 3, H, W), on the CPU."""
+    network.eval()
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    batch = (batch.flip(-1) if mirrored else batch).requires_grad_()
+    task = F.cross_entropy(network(batch).logits, images.labels, reduction="none")
+    return attention.input_gradient(task, batch).cpu()
 
 
 def object_share(maps: Tensor, masks: Tensor) -> Tensor:
@@ -87,15 +222,15 @@ def object_shares(networks: dict[str, nn.Module], images: ImageSet | None, mappi
 
     Returns columns network, level, share (percent); no rows where the images have no masks.
     """
-    parts = [_column("", "", torch.empty(0))]
+    parts = [_column("", "", "share", torch.empty(0))]
     if images is not None and images.masks is not None:
         masks = images.masks.cpu()
         for name, network in networks.items():
             levels = maps(network, images, mapping)
             for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
-                parts.append(_column(name, level, 100 * object_share(level_maps, masks)))
+                parts.append(_column(name, level, "share", 100 * object_share(level_maps, masks)))
         area = 100 * masks.float().mean((1, 2))
-        parts += [_column("even map", level, area) for level in pd.unique(pd.concat(parts)["level"])]
+        parts += [_column("even map", level, "share", area) for level in pd.unique(pd.concat(parts)["level"])]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -145,5 +280,14 @@ def level(name: str) -> int:
     return LEVELS.index(name)
 
 
-def _column(network: str, level: str, share: Tensor) -> pd.DataFrame:
-    return pd.DataFrame({"network": network, "level": level, "share": share.numpy().astype(np.float64)})
+@torch.no_grad()
+def _outputs(network: nn.Module, images: ImageSet) -> Iterator[Output]:
+    """What a network in evaluation mode makes of the images, batch by batch."""
+    mean, std = data.normalization(images.name)
+    network.eval()
+    for start in range(0, len(images), BATCH):
+        yield network(augment.normalize(images.images[start : start + BATCH], mean, std))
+
+
+def _column(network: str, level: str, value: str, measured: Tensor) -> pd.DataFrame:
+    return pd.DataFrame({"network": network, "level": level, value: measured.numpy().astype(np.float64)})

@@ -14,7 +14,7 @@ class Number:
         table: where it is printed, such as "Table 1".
         row: the student, or the pair of networks.
         column: the method.
-        value: test error in percent; on ImageNet top-1.
+        value: test error in percent; on ImageNet top-1 or top-5, as the row says.
         certain: False where it was recalled less firmly and has not been checked against the PDF: shown with (?).
     """
 
@@ -74,11 +74,12 @@ class Accuracy:
     """A published accuracy in percent: of the paper's pretrained networks, or of others who trained with AT.
 
     Attributes:
-        source: who published it.
+        source: who published it, and where.
         task: data set, and the training recipe where it is not the paper's.
         row: the network, or the student and its teacher.
         column: the method.
         value: top-1 accuracy on the test images in percent, as printed.
+        certain: as in `Number`.
     """
 
     source: str
@@ -86,6 +87,7 @@ class Accuracy:
     row: str
     column: str
     value: float
+    certain: bool = True
 
 
 _REP = "RepDistiller", "CIFAR-100, 240 epochs, batch 64, last epoch"
@@ -94,9 +96,9 @@ _ZOO = "Knowledge-Distillation-Zoo", "CIFAR-10"
 
 ACCURACIES: tuple[Accuracy, ...] = (
     # The networks whose maps the paper compares, from weak to strong.
-    Accuracy("Zagoruyko & Komodakis", "ImageNet", "nin", "pretrained", 62),
-    Accuracy("Zagoruyko & Komodakis", "ImageNet", "resnet34", "pretrained", 73),
-    Accuracy("Zagoruyko & Komodakis", "ImageNet", "resnet101", "pretrained", 77.3),
+    Accuracy("Zagoruyko & Komodakis, Figure 4", "ImageNet", "nin", "pretrained", 62),
+    Accuracy("Zagoruyko & Komodakis, Figure 4", "ImageNet", "resnet34", "pretrained", 73),
+    Accuracy("Zagoruyko & Komodakis, Figure 4", "ImageNet", "resnet101", "pretrained", 77.3),
     # Independent implementations, to hold this one against.
     *(
         Accuracy(*_REP, row, column, value)
@@ -157,11 +159,13 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("three-losses", "Losses on all three groups are better than on one", "Section 4.1"),
     Claim("sum-over-max", "Sum-based mapping functions are alike and beat the max-based one", "Table 2"),
     Claim("normalisation", "Normalising each map by its l2 norm is important for success", "Section 3.1"),
+    Claim("l1", "Normalising by the l1 norm would do as well", "Section 3.1"),
     Claim("gradient-at", "Gradient-based attention transfer improves on the baseline", "Table 3"),
     Claim("symmetry", "The symmetry norm improves on the baseline, more than gradient-based transfer", "Table 3"),
     Claim("activation-over-gradient", "Activation-based transfer is better than all gradient-based methods", "Table 3"),
     Claim("fine-tuning", "AT improves a fine-tuned ResNet-18 on CUB and Scenes, on one of them more than KD",
           "Table 4", certain=False),
+    Claim("alike", "After transfer the student's top attention maps look like the teacher's", "Appendix"),
     Claim("imagenet", "AT improves ResNet-18 on ImageNet, where KD with the CIFAR settings hurts", "Table 5"),
     Claim("cost", "The extra cost of attention transfer is small", "Section 3.1"),
 )  # fmt: skip

@@ -47,7 +47,24 @@ def test_the_default_powers_are_the_papers():
 
 
 @pytest.mark.parametrize(
-    "name", ["sum", "sum-", "sum-0", "sum-0.0", "sum--2", "sum-nan", "sum-inf", "mean-2", "sum-2 ", ""]
+    "name",
+    [
+        "sum",
+        "sum-",
+        "sum-0",
+        "sum-0.0",
+        "sum--2",
+        "sum-nan",
+        "sum-inf",
+        "mean-2",
+        "sum-2 ",
+        "",
+        "sum-02",
+        "sum-2.0",
+        "sum-1000",
+        "sum-٢",
+        3,
+    ],
 )
 def test_an_unknown_mapping_is_refused_in_one_line(name):
     with pytest.raises(ParameterError, match=r"^mapping: .* allowed: sum-1, .*") as error:
@@ -75,6 +92,21 @@ def test_mappings_have_the_right_first_and_second_derivatives(name):
     assert gradgradcheck(mapping(name), activations), "gradient terms differentiate maps twice"
 
 
+@pytest.mark.parametrize(
+    ("p", "first", "second"),
+    [
+        (1, [0.5, -0.5, 0.0], [1 / 3, 1 / 3, -1 / 3]),
+        (2, [2.0, -2.0, 0.0], [2.0, 2.0, -2.0]),  # 2 * 2, halved; 2 * 3, in three
+        (3, [6.0, -6.0, 0.0], [9.0, 9.0, -9.0]),  # 3 * 4, halved; 3 * 9, in three
+    ],
+)
+def test_channels_that_share_the_maximum_share_its_gradient(p, first, second):
+    """Given to one of them, it would depend on the order of the channels; given to each, it would count twice."""
+    activations = torch.tensor([[[[2.0, 3.0]], [[-2.0, 3.0]], [[1.0, -3.0]]]], requires_grad=True)
+    power_max(activations, p).sum().backward()
+    torch.testing.assert_close(activations.grad[0, :, 0], torch.tensor([first, second]).T)
+
+
 @pytest.mark.parametrize("name", [*attention.MAPPINGS, "sum-0.5", "sum-1.5", "max-0.5"])
 def test_exact_zeros_as_after_a_relu_have_finite_derivatives(name):
     activations = F.relu(SIGNED).requires_grad_()
@@ -91,7 +123,7 @@ def test_maps_are_float32_finite_and_of_the_right_shape(shape, dtype, p, kind, l
     """Half-precision activations at the top of their range would overflow if they were not converted first."""
     peak = 6e4 if large else 1e-3
     activations = random_activations(shape).clamp(-1, 1).mul(peak).to(dtype)
-    maps = mapping(f"{kind}-{p:.6f}")(activations)
+    maps = mapping(f"{kind}-{p:.6f}".rstrip("0").rstrip("."))(activations)
     assert maps.shape == (shape[0], *shape[2:]) and maps.dtype == torch.float32
     wanted = activations.double().abs().pow(float(f"{p:.6f}"))
     wanted = wanted.sum(1) if kind == "sum" else wanted.amax(1)

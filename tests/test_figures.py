@@ -57,9 +57,21 @@ def epochs(*methods: str) -> pd.DataFrame:
 
 
 def of_levels(value: str, *names: str) -> pd.DataFrame:
-    """As from `measure.object_shares` and `measure.distances`."""
+    """As from `measure.object_shares`, `measure.norms` and `measure.distances`."""
     rows = [(name, level, 1.0 + len(name)) for name in names for level in ("low", "middle", "top") for _ in range(2)]
     return pd.DataFrame(rows, columns=["network", "level", value])
+
+
+def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
+    """As from `measure.softened`: every number is another one."""
+    rows = [
+        (image, name, temperature, label, (1 + image + 2 * place + 3 * column) / (20 + 10 * index))
+        for index, name in enumerate(names)
+        for column, temperature in enumerate((1, 4))
+        for image in range(images)
+        for place, label in enumerate(("disc", "square", "ring"))
+    ]
+    return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
 
 
 def panel(images) -> Figure:
@@ -70,8 +82,11 @@ def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
         "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
+        "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
+        "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
+        "decays": figures.decays(40, STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
         "unavailable": figures.unavailable(STAMP),
     }
@@ -109,7 +124,8 @@ def test_a_long_stamp_is_not_cut_off(images):
     )
     for figure in (
         figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.errors(table(), stamp),
-        figures.unavailable(stamp),
+        figures.norms(of_levels("norm", *METHODS), stamp),
+        figures.softened(images, probabilities("student", "teacher"), stamp), figures.unavailable(stamp),
     ):  # fmt: skip
         figure.draw_without_rendering()
         (shown,) = [text for text in figure.findobj(Text) if stamp in text.get_text()]
@@ -123,6 +139,9 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.map_panel(images, {}, STAMP),
         lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
         lambda images: figures.on_object(of_levels("share"), STAMP),
+        lambda images: figures.norms(of_levels("norm"), STAMP),
+        lambda images: figures.softened(images, probabilities(), STAMP),
+        lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
         lambda images: figures.errors(table().iloc[:0], STAMP),
@@ -268,6 +287,70 @@ def test_distances_stand_at_their_values():
     assert figure.axes[0].get_ylim()[0] == 0, "a small difference must not look like a large one"
 
 
+def test_norms_are_medians_and_ranges_of_images_on_a_log_axis():
+    """Of 0, 1 to 40 the median is 20, and of its steps of 2.5 % one is left out at either end: 1 to 39."""
+    rows = [
+        (name, level, scale * float(norm))
+        for name, scale in (("student", 1), ("teacher", 100))
+        for level in ("low", "middle", "top")
+        for norm in range(41)
+    ]
+    figure = figures.norms(pd.DataFrame(rows, columns=["network", "level", "norm"]), STAMP)
+    (axis,) = figure.axes
+    assert axis.get_yscale() == "log" and "norm" in axis.get_ylabel()
+    assert points(figure) == [[20, 20, 20], [2000, 2000, 2000]]
+    ranges = [
+        (to_rgba(line.get_color()), line.get_ydata().tolist())
+        for line in axis.lines
+        if len(line.get_ydata()) == 2 and line.get_linestyle() == "-"
+    ]
+    student, teacher = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["teacher"])
+    assert ranges == [(student, pytest.approx([1, 39]))] * 3 + [(teacher, pytest.approx([100, 3900]))] * 3
+    assert legend(figure) == ["student", "teacher"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["low", "middle", "top"]
+
+
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 1e4])
+def test_the_norm_after_normalisation_is_marked_whatever_the_others_are(norm):
+    frame = of_levels("norm", "student", "teacher")
+    frame["norm"] *= norm
+    figure = figures.norms(frame, STAMP)
+    (axis,) = figure.axes
+    line = axis.lines[-1]
+    assert list(line.get_ydata()) == [1, 1] and axis.get_ylim()[0] <= 1 <= axis.get_ylim()[1]
+    assert "after\nnormalisation" in texts(figure)
+
+
+@pytest.mark.parametrize("names", [["student"], ["teacher", "student"]])
+def test_softened_predictions_have_a_bar_for_every_number(images, names):
+    frame = probabilities(*names)
+    figure = figures.softened(images, frame, STAMP)
+    grid = np.array(figure.axes).reshape(2, 3)
+    numbers = frame.set_index(["image", "temperature", "network", "class"])["probability"]
+    for image in range(2):
+        (picture,) = grid[image, 0].images
+        assert np.array_equal(picture.get_array(), images.images[image].permute(1, 2, 0)), "of another image"
+        assert grid[image, 0].get_title() == images.classes[images.labels[image]]
+        for axis, temperature in zip(grid[image, 1:], (1, 4), strict=True):
+            assert axis.get_title() == (f"T = {temperature}" if image == 0 else "")
+            assert axis.get_xlim() == (0, 1), "small numbers must not look like large ones"
+            for name, bars in zip(names, axis.containers, strict=True):
+                wanted = [numbers[image, temperature, name, label] for label in ("disc", "square", "ring")]
+                assert [bar.get_width() for bar in bars] == pytest.approx(wanted)
+                heights = [bar.get_y() for bar in bars]
+                assert heights == sorted(heights) and axis.yaxis_inverted(), "classes are read from top to bottom"
+                assert {bar.get_facecolor() for bar in bars} == {to_rgba(figures.COLOURS[name])}
+        assert [label.get_text() for label in grid[image, 1].get_yticklabels()] == ["disc", "square", "ring"]
+    assert [axis.get_xlabel() for axis in grid[:, 1]] == ["", "probability"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+
+
+def test_softened_predictions_of_fewer_images_than_there_are(images):
+    """The page need not show every image that is at hand."""
+    assert len(figures.softened(images, probabilities("student", images=1), STAMP).axes) == 3
+    assert len(figures.softened(images, probabilities("student", images=3), STAMP).axes) == 9
+
+
 def test_a_method_has_the_same_colour_everywhere(images):
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
@@ -275,6 +358,10 @@ def test_a_method_has_the_same_colour_everywhere(images):
         assert legend_colours(figures.curves(epochs(*methods), STAMP)) == wanted
         assert legend_colours(figures.on_object(of_levels("share", *methods), STAMP)) == wanted
         assert legend_colours(figures.distance(of_levels("distance", *methods), STAMP)) == wanted
+        assert legend_colours(figures.norms(of_levels("norm", *methods), STAMP)) == wanted
+        (shown,) = figures.softened(images, probabilities(*methods), STAMP).legends
+        assert [text.get_text() for text in shown.get_texts()] == methods
+        assert [handle.get_facecolor() for handle in shown.legend_handles] == list(wanted.values())
         _, ours, _ = figures.errors(table().loc[methods], STAMP).axes[0].collections
         assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
 
@@ -293,3 +380,12 @@ def test_methods_without_a_colour_of_their_own_get_different_ones():
     _, ours, _ = figures.errors(own, STAMP).axes[0].collections
     assert [tuple(colour) for colour in ours.get_facecolors()] == list(colours.values())
     assert len(figures.curves(epochs(*[f"group {index}" for index in range(9)]), STAMP).axes[0].lines) == 18
+
+
+def test_decays_stand_at_their_values():
+    """Half-way of 40 epochs: constant 1, linear 0.5, cosine 0.5, and step 0.2 after the first drop of the rate."""
+    figure = figures.decays(40, STAMP)
+    assert legend(figure) == ["constant", "linear", "cosine", "step"]
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    assert [lines[name][20] for name in legend(figure)] == pytest.approx([1.0, 0.5, 0.5, 0.2])
+    assert all(values[0] == 1.0 for values in lines.values())

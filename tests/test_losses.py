@@ -148,6 +148,34 @@ def test_the_larger_map_is_resized_before_normalising():
     assert full_activation_transfer([student[:, :2]], [teacher[:, :2]]).isfinite()
 
 
+@pytest.mark.parametrize("transfer", [map_transfer, full_activation_transfer])
+def test_sizes_are_brought_together_before_normalising_by_hand(transfer):
+    """The other order would give whatever is resized a length that is not 1.
+
+    Four places are halved to (3, 4) and divided by 5; divided first they would be (3, 4) over the root of 84.
+    """
+    large, small = torch.tensor([[[2.0, 4.0, 8.0, 0.0]]]), TEACHER
+    if transfer is full_activation_transfer:  # one length for both channels: (3, 0, 0, 4) against (5, 0, 0, 0)
+        large = torch.tensor([[[[2.0, 4.0, 0.0, 0.0]], [[0.0, 0.0, 8.0, 0.0]]]])
+        small = torch.stack([TEACHER, torch.zeros_like(TEACHER)], dim=1)
+    for student, teacher in ((large, small), (small, large)):
+        torch.testing.assert_close(transfer([student], [teacher]), torch.tensor(0.8 / 2))
+        torch.testing.assert_close(transfer([student], [teacher], form="paper"), torch.tensor(math.sqrt(0.8) / 2))
+
+
+@pytest.mark.parametrize("transfer", [map_transfer, full_activation_transfer])
+def test_of_two_sizes_the_smaller_height_and_the_smaller_width_are_taken(transfer):
+    """8x2 and 4x4 meet at 4x2: the size of either would make up places that one of the two does not have."""
+    tall, broad = torch.zeros(1, 8, 2), torch.zeros(1, 4, 4)
+    tall[0, :2] = torch.tensor([[2.0, 8.0], [4.0, 0.0]])  # the mean of the two rows is (3, 4)
+    broad[0, 0] = torch.tensor([5.0, 9.0, 0.0, 0.0])  # the means of two columns are (7, 0)
+    if transfer is full_activation_transfer:
+        tall, broad = tall[:, None], broad[:, None]
+    # (0.6, 0.8) against (1, 0) in the first of four rows, zeros in the others: 0.8 over eight places.
+    for student, teacher in ((tall, broad), (broad, tall)):
+        torch.testing.assert_close(transfer([student], [teacher]), torch.tensor(0.8 / 8))
+
+
 def test_terms_are_computed_in_float32_under_autocast():
     student, teacher = (random((2, 3, 4, 4), seed).bfloat16() for seed in (1, 2))
     logits, labels = (random((2, 5), 3).bfloat16(), random((2, 5), 4).bfloat16()), torch.tensor([1, 4])
@@ -271,3 +299,29 @@ def test_distillation_refuses_what_makes_no_sense():
         distillation(logits, logits, labels, alpha=1.5)
     with pytest.raises(ParameterError, match=r"^student_logits: .*\(2, 3\).*\(2, 4\)$"):
         distillation(logits, torch.zeros(2, 4), labels)
+
+
+@pytest.mark.parametrize(
+    ("term", "student", "teacher"),
+    [
+        (map_transfer, (2, 3, 4, 4), (2, 1, 4, 4)),
+        (map_transfer, (2, 4), (2, 4)),
+        (map_transfer, (2, 4, 4), (2, 1, 4, 4)),
+        (full_activation_transfer, (2, 3, 8), (2, 3, 8)),
+        (full_activation_transfer, (2, 3, 4, 4), (2, 3, 4)),
+    ],
+)
+def test_other_shapes_are_refused(term, student, teacher):
+    """They would broadcast, or be divided by the wrong number of places, without a word."""
+    with pytest.raises(ParameterError, match=r"^groups\[0\]: .*a tensor \(N, "):
+        term([torch.rand(student)], [torch.rand(teacher)])
+
+
+def test_a_mapping_is_a_name_or_a_function():
+    with pytest.raises(ParameterError, match=r"^mapping: 3 "):
+        activation_transfer([torch.rand(1, 2, 3, 3)], [torch.rand(1, 2, 3, 3)], mapping=3)
+
+
+def test_an_infinite_temperature_is_refused():
+    with pytest.raises(ParameterError, match=r"^temperature: inf "):
+        softened_divergence(torch.zeros(1, 2), torch.zeros(1, 2), float("inf"))

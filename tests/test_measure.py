@@ -1,6 +1,7 @@
 """Numbers about attention maps, on maps whose answer is known."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -309,6 +310,223 @@ def test_the_teacher_may_have_another_name(images):
 
 def test_one_unknown_mapping_is_refused_everywhere(images):
     one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
-    for function in (measure.rows, measure.object_shares, measure.distances):
+    for function in (measure.rows, measure.object_shares, measure.distances, measure.norms):
         with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
             function(one, images, "mean")
+    with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
+        measure.resized_rows(one, images, 0, "mean")
+
+
+@pytest.mark.parametrize(("name", "index"), [("low", 0), ("middle", 1), ("top", 2)])
+def test_what_is_allowed_passes_the_check(name, index):
+    assert measure.check(name, ["sum-1", "max-2", "sum-2.5"], 1) == index
+    assert measure.check(name, ["sum-2"], 10**6) == index, "how many images there are is not known yet"
+
+
+@pytest.mark.parametrize("name", ["", "Low", 1, None])
+def test_the_check_refuses_a_level(name):
+    with pytest.raises(ParameterError) as raised:
+        measure.check(name, ["sum-2"], 128)
+    assert str(raised.value) == f"level: {name!r} is not allowed; allowed: low, middle, top"
+
+
+@pytest.mark.parametrize("mappings", [[], "sum-2", ("sum-2",), None, {"sum-2": 1}])
+def test_the_check_refuses_what_is_no_list_of_mappings(mappings):
+    """A name alone would be read letter by letter."""
+    with pytest.raises(ParameterError) as raised:
+        measure.check("low", mappings, 128)
+    wanted = "a list of one or more mapping functions, such as ['sum-2']"
+    assert str(raised.value) == f"mappings: {mappings!r} is not allowed; allowed: {wanted}"
+
+
+@pytest.mark.parametrize("name", ["mean", "sum-0", "sum", 2, None])
+def test_the_check_refuses_an_unknown_mapping(name):
+    with pytest.raises(ParameterError) as raised:
+        measure.check("low", ["sum-2", name], 128)
+    assert str(raised.value).startswith(f"mapping: {name!r} is not allowed; allowed: sum-1, ")
+
+
+@pytest.mark.parametrize("batch", [0, -1, 2.0, True, "8", None])
+def test_the_check_refuses_a_batch(batch):
+    with pytest.raises(ParameterError) as raised:
+        measure.check("low", ["sum-2"], batch)
+    assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1"
+
+
+def test_norms_by_hand(images):
+    """3 and 4 have the norm 5, and with sum-4, which squares these maps, 9 and 16 that of 337; 64 ones have 8."""
+    both, ones = 3 / 2 * corner(0, 0) + 4 / 2 * corner(5, 5), torch.ones(8, 8)
+    given = {"student": Fixed(both, ones, 10 * ones), "teacher": Fixed(ones, ones, both)}
+    wanted = {"student": [5, 8, 80], "teacher": [8, 8, 5]}
+    found = measure.norms(given, images)
+    assert list(found.columns) == ["network", "level", "norm"] and len(found) == 2 * 3 * 20
+    assert list(found.drop_duplicates(["network", "level"])["level"]) == ["low", "middle", "top"] * 2
+    for name, norms in wanted.items():
+        for level, norm in zip(measure.LEVELS, norms, strict=True):
+            chosen = found[(found["network"] == name) & (found["level"] == level)]
+            assert chosen["norm"].tolist() == pytest.approx([norm] * 20)
+    powers = measure.norms({"student": Fixed(both)}, images, "sum-4")
+    assert powers["norm"].tolist() == pytest.approx([math.sqrt(337)] * 20)
+    assert powers["level"].unique().tolist() == ["level 1"]
+
+
+def test_every_image_has_its_own_norm(images, wrn):
+    found = measure.norms({"teacher": wrn.train()}, images).set_index("level")["norm"]
+    groups = wrn.eval()(normalized(images)).groups
+    for level, group in zip(measure.LEVELS, groups, strict=True):
+        wanted = group.double().square().sum(1).square().sum((1, 2)).sqrt()
+        assert wanted.std() > 1e-3, "images must differ for this test to see which is which"
+        assert found[level].tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
+
+
+def test_resized_rows_by_hand(images):
+    """At half every place is the mean of four; at a quarter that of the middle four of sixteen."""
+    low, middle = torch.rand(16, 16), torch.rand(8, 8)
+    found = measure.resized_rows({"teacher": Fixed(low, middle), "AT": Fixed(low, low)}, images, 1)
+    assert list(found) == [
+        "8x8, teacher", "4x4, teacher", "2x2, teacher", "16x16, AT", "8x8, AT", "4x4, AT",
+    ]  # fmt: skip
+    for name, own in (("teacher", middle), ("AT", low)):
+        size = len(own)
+        half = own.view(size // 2, 2, size // 2, 2).mean((1, 3))
+        quarter = own.view(size // 4, 4, size // 4, 4)[:, 1:3, :, 1:3].mean((1, 3))
+        for resized in (own, half, quarter):
+            maps = found[f"{len(resized)}x{len(resized)}, {name}"]
+            torch.testing.assert_close(maps, resized.expand(20, *resized.shape))
+    powers = measure.resized_rows({"teacher": Fixed(low, middle)}, images, 1, "sum-4")
+    torch.testing.assert_close(powers["8x8, teacher"][3], middle**2)
+
+
+def test_a_flat_map_stays_flat_when_resized(images):
+    """Height and width are not exchanged."""
+    flat = torch.rand(4, 8)
+    found = measure.resized_rows({"teacher": Fixed(flat)}, images, 0)
+    assert [(label, tuple(maps.shape[1:])) for label, maps in found.items()] == [
+        ("4x8, teacher", (4, 8)), ("2x4, teacher", (2, 4)), ("1x2, teacher", (1, 2)),
+    ]  # fmt: skip
+
+
+class Channels(nn.Module):
+    """One group, of three channels on 2x2 places: one negative, one even, one that fires on white images alone."""
+
+    def forward(self, batch):
+        group = torch.zeros(len(batch), 3, 2, 2)
+        group[:, 0, 0, 0] = -3.0
+        group[:, 1] = 1.0
+        group[:, 2, 1, 1] = torch.where(batch.mean((1, 2, 3)) > 1, 10.0, 0.0)
+        return SimpleNamespace(logits=torch.zeros(len(batch), 10), groups=(group,))
+
+
+def test_channel_rows_by_hand(images, monkeypatch):
+    """Of 20 images, one of them white, the channels have the energies 20 * 9, 20 * 4 and 100."""
+    black = torch.zeros_like(images.images)
+    black[7] = 255
+    images = replace(images, images=black)
+    monkeypatch.setattr(measure, "BATCH", 3)  # energy is that of all images, not of a batch
+    found = measure.channel_rows({"teacher": Channels()}, images, 0)
+    assert list(found) == ["channel 0, teacher", "channel 2, teacher", "channel 1, teacher", "sum-2, teacher"]
+    for image in (0, 7):
+        white = 10.0 if image == 7 else 0.0
+        assert found["channel 0, teacher"][image].tolist() == [[3, 0], [0, 0]]
+        assert found["channel 1, teacher"][image].tolist() == [[1, 1], [1, 1]]
+        assert found["channel 2, teacher"][image].tolist() == [[0, 0], [0, white]]
+        assert found["sum-2, teacher"][image].tolist() == [[10, 1], [1, 1 + white**2]]
+    few = measure.channel_rows({"teacher": Channels(), "AT": Channels()}, images, 0, 1)
+    assert list(few) == ["channel 0, teacher", "sum-2, teacher", "channel 0, AT", "sum-2, AT"]
+
+
+def test_channel_rows_are_of_the_level_they_name(images, wrn):
+    found = measure.channel_rows({"a": wrn.train()}, images, 2, 3)
+    group = wrn.eval()(normalized(images)).groups[2]
+    energies = [(channel.double() ** 2).sum().item() for channel in group.unbind(1)]
+    strongest = sorted(range(len(energies)), key=energies.__getitem__, reverse=True)[:3]
+    assert list(found) == [*(f"channel {channel}, a" for channel in strongest), "sum-2, a"]
+    for channel in strongest:
+        torch.testing.assert_close(found[f"channel {channel}, a"], group[:, channel].abs())
+    torch.testing.assert_close(found["sum-2, a"], (group**2).sum(1))
+    assert all(maps.dtype == torch.float32 and not maps.requires_grad for maps in found.values())
+
+
+class Odds(nn.Module):
+    """Logits log 1 to log 10: at temperature 1 the probabilities are as 1 to 10, at 1/2 as their squares."""
+
+    def forward(self, batch):
+        return SimpleNamespace(logits=torch.arange(1.0, 11).log().expand(len(batch), 10), groups=())
+
+
+def test_softened_by_hand(images):
+    found = measure.softened({"teacher": Odds(), "student": Odds()}, images, [1, 0.5], 3)
+    assert list(found.columns) == ["image", "network", "temperature", "class", "probability"]
+    assert len(found) == 3 * 2 * 2 * 10
+    assert list(found["network"].unique()) == ["teacher", "student"], "in the order that they are given"
+    cells = found.groupby(["network", "temperature", "image"])
+    assert set(cells.groups) == {
+        (name, t, image) for name in ("teacher", "student") for t in (1, 0.5) for image in range(3)
+    }
+    for (_, temperature, _), cell in cells:
+        assert tuple(cell["class"]) == images.classes
+        wanted = [k / 55 for k in range(1, 11)] if temperature == 1 else [k * k / 385 for k in range(1, 11)]
+        assert cell["probability"].tolist() == pytest.approx(wanted)
+
+
+def test_softened_are_those_of_each_image(images, monkeypatch):
+    monkeypatch.setattr(measure, "BATCH", 3)
+    network = Linear()
+    found = measure.softened({"teacher": network}, images, [4])
+    powers = (normalized(images)[:4].flatten(1) @ network.weight.T / 4).double().exp()
+    wanted = powers / powers.sum(1, keepdim=True)
+    assert wanted.std(0).min() > 1e-3, "images must differ for this test to see which is which"
+    assert found["image"].tolist() == [image for image in range(4) for _ in range(10)]
+    assert found["probability"].tolist() == pytest.approx(wanted.flatten().tolist(), rel=1e-4)
+    alone = measure.softened({"teacher": network}, images.subset(1), [4])
+    pd.testing.assert_frame_equal(alone, found[found["image"] == 0])
+
+
+@pytest.mark.parametrize("temperature", [0, -1, math.nan])
+def test_a_temperature_that_is_not_positive_is_refused(images, temperature):
+    with pytest.raises(ParameterError) as raised:
+        measure.softened({"teacher": Odds()}, images, [1, temperature])
+    assert str(raised.value) == f"temperature: {temperature!r} is not allowed; allowed: a positive number"
+
+
+def test_nothing_is_made_of_no_networks_or_no_images(images):
+    """As of records that are missing, and of a data set that is not here."""
+    for networks_, images_ in (({}, images), ({}, None), ({"teacher": Fixed(torch.ones(8, 8))}, None)):
+        assert measure.resized_rows(networks_, images_, 0) == {}
+        assert measure.channel_rows(networks_, images_, 0) == {}
+        norms, probabilities = measure.norms(networks_, images_), measure.softened(networks_, images_, [1, 4])
+        assert norms.empty and list(norms.columns) == ["network", "level", "norm"]
+        assert probabilities.empty
+        assert list(probabilities.columns) == ["image", "network", "temperature", "class", "probability"]
+
+
+def test_difference_rows_by_hand(images):
+    """Unit vectors (0.6, 0.8) and (0.8, 0.6): both places differ by 0.2, however large the activations are."""
+    student, teacher = Fixed(torch.tensor([[3.0, 4.0]])), Fixed(torch.tensor([[80.0, 60.0]]))
+    found = measure.difference_rows({"AT": student, "teacher": teacher}, images)
+    assert list(found) == ["level 1, AT"]
+    torch.testing.assert_close(found["level 1, AT"], torch.full((20, 1, 2), 0.2))
+    assert measure.difference_rows({"AT": student}, images) == {}
+    assert measure.difference_rows({"AT": student, "teacher": teacher}, None) == {}
+
+
+class Mirrored(nn.Module):
+    """A network whose logits do not change when the image is mirrored."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Linear()
+
+    def forward(self, batch):
+        return SimpleNamespace(logits=self.inner(batch).logits + self.inner(batch.flip(-1)).logits, groups=())
+
+
+def test_mirrored_rows_are_both_sides_of_the_symmetry_norm(images):
+    found = measure.mirrored_rows({"AT": Linear()}, images)
+    assert list(found) == ["J(x), AT", "mirrored, AT", "difference, AT"]
+    torch.testing.assert_close(found["J(x), AT"], measure.gradient_rows({"AT": Linear()}, images)["J, AT"])
+    assert found["difference, AT"].max() > 0.1 * found["J(x), AT"].max()
+    symmetric = measure.mirrored_rows({"AT": Mirrored()}, images)
+    torch.testing.assert_close(symmetric["J(x), AT"], symmetric["mirrored, AT"])
+    assert symmetric["difference, AT"].max() < 1e-4 * symmetric["J(x), AT"].max()
+    assert measure.mirrored_rows({}, None) == {}

@@ -30,7 +30,10 @@ def from_authors(params: Mapping) -> WideResNet:
         DataError: names are missing or unknown, or tensors have the wrong shape; the message lists all of them.
     """
     if "params" in params:
-        params = {**params["params"], **params.get("stats", {})}
+        parts = [params["params"], params.get("stats", {})]
+        if not all(isinstance(part, Mapping) for part in parts):
+            raise DataError("not the parameters of a WRN of the authors' code; params and stats are no dictionaries")
+        params = {**parts[0], **parts[1]}
     network = build(*_structure(params), generator=torch.Generator())
     expected = to_authors(network)
     common = expected.keys() & params.keys()

@@ -1,7 +1,7 @@
 """Every network by its name."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -82,9 +82,12 @@ def group_layers(name: str) -> tuple[str, ...]:
     return tuple(next(layer for layer, output in outputs.items() if output is group) for group in groups)
 
 
-def check_layers(name: str, layers: Sequence[str]) -> None:
-    """Raises ParameterError for the first layer that the network of this name does not have."""
-    tap(build(name, generator=torch.Generator()), layers)
+@cache
+def check_layers(name: str, layers: tuple[str, ...]) -> None:
+    """Raises ParameterError for the first layer that the network of this name does not have, or that returns no map."""
+    network = tap(build(name, generator=torch.Generator()), layers).eval()
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 32, 32))
 
 
 def _constructor(name: str) -> Callable[[int], nn.Module]:

@@ -60,17 +60,20 @@ def pretrained(name: str) -> ResNet:
 
     Raises:
         ParameterError: there are no such weights for this name.
-        DataError: the weights are not in the cache and cannot be downloaded, or are damaged.
+        DataError: the weights are not in the cache and cannot be downloaded, or are damaged or another network's. Only
+            a download is compared with its hash; a file that is in the cache is taken for what its name says.
     """
     if name not in NAMES:
         raise ParameterError("network", name, NAMES)
     weights = _WEIGHTS[name]
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:  # no connection, or a file that does not have the hash in its name
+        with seeded_from(torch.Generator()):  # its random weights are overwritten: leave everybody's generator alone
+            network = ResNet(name, num_classes=1000)
+        network.load_state_dict(state)
+    # No connection; a download that does not have the hash in its name; a file in the cache that is another network's.
+    except (OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
         cache = os.path.join(torch.hub.get_dir(), "checkpoints")
-        raise DataError(f"{name}: no weights ({error}); put {weights.url} into {cache} by other means") from error
-    with seeded_from(torch.Generator()):  # its random weights are overwritten: leave everybody else's generator alone
-        network = ResNet(name, num_classes=1000)
-    network.load_state_dict(state)
+        raise DataError(f"{name}: no weights ({reason}); put {weights.url} into {cache} by other means") from error
     return network

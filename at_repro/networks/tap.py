@@ -15,19 +15,22 @@ def tap(model: nn.Module, layers: Sequence[str]) -> nn.Module:
     Args:
         model: any module. It returns logits (N, K), or an object that has them as `.logits`. It is wrapped, not copied.
         layers: names from `model.named_modules()`, low to top; groups come in this order. Each layer has to run exactly
-            once per forward pass and to return one tensor (N, C, H, W).
+            once per forward pass and to return one tensor (N, C, H, W). What it returned is copied, since the next
+            layer may overwrite it: a ReLU that works in place, for example.
 
     Returns:
         A module that takes what the model takes. The model is its attribute `model`.
 
     Raises:
-        ParameterError: no layers, or one that the model does not have. Also when called, if a layer did not run exactly
-            once or did not return a 4-D tensor.
+        ParameterError: no layers, one named twice, or one that the model does not have. Also when called, if a layer
+            did not run exactly once or did not return a 4-D tensor.
     """
     names = [name for name, _ in model.named_modules() if name]
     if isinstance(layers, str) or not layers:
         raise ParameterError("layers", layers, "a list with one or more names of layers")
-    for layer in layers:
+    for index, layer in enumerate(layers):
+        if layer in layers[:index]:
+            raise ParameterError("layers", list(layers), "every name once")
         if layer not in names:
             near = get_close_matches(str(layer), names, n=5, cutoff=0.5) or [name for name, _ in model.named_children()]
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
@@ -46,7 +49,7 @@ class _Recorder:
 
     def __call__(self, layer: nn.Module, inputs: tuple, output: object) -> None:
         if self.on:
-            self.outputs.append(output)
+            self.outputs.append(output.clone() if isinstance(output, Tensor) else output)
 
 
 class _Tapped(nn.Module):

@@ -111,3 +111,9 @@ def test_damaged_files_are_one_clear_error(content, tmp_path_factory):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"damaged\.pt7: "):
         networks.load_authors(path)
+
+
+@pytest.mark.parametrize("content", [{"params": torch.zeros(3)}, {"params": [1]}, {"params": {}, "stats": 1}])
+def test_params_that_are_no_dictionary_are_refused(content):
+    with pytest.raises(DataError, match="no dictionaries"):
+        networks.from_authors(content)

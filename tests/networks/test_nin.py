@@ -72,19 +72,36 @@ def test_suffixes():
     assert all(group.min() < 0 for group in build("nin-thin-nobn-norelu")(images).groups)
 
 
-def test_forward_equals_its_description():
-    """A second evaluation, without batch norm and without the ReLUs before pooling."""
-    network = build("nin-thin-nobn-norelu").double()
-    weights = network.state_dict()
+@pytest.mark.parametrize("suffix", ["", "-nobn", "-norelu", "-nobn-norelu"])
+def test_forward_equals_its_description(suffix):
+    """A second evaluation: batch norm before every ReLU, the maximum first and the mean second, with every suffix.
 
-    def conv(x, name):
-        weight = weights[f"{name}.weight"]
-        return F.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
+    No parameter or running statistic is at its initial value, where some of them would change nothing.
+    """
+    network = build(f"nin-thin{suffix}").double().eval()
+    weights = network.state_dict()
+    for name, values in weights.items():
+        if name.endswith("running_var"):
+            values.uniform_(0.2, 2)
+        elif name.endswith(("bias", "running_mean")):
+            values.normal_(0, 0.2)
+
+    def layer(x, name, number):
+        weight = weights[f"{name}.conv{number}.weight"]
+        x = F.conv2d(x, weight, weights.get(f"{name}.conv{number}.bias"), padding=weight.shape[-1] // 2)
+        if "-nobn" in suffix:
+            return x
+        weight, bias, mean, variance = (
+            weights[f"{name}.bn{number}.{part}"][:, None, None]
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
 
     def block(x, name, convolutions):
         for i in range(convolutions - 1):
-            x = F.relu(conv(x, f"{name}.conv{i}"))
-        return conv(x, f"{name}.conv{convolutions - 1}")
+            x = F.relu(layer(x, name, i))
+        x = layer(x, name, convolutions - 1)
+        return x if "-norelu" in suffix else F.relu(x)
 
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     low = block(images, "block0", 3)
@@ -93,7 +110,8 @@ def test_forward_equals_its_description():
     top = block(F.avg_pool2d(F.pad(middle, (0, 1, 0, 1)), 3, 2) / inside, "block2", 2)
     output = network(images)
     torch.testing.assert_close(list(output.groups), [low, middle, top])
-    torch.testing.assert_close(output.logits, conv(F.relu(top), "classifier").mean((2, 3)))
+    classes = F.conv2d(F.relu(top), weights["classifier.weight"], weights["classifier.bias"])
+    torch.testing.assert_close(output.logits, classes.mean((2, 3)))
 
 
 def test_second_derivatives_exist():

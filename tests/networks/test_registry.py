@@ -56,9 +56,10 @@ def test_groups_have_the_names_of_their_layers(name, layers):
 
 
 def test_layers_of_a_network_by_its_name():
-    networks.check_layers("wrn-10-1", ["group0.block0.conv0", "bn"])
-    with pytest.raises(ParameterError, match=r"^layers: 'group3' "):
-        networks.check_layers("wrn-10-1", ["group3"])
+    networks.check_layers("wrn-10-1", ("group0.block0.conv0", "bn"))
+    for layer in ("group3", "fc"):  # not there; no map
+        with pytest.raises(ParameterError, match=rf"^layers: '{layer}' "):
+            networks.check_layers("wrn-10-1", (layer,))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -61,3 +61,11 @@ def test_pretrained_damaged_file(cache):
 def test_other_names_have_no_weights():
     with pytest.raises(ParameterError, match="resnet101"):
         networks.pretrained("wrn-16-1")
+
+
+def test_pretrained_refuses_another_networks_weights(cache):
+    cache.mkdir()
+    torch.save(networks.build("resnet34", num_classes=1000).state_dict(), cache / "resnet18-f37072fd.pth")
+    with pytest.raises(DataError, match=r"^resnet18: no weights .*state_dict") as caught:
+        networks.pretrained("resnet18")
+    assert "\n" not in str(caught.value)

@@ -66,6 +66,31 @@ def test_inner_layers_of_our_own_networks():
     assert torch.equal(output.groups[1], expected.groups[0])
 
 
+@pytest.mark.parametrize("layer", ["features.0", "features.2"])
+def test_a_layer_that_is_overwritten_in_place_is_seen_as_it_was(layer):
+    """VGG rectifies in place: without a copy the map would be that of the ReLU behind the layer."""
+    model = torchvision.models.vgg11().eval()
+    expected = IMAGES
+    for module in model.features[: int(layer.split(".")[1]) + 1]:
+        expected = module(expected)
+    expected = expected.clone()
+    found = networks.tap(model, [layer])(IMAGES).groups[0]
+    torch.testing.assert_close(found, expected)
+    if layer == "features.0":
+        assert found.min() < 0
+
+
+def test_a_residual_branch_is_seen_without_its_shortcut():
+    network = networks.build("resnet18").eval()
+    inner, block = networks.tap(network, ["layer1.0.bn2", "layer1.0"])(IMAGES).groups
+    assert inner.min() < 0 and not torch.equal(inner, block)
+
+
+def test_a_layer_is_named_once(model):
+    with pytest.raises(ParameterError, match=r"^layers: .*every name once"):
+        networks.tap(model, ["features.1", "features.1"])
+
+
 def test_unknown_layers_are_refused_with_names_that_are_near(model):
     with pytest.raises(ParameterError, match=r"^layers: 'feature\.4' .*features\.4"):
         networks.tap(model, ["feature.4"])
