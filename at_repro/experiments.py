@@ -1,10 +1,19 @@
 """The paper's tables and figures as lists of runs, at each preset."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from at_repro.errors import ParameterError
-from at_repro.training import ActivationTransfer, Distillation, Run
+from at_repro.training import (
+    ActivationTransfer,
+    Distillation,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    Run,
+    SymmetryNorm,
+    Term,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,13 @@ PRESETS = {
     )
 }  # fmt: skip
 
+# At `smoke` only the first experiment trains for minutes; each of the others takes seconds and shows that it works.
+_FEW = _SMOKE | {"subset": 320}
+_BRIEF = Preset("smoke", PRESETS["smoke"].meant_for, _FEW | {"epochs": 1}, _FEW | {"epochs": 2}, seeds=(0,))
+
+# Half of the epochs where a step costs several times as much.
+_HALVED = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 30}, {"epochs": 20}, seeds=(0,))
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -42,47 +58,122 @@ class Experiment:
         name: as on the command line.
         title: what it reproduces.
         columns: from a preset and a seed to the runs, by the name of their column in the paper's table.
+        sizes: presets that are another size here than in `PRESETS`.
     """
 
     name: str
     title: str
     columns: Callable[[Preset, int], dict[str, Run]]
+    sizes: dict[str, Preset] = field(default_factory=dict)
 
     def runs(self, preset: str, seeds: Iterable[int] | None = None) -> list[dict[str, Run]]:
         """The runs by column, one dictionary per seed; seeds None: those of the preset.
 
         Raises ParameterError for an unknown preset or a seed that is no integer from 0.
         """
-        size = get_preset(preset)
+        size = self.sizes.get(get_preset(preset).name, get_preset(preset))
         seeds = size.seeds if seeds is None else seeds
         if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
             raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
         return [{name: run.validate() for name, run in self.columns(size, seed).items()} for seed in seeds]
 
 
-def transfer_columns(student: str, teacher: str) -> Callable[[Preset, int], dict[str, Run]]:
-    """The columns of Table 1 for one pair of networks: student, AT, KD, AT+KD and the teacher.
+METHODS: dict[str, tuple[Term, ...]] = {
+    "AT": (ActivationTransfer(),),
+    "F-ActT": (FullActivation(),),
+    "KD": (Distillation(),),
+    "AT+KD": (ActivationTransfer(decay="linear"), Distillation()),
+}
+"""The columns of Table 1 that learn from a teacher. In AT+KD and F-ActT the paper's beta decays, it does not say how:
+here linearly."""
+
+Columns = Callable[[Preset, int], dict[str, Run]]
+
+
+def columns_of(student: str, teacher: str, methods: dict[str, tuple[Term, ...]]) -> Columns:
+    """The plain student, the student with each method's terms, and the teacher.
 
     One teacher, of seed 0, serves the students of every seed: a comparison of methods is then one of students alone.
-    In AT+KD the weight of the attention term decays linearly to 0: the paper says that it decays, not how.
     """
 
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
         taught_by = Run(teacher, **preset.teacher)
-
-        def taught(*terms) -> Run:
-            return Run(student, terms=terms, teacher=taught_by, seed=seed, **preset.student)
-
-        return {
-            "student": Run(student, seed=seed, **preset.student),
-            "AT": taught(ActivationTransfer()),
-            "KD": taught(Distillation()),
-            "AT+KD": taught(ActivationTransfer(decay="linear"), Distillation()),
-            "teacher": taught_by,
+        taught = {
+            name: Run(student, terms=terms, teacher=taught_by, seed=seed, **preset.student)
+            for name, terms in methods.items()
         }
+        return {"student": Run(student, seed=seed, **preset.student)} | taught | {"teacher": taught_by}
 
     return columns
 
+
+def one_or_three(preset: Preset, seed: int) -> dict[str, Run]:
+    """Section 4.1: the attention loss on one of the three groups, or on all."""
+    methods = {f"group {number + 1}": (ActivationTransfer(groups=(number,)),) for number in range(3)}
+    return columns_of("wrn-16-1", "wrn-16-2", methods | {"all groups": METHODS["AT"]})(preset, seed)
+
+
+def mapping_functions(preset: Preset, seed: int) -> dict[str, Run]:
+    """Table 2, and ours: F_max^2, and maps without the normalisation that the paper calls important.
+
+    Raw squares have another scale than unit vectors: beside the usual beta stands one that is a million times smaller.
+    """
+    methods = {name: (ActivationTransfer(mapping=name),) for name in ("sum-1", "sum-2", "sum-4", "max-1", "max-2")}
+    for beta in (1000.0, 0.001):
+        methods[f"not normalised, beta {beta:g}"] = (ActivationTransfer(norm="none", beta=beta),)
+    return columns_of("wrn-16-1", "wrn-16-2", methods)(preset, seed)
+
+
+def forms_and_betas(preset: Preset, seed: int) -> dict[str, Run]:
+    """Ours: the code form over two decades of beta, the paper form around the paper's "about 0.1"."""
+    methods = {f"code form, beta {beta:g}": (ActivationTransfer(beta=beta),) for beta in (100, 316, 1000, 3162, 10000)}
+    for beta in (0.1, 1.0, 10.0):
+        methods[f"paper form, beta {beta:g}"] = (ActivationTransfer(form="paper", beta=beta),)
+    return columns_of("wrn-16-1", "wrn-16-2", methods)(preset, seed)
+
+
+def training_length(preset: Preset, seed: int) -> dict[str, Run]:
+    """Ours: every method at several training lengths, each a full schedule, and AT with a beta that decays as well."""
+    methods = METHODS | {"AT, decaying": (ActivationTransfer(decay="linear"),)}
+    full = preset.student["epochs"]
+    lengths = {"smoke": (1, full), "reduced": (10, 20, 40, 80), "paper": (10, 20, 40, 80, full)}[preset.name]
+    found = {}
+    for epochs in lengths:
+        shortened = replace(preset, student=preset.student | {"epochs": epochs})
+        columns = columns_of("wrn-16-1", "wrn-16-2", methods)(shortened, seed)
+        found |= {name if name == "teacher" else f"{name}, {epochs} epochs": run for name, run in columns.items()}
+    return found
+
+
+def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:
+    """Table 3: thin NIN without batch norm, flips only, no weight decay.
+
+    The paper gives no beta for terms on gradients: 0.1 was chosen in advance. Without batch norm a rate of 0.1 does not
+    learn: 0.01. For activation transfer the teacher has batch norms and no ReLU before pooling, and the student's
+    losses sit on the outputs of the convolutions there, as the paper says.
+    """
+    recipe = {"augmentation": "flip", "weight_decay": 0.0}
+    rate = {"learning_rate": 0.01}
+    plain = Run("nin-wide-nobn", **preset.teacher | recipe | rate)
+    signed = Run("nin-wide-norelu", **preset.teacher | recipe)
+    ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
+
+    def student(*terms: Term, teacher: Run | None = None) -> Run:
+        return Run("nin-thin-nobn", terms=terms, teacher=teacher, seed=seed, **preset.student | recipe | rate)
+
+    return {
+        "student": student(),
+        "min-l2": student(MinL2(beta=0.1)),
+        "gradient AT": student(GradientTransfer(beta=0.1), teacher=plain),
+        "KD": student(Distillation(), teacher=plain),
+        "symmetry norm": student(SymmetryNorm(beta=0.1)),
+        "AT": student(ActivationTransfer(layers=ends), teacher=signed),
+        "teacher": plain,
+        "teacher of AT": signed,
+    }
+
+
+_WITHOUT_F_ACTT = {name: terms for name, terms in METHODS.items() if name != "F-ActT"}
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -90,10 +181,42 @@ EXPERIMENTS = {
         Experiment(
             "wrn-16-2-to-16-1",
             "Table 1, second row: activation-based attention transfer from WRN-16-2 to WRN-16-1",
-            transfer_columns("wrn-16-1", "wrn-16-2"),
+            columns_of("wrn-16-1", "wrn-16-2", _WITHOUT_F_ACTT),
+        ),
+        Experiment(
+            "convergence",
+            "Figure 7b: errors per epoch of student, F-ActT, AT and teacher, WRN-16-1 from WRN-16-2",
+            columns_of("wrn-16-1", "wrn-16-2", {name: METHODS[name] for name in ("F-ActT", "AT")}),
+            {"smoke": _BRIEF},
+        ),
+        Experiment(
+            "mapping-functions", "Table 2: mapping functions, WRN-16-1 from WRN-16-2", mapping_functions,
+            {"smoke": _BRIEF},
+        ),
+        Experiment(
+            "one-or-three", "Section 4.1: attention loss on one group or on all three", one_or_three, {"smoke": _BRIEF}
+        ),
+        Experiment("training-length", "ours: when does transfer pay?", training_length, {"smoke": _BRIEF}),
+        Experiment(
+            "wrn-40-1-to-16-1", "Table 1, third row", columns_of("wrn-16-1", "wrn-40-1", METHODS), {"smoke": _BRIEF}
+        ),
+        Experiment(
+            "gradient-methods", "Table 3: thin NIN without batch norm", gradient_methods,
+            {"smoke": _BRIEF, "reduced": _HALVED},
+        ),
+        Experiment(
+            "nin-wide-to-nin-thin", "Table 1, first row", columns_of("nin-thin", "nin-wide", METHODS),
+            {"smoke": _BRIEF, "reduced": _HALVED},
+        ),
+        Experiment(
+            "wrn-40-2-to-16-2", "Table 1, fourth row", columns_of("wrn-16-2", "wrn-40-2", METHODS),
+            {"smoke": _BRIEF, "reduced": _HALVED},
+        ),
+        Experiment(
+            "forms-and-betas", "ours: both forms of the loss, several betas", forms_and_betas, {"smoke": _BRIEF}
         ),
     )
-}
+}  # fmt: skip
 
 
 def get(name: str) -> Experiment:

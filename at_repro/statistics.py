@@ -21,6 +21,42 @@ def median_interval(values: Sequence[float], confidence: float = 0.95, seed: int
     return float(np.median(values)), float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
+def paired_interval(
+    differences: Sequence[float], confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of paired differences, one per seed, with a bootstrap interval: a paired comparison of two methods.
+
+    Returns (mean, low, high); low and high are NaN for fewer than three differences. Three cannot decide much: their
+    interval leaves out zero as soon as all have one sign, which chance alone makes in one of four cases.
+    """
+    differences = np.asarray(differences, dtype=float)
+    if len(differences) < 3:
+        return float(np.mean(differences)), float("nan"), float("nan")
+    if np.ptp(differences) == 0:  # the bootstrap of a constant is that constant
+        return (float(differences[0]),) * 3
+    result = stats.bootstrap(
+        (differences,), np.mean, confidence_level=confidence, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return float(np.mean(differences)), float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def effect_size(differences: Sequence[float]) -> float:
+    """Cohen's d of paired differences: their mean over their standard deviation; NaN for fewer than two."""
+    differences = np.asarray(differences, dtype=float)
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return float("nan")
+    return float(np.mean(differences) / np.std(differences, ddof=1))
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Two-sided p-value of Wilcoxon's signed-rank test that paired differences are around zero; 1 if all are zero.
+
+    It cannot be below 0.25 for three seeds, nor below 0.0625 for five.
+    """
+    differences = np.asarray(differences, dtype=float)
+    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+
+
 def error_interval(wrong: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson interval, in percent, of a test error of one run: how far it may be off because the test set is finite."""
     interval = stats.binomtest(wrong, images).proportion_ci(confidence, method="wilson")

@@ -26,7 +26,7 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
         table, row: where the paper prints the numbers, see `paper.NUMBERS`.
     """
     recorded = study.errors()
-    on_cifar = study.columns["student"].dataset == "cifar10"
+    on_cifar = next(iter(study.columns.values())).dataset == "cifar10"
     rows = {}
     for column in study.columns:
         published = paper.number(table, row, column) if on_cifar else None

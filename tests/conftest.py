@@ -8,7 +8,7 @@ import pytest
 
 from at_repro import experiments, networks
 from at_repro.data import shapes
-from at_repro.experiments import Experiment, Preset, transfer_columns
+from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.results import Store
 from at_repro.training import ActivationTransfer, Distillation, Progress, Run, engine
 from at_repro.training.evaluation import stored_weights
@@ -52,7 +52,8 @@ def small(few_test_images):
 def tiny_experiment(few_test_images, monkeypatch):
     """The experiment `wrn-16-2-to-16-1` at preset `smoke`, with five runs of one or two epochs in its place."""
     smoke = Preset("smoke", "tests", TINY | {"epochs": 1}, TINY | {"epochs": 2}, (0,))
-    columns = transfer_columns("wrn-10-1", "wrn-10-1")
+    methods = {name: METHODS[name] for name in ("AT", "KD", "AT+KD")}
+    columns = columns_of("wrn-10-1", "wrn-10-1", methods)
     tiny = Experiment("wrn-16-2-to-16-1", "a small copy of Table 1, second row", columns)
     monkeypatch.setitem(experiments.PRESETS, "smoke", smoke)
     monkeypatch.setitem(experiments.EXPERIMENTS, tiny.name, tiny)

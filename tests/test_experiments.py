@@ -6,7 +6,17 @@ import pytest
 
 from at_repro import experiments
 from at_repro.errors import ParameterError
-from at_repro.training import ActivationTransfer, Distillation, Run, schedules, with_teachers
+from at_repro.training import (
+    ActivationTransfer,
+    Distillation,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    Run,
+    SymmetryNorm,
+    schedules,
+    with_teachers,
+)
 
 NAME = "wrn-16-2-to-16-1"
 AT = ActivationTransfer(beta=1000.0, mapping="sum-2", form="code", norm="l2", groups=None, decay="constant")
@@ -83,8 +93,111 @@ def test_every_experiment_has_every_preset_and_is_named_as_it_is_listed():
     for name, experiment in experiments.EXPERIMENTS.items():
         assert experiment.name == name
         for preset in experiments.PRESETS:
-            assert all("student" in columns for columns in experiment.runs(preset))
+            runs = [run for columns in experiment.runs(preset) for run in columns.values()]
+            assert any(run.teacher for run in runs) and any(not run.terms for run in runs)
     assert all(preset.name == name for name, preset in experiments.PRESETS.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "student", "teacher", "epochs"),
+    [
+        ("nin-wide-to-nin-thin", "nin-thin", "nin-wide", (30, 20)),
+        ("wrn-40-1-to-16-1", "wrn-16-1", "wrn-40-1", (60, 40)),
+        ("wrn-40-2-to-16-2", "wrn-16-2", "wrn-40-2", (30, 20)),
+    ],
+)
+def test_the_other_rows_of_table_1(name, student, teacher, epochs):
+    taught_by = Run(teacher, epochs=epochs[0], **recipe())
+
+    def run(*terms):
+        return Run(student, epochs=epochs[1], terms=terms, teacher=taught_by if terms else None, **recipe())
+
+    assert experiments.get(name).runs("reduced") == [{
+        "student": run(), "AT": run(AT), "F-ActT": run(FullActivation(beta=1000.0, form="code", decay="linear")),
+        "KD": run(KD), "AT+KD": run(DECAYED, KD), "teacher": taught_by,
+    }]  # fmt: skip
+    assert all(
+        columns["AT"].epochs == columns["teacher"].epochs == 200 for columns in experiments.get(name).runs("paper")
+    )
+
+
+TEACHER = Run("wrn-16-2", epochs=60)
+
+
+def taught(*terms, epochs=40):
+    return Run("wrn-16-1", epochs=epochs, terms=terms, teacher=TEACHER if terms else None)
+
+
+def reduced(name):
+    return experiments.get(name).runs("reduced")[0]
+
+
+def test_runs_are_shared_between_experiments():
+    """Table 1's student, AT and teacher are those of Table 2, of one or three, and of Figure 7b: trained once."""
+    row = reduced(NAME)
+    assert row["AT"] == reduced("mapping-functions")["sum-2"] == reduced("one-or-three")["all groups"]
+    assert row["AT"] == reduced("convergence")["AT"] == reduced("forms-and-betas")["code form, beta 1000"]
+    assert row["AT"] == reduced("training-length")["AT, 40 epochs"]
+    for name in ("mapping-functions", "one-or-three", "convergence", "forms-and-betas"):
+        assert (reduced(name)["student"], reduced(name)["teacher"]) == (row["student"], row["teacher"]), name
+
+
+def test_table_2():
+    columns = reduced("mapping-functions")
+    for mapping in ("sum-1", "sum-2", "sum-4", "max-1", "max-2"):
+        assert columns[mapping] == taught(ActivationTransfer(mapping=mapping))
+    for beta in (1000.0, 0.001):
+        assert columns[f"not normalised, beta {beta:g}"] == taught(ActivationTransfer(norm="none", beta=beta))
+    assert len(columns) == 9
+
+
+def test_one_or_three():
+    columns = reduced("one-or-three")
+    assert [columns[f"group {i + 1}"] for i in range(3)] == [taught(ActivationTransfer(groups=(i,))) for i in range(3)]
+
+
+def test_forms_and_betas_span_two_decades():
+    columns = reduced("forms-and-betas")
+    codes = [run for name, run in columns.items() if name.startswith("code form")]
+    assert [run.terms[0].beta for run in codes] == [100, 316, 1000, 3162, 10000]
+    papers = [run for name, run in columns.items() if name.startswith("paper form")]
+    assert papers == [taught(ActivationTransfer(form="paper", beta=beta)) for beta in (0.1, 1.0, 10.0)]
+
+
+def test_training_length_is_a_full_schedule_each():
+    columns = reduced("training-length")
+    assert [columns[f"student, {epochs} epochs"] for epochs in (10, 20, 40, 80)] == [
+        taught(epochs=epochs) for epochs in (10, 20, 40, 80)
+    ]
+    assert columns["AT, decaying, 80 epochs"] == taught(DECAYED, epochs=80)
+    assert columns["AT+KD, 10 epochs"] == taught(DECAYED, KD, epochs=10)
+    paper = experiments.get("training-length").runs("paper", [0])[0]
+    assert paper["KD, 200 epochs"] == experiments.get(NAME).runs("paper")[0]["KD"]
+
+
+def test_table_3():
+    """Thin NIN without batch norm, flips only, no weight decay; AT from a teacher without ReLU before pooling."""
+    fields = recipe() | {"augmentation": "flip", "weight_decay": 0.0}
+    slow = fields | {"learning_rate": 0.01}
+    plain, signed = Run("nin-wide-nobn", epochs=30, **slow), Run("nin-wide-norelu", epochs=30, **fields)
+
+    def run(*terms, teacher=None):
+        return Run("nin-thin-nobn", epochs=20, terms=terms, teacher=teacher, **slow)
+
+    ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
+    assert reduced("gradient-methods") == {
+        "student": run(), "min-l2": run(MinL2(beta=0.1)), "gradient AT": run(GradientTransfer(beta=0.1), teacher=plain),
+        "KD": run(KD, teacher=plain), "symmetry norm": run(SymmetryNorm(beta=0.1)),
+        "AT": run(ActivationTransfer(layers=ends), teacher=signed), "teacher": plain, "teacher of AT": signed,
+    }  # fmt: skip
+
+
+def test_smoke_is_brief_in_all_but_the_first_experiment():
+    """The book at smoke has ten minutes: each further experiment may take seconds."""
+    for name, experiment in experiments.EXPERIMENTS.items():
+        runs = with_teachers(run for columns in experiment.runs("smoke") for run in columns.values())
+        seen = [run.subset * run.epochs for run in runs]
+        assert max(seen) <= (25_000 if name == NAME else 640), name
 
 
 def test_smoke_needs_no_download_and_no_special_processor():

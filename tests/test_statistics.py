@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from at_repro.statistics import error_interval, mcnemar, median_interval
+from at_repro.statistics import effect_size, error_interval, mcnemar, median_interval, paired_interval, wilcoxon
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,39 @@ def test_bootstrap_interval_of_three_values_by_hand():
 
 def test_equal_values_have_an_interval_without_width():
     assert median_interval(np.full(4, 6.5)) == (6.5, 6.5, 6.5)
+
+
+def test_a_paired_interval_of_three_is_their_range():
+    """Of the 27 resamples of three one in 27 is all minimum: more than 2.5 %, so the interval ends there."""
+    assert paired_interval([-1.0, -0.25, -0.4]) == pytest.approx((-0.55, -1.0, -0.25))
+
+
+def test_a_paired_interval_covers_the_normal_one_for_many_seeds():
+    differences = np.random.default_rng(1).normal(-0.5, 1.0, 400)
+    mean, low, high = paired_interval(differences)
+    half = 1.96 * differences.std(ddof=1) / 20
+    assert (mean, low, high) == pytest.approx((differences.mean(), mean - half, mean + half), abs=0.02)
+
+
+@pytest.mark.parametrize("differences", [[0.5], [0.5, -1.0]])
+def test_two_seeds_have_no_interval(differences):
+    mean, low, high = paired_interval(differences)
+    assert mean == pytest.approx(np.mean(differences)) and math.isnan(low) and math.isnan(high)
+
+
+def test_equal_differences_have_an_interval_of_one_point():
+    assert paired_interval([-0.5, -0.5, -0.5]) == (-0.5, -0.5, -0.5)
+
+
+def test_effect_size_by_hand():
+    """Mean 2, standard deviation 1."""
+    assert effect_size([1.0, 2.0, 3.0]) == pytest.approx(2.0)
+    assert math.isnan(effect_size([1.0])) and math.isnan(effect_size([1.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [([-1.0, -2.0, -3.0], 2 / 2**3), ([-1.0, -2.0, -3.0, -4.0, -5.0], 2 / 2**5), ([0.0, 0.0], 1.0)],
+)
+def test_wilcoxon_of_few_seeds_counts_signs(differences, p):
+    assert wilcoxon(differences) == pytest.approx(p)

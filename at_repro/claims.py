@@ -1,0 +1,154 @@
+"""The claims ledger: what our records say about each claim of the paper, by rules stated in advance.
+
+A rule is a list of comparisons of test errors, each paired over seeds. A comparison *holds* if the first side has the
+lower error and the 95 % bootstrap interval of the mean difference over three seeds or more leaves out zero. With the
+lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the weakest verdict
+of its comparisons that were run. Only orderings and differences are tested, never absolute numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import pandas as pd
+
+from at_repro import experiments, paper, statistics
+from at_repro.results import Store
+
+HOLDS = "holds"
+DIRECTION = "direction holds, not significant"
+FAILS = "does not hold"
+NOT_RUN = "not run"
+ORDER = (FAILS, DIRECTION, HOLDS)  # from weak to strong
+
+CHANCE = 90.0  # percent: the error of guessing among ten classes, which is what a diverged run does
+
+COLUMNS = ["claim", "verdict", "comparisons", "seeds", "numbers", "rule", "source", "runs"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The columns `better` of an experiment have a lower error than the columns `worse`, each side's mean."""
+
+    experiment: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{_mean_of(self.better)} below {_mean_of(self.worse)} ({self.experiment})"
+
+
+def _mean_of(columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"the mean of {', '.join(columns)}"
+
+
+def _below(experiment: str, better: str, *worse: str) -> list[Comparison]:
+    return [Comparison(experiment, (better,), (column,)) for column in worse]
+
+
+ROWS = ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2")  # of Table 1
+
+# F-ActT of the second row is a column of the experiment on Figure 7b.
+_F_ACTT = tuple("convergence" if row == "wrn-16-2-to-16-1" else row for row in ROWS)
+
+RULES: dict[str, list[Comparison]] = {
+    "at": [rule for row in ROWS for rule in _below(row, "AT", "student")],
+    "at-over-f-actt": [rule for row in _F_ACTT for rule in _below(row, "AT", "F-ActT")],
+    "f-actt": [rule for row in _F_ACTT for rule in _below(row, "F-ActT", "student")],
+    "at-kd": [rule for row in ROWS for rule in _below(row, "AT+KD", "AT")],
+    "kd-depth": _below("wrn-40-1-to-16-1", "AT", "KD"),
+    "three-losses": _below("one-or-three", "all groups", "group 1", "group 2", "group 3"),
+    "sum-over-max": [Comparison("mapping-functions", ("sum-1", "sum-2", "sum-4"), ("max-1",))],
+    "normalisation": _below("mapping-functions", "sum-2", "not normalised, beta 1000", "not normalised, beta 0.001"),
+    "gradient-at": _below("gradient-methods", "gradient AT", "student"),
+    "symmetry": _below("gradient-methods", "symmetry norm", "student", "gradient AT"),
+    "activation-over-gradient": _below("gradient-methods", "AT", "min-l2", "gradient AT", "symmetry norm"),
+}
+"""By the name of the claim. A claim without a rule needs measurements that are not made yet, and is *not run*."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the records say about one comparison; differences are better minus worse, in percentage points, by seed."""
+
+    comparison: Comparison
+    differences: dict[int, float]
+    runs: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One of the four, by the rule at the head of this module."""
+        if not self.differences:
+            return NOT_RUN
+        mean, _, high = statistics.paired_interval(list(self.differences.values()))
+        if mean >= 0:
+            return FAILS
+        return HOLDS if high < 0 else DIRECTION
+
+    @property
+    def numbers(self) -> str:
+        """The difference with its interval, for readers."""
+        if not self.differences:
+            return f"{self.comparison}: {NOT_RUN}"
+        mean, low, high = statistics.paired_interval(list(self.differences.values()))
+        interval = f", 95 % from {low:+.2f} to {high:+.2f}" if len(self.differences) > 2 else ""
+        return f"{self.comparison}: {mean:+.2f} points{interval}"
+
+
+def find(comparison: Comparison, preset: str, store: Store, seeds: Sequence[int] | None = None) -> Finding:
+    """Compares what has a record; seeds without a record on both sides are left out. Raises DamagedRecord."""
+    differences, runs = {}, []
+    for columns in experiments.get(comparison.experiment).runs(preset, seeds):
+        sides = [[columns[name] for name in side] for side in (comparison.better, comparison.worse)]
+        if all(store.has(run) for side in sides for run in side):
+            better, worse = (fmean(_error(store, run) for run in side) for side in sides)
+            differences[sides[0][0].seed] = better - worse
+            runs += [run.run_id for side in sides for run in side]
+    return Finding(comparison, differences, tuple(dict.fromkeys(runs)))
+
+
+def _error(store: Store, run: experiments.Run) -> float:
+    record = store.load(run)
+    return CHANCE if record.diverged else record.final["test_error"]
+
+
+def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+    """A row per claim of the paper, in its order; the index is the claim's name.
+
+    Columns: `claim`, `verdict`, `comparisons` ("2 of 4" were run), `seeds` (the fewest of a comparison that was run),
+    `numbers`, `rule`, `source` and `runs` (run ids). seeds None: those of the preset.
+
+    Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
+    """
+    experiments.get_preset(preset)
+    rows = {}
+    for claim in paper.CLAIMS:
+        findings = [find(comparison, preset, store, seeds) for comparison in RULES.get(claim.name, ())]
+        run = [finding for finding in findings if finding.differences]
+        rows[claim.name] = {
+            "claim": claim.text,
+            "verdict": min((finding.verdict for finding in run), key=ORDER.index, default=NOT_RUN),
+            "comparisons": f"{len(run)} of {len(findings)}" if findings else "",
+            "seeds": min((len(finding.differences) for finding in run), default=0),
+            "numbers": "; ".join(finding.numbers for finding in run),
+            "rule": "; ".join(str(finding.comparison) for finding in findings),
+            "source": claim.source + ("" if claim.certain else " (?)"),
+            "runs": " ".join(dict.fromkeys(run_id for finding in run for run_id in finding.runs)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("name")
+
+
+def readable(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The ledger for readers, indexed by the claims' text: verdict, seeds, and the numbers that it rests on."""
+    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds", "numbers"]]
+    shown["seeds"] = [
+        "" if verdict == NOT_RUN else seeds for verdict, seeds in zip(shown["verdict"], shown["seeds"], strict=True)
+    ]
+    return shown.rename_axis("the paper claims").rename(columns={"comparisons": "comparisons run"})
+
+
+def summary(ledger: pd.DataFrame) -> str:
+    """How many claims have which verdict, in a sentence."""
+    counts = ledger["verdict"].value_counts()
+    told = [f"{counts[verdict]} {verdict}" for verdict in (HOLDS, DIRECTION, FAILS, NOT_RUN) if verdict in counts]
+    return f"Of {len(ledger)} claims: {', '.join(told)}."

@@ -1,0 +1,129 @@
+"""The ledger says what its rules say, on records with errors typed by hand."""
+
+import pytest
+
+from at_repro import claims, experiments, paper
+from at_repro.claims import DIRECTION, FAILS, HOLDS, NOT_RUN, Comparison, find, ledger
+from at_repro.errors import ParameterError
+from at_repro.results import DamagedRecord
+
+
+@pytest.fixture
+def recorded(hand_made):
+    """Writes records of one experiment at preset smoke: errors by column, one per seed; None: diverged."""
+
+    def write(experiment, **errors):
+        names = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
+        for column, by_seed in errors.items():
+            column = names.get(column, column.replace("_", " "))
+            for columns, error in zip(experiments.get(experiment).runs("smoke", range(9)), by_seed, strict=False):
+                hand_made(
+                    columns[column],
+                    final={"test_error": error, "train_error": None},
+                    diverged=None if error is not None else 2,
+                )
+
+    return write
+
+
+def verdict(store, seeds=range(9), name="at"):
+    return ledger("smoke", store, seeds).loc[name]
+
+
+def test_every_claim_of_the_paper_has_a_row(store):
+    """A claim that is left out would be one that nobody notices to be untested."""
+    found = ledger("reduced", store)
+    assert list(found.index) == [claim.name for claim in paper.CLAIMS]
+    assert set(found["verdict"]) == {NOT_RUN} and (found["runs"] == "").all()
+    assert list(found.columns) == claims.COLUMNS
+
+
+@pytest.mark.parametrize("preset", list(experiments.PRESETS))
+def test_every_rule_names_runs_that_exist(preset, store):
+    known = {claim.name for claim in paper.CLAIMS}
+    assert set(claims.RULES) <= known
+    for comparison in [comparison for rule in claims.RULES.values() for comparison in rule]:
+        columns = experiments.get(comparison.experiment).runs(preset)[0]
+        assert {*comparison.better, *comparison.worse} <= set(columns), comparison
+        assert find(comparison, preset, store).verdict == NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("student", "at", "expected"),
+    [
+        ([9.0, 9.2, 9.1], [8.0, 8.1, 8.3], HOLDS),
+        ([9.0, 9.2, 9.1, 9.3], [8.0, 8.1, 9.6, 8.0], DIRECTION),  # one seed of four the other way: -0.73, up to +0.1
+        ([9.0, 9.2, 9.1], [9.1, 9.3, 9.3], FAILS),
+        ([9.0, 9.2, 9.1], [9.0, 9.2, 9.1], FAILS),  # equal is not better
+        ([9.0], [5.0], DIRECTION),  # however large: one seed is one seed
+        ([9.0, 9.0], [5.0, 5.0], DIRECTION),
+        ([9.0], [9.5], FAILS),
+        ([9.0, 9.2, 9.1], [None, None, None], FAILS),  # diverged: as good as guessing
+        ([None, None, None], [8.0, 8.1, 8.3], HOLDS),
+    ],
+)
+def test_a_comparison_is_judged_by_the_stated_rule(student, at, expected, recorded, store):
+    recorded("wrn-16-2-to-16-1", student=student, at=at)
+    row = verdict(store)
+    assert row["verdict"] == expected
+    assert row["comparisons"] == "1 of 4" and row["seeds"] == len(student)
+
+
+def test_the_numbers_and_runs_behind_a_verdict_are_named(recorded, store):
+    recorded("wrn-16-2-to-16-1", student=[9.0, 9.0, 9.0], at=[8.0, 8.5, 7.5])
+    row = verdict(store)
+    assert row["numbers"].startswith("AT below student (wrn-16-2-to-16-1): -1.00 points, 95 % from -1.50 to -0.50")
+    runs = experiments.get("wrn-16-2-to-16-1").runs("smoke", range(3))
+    assert set(row["runs"].split()) == {columns[name].run_id for columns in runs for name in ("AT", "student")}
+
+
+def test_seeds_are_paired(recorded, store):
+    """AT is better for each seed, although worse than the other seed's student: unpaired, nothing would be found."""
+    recorded("wrn-16-2-to-16-1", student=[9.0, 12.0, 15.0], at=[8.9, 11.9, 14.8])
+    assert verdict(store)["verdict"] == HOLDS
+
+
+def test_a_seed_that_one_side_lacks_is_left_out(recorded, store):
+    recorded("wrn-16-2-to-16-1", student=[9.0, 9.2, 9.1], at=[8.0])
+    row = verdict(store)
+    assert (row["verdict"], row["seeds"]) == (DIRECTION, 1)
+
+
+def test_a_claim_is_as_strong_as_its_weakest_comparison(recorded, store):
+    better, plain = [8.0] * 3, [9.0] * 3
+    recorded("one-or-three", all_groups=better, group_1=plain, group_2=plain)
+    assert verdict(store, name="three-losses")["verdict"] == HOLDS
+    recorded("one-or-three", group_3=[7.5] * 3)
+    row = verdict(store, name="three-losses")
+    assert (row["verdict"], row["comparisons"]) == (FAILS, "3 of 3")
+
+
+def test_several_columns_are_compared_by_their_mean(recorded, store):
+    recorded("one-or-three", group_1=[8.0], group_2=[10.0], group_3=[9.5])
+    found = find(Comparison("one-or-three", ("group 1", "group 2"), ("group 3",)), "smoke", store)
+    assert found.differences == {0: -0.5}
+
+
+def test_a_damaged_record_decides_nothing(recorded, store):
+    recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
+    run = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]["AT"]
+    path = store.folder / run.run_id / "record.json"
+    path.write_text(path.read_text().replace("8.0", "1.0"))
+    with pytest.raises(DamagedRecord):
+        ledger("smoke", store)
+
+
+def test_an_unknown_preset_is_refused(store):
+    with pytest.raises(ParameterError, match=r"^preset: "):
+        ledger("huge", store)
+
+
+def test_the_ledger_for_readers(recorded, store):
+    recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
+    found = ledger("smoke", store)
+    shown = claims.readable(found)
+    assert list(shown.columns) == ["verdict", "comparisons run", "seeds", "numbers"] and len(shown) == len(paper.CLAIMS)
+    row = shown.loc[found.loc["at", "claim"]]
+    assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
+    assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
+    assert claims.summary(found) == f"Of 20 claims: 1 {DIRECTION}, 19 not run."
