@@ -1,4 +1,4 @@
-# make book [PRESET=smoke|reduced|paper] [DEVICE=auto|cpu|cuda]    make test    make clean
+# make book [PRESET=smoke|reduced|paper] [DEVICE=auto|cpu|cuda]    make test    make faults    make clean
 
 PYTHON ?= python3
 PRESET ?= smoke
@@ -6,7 +6,7 @@ DEVICE ?= auto
 
 BIN := .venv/bin
 
-.PHONY: book test clean
+.PHONY: book test faults clean
 
 book: .venv/installed
 	@$(BIN)/at-repro book --preset $(PRESET) --device $(DEVICE)
@@ -15,6 +15,10 @@ test: .venv/installed
 	$(BIN)/python -m pytest
 	AT_REPRO_TRAIN=never $(BIN)/python -m pytest --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
+
+# Tries what can go wrong: kills, full disks, damaged files, bad input. Minutes; writes the table that the book shows.
+faults: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults --full --output book/faults.json
 
 # One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
 .venv/installed: pyproject.toml

@@ -16,9 +16,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from at_repro import data, experiments
-from at_repro.errors import ParameterError, UserError
+from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, default_folder
 from at_repro.training import engine
+from at_repro.verification import verify
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +80,8 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
                 language="python",
                 progress_bar=False,
                 stderr_file=sys.stderr,
-                extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings are not the notebook's
+                # Of the kernel: its warnings are not the notebook's; an interrupted one tells of its closed sockets.
+                extra_arguments=["--log-level=CRITICAL"],
             )
     except papermill.PapermillExecutionError as error:
         if error.ename not in _user_errors(UserError):
@@ -107,7 +109,8 @@ def refresh() -> list[Path]:
 def build(preset: str, device: str = "auto", data_root: str | None = None, results: str | None = None) -> Path:
     """Executes every notebook at a preset and builds the book under `build/book-PRESET`, never inside the sources.
 
-    Training of what has no record happens inside the notebooks.
+    Training of what has no record happens inside the notebooks. Then every record is compared with its stored weights,
+    where its data set is here.
 
     Args:
         preset, device: see `experiments` and `training.engine`.
@@ -118,14 +121,14 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
 
     Raises:
         ParameterError: for a value that is not allowed, before anything is executed.
-        UserError: with the message of a user error inside a notebook, or where the book has faults, such as a
-            reference that leads nowhere.
+        UserError: with the message of a user error inside a notebook, where a record is not what its weights give,
+            or where the book has faults, such as a reference that leads nowhere.
     """
     _require_tools()
     seeds = experiments.get_preset(preset).seeds
     engine.device(device)
     data.data_root(data_root)
-    Store(results or default_folder(preset), writable=True)
+    store = Store(results or default_folder(preset), writable=True)
     parameters = {
         "preset": preset,
         "seeds": list(seeds),
@@ -140,7 +143,20 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
         known = _parameters(name)
         execute(name, {key: value for key, value in parameters.items() if key in known}, executed)
         _tidy(executed)
+    _verify(store, device, data_root)
     return _render(stage)
+
+
+def _verify(store: Store, device: str, data_root: str | None) -> None:
+    """Raises UserError where a record does not agree with its weights; says so where that cannot be found out."""
+    if not store.folders():
+        return _say(f"no records to verify in {store.folder}")
+    try:
+        failed = verify(store, device=device, data_root=data_root)
+    except DataError as error:
+        return _say(f"records are not verified: {error}")
+    if failed:
+        raise UserError("records do not agree with their weights, see above; no book is made of them")
 
 
 def _part_of_checkout(name: str) -> Path:

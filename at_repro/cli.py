@@ -15,8 +15,10 @@ EXAMPLES = (
         "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
         "train it on CIFAR-10; give the same command again to continue",
     ),
+    ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
     ("verify", "recompute the recorded errors from the stored weights"),
+    ("claims --preset reduced", "what the records say about each claim of the paper"),
     ("notebook 02_activation_transfer -p preset smoke", "execute one notebook"),
     ("book --preset smoke", "execute all notebooks and build the book"),
     ("bench --output bench.json", "measure what training costs here"),
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"at-repro: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nat-repro: stopped; the same command continues after the last finished epoch", file=sys.stderr)
+        print("\nat-repro: stopped; give the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("run", run, "train what has no record yet; give the same command again to continue after a stop")
     command.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="a name from `at-repro experiments`")
     _add_preset(command)
-    command.add_argument("--seeds", nargs="+", metavar="SEED", help="integers from 0 (default: those of the preset)")
+    _add_runs(command)
     _add_device(command)
     command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
     _add_data_root(command)
@@ -84,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("status", status, "show records, runs in progress and missing runs")
     command.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
     _add_preset(command)
-    command.add_argument("--seeds", nargs="+", metavar="SEED", help="integers from 0 (default: those of the preset)")
+    _add_runs(command)
     _add_results(command)
 
     command = add("notebook", notebook, "execute one notebook through papermill")
@@ -107,6 +109,11 @@ def parser() -> argparse.ArgumentParser:
     _add_data_root(command)
     _add_results(command)
 
+    command = add("claims", claims, "show what the records say about each claim of the paper")
+    _add_preset(command)
+    _add_results(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="also write the whole ledger as CSV")
+
     command = add("bench", bench, "measure what training costs here, against the targets; on an idle machine, minutes")
     _add_device(command)
     command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
@@ -126,6 +133,11 @@ def _examples(command: str = "") -> str:
 
 def _add_preset(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", default="smoke", help="smoke, reduced or paper (default: %(default)s)")
+
+
+def _add_runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seeds", nargs="+", metavar="SEED", help="integers from 0 (default: those of the preset)")
+    command.add_argument("--columns", nargs="+", metavar="COLUMN", help="of the experiment's table (default: all)")
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:
@@ -159,7 +171,8 @@ def run(options: argparse.Namespace) -> None:
     engine.compiles(options.compile, 0)
     store = Store(options.results or default_folder(options.preset), writable=True)
     train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
-    print(f"all runs of {', '.join(options.experiments)} at preset {options.preset} have a record in {store.folder}")
+    asked = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
+    print(f"{asked} at preset {options.preset} have a record in {store.folder}")
 
 
 def status(options: argparse.Namespace) -> None:
@@ -198,6 +211,20 @@ def verify(options: argparse.Namespace) -> int:
     return verification.verify(store, options.runs, options.device, options.data_root)
 
 
+def claims(options: argparse.Namespace) -> None:
+    from at_repro import report
+    from at_repro.claims import ledger
+    from at_repro.results import Store, default_folder
+
+    found = ledger(options.preset, Store(options.results or default_folder(options.preset)))
+    if options.output:
+        try:
+            found.to_csv(options.output)
+        except OSError as error:
+            raise ParameterError("output", options.output, f"a file that can be written ({error.strerror})") from None
+    print(report.claims(found))
+
+
 def bench(options: argparse.Namespace) -> None:
     from at_repro import bench, data
 
@@ -221,7 +248,12 @@ def _runs(options: argparse.Namespace) -> list:
     chosen = options.experiments or list(experiments.EXPERIMENTS)
     seeds = None if options.seeds is None else [_seed(text) for text in options.seeds]
     columns = [columns for name in chosen for columns in experiments.get(name).runs(options.preset, seeds)]
-    return list(dict.fromkeys(run for by_column in columns for run in by_column.values()))
+    known = dict.fromkeys(name for by_column in columns for name in by_column)
+    for name in options.columns or ():
+        if name not in known:
+            raise ParameterError("columns", name, known)
+    wanted = options.columns or known
+    return list(dict.fromkeys(run for by_column in columns for name, run in by_column.items() if name in wanted))
 
 
 def _seed(text: str) -> int:

@@ -1,5 +1,6 @@
 """The two errors that users see as one line: a bad parameter, and data that is not there."""
 
+import sys
 from collections.abc import Collection, Iterable
 
 
@@ -33,5 +34,10 @@ def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:
 
 def check_weight(parameter: str, value: float) -> None:
     """Raises ParameterError unless the value is a finite number above 0."""
-    if not (isinstance(value, int | float) and 0 < value < float("inf")):
+    if not (is_number(value) and value > 0):
         raise ParameterError(parameter, value, "a number above 0")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is an int or a float that a float can hold: finite, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

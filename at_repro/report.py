@@ -1,6 +1,7 @@
 """Tables as text for the command line: experiments and their cost, the state of a store, the data sets at hand."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 
 import pandas as pd
@@ -8,12 +9,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from at_repro import data, networks
+from at_repro.errors import DataError
 from at_repro.experiments import EXPERIMENTS, PRESETS
-from at_repro.results import Store
+from at_repro.results import Record, Store
 from at_repro.training import Run, Student, with_teachers
 from at_repro.training.progress import duration, outcome
 
-# A training step reaches about this on two cores of a processor with bfloat16 instructions, measured on a Zen 4.
+# A training step reaches about this on two cores, measured on a Zen 4 in bfloat16 and on a Xeon in float32.
 CORES_RATE = 250e9
 
 
@@ -49,11 +51,15 @@ def forward_operations(network: str) -> int:
 
 
 def status(runs: Sequence[Run], store: Store) -> str:
-    """One line per run: recorded with its error, in progress with its epoch, or missing. Raises DamagedRecord."""
-    rows = []
+    """One line per run: recorded with its error, in progress with its epoch, or missing.
+
+    Warns of records that were measured on other test images than those at hand, if any are. Raises DamagedRecord.
+    """
+    rows, records = [], []
     for run in with_teachers(runs):
         if store.has(run):
-            rows.append((run.run_id, "recorded", outcome(store.load(run))))
+            records.append(store.load(run))
+            rows.append((run.run_id, "recorded", outcome(records[-1])))
         elif store.checkpoint_path(run).exists():
             rows.append(
                 (run.run_id, "in progress", f"{Student.epochs_done(store.checkpoint_path(run))} of {run.epochs} epochs")
@@ -62,7 +68,31 @@ def status(runs: Sequence[Run], store: Store) -> str:
             rows.append((run.run_id, "missing", f"{run.epochs} epochs"))
     counts = pd.Series([state for _, state, _ in rows]).value_counts()
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return "\n".join([_table(rows), f"{summary} in {store.folder}"])
+    return "\n".join([_table(rows), *_other_data(records), f"{summary} in {store.folder}"])
+
+
+def _other_data(records: Sequence[Record]) -> list[str]:
+    """A warning for each record whose test images are not those at hand; nothing is downloaded to find out."""
+    at_hand = {}
+    for name in {record.run.dataset for record in records}:
+        with suppress(DataError):
+            at_hand[name] = data.load(name, "test", download=False)
+    other = [
+        record
+        for record in records
+        if record.run.dataset in at_hand and not record.measured_on(at_hand[record.run.dataset])
+    ]
+    return [f"warning: {record.run.run_id} was measured on other images than those at hand" for record in other]
+
+
+def claims(ledger: pd.DataFrame) -> str:
+    """The ledger for a terminal: a verdict per claim, and below it the numbers; see `claims.ledger`."""
+    lines = []
+    for row in ledger.itertuples():
+        lines.append(f"{row.verdict:33}{row.claim}")
+        lines += [f"{'':33}{part}" for part in row.numbers.split("; ") if part]
+    counts = ledger["verdict"].value_counts()
+    return "\n".join([*lines, ", ".join(f"{count} {verdict}" for verdict, count in counts.items())])
 
 
 def data_sets(data_root: str | None = None) -> str:

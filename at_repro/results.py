@@ -14,15 +14,19 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from at_repro import disk
+from at_repro.data import ImageSet
 from at_repro.errors import ParameterError, UserError
 from at_repro.training.spec import Run
 
@@ -79,16 +83,26 @@ class Record:
         """The epoch in which the loss was no longer finite; None for a run that reached its end."""
         return self.values["diverged"]
 
+    def measured_on(self, images: ImageSet) -> bool:
+        """Whether these are the test images that the record's numbers were measured on."""
+        return self.values["data"]["test"] == images.fingerprint
+
     @property
     def has_weights(self) -> bool:
         """Whether the weights are here: the repository keeps those of seed 0 only."""
         return (self.folder / "weights.safetensors").exists()
 
     def weights(self) -> dict[str, Tensor]:
-        """The stored weights as float32 tensors. Raises UserError where the record came without them."""
+        """The stored weights as float32 tensors. Raises UserError where the record came without them.
+
+        Nothing but tensors is read from the file. Raises DamagedRecord where it holds something else.
+        """
         if not self.has_weights:
             raise UserError(f"record {self.folder.name} holds no weights here; run it again to have them")
-        stored = load_file(self.folder / "weights.safetensors")
+        try:
+            stored = load_file(self.folder / "weights.safetensors")
+        except SafetensorError as error:
+            raise DamagedRecord(self.folder, f"weights.safetensors holds no weights ({error})") from None
         return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
 
 
@@ -121,22 +135,26 @@ class Store:
         """Where checkpoints and locks of unfinished runs are."""
         return self.folder / "in-progress"
 
+    def record_path(self, run: Run) -> Path:
+        """The folder of a run's record, whether it is there or not."""
+        return self.folder / _file_name(run)
+
     def checkpoint_path(self, run: Run) -> Path:
         """Where `Student.save` keeps a run that is not finished."""
-        return self.in_progress / f"{run.run_id}.safetensors"
+        return self.in_progress / f"{_file_name(run)}.safetensors"
 
     def lock_path(self, run: Run) -> Path:
         """The file that the process which trains a run holds locked."""
-        return self.in_progress / f"{run.run_id}.lock"
+        return self.in_progress / f"{_file_name(run)}.lock"
 
     def has(self, run: Run) -> bool:
         """Whether a run has a record. Raises DamagedRecord where that is not whole: nothing is built on half of one."""
-        folder = self.folder / run.run_id
+        folder = self.record_path(run)
         return folder.is_dir() and bool(load_record(folder))
 
     def load(self, run: Run) -> Record:
         """The record of a run. Raises UserError where there is none, DamagedRecord where it is not whole."""
-        folder = self.folder / run.run_id
+        folder = self.record_path(run)
         if not folder.is_dir():
             raise UserError(f"run {run.run_id} has no record in {self.folder}")
         return load_record(folder)
@@ -153,26 +171,46 @@ class Store:
     def write(
         self, run: Run, values: dict, epochs: pd.DataFrame, predictions: pd.DataFrame, weights: dict[str, Tensor]
     ) -> Record:
-        """Writes a finished run: into a folder of its own, which is then renamed, so that no reader sees half of it."""
-        self.in_progress.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="writing-", dir=self.in_progress))
-        try:
-            folder.chmod(0o755)
-            (folder / "spec.json").write_text(json.dumps(run.to_dict(), indent=2, sort_keys=True) + "\n")
-            epochs.to_csv(folder / "epochs.csv", index=False, float_format="%.6g", lineterminator="\n")
-            predictions.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
-            save_file(weights, folder / "weights.safetensors")
-            values = {"run_id": run.run_id} | values | {"files": {name: _sha256(folder / name) for name in FILES}}
-            values["checksum"] = _checksum(values)
-            (folder / "record.json").write_text(json.dumps(values, indent=2) + "\n")
-            for path in [*folder.iterdir(), folder]:
-                _flush(path)
-            os.rename(folder, self.folder / run.run_id)
-        except BaseException:
+        """Writes a finished run: into a folder of its own, which is then renamed, so that no reader sees half of it.
+
+        Raises UserError where the disk refuses, or where the run has a record already; the store is then as it was.
+        """
+        final = self.record_path(run)
+        with disk.written(final):
+            self.in_progress.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"writing-{final.name}-", dir=self.in_progress))
+            try:
+                folder.chmod(0o755)
+                (folder / "spec.json").write_text(json.dumps(run.to_dict(), indent=2, sort_keys=True) + "\n")
+                epochs.to_csv(folder / "epochs.csv", index=False, float_format="%.6g", lineterminator="\n")
+                predictions.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+                (folder / "weights.safetensors").write_bytes(save(weights))
+                values = {"run_id": run.run_id} | values | {"files": {name: _sha256(folder / name) for name in FILES}}
+                values["checksum"] = _checksum(values)
+                (folder / "record.json").write_text(json.dumps(values, indent=2) + "\n")
+                for path in [*folder.iterdir(), folder]:
+                    disk.flush(path)
+                os.rename(folder, final)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            disk.flush(self.folder)
+        return load_record(final)
+
+    def clear(self, run_id: str) -> None:
+        """Removes what a dead process left of a run, for whoever holds its lock: half-written files, and all that is
+        of no use to a run with a record. A checkpoint stays where the record is damaged: it may be needed.
+        """
+        for folder in self.in_progress.glob(f"writing-{run_id}-*/"):
             shutil.rmtree(folder, ignore_errors=True)
-            raise
-        _flush(self.folder)
-        return load_record(self.folder / run.run_id)
+        leftovers = [".tmp"]
+        try:
+            if (self.folder / run_id).is_dir() and load_record(self.folder / run_id):
+                leftovers += [".safetensors", ".lock"]
+        except DamagedRecord:
+            pass
+        for suffix in leftovers:
+            (self.in_progress / f"{run_id}{suffix}").unlink(missing_ok=True)
 
     def frame(self, runs: list[Run] | None = None) -> pd.DataFrame:
         """Records as one frame, a row per run: of `runs` that have a record, or of the whole store.
@@ -243,9 +281,8 @@ def _checksum(values: dict) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _file_name(run: Run) -> str:
+    """The run's id, which has to be one name: a spec that nobody has validated may hold anything."""
+    if not re.fullmatch(r"[\w.+-]+", run.run_id):
+        raise ParameterError("run", run.run_id, "a name of letters, digits and . + - _")
+    return run.run_id

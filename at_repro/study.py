@@ -90,15 +90,33 @@ class Study:
         return ", ".join([f"preset {self.preset}", seed_names(self.seeds), *devices])
 
     @property
+    def of_other_images(self) -> list[Record]:
+        """Records that were measured on other test images than those at hand; empty where there are none at hand."""
+        records = [record for by_seed in self.records.values() for record in by_seed.values()]
+        return [] if self.images is None else [record for record in records if not record.measured_on(self.images)]
+
+    @property
     def stamp(self) -> str:
-        """`origin` and what is missing, to stand below a figure."""
-        return self.origin + (f"; without {self.note}" if self.note else "")
+        """`origin`, what is missing and what was measured on other images, to stand below a figure."""
+        parts = [self.origin]
+        if self.note:
+            parts.append(f"without {self.note}")
+        if self.of_other_images:
+            parts.append(f"WARNING: {len(self.of_other_images)} record(s) of other test images than those at hand")
+        return "; ".join(parts)
 
     def describe(self) -> str:
-        """The runs that were used, for the reader, and those that are missing: the same with and without images."""
+        """The runs that were used, for the reader, and those that are missing: the same with and without images.
+
+        Runs that were measured on other test images than those at hand are named once more, as a warning.
+        """
         lines = [f"experiment {self.experiment.name}, {self.origin}"]
         lines += [f"  {column:8} {record.run.run_id}" for column, by in self.records.items() for record in by.values()]
         lines += [f"  not run  {run.run_id}" for run in self.missing]
+        lines += [
+            f"  WARNING  {record.run.run_id} was measured on other test images than those at hand"
+            for record in self.of_other_images
+        ]
         return "\n".join(lines)
 
 
@@ -151,7 +169,7 @@ def open_study(
             else:
                 missing[run] = None
     columns = by_seed[0]
-    images, note = _test_images(columns["student"].dataset, data_root, device)
+    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device)
     if missing and not note:
         note = f"the runs that are missing (at-repro run {experiment} --preset {preset})"
     used = sorted({run.seed for by_column in by_seed for run in by_column.values()})

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from safetensors import SafetensorError
 
 from at_repro import data
 from at_repro.errors import ParameterError
@@ -59,13 +58,13 @@ def _compare(record: Record, store: Store, device: torch.device, data_root: str 
     if not record.has_weights:
         return "", f"test error {error:.2f} % agrees with its predictions (weights are not stored here)"
     images = data.load(record.run.dataset, "test", data_root).to(device)
-    if images.fingerprint != record.values["data"]["test"]:
+    if not record.measured_on(images):
         return f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}", ""
     if recorded["label"].tolist() != images.labels.tolist():
         return "its labels are not those of the test images", ""
     try:
         network = load_network(store, record.run, images, device)
-    except (RuntimeError, SafetensorError):
+    except (RuntimeError, DamagedRecord):
         return f"its weights are not those of a {record.run.network}", ""
     result = evaluate(engine.forward("fp32", False), network, images)
     changed = int((result.predictions.numpy() != recorded["prediction"].to_numpy()).sum())

@@ -2,6 +2,10 @@
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,9 +13,11 @@ import nbformat
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from torchvision import datasets
 
 from at_repro import book
 from at_repro.errors import ParameterError, UserError
+from at_repro.training import Run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = REPOSITORY / "book"
@@ -151,6 +157,32 @@ def test_a_bug_in_a_notebook_stays_visible(checkout):
         book.execute("01_tiny", {"fail": "bug"}, "out.ipynb")
 
 
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from at_repro import book, cli
+book.CHECKOUT = Path(sys.argv[1])
+sys.exit(cli.main(["notebook", "02_long"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(checkout, number):
+    """Its kernel gets the signal too, so that training inside saves; nobody has to read of sockets."""
+    wait = "from pathlib import Path\nimport time\nPath('begun').touch()\ntry:\n    time.sleep(600)\n"
+    wait += "except KeyboardInterrupt:\n    Path('interrupted').touch()\n    raise"
+    write_notebook(checkout / "notebooks" / "02_long.ipynb", new_code_cell(wait))
+    command = [sys.executable, "-c", INTERRUPTED, str(checkout)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not Path("begun").exists() and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait() == 130, said
+    assert said.strip() == "at-repro: stopped; give the same command again to continue"
+    assert Path("interrupted").exists()
+
+
 def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     stale = checkout / "build" / "book-smoke" / "_build" / "html" / "old.html"
@@ -170,6 +202,28 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
     with pytest.raises(UserError, match=r"the book has 1 fault; see .*build\.log"):
         book._render(stage)
     assert "fig-nowhere" in capfd.readouterr().err
+
+
+def test_no_book_is_made_of_records_that_do_not_agree_with_their_weights(store, hand_made, capfd):
+    """A number that was changed after it was measured does not get into the report."""
+    run = Run("wrn-10-1", epochs=1, dataset="shapes")
+    hand_made(run)
+    with pytest.raises(UserError, match="do not agree with their weights"):
+        book._verify(store, "cpu", None)
+    assert f"FAILED  {run.run_id}" in capfd.readouterr().out
+
+
+def test_a_book_without_records_or_without_their_data_says_so(store, hand_made, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(datasets.CIFAR10, "download", no_internet)
+    book._verify(store, "cpu", str(tmp_path))
+    assert "no records to verify" in capfd.readouterr().err
+    hand_made(Run("wrn-10-1", epochs=1))
+    book._verify(store, "cpu", str(tmp_path))
+    assert "records are not verified: CIFAR-10 is not in" in capfd.readouterr().err
+
+
+def no_internet(self):
+    raise OSError("no internet in tests")
 
 
 LOOK = """import os
@@ -267,7 +321,9 @@ def wanted_labels() -> set[str]:
 
 def wanted_glue() -> set[tuple[str, str]]:
     text = "\n".join(page_texts().values())
-    return set(re.findall(r"{glue:\w+}`notebooks/(\w+)\.ipynb::([\w-]+)", text))
+    named = re.findall(r"{glue:\w+}`notebooks/(\w+)\.ipynb::([\w-]+)", text)
+    tables = re.findall(r"{glue} ([\w-]+)\n:doc: notebooks/(\w+)\.ipynb", text)
+    return {*named, *((name, key) for key, name in tables)}
 
 
 def test_every_page_and_notebook_is_in_the_table_of_contents():

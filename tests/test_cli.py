@@ -2,18 +2,20 @@
 
 import importlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import textwrap
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from torchvision import datasets
 
-from at_repro import book, experiments
+from at_repro import book, experiments, paper
 from at_repro.cli import main, parser
 from at_repro.results import Store
 
@@ -84,6 +86,9 @@ BAD = [
     (["run", NAME, "--seeds", ""], ["seeds", "''", "integers from 0"]),
     (["status", NAME, "--seeds", "1e3"], ["seeds", "'1e3'", "integers from 0"]),
     (["run", NAME, "--seeds"], ["--seeds"]),
+    (["run", NAME, "--columns", "AT", "at"], ["columns", "'at'", "student, AT, KD, AT+KD, teacher"]),
+    (["claims", "--preset", "huge"], ["preset", "'huge'", "smoke, reduced, paper"]),
+    (["claims", "--results", "cut/cifar10/plain_text/train-00000-of-00001.parquet"], ["results", "a folder"]),
     (["run", NAME, "--device", "cuda"], ["device", "'cuda'", "auto, cpu", "no CUDA device"]),
     (["run", NAME, "--device", "tpu"], ["device", "'tpu'", "auto, cpu, cuda"]),
     (["verify", "--device", "tpu"], ["device", "'tpu'", "auto, cpu, cuda"]),
@@ -154,7 +159,7 @@ def test_every_example_is_a_command_that_exists():
     from at_repro.cli import EXAMPLES
 
     for line, _ in EXAMPLES:
-        options = parser().parse_args(line.split())
+        options = parser().parse_args(shlex.split(line))
         for name in getattr(options, "experiments", []) if "run" in line else []:
             experiments.get(name)
         if hasattr(options, "preset"):
@@ -179,8 +184,9 @@ def test_help_does_not_wait_for_torch():
 def test_experiments_lists_runs_and_cost(capsys):
     assert main(["experiments"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert NAME in lines
-    rows = {line.split()[0]: line for line in lines if line.startswith("    ")}
+    assert set(experiments.EXPERIMENTS) <= set(lines)
+    own = lines[lines.index(NAME) + 2 :][: len(experiments.PRESETS)]
+    rows = {line.split()[0]: line for line in own}
     assert " 5 runs, 1 seed, " in rows["smoke"] and "embedded" in rows["smoke"]
     assert " 5 runs, 1 seed, " in rows["reduced"] and "21 runs, 5 seeds, " in rows["paper"]
 
@@ -229,6 +235,29 @@ def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
     assert "predictions.csv does not match" in failure(capsys, "status", NAME, "--results", "store")
 
 
+def test_chosen_columns_bring_their_teacher(tiny_experiment, capsys):
+    assert run("--columns", "AT") == 0
+    assert "these runs" in capsys.readouterr().out
+    seen = status(capsys)
+    assert {name for name, line in seen.items() if " recorded " in line and name != "summary"} == {"AT", "teacher"}
+    assert main(["status", NAME, "--results", "store", "--columns", "KD"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 recorded, 1 missing in ")
+
+
+def test_claims_are_shown_and_written(tiny_experiment, capsys, tmp_path):
+    run("--columns", "student", "AT")
+    capsys.readouterr()
+    ledger = tmp_path / "ledger.csv"
+    assert main(["claims", "--results", "store", "-o", str(ledger)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    written = pd.read_csv(ledger, index_col="name")
+    assert len(written) == len(paper.CLAIMS)
+    assert written.loc["at", "verdict"] in ("does not hold", "direction holds, not significant")
+    assert any(line.startswith(written.loc["at", "verdict"]) for line in lines)
+    assert any("AT below student" in line and "points" in line for line in lines)
+    assert "a file that can be written" in failure(capsys, "claims", "--results", "store", "-o", str(tmp_path))
+
+
 def test_a_stopped_run_is_in_progress_and_is_continued(tiny_experiment, capsys, monkeypatch):
     from at_repro.training import Student
 
@@ -241,9 +270,7 @@ def test_a_stopped_run_is_in_progress_and_is_continued(tiny_experiment, capsys, 
 
     monkeypatch.setattr(Student, "save", save_and_stop)
     assert run() == 130
-    assert capsys.readouterr().err.endswith(
-        "at-repro: stopped; the same command continues after the last finished epoch\n"
-    )
+    assert capsys.readouterr().err.endswith("at-repro: stopped; give the same command again to continue\n")
     seen = status(capsys)
     assert seen["summary"].startswith("2 in progress, 2 missing, 1 recorded in ")
     assert " in progress " in seen["AT"] and seen["AT"].endswith("1 of 2 epochs")
@@ -255,11 +282,12 @@ PROGRAM = """
     import sys
     from at_repro import cli, experiments
     from at_repro.data import shapes
-    from at_repro.experiments import Experiment, Preset, transfer_columns
+    from at_repro.experiments import METHODS, Experiment, Preset, columns_of
     tiny = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
     shapes.SIZES["test"] = 100
     experiments.PRESETS["smoke"] = Preset("smoke", "tests", tiny | {"epochs": 1}, tiny | {"epochs": 8}, (0,))
-    name, columns = "wrn-16-2-to-16-1", transfer_columns("wrn-10-1", "wrn-10-1")
+    methods = {name: METHODS[name] for name in ("AT", "KD", "AT+KD")}
+    name, columns = "wrn-16-2-to-16-1", columns_of("wrn-10-1", "wrn-10-1", methods)
     experiments.EXPERIMENTS[name] = Experiment(name, "", columns)
     sys.exit(cli.main())
 """
@@ -279,7 +307,7 @@ def test_a_signal_stops_and_the_same_command_continues(number, tmp_path):
         rest = process.stderr.read()
         assert process.wait(60) == 130, rest
     last = rest.splitlines()[-1]
-    assert last == "at-repro: stopped; the same command continues after the last finished epoch"
+    assert last == "at-repro: stopped; give the same command again to continue"
     assert "Traceback" not in rest and not rest.count("recorded ")
     done = subprocess.run(command, capture_output=True, **keywords)
     assert done.returncode == 0, done.stderr

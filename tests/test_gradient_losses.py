@@ -12,6 +12,7 @@ from reverse_over_forward import differentiable_batch_norm, directional_loss, gr
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
+from at_repro import networks
 from at_repro.attention import input_gradient
 from at_repro.errors import ParameterError
 from at_repro.losses import gradient_transfer, min_l2, symmetry
@@ -132,9 +133,34 @@ def test_both_derivations_of_a_penalty_agree(name, batch_norm):
         assert relative_difference(parameter_gradients(other, network), gradients) < tolerance
 
 
-def test_a_penaltys_gradient_agrees_with_finite_differences_through_batch_norm():
-    network, images = small_network(), random((4, 3, 8, 8))
-    gradients = parameter_gradients(gradient_penalty(losses_of(network), images, min_l2, network), network)
+@pytest.mark.parametrize("network", ["wrn-10-1", "nin-thin", "nin-thin-nobn"])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_both_derivations_of_a_penalty_agree_on_the_networks_that_are_trained(name, network):
+    """Strides, shortcuts, both kinds of pooling and batch norm in one graph; every parameter by itself."""
+    network = networks.build(network, 4, torch.Generator().manual_seed(0)).double()
+    losses = losses_of(lambda images: network(images).logits)
+    images = random((2, 3, 16, 16))
+    leaf = images.clone().requires_grad_()
+    value = PENALTIES[name](input_gradient(losses(leaf), leaf, create_graph=True))
+    other = gradient_penalty(losses, images, PENALTIES[name], network)
+    torch.testing.assert_close(other.detach(), value.detach(), rtol=1e-10, atol=0)
+    found, expected = (
+        torch.autograd.grad(one, list(network.parameters()), materialize_grads=True) for one in (value, other)
+    )
+    largest = max(one.norm() for one in expected)
+    assert largest > 1e-3
+    for (parameter, _), one, two in zip(network.named_parameters(), found, expected, strict=True):
+        assert (one - two).norm() <= 1e-9 * two.norm() + 1e-14 * largest, parameter
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penaltys_gradient_agrees_with_finite_differences_through_batch_norm(name):
+    """Of the penalty itself, moved in parameter space: neither derivation can be wrong as the other is."""
+    network, images, penalty = small_network(), random((4, 3, 8, 8)), PENALTIES[name]
+    both = (
+        reverse_over_reverse(network, images, penalty)[1],
+        parameter_gradients(gradient_penalty(losses_of(network), images, penalty, network), network),
+    )
     step, values = 1e-6, []
     directions = [random(p.shape, seed) for seed, p in enumerate(network.parameters())]
     for sign in (1, -1):
@@ -142,10 +168,11 @@ def test_a_penaltys_gradient_agrees_with_finite_differences_through_batch_norm()
         with torch.no_grad():
             for parameter, direction in zip(moved.parameters(), directions, strict=True):
                 parameter += sign * step * direction
-        values.append(reverse_over_reverse(moved, images, min_l2)[0])
+        values.append(reverse_over_reverse(moved, images, penalty)[0])
     slope = (values[0] - values[1]) / (2 * step)
-    along = gradients @ torch.cat([d.flatten() for d in directions])
-    torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-9)
+    for gradients in both:
+        along = gradients @ torch.cat([d.flatten() for d in directions])
+        torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-9)
 
 
 def test_the_mixed_second_derivative_passes_gradgradcheck():
@@ -157,6 +184,29 @@ def test_the_mixed_second_derivative_passes_gradgradcheck():
 
     images = random((1, 3, 8, 8)).requires_grad_()
     assert gradgradcheck(losses, (images, weight.detach().clone().requires_grad_()), fast_mode=True)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penalty_of_the_input_gradient_has_the_right_derivatives_in_the_weights(name, batch_norm):
+    """The whole way of a training step, each weight moved by itself: losses, J with its graph, penalty.
+
+    Nothing trains on the derivative after that. It is right all the same, but for torch's fused batch norm, whose third
+    derivative (torch 2.13) takes the statistics of the batch as constants.
+    """
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(2) if batch_norm else nn.Identity()
+    layers = [nn.Conv2d(1, 2, 2), norm, nn.Softplus(), nn.Flatten(), nn.Linear(8, 4)]
+    network, images = nn.Sequential(*layers).double(), random((2, 1, 3, 3)).requires_grad_()
+
+    def of_weights(*weights):
+        values = dict(zip(dict(network.named_parameters()), weights, strict=True))
+        losses = losses_of(lambda x: torch.func.functional_call(network, values, x))(images)
+        return PENALTIES[name](input_gradient(losses, images, create_graph=True))
+
+    weights = [p.detach().clone().requires_grad_() for p in network.parameters()]
+    assert gradcheck(of_weights, weights)
+    assert batch_norm or gradgradcheck(of_weights, weights)
 
 
 def test_a_gradient_from_the_ordinary_pass_saves_the_first_one():

@@ -1,9 +1,11 @@
 """Tables of the command line, on a store made by hand."""
 
 import pytest
+from torchvision import datasets
 
 from at_repro import data, report
 from at_repro.errors import UserError
+from at_repro.results import Record
 from at_repro.training import Run
 
 
@@ -25,7 +27,7 @@ def test_operations_of_a_run(small):
     assert report.operations(whole) == data.size("cifar10", "train") * 2 * 3 * one
 
 
-def test_status_of_every_kind(store, small, hand_made):
+def test_status_of_every_kind(store, small, hand_made, monkeypatch):
     from dataclasses import replace
 
     import torch
@@ -39,6 +41,7 @@ def test_status_of_every_kind(store, small, hand_made):
     student.optimizer.step()
     student.end_epoch({"train_loss": 1.0})
     student.save(store.checkpoint_path(small["kd"]))
+    monkeypatch.setattr(Record, "measured_on", lambda record, images: True)
     text = report.status([small["at"], replace(small["at"], seed=1), small["kd"]], store)
     rows = [line.split(maxsplit=1) for line in text.splitlines()]
     assert [(run_id, " ".join(rest.split())) for run_id, rest in rows[:-1]] == [
@@ -48,6 +51,23 @@ def test_status_of_every_kind(store, small, hand_made):
         (small["kd"].run_id, "in progress 1 of 3 epochs"),
     ]
     assert text.splitlines()[-1] == f"2 recorded, 1 missing, 1 in progress in {store.folder}"
+
+
+def test_status_warns_of_records_of_other_images(store, small, hand_made):
+    """Their errors stand beside errors on other images, and nobody would see it."""
+    other = hand_made(small["student"])
+    images = data.load("shapes", "test")
+    hand_made(small["teacher"], data={"train": "0" * 64, "test": images.fingerprint})
+    lines = report.status([small["student"], small["teacher"]], store).splitlines()
+    assert lines[2] == f"warning: {other.run.run_id} was measured on other images than those at hand"
+    assert len(lines) == 4, "the teacher's images are those at hand"
+
+
+def test_status_downloads_nothing(store, hand_made, tmp_path, monkeypatch):
+    monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets.CIFAR10, "download", None)
+    hand_made(Run("wrn-10-1", epochs=1))
+    assert len(report.status([Run("wrn-10-1", epochs=1)], store).splitlines()) == 2
 
 
 def test_a_checkpoint_that_cannot_be_read_is_one_line(store, small):

@@ -103,6 +103,19 @@ def test_the_teacher_is_there_whatever_the_seeds(store, runs, never, hand_made, 
     assert list(opened.records["AT"]) == [7]
 
 
+def test_records_of_other_images_are_shown_with_a_warning(store, runs, never, hand_made):
+    """Below every figure and in the list of what was used; a record of the images at hand is not suspected."""
+    fingerprint = data.load("shapes", "test").fingerprint
+    hand_made(runs["KD"], data={"train": "0" * 64, "test": fingerprint})
+    opened = study(store)
+    assert opened.of_other_images == [] and "WARNING" not in opened.describe() + opened.stamp
+    hand_made(runs["AT"])
+    opened = study(store)
+    assert f"WARNING  {runs['AT'].run_id} was measured on other test images" in opened.describe()
+    assert opened.describe().count("WARNING") == 1
+    assert opened.stamp.endswith("WARNING: 1 record(s) of other test images than those at hand")
+
+
 @pytest.mark.parametrize("seeds", [[], (), ""])
 def test_no_seeds_means_those_of_the_preset(store, runs, never, seeds):
     assert len(study(store, seeds).missing) == 5

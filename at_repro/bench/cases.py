@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.profiler import ProfilerActivity, profile
 
-from at_repro import networks
+from at_repro import experiments, networks
 from at_repro.bench import plain, timing
 from at_repro.data import ImageSet
 from at_repro.report import forward_operations
-from at_repro.training import ActivationTransfer, Distillation, FullActivation, Run, Student, engine
+from at_repro.training import Run, Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import batches, train_epoch
 from at_repro.training.terms import Term
@@ -21,13 +21,7 @@ from at_repro.training.terms import Term
 Row = tuple[str, float, str]
 BATCH = 128
 STEPS = 8  # of one measured call
-METHODS: dict[str, tuple[Term, ...]] = {
-    "student": (),
-    "AT": (ActivationTransfer(),),
-    "F-ActT": (FullActivation(),),
-    "KD": (Distillation(),),
-    "AT+KD": (ActivationTransfer(decay="linear"), Distillation()),
-}
+METHODS: dict[str, tuple[Term, ...]] = {"student": ()} | experiments.METHODS
 
 
 class Cohort:
@@ -47,8 +41,9 @@ class Cohort:
 
     def train(self) -> None:
         """One measured call: data, teacher, students."""
-        for row in train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None):
-            assert row
+        rows = train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None)
+        for student, row in zip(self.students, rows, strict=True):
+            student.end_epoch(row)
 
 
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:

@@ -58,11 +58,13 @@ DATA_SETS = tuple(_REGISTRY)
 
 def check_name(name: str) -> None:
     """Raises ParameterError unless `name` is a data set."""
-    if name not in _REGISTRY:
+    if name not in DATA_SETS:  # a tuple: a spec read from JSON may hold what has no hash
         raise ParameterError("data set", name, DATA_SETS)
 
 
-def load(name: str, split: str, root: str | Path | None = None, subset: int | None = None) -> ImageSet:
+def load(
+    name: str, split: str, root: str | Path | None = None, subset: int | None = None, download: bool = True
+) -> ImageSet:
     """A split of a data set, in memory.
 
     Args:
@@ -70,13 +72,14 @@ def load(name: str, split: str, root: str | Path | None = None, subset: int | No
         split: "train" or "test".
         root: the data root, see `data_root`; not used by generated sets.
         subset: only the first so many images in the set's order; None: all.
+        download: whether to fetch what is not there.
 
     Raises:
         ParameterError: a name, split, subset or data root that is not allowed.
         DataError: the data are missing or damaged.
     """
     check_name(name)
-    return _REGISTRY[name].read(split, subset, root, True)
+    return _REGISTRY[name].read(split, subset, root, download)
 
 
 def size(name: str, split: str) -> int:

@@ -86,7 +86,7 @@ class StudentBatch:
         images: normalised float32 (N, 3, H, W); with gradient terms they require grad.
         labels: int64 (N,).
         forward: how to run it; for gradient terms one that can be differentiated twice.
-        adapters: the 1x1 convolutions of F-ActT, one per group; None without that term.
+        adapters: the 1x1 convolutions of F-ActT, one per group that it compares; None without that term.
     """
 
     def __init__(
@@ -101,7 +101,6 @@ class StudentBatch:
         """J_S = dL/dx of each image (N, 3, H, W), itself differentiable (reverse over reverse)."""
         return attention.input_gradient(self.losses, self._images, create_graph=True)
 
-    @property
-    def adapted_groups(self) -> list[Tensor]:
-        """The groups' activations, brought to the teacher's channels."""
-        return [adapt(group.float()) for adapt, group in zip(self._adapters, self.output.groups, strict=True)]
+    def adapt(self, groups: Sequence[Tensor]) -> list[Tensor]:
+        """Activations of the groups that F-ActT compares, brought to the teacher's channels."""
+        return [adapter(group.float()) for adapter, group in zip(self._adapters, groups, strict=True)]

@@ -14,12 +14,12 @@ from torch import Tensor
 from at_repro import data
 from at_repro.data import ImageSet, augment
 from at_repro.training import engine
-from at_repro.training.batch import Teacher
+from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.engine import Forward
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
-Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds since the epoch began
+Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far
 
 
 def train_epoch(
@@ -29,32 +29,56 @@ def train_epoch(
     forward: Forward,
     report: Report,
 ) -> list[dict]:
-    """Trains students of one cohort, all at the same epoch, for one epoch; returns `train_loss` (the task loss) and
+    """Trains students of one cohort, all in the same epoch, to its end; returns `train_loss` (the task loss) and
     `train_error` (percent, on the augmented images) of each. A student whose loss is not finite has NaN there.
+
+    Students that were stopped within the epoch go on at their step, those behind first. Whenever `report` is called,
+    every student can be saved.
     """
     run = students[0].run
-    settings = [student.begin_epoch() for student in students]
-    needed = {student.run.teacher for student in students if any(term.needs_teacher for term in student.run.terms)}
-    totals = torch.zeros(len(students), 2, dtype=torch.float64, device=images.images.device)
+    settings = {student: student.begin_epoch() for student in students}
     steps = math.ceil(len(images) / run.batch_size)
     start = time.perf_counter()
+    # A step that all have done is drawn all the same: the next batch comes from the same generators.
     for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch), 1):
+        behind = [student for student in students if student.step < step]
+        if not behind:
+            continue
+        needed = {student.run.teacher for student in behind if any(term.needs_teacher for term in student.run.terms)}
         shown = {teacher: teachers[teacher].see(batch, labels) for teacher in needed}
-        for student, (share, weights), total in zip(students, settings, totals, strict=True):
-            seen = student.see(batch, labels, forward)
-            task = seen.losses.mean()
-            loss = share * task
-            for term, weight in zip(student.run.terms, weights, strict=True):
-                loss = loss + weight * term.value(seen, shown.get(student.run.teacher))
-            loss.backward()
-            student.optimizer.step()
-            student.optimizer.zero_grad()
-            with torch.no_grad():
-                total[0] += task * len(labels) + 0.0 * loss
-                total[1] += (seen.output.logits[: len(labels)].argmax(1) != labels).sum()
-        report(step, steps, time.perf_counter() - start)
-    sums = (totals / len(images)).tolist()
+        for student in behind:
+            _learn(student, *settings[student], batch, labels, shown.get(student.run.teacher), forward)
+        seconds = time.perf_counter() - start
+        for student in behind:
+            student.step = step
+            student.spend(seconds)
+        report(step, steps, behind[0].seconds)
+        start = time.perf_counter()
+    sums = (torch.stack([student.totals for student in students]) / len(images)).tolist()
     return [{"train_loss": loss, "train_error": 100 * error} for loss, error in sums]
+
+
+def _learn(
+    student: Student,
+    share: float,
+    weights: list[float],
+    images: Tensor,
+    labels: Tensor,
+    taught: TeacherBatch | None,
+    forward: Forward,
+) -> None:
+    """One step of one student: `share` of the task loss and the terms with their weights."""
+    seen = student.see(images, labels, forward)
+    task = seen.losses.mean()
+    loss = share * task
+    for term, weight in zip(student.run.terms, weights, strict=True):
+        loss = loss + weight * term.value(seen, taught)
+    loss.backward()
+    student.optimizer.step()
+    student.optimizer.zero_grad()
+    with torch.no_grad():
+        student.totals[0] += task * len(labels) + 0.0 * loss
+        student.totals[1] += (seen.output.logits[: len(labels)].argmax(1) != labels).sum()
 
 
 def batches(images: ImageSet, run: Run, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -26,20 +26,22 @@ class Progress:
         first = students[0].run
         self.say(f"training {len(students)} run(s), {first.epochs} epochs of {images} images of {first.dataset}:")
         for student in students:
-            start = f", continues after epoch {student.epoch}" if student.epoch else ""
+            steps = f" and {student.step} steps" if student.step else ""
+            start = f", continues after epoch {student.epoch}{steps}" if student.epoch or student.step else ""
             self.say(f"  {student.run.run_id}{start}")
 
     def step(self, done: int, steps: int, seconds: float) -> None:
-        """Rewrites the line of the epoch in progress, on a terminal only; `seconds` since its begin."""
+        """Rewrites the line of the epoch in progress, on a terminal only; `seconds` that it took so far."""
         if not self.stream.isatty() or time.monotonic() - self._shown < 0.5:
             return
         self._shown = time.monotonic()
         left = duration(seconds / done * (steps - done))
         print(f"\r  step {done}/{steps}, {left} to the end of the epoch  ", end="", file=self.stream, flush=True)
 
-    def epoch(self, students: "Sequence[Student]", images: int, seconds: float) -> None:
-        """Errors, speed and time left after an epoch that took so many seconds, evaluation included."""
+    def epoch(self, students: "Sequence[Student]", images: int) -> None:
+        """Errors, speed and time left after an epoch, whose seconds include evaluation."""
         first = students[0]
+        seconds = first.curve[-1]["seconds"]
         left = duration((first.run.epochs - first.epoch) * seconds)
         errors = "  ".join(
             f"{student.run.method} {student.curve[-1]['train_error']:.1f}/{student.curve[-1]['test_error']:.1f}"

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from types import UnionType
 
 from at_repro import data, networks
-from at_repro.errors import ParameterError, check_choice, check_weight
+from at_repro.errors import ParameterError, check_choice, check_weight, is_number
 from at_repro.training.terms import TERMS, Term, check_together
 
 AUGMENTATIONS = ("crop-flip", "flip", "none")
@@ -75,12 +75,16 @@ class Run:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Run":
-        """The inverse of `to_dict`. Raises ParameterError for an unknown field or kind of term."""
-        values = dict(values)
-        _check_names("run field", values, [field.name for field in fields(cls)])
+        """The inverse of `to_dict`, whose values `validate` then checks.
+
+        Raises ParameterError for a field or kind of term that is unknown, missing or of another structure.
+        """
+        values = _checked("run", values, cls)
+        for name in {"terms", "milestones"} & values.keys():
+            _check_kind(name, values[name], list | tuple, "a list")
         if "terms" in values:
             values["terms"] = tuple(_term(term) for term in values["terms"])
-        if "teacher" in values:
+        if values.get("teacher") is not None:
             values["teacher"] = cls.from_dict(values["teacher"])
         if "milestones" in values:
             values["milestones"] = tuple(values["milestones"])
@@ -94,19 +98,23 @@ class Run:
         _check_count("batch_size", self.batch_size)
         if self.subset is not None:
             _check_count("subset", self.subset)
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+        if not _is_integer(self.seed) or self.seed < 0:
             raise ParameterError("seed", self.seed, "an integer from 0")
         check_weight("learning_rate", self.learning_rate)
         check_weight("drop", self.drop)
         _check_range("momentum", self.momentum, 0, 1)
         _check_range("weight_decay", self.weight_decay, 0, math.inf)
+        _check_kind("milestones", self.milestones, tuple, "a tuple of numbers from 0 to 1")
         for milestone in self.milestones:
             _check_range("milestones", milestone, 0, 1)
         check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         check_choice("precision", self.precision, PRECISIONS)
+        _check_kind("terms", self.terms, tuple, "a tuple of terms")
         for term in self.terms:
+            _check_kind("terms", term, Term, "a tuple of terms")
             term.validate()
         if self.teacher is not None:
+            _check_kind("teacher", self.teacher, Run, "a run")
             self.teacher.validate()
         check_together(self)
         return self
@@ -131,11 +139,11 @@ def _without_defaults(item: object) -> dict:
 
 
 def _term(values: dict) -> Term:
+    _check_kind("term", values, dict, "an object with the field 'kind'")
     values = dict(values)
     kind = values.pop("kind", None)
-    if kind not in TERMS:
-        raise ParameterError("term", kind, TERMS)
-    _check_names(f"field of term {kind}", values, [field.name for field in fields(TERMS[kind])])
+    check_choice("term", kind, tuple(TERMS))
+    values = _checked(f"term {kind}", values, TERMS[kind])
     return TERMS[kind](**{name: _tuples(value) for name, value in values.items()})
 
 
@@ -144,18 +152,33 @@ def _tuples(value: object) -> object:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _check_names(what: str, given: dict, allowed: Sequence[str]) -> None:
+def _checked(what: str, given: dict, kind: type) -> dict:
+    """A copy of the fields given for a dataclass: none that it does not have, and all that have no default."""
+    _check_kind(what, given, dict, "an object with fields")
+    known = fields(kind)
     for name in given:
-        if name not in allowed:
-            raise ParameterError(what, name, allowed)
+        check_choice(f"field of {what}", name, [field.name for field in known])
+    for field in known:
+        if field.default is MISSING and field.name not in given:
+            raise ParameterError(what, given, f"an object with the field {field.name!r}")
+    return dict(given)
+
+
+def _check_kind(parameter: str, value: object, kind: type | UnionType, allowed: str) -> None:
+    if not isinstance(value, kind):
+        raise ParameterError(parameter, value, allowed)
 
 
 def _check_range(parameter: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
+    if not is_number(value) or not low <= value <= high:
         allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
         raise ParameterError(parameter, value, allowed)
 
 
 def _check_count(parameter: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not _is_integer(value) or value < 1:
         raise ParameterError(parameter, value, "an integer from 1")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,27 +1,33 @@
 """One run in training: its network, its optimiser, its curve, and the file from which it goes on after a stop."""
 
+import hashlib
 import json
 import math
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from at_repro import losses, networks
+from at_repro import disk, losses, networks
 from at_repro.errors import UserError
 from at_repro.training import engine, schedules
 from at_repro.training.batch import StudentBatch, Watched
 from at_repro.training.engine import Forward
 from at_repro.training.spec import Run
+from at_repro.training.terms import chosen
+
+UNKNOWN = "not recorded"  # by the first format of checkpoints
 
 
 class Student:
     """A run in training, in precision "fp32" or "bf16".
 
-    `epoch` counts the finished epochs; `curve` has one row for each.
+    `epoch` counts the finished epochs, `curve` has one row for each; `step` counts the finished steps of the epoch in
+    progress, `totals` holds the sums over its images of the loss and of the errors, `seconds` what it took so far.
+    `sessions` has one entry for each process that trained this run: where it began, its share of the seconds, and its
+    data and environment.
     """
 
     def __init__(self, run: Run, num_classes: int, device: torch.device, precision: str):
@@ -36,14 +42,18 @@ class Student:
         self.optimizer = torch.optim.SGD(
             self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
         )
-        self.epoch = 0
+        self.epoch = self.step = 0
+        self.totals = torch.zeros(2, dtype=torch.float64, device=device)
+        self.seconds = 0.0
         self.curve: list[dict] = []
+        self.sessions: list[dict] = []
 
     def _adapters(self, device: torch.device) -> nn.ModuleList | None:
         """The 1x1 convolutions of F-ActT: trained with the student, in its checkpoint, and not part of its record."""
-        if not any(term.needs_adapters for term in self.run.terms):
+        term = next((term for term in self.run.terms if term.needs_adapters), None)
+        if term is None:
             return None
-        channels = (networks.group_channels(run.network) for run in (self.run, self.run.teacher))
+        channels = (chosen(networks.group_channels(run.network), term.groups) for run in (self.run, self.run.teacher))
         return losses.adapters(*channels, engine.generator(self.run.seed, "adapters")).to(device)
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -83,52 +93,108 @@ class Student:
     def end_epoch(self, row: dict) -> None:
         """Appends an epoch to the curve: `row` holds its losses and errors by name."""
         self.epoch += 1
-        self.curve.append({"epoch": self.epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]} | row)
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.curve.append({"epoch": self.epoch, "learning_rate": rate} | row | {"seconds": self.seconds})
+        self.step, self.seconds = 0, 0.0
+        self.totals.zero_()
+
+    def begin_session(self, data: dict, environment: dict) -> None:
+        """Says who trains from here on: fingerprints of the images, and `provenance.environment`.
+
+        Raises UserError where the run was begun on other images.
+        """
+        if self.sessions and self.sessions[-1]["data"] not in (data, UNKNOWN):
+            raise UserError(
+                f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
+                "checkpoint to start anew"
+            )
+        if self.sessions and not self.sessions[-1]["seconds"]:
+            self.sessions.pop()  # it did nothing that is left
+        begun = {"epoch": self.epoch, "step": self.step, "seconds": 0.0}
+        self.sessions.append(begun | {"data": data, "environment": environment})
+
+    def spend(self, seconds: float) -> None:
+        """Counts time: for the epoch in progress, and for the process at work."""
+        self.seconds += seconds
+        if self.sessions:
+            self.sessions[-1]["seconds"] += seconds
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint: to a temporary file, flushed, then renamed over the previous one."""
+        """Writes the checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
+
+        Random state is not part of it: every draw is made from the run's seed and the epoch.
+        """
         tensors = {f"weights.{name}": value for name, value in self.network.state_dict().items()}
         if self.adapters is not None:
             tensors |= {f"adapters.{name}": value for name, value in self.adapters.state_dict().items()}
         for index, parameter in enumerate(self._parameters()):
-            tensors[f"momentum.{index}"] = self.optimizer.state[parameter]["momentum_buffer"]
+            # None without momentum, and for an adapter of a group that no term compares.
+            if (buffer := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
+                tensors[f"momentum.{index}"] = buffer
+        tensors["totals"] = self.totals
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        temporary = path.with_suffix(".tmp")
-        save_file(tensors, temporary, {"precision": self.precision, "curve": json.dumps(self.curve)})
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        about = {
+            "precision": self.precision,
+            "curve": json.dumps(self.curve),
+            "step": json.dumps(self.step),
+            "seconds": json.dumps(self.seconds),
+            "sessions": json.dumps(self.sessions),
+        }
+        with disk.replacing(path) as temporary:
+            temporary.write_bytes(save(tensors, about | {"checksum": _checksum(tensors, about)}))
 
     @staticmethod
     def epochs_done(path: Path) -> int:
         """The number of finished epochs in a checkpoint. Raises UserError where it cannot be read."""
-        return len(_read(path)[0])
+        return len(_read(path)[0]["curve"])
 
     @staticmethod
     def precision_of(path: Path) -> str:
         """The precision in which a checkpoint was trained so far. Raises UserError where it cannot be read."""
-        return _read(path)[1]
+        return _read(path)[0]["precision"]
 
     def restore(self, path: Path) -> None:
         """Goes on from a checkpoint, if there is one. Raises UserError where it cannot be read."""
         if not path.exists():
             return
-        curve, _, tensors = _read(path)
+        about, tensors = _read(path)
         weights = {name: tensors[f"weights.{name}"] for name in self.network.state_dict()}
         self.network.load_state_dict(weights)
         if self.adapters is not None:
             self.adapters.load_state_dict({name: tensors[f"adapters.{name}"] for name in self.adapters.state_dict()})
         for index, parameter in enumerate(self._parameters()):
-            buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
-            self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(tensors[f"momentum.{index}"])
-        self.curve, self.epoch = curve, len(curve)
+            if f"momentum.{index}" in tensors:
+                buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(tensors[f"momentum.{index}"])
+        self.curve, self.epoch = about["curve"], len(about["curve"])
+        self.step, self.seconds, self.sessions = about["step"], about["seconds"], about["sessions"]
+        self.totals.copy_(tensors["totals"])
 
 
-def _read(path: Path) -> tuple[list[dict], str, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    """What a checkpoint says about the run, with `curve`, `step`, `seconds` and `sessions` decoded; and its tensors."""
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return json.loads(about["curve"]), about["precision"], tensors
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        if "checksum" in about and about.pop("checksum") != _checksum(tensors, about):
+            raise ValueError("it does not match its checksum")
+        about |= {name: json.loads(about[name]) for name in about if name != "precision"}
+        return _first_format(about) | about, {"totals": torch.zeros(2, dtype=torch.float64)} | tensors
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None
+
+
+def _first_format(about: dict) -> dict:
+    """What the first format of checkpoints left out: they were written at the ends of epochs only."""
+    seconds = sum(row["seconds"] for row in about["curve"])
+    session = {"epoch": 0, "step": 0, "seconds": seconds, "data": UNKNOWN, "environment": {"commit": UNKNOWN}}
+    return {"step": 0, "seconds": 0.0, "sessions": [session]}
+
+
+def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from at_repro import attention, losses, networks
-from at_repro.errors import ParameterError, check_choice, check_weight
+from at_repro.errors import ParameterError, check_choice, check_weight, is_number
 from at_repro.training.batch import StudentBatch, TeacherBatch
 from at_repro.training.schedules import DECAYS
 
@@ -94,6 +94,7 @@ class Distillation(Term):
     replaces_task: ClassVar[bool] = True
     temperature: float = 4.0
     alpha: float = 0.9
+    decay: str = "constant"
 
     @property
     def weight(self) -> float:
@@ -101,8 +102,9 @@ class Distillation(Term):
 
     def validate(self) -> None:
         check_weight("temperature", self.temperature)
-        if not isinstance(self.alpha, int | float) or not 0 <= self.alpha <= 1:
+        if not is_number(self.alpha) or not 0 <= self.alpha <= 1:
             raise ParameterError("alpha", self.alpha, "a number from 0 to 1")
+        check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
         return losses.softened_divergence(student.output.logits, teacher.output.logits, self.temperature)
@@ -134,7 +136,7 @@ class FullActivation(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        adapted = chosen(student.adapted_groups, self.groups)
+        adapted = student.adapt(chosen(student.output.groups, self.groups))
         return losses.full_activation_transfer(adapted, chosen(teacher.output.groups, self.groups), self.form)
 
 
@@ -144,6 +146,7 @@ class GradientTerm(Term):
 
     needs_gradient: ClassVar[bool] = True
     beta: float  # the paper gives no value
+    decay: str = "constant"
 
     @property
     def weight(self) -> float:
@@ -151,6 +154,7 @@ class GradientTerm(Term):
 
     def validate(self) -> None:
         check_weight("beta", self.beta)
+        check_choice("decay", self.decay, DECAYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +182,7 @@ class MinL2(GradientTerm):
 class SymmetryNorm(GradientTerm):
     """The symmetry norm (eq. 6): the gradients of an image and of its mirror image should be mirror images.
 
+    The task loss is put on both, as the mean over images and mirror images: the paper does not say mean or sum.
     Both halves pass through the student as one batch: batch norm, where there is one, takes its statistics over both.
     """
 
@@ -209,6 +214,8 @@ def check_together(run: "Run") -> None:
         raise ParameterError("teacher", run.teacher.run_id, f"a run on the student's data set, {run.dataset}")
     if sum(term.replaces_task for term in run.terms) > 1:
         raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
+    if sum(term.needs_adapters for term in run.terms) > 1:
+        raise ParameterError("terms", run.method, "one term at most that needs adapters")
     if taught and any(term.needs_mirror for term in run.terms):
         raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
     for term in taught:
@@ -219,12 +226,20 @@ def check_together(run: "Run") -> None:
 
 
 def _check_layers(term: Term, run: "Run") -> None:
-    if not term.layers or any(len(pair) != 2 for pair in term.layers):
+    if not _are_pairs(term.layers):
         raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
+    if len(set(term.layers)) < len(term.layers):
+        raise ParameterError("layers", term.layers, "every pair once")
     if term.groups is not None:
         raise ParameterError("groups", term.groups, "None, where layers are named")
     for network, names in zip((run.network, run.teacher.network), zip(*term.layers, strict=True), strict=True):
-        networks.check_layers(network, names)
+        networks.check_layers(network, tuple(dict.fromkeys(names)))
+
+
+def _are_pairs(layers: object) -> bool:
+    if not isinstance(layers, tuple) or not layers:
+        return False
+    return all(isinstance(pair, tuple) and [type(name) for name in pair] == [str, str] for pair in layers)
 
 
 def _check_groups(term: Term, run: "Run") -> None:
@@ -233,5 +248,11 @@ def _check_groups(term: Term, run: "Run") -> None:
         pair = f"{run.network} and {run.teacher.network} have {counts[0]} and {counts[1]}"
         raise ParameterError("groups", None, f"group numbers, since {pair}")
     numbers = range(min(counts))
-    if term.groups is not None and not (term.groups and set(term.groups) <= set(numbers)):
-        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}")
+    if term.groups is not None and not _are_among(term.groups, numbers):
+        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
+
+
+def _are_among(groups: object, numbers: range) -> bool:
+    if not isinstance(groups, tuple) or not groups:
+        return False
+    return len(set(groups)) == len(groups) and all(type(number) is int and number in numbers for number in groups)

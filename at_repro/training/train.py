@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,13 +12,14 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from at_repro import data, networks
+from at_repro import data, disk, networks
 from at_repro.data import ImageSet
 from at_repro.errors import UserError
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
 from at_repro.training.evaluation import evaluate, stored_weights
+from at_repro.training.keeper import Keeper
 from at_repro.training.progress import Progress
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
@@ -40,7 +42,7 @@ def train(
     """Trains every run, and every teacher it needs, that has no record in the store. Safe to call again at any time.
 
     Everything is checked before anything is trained. A run that another process is training is waited for, not
-    repeated. A run that was stopped goes on from its last finished epoch.
+    repeated. A run that was stopped goes on at the step where it was, one that was killed from its last checkpoint.
 
     Args:
         device: "auto" (the GPU where there is one), "cpu" or "cuda".
@@ -51,6 +53,8 @@ def train(
     Raises:
         ParameterError: for a value that is not allowed.
         DataError: where a data set is missing or damaged.
+        UserError: where the disk refuses a file; the store is then as it was.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step in progress is done and saved.
     """
     target = engine.device(device)
     needed = [run for run in with_teachers(runs) if not store.has(run.validate())]
@@ -60,6 +64,7 @@ def train(
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
+    tidy(store)
     waited: set[Run] = set()
     while needed := [run for run in needed if not store.has(run)]:
         with ExitStack() as locks:
@@ -75,6 +80,18 @@ def train(
             progress.say(f"waiting for another process that trains {needed[0].run_id}")
             waited.add(needed[0])
         time.sleep(WAIT)
+    tidy(store)
+
+
+def tidy(store: "Store") -> None:
+    """Removes what dead processes left in a store beside their checkpoints, and everything that recorded runs left.
+
+    Every process that trains a run locks it first: what lies beside a lock that can be taken belongs to nobody alive.
+    """
+    for path in store.in_progress.glob("*.lock"):
+        with ExitStack() as locks:
+            if _hold(locks, path):
+                store.clear(path.stem)
 
 
 def with_teachers(runs: Iterable[Run]) -> list[Run]:
@@ -130,12 +147,18 @@ def next_cohort(needed: Sequence[Run], store: "Store") -> list[Run]:
 
 def _lock(locks: ExitStack, store: "Store", run: Run) -> bool:
     """Takes the run for this process until `locks` closes or the process dies; False where another one has it."""
-    lock = FileLock(store.lock_path(run))
-    try:
-        locks.enter_context(lock.acquire(timeout=0))
-    except Timeout:
+    if not _hold(locks, store.lock_path(run)):
         return False
     return not store.has(run)  # another process may have finished it in between
+
+
+def _hold(locks: ExitStack, path: Path) -> bool:
+    with disk.written(path):
+        try:
+            locks.enter_context(FileLock(path).acquire(timeout=0))
+        except Timeout:
+            return False
+    return True
 
 
 def _owned(store: "Store", run: Run) -> bool:
@@ -161,10 +184,13 @@ def _train_cohort(
     progress: Progress,
 ) -> None:
     run = runs[0]
-    environment = provenance.environment(device)  # now, not when the code on disk may be another
     engine.keep_freed_memory()
+    engine.repeat_exactly(device)
     compiled = engine.compiles(compile, len(images) * run.epochs)
     forward = engine.forward(precision, compiled)
+    # Now, not when they are recorded: the code on disk may be another by then.
+    environment = provenance.environment(device) | {"precision": precision, "compiled": compiled}
+    fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
     teachers = {
         teacher: Teacher(
             load_network(store, teacher, images, device), teacher.network, precision, compiled, _watched(run)
@@ -174,27 +200,45 @@ def _train_cohort(
     students = [Student(run, len(images.classes), device, precision) for run in runs]
     for student in students:
         student.restore(store.checkpoint_path(student.run))
-    progress.begin(students, len(images))
-    while active := [student for student in students if not student.finished]:
-        # After a stop between two checkpoints, or with a new member, students stand at different epochs:
-        # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
-        epoch = min(student.epoch for student in active)
-        active = [student for student in active if student.epoch == epoch]
-        start = time.perf_counter()
-        rows = train_epoch(active, teachers, images, forward, progress.step)
-        for student, row in zip(active, rows, strict=True):
-            result = evaluate(forward, student.network, test_images)
-            student.end_epoch(row | {"test_loss": result.loss, "test_error": result.error})
-        seconds = time.perf_counter() - start
-        for student in active:
-            student.curve[-1]["seconds"] = seconds
-            student.save(store.checkpoint_path(student.run))
-        progress.epoch(active, len(images), seconds)
-    details = environment | {"precision": precision, "compiled": compiled}
-    for student in students:
         company = [other.run_id for other in runs if other != student.run]
-        _record(student, store, images, test_images, details | {"company": company})
+        student.begin_session(fingerprints, environment | {"company": company})
+    progress.begin(students, len(images))
+    with Keeper(store) as keeper:
+        while active := [student for student in students if not student.finished]:
+            # After a stop between two checkpoints, or with a new member, students stand at different epochs:
+            # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
+            epoch = min(student.epoch for student in active)
+            active = [student for student in active if student.epoch == epoch]
+            _train_epoch(active, teachers, images, test_images, forward, keeper, progress)
+    for student in students:
+        _record(student, store, images, test_images)
         progress.finished(store.load(student.run))
+
+
+def _train_epoch(
+    students: Sequence[Student],
+    teachers: dict[Run, Teacher],
+    images: ImageSet,
+    test_images: ImageSet,
+    forward: engine.Forward,
+    keeper: Keeper,
+    progress: Progress,
+) -> None:
+    """Trains students to the end of the epoch in which all of them are, evaluates and saves them."""
+
+    def report(done: int, steps: int, seconds: float) -> None:
+        progress.step(done, steps, seconds)
+        keeper.after_step(students)
+
+    rows = train_epoch(students, teachers, images, forward, report)
+    start = time.perf_counter()
+    results = [evaluate(forward, student.network, test_images) for student in students]
+    seconds = time.perf_counter() - start
+    for student, row, result in zip(students, rows, results, strict=True):
+        student.spend(seconds)
+        student.end_epoch(row | {"test_loss": result.loss, "test_error": result.error})
+    keeper.save(students)
+    progress.epoch(students, len(images))
 
 
 def load_network(store: "Store", run: Run, images: ImageSet, device: torch.device) -> nn.Module:
@@ -210,8 +254,8 @@ def load_network(store: "Store", run: Run, images: ImageSet, device: torch.devic
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _record(student: Student, store: "Store", images: ImageSet, test_images: ImageSet, details: dict) -> None:
-    run = student.run
+def _record(student: Student, store: "Store", images: ImageSet, test_images: ImageSet) -> None:
+    run, environment = student.run, student.sessions[-1]["environment"]
     curve = pd.DataFrame(student.curve)
     weights = stored_weights(student.network)
     student.network.load_state_dict(weights)  # what is published is what is measured
@@ -226,9 +270,11 @@ def _record(student: Student, store: "Store", images: ImageSet, test_images: Ima
         },
         "best": {"test_error": curve["test_error"].min(), "epoch": int(curve["test_error"].argmin()) + 1},
         "seconds_per_epoch": statistics.median(curve["seconds"]),
+        "seconds": sum(session["seconds"] for session in student.sessions),
         "parameters": networks.parameter_count(student.network),
         "data": {"train": images.fingerprint, "test": test_images.fingerprint},
-        "environment": details,
+        "environment": environment,
+        "sessions": [_session(session, environment) for session in student.sessions],
     }
     if student.diverged:  # its numbers mean nothing, and JSON has no NaN
         values["diverged"] = student.epoch
@@ -236,3 +282,9 @@ def _record(student: Student, store: "Store", images: ImageSet, test_images: Ima
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
     store.write(run, values, curve, predictions, weights)
     store.checkpoint_path(run).unlink(missing_ok=True)
+
+
+def _session(session: dict, environment: dict) -> dict:
+    """A process that trained a run: where it began, its seconds, and what was otherwise than in the last one."""
+    begun = {name: session[name] for name in ("epoch", "step", "seconds")}
+    return begun | {name: value for name, value in session["environment"].items() if environment.get(name) != value}

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import pickle
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from shards import write_shard
 from torchvision import datasets
 
 from at_repro import data
@@ -45,15 +45,6 @@ def encoded(image: np.ndarray, mode: str = "RGB", kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).convert(mode).save(buffer, kind, lossless=True)
     return buffer.getvalue()
-
-
-def write_shard(path: Path, images: list[bytes | None], labels: list[int | None], names=CLASSES) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    column = pa.array([{"bytes": image, "path": None} for image in images], struct)
-    table = pa.table({"img": column, "label": pa.array(labels, pa.int64())})
-    info = {"info": {"features": {"img": {"_type": "Image"}, "label": {"names": list(names), "_type": "ClassLabel"}}}}
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), path)
 
 
 def shard(root: Path, split: str, index: int = 0, folder: str = "cifar10/plain_text") -> Path:

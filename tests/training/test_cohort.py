@@ -6,11 +6,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 
 from at_repro import data, losses, networks
 from at_repro.data import augment
-from at_repro.training import ActivationTransfer, Run, engine, load_network, train
+from at_repro.training import (
+    ActivationTransfer,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    Run,
+    SymmetryNorm,
+    engine,
+    load_network,
+    train,
+)
 from at_repro.training.cohort import batches
 from at_repro.training.student import Student
 from at_repro.training.train import cohorts, next_cohort, with_teachers
@@ -97,6 +107,88 @@ def test_the_loop_equals_a_plain_loop_written_by_hand(small, taught, quiet):
         if value.is_floating_point():
             # float16 on disk rounds by 2^-11 of the value; the sums are taken in another order.
             torch.testing.assert_close(recorded[name], value, rtol=2e-3, atol=2e-4, msg=name)
+
+
+def images_gradient(network, images, labels):
+    """The loss of each image, and its derivative by the image, which can itself be differentiated."""
+    images = images.clone().requires_grad_()
+    each = cross_entropy(network(images).logits, labels, reduction="none")
+    return each, torch.autograd.grad(each.sum(), images, create_graph=True)[0]
+
+
+def half_the_length(difference):
+    return difference.flatten(1).norm(dim=1).mean() / 2
+
+
+def gradient_transfer_by_hand(network, teacher, adapters, images, labels):
+    each, gradient = images_gradient(network, images, labels)
+    _, other = images_gradient(teacher, images, labels)
+    return each, half_the_length(gradient - other.detach())
+
+
+def min_l2_by_hand(network, teacher, adapters, images, labels):
+    each, gradient = images_gradient(network, images, labels)
+    return each, half_the_length(gradient)
+
+
+def symmetry_by_hand(network, teacher, adapters, images, labels):
+    """One batch of the images and their mirror images: the task loss, too, is on both."""
+    each, gradient = images_gradient(network, torch.cat([images, images.flip(3)]), torch.cat([labels, labels]))
+    return each, half_the_length(gradient[: len(images)] - gradient[len(images) :].flip(3))
+
+
+def full_activation_by_hand(network, teacher, adapters, images, labels):
+    output, total = network(images), 0.0
+    for adapter, group, other in zip(adapters, output.groups, teacher(images).groups, strict=True):
+        own = adapter(group).flatten(1)
+        difference = own / own.norm(dim=1, keepdim=True) - normalize(other.flatten(1), dim=1)
+        total = total + difference.square().sum(1).mean() / other[0, 0].numel()
+    return cross_entropy(output.logits, labels, reduction="none"), total
+
+
+BY_HAND = {
+    "gradient AT": (GradientTransfer(beta=1.0), gradient_transfer_by_hand, (1, 1, 1)),
+    "min-l2": (MinL2(beta=1.0, decay="step"), min_l2_by_hand, (1, 0.2, 0.2**3)),
+    "symmetry": (SymmetryNorm(beta=1.0), symmetry_by_hand, (1, 1, 1)),
+    "f-actt": (FullActivation(), full_activation_by_hand, (1000, 1000 * 2 / 3, 1000 / 3)),
+    "f-actt, by steps": (FullActivation(decay="step"), full_activation_by_hand, (1000, 200, 1000 * 0.2**3)),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_each_other_term_is_trained_as_in_a_plain_loop_written_by_hand(name, small, store, quiet):
+    """A term that is computed and yet not trained on, adapters that stand still, or a weight of another epoch's.
+
+    The formulas are written out above, with torch's own norm; the 1x1 convolutions are trained with the student.
+    """
+    term, by_hand, betas = BY_HAND[name]
+    taught_by = replace(small["teacher"], network="wrn-10-2")
+    run = replace(small["student"], terms=(term,), teacher=taught_by if term.needs_teacher else None)
+    train([run], store, device="cpu", progress=quiet)
+    images = data.load("shapes", "train", subset=96)
+    teacher = load_network(store, taught_by, images, torch.device("cpu")) if term.needs_teacher else None
+    network = networks.build("wrn-10-1", 10, engine.generator(0, "weights")).to(memory_format=torch.channels_last)
+    adapters = [torch.nn.Conv2d(width, 2 * width, 1, bias=False) for width in (16, 32, 64)]
+    draws = engine.generator(0, "adapters")
+    for adapter in adapters:
+        torch.nn.init.normal_(adapter.weight, 0, (2 / adapter.in_channels) ** 0.5, draws)
+    trained = [*network.parameters(), *(adapter.weight for adapter in adapters)]
+    optimizer = torch.optim.SGD(trained, 0.1, momentum=0.9, weight_decay=5e-4)
+    network.train()
+    for epoch, (rate, beta) in enumerate(zip((0.1, 0.02, 0.1 * 0.2**3), betas, strict=True)):
+        optimizer.param_groups[0]["lr"] = rate
+        total = 0.0
+        for batch, labels in batches(images, run, epoch):
+            each, value = by_hand(network, teacher, adapters, batch, labels)
+            optimizer.zero_grad()
+            (each.mean() + beta * value).backward()
+            optimizer.step()
+            total += each.mean().item() * len(labels)
+        assert store.load(run).epochs()["train_loss"][epoch] == pytest.approx(total / 96, rel=1e-3)  # without the term
+    recorded = weights(store, run)
+    for part, value in network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(recorded[part], value, rtol=2e-3, atol=2e-4, msg=part)
 
 
 def test_batches_hold_every_image_once_and_differ_between_epochs():

@@ -1,5 +1,7 @@
 """Fast is right: folding and compilation change a network's outputs by rounding only."""
 
+import os
+
 import pytest
 import torch
 
@@ -124,3 +126,18 @@ def test_a_device_that_is_not_there_is_refused(name):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_auto_takes_the_gpu():
     assert engine.device("auto").type == "cuda"
+
+
+def test_a_gpu_is_asked_for_the_same_bits_each_time(monkeypatch):
+    """Set without a GPU too: that torch then gives them can only be tested on one."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.backends.cudnn.benchmark
+    try:
+        engine.repeat_exactly(torch.device("cpu"))
+        assert not torch.are_deterministic_algorithms_enabled() and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+        engine.repeat_exactly(torch.device("cuda"))
+        assert torch.is_deterministic_algorithms_warn_only_enabled() and not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = before

@@ -90,7 +90,23 @@ def test_a_bad_value_is_one_line_that_names_the_parameter(change, parameter):
     assert "\n" not in text and "allowed:" in text
 
 
-@pytest.mark.parametrize("values", [{"netwrok": "wrn-16-1"}, {"terms": [{"kind": "at", "gamma": 1}]}, {"terms": [{}]}])
+@pytest.mark.parametrize(
+    "change",
+    [{"teacher": "wrn-16-2"}, {"terms": ActivationTransfer()}, {"terms": ("at",)}, {"milestones": 0.5},
+     {"learning_rate": 10**400}, {"drop": True}, {"dataset": ["shapes"]}],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_one_line_too(change):
+    with pytest.raises(ParameterError) as raised:
+        Run(**{"network": "wrn-16-1", "epochs": 1} | change).validate()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"netwrok": "wrn-16-1"}, {"terms": [{"kind": "at", "gamma": 1}]}, {"terms": [{}]}, {"terms": ["at"]},
+     {"terms": {"kind": "at"}}, {"terms": [{"kind": ["at"]}]}, {"terms": [{"kind": "min-l2"}]}, {"teacher": "wrn-16-2"},
+     {"teacher": {"network": "wrn-16-2"}}, {"milestones": 3}],
+)  # fmt: skip
 def test_a_spec_with_unknown_names_is_refused(values):
     """A misspelt field of a spec file would otherwise train something else than was asked for."""
     with pytest.raises(ParameterError):

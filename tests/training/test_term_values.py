@@ -91,12 +91,33 @@ def test_layers_can_be_paired_by_name(compiled, frozen):
     assert [len(group) for group in taught.output.groups] == [4, 4, 4]
 
 
+def test_table_3_compares_what_the_convolutions_return():
+    """Signed outputs of both: a ReLU behind the student's would leave a half of them, as would one of the teacher's."""
+    ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
+    taught_by = networks.build("nin-wide-norelu", 10, torch.Generator().manual_seed(5)).eval().requires_grad_(False)
+    run = Run("nin-thin-nobn", epochs=10, terms=(ActivationTransfer(layers=ends),), teacher=Run("nin-wide-norelu", 1))
+    student = Student(run.validate(), 10, torch.device("cpu"), "fp32")
+    taught = Teacher(taught_by, "nin-wide-norelu", "fp32", False, [other for _, other in ends]).see(IMAGES, LABELS)
+    found = run.terms[0].value(student.see(IMAGES, LABELS, PLAIN), taught).item()
+
+    total, inputs = 0.0, [IMAGES, IMAGES]
+    pools = (lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True), lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True), None)
+    for name, pool in zip(("block0", "block1", "block2"), pools, strict=True):
+        own, other = (network.get_submodule(name) for network in (student.network, taught_by))
+        signed = [own[:-1](inputs[0]), other(inputs[1])]  # all but the student's last ReLU
+        assert all(side.min() < 0 for side in signed)
+        one, two = (F.normalize(side.square().sum(1).flatten(1)) for side in signed)
+        total += (one - two).square().mean().item()
+        inputs = [pool(F.relu(signed[0])), pool(signed[1])] if pool else None
+    assert found == pytest.approx(total, rel=1e-4)
+
+
 @pytest.mark.parametrize("groups", [None, (2,)])
 def test_full_activation_transfer_goes_through_the_adapters(groups, frozen):
     found, student = value(FullActivation(groups=groups), frozen)
     total = 0.0
-    for index in groups or (0, 1, 2):
-        own = student.adapters[index](student.network(IMAGES).groups[index])
+    for adapter, index in zip(student.adapters, groups or (0, 1, 2), strict=True):
+        own = adapter(student.network(IMAGES).groups[index])
         other = frozen(IMAGES).groups[index]
         assert own.shape == other.shape
         one, two = (a.flatten(1) / a.flatten(1).norm(dim=1, keepdim=True) for a in (own, other))
@@ -157,3 +178,26 @@ def test_weights_and_decay_of_the_documented_defaults():
     assert student.begin_epoch() == (1.0, [500.0])
     distilled = prepared(Distillation())
     assert distilled.begin_epoch() == (pytest.approx(0.1), [0.9])
+
+
+@pytest.mark.parametrize("kind", [ActivationTransfer, FullActivation])
+def test_a_weight_that_falls_by_steps_follows_the_learning_rate(kind):
+    """The paper's schedule over ten epochs: both fall to a fifth after the third, the sixth and the eighth."""
+    student = prepared(kind(beta=50.0, decay="step"))
+    begun = []
+    for student.epoch in range(10):
+        begun.append((student.begin_epoch(), student.optimizer.param_groups[0]["lr"]))
+    factors = [1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.008, 0.008]
+    assert [share for (share, _), _ in begun] == [1.0] * 10
+    assert [weight for (_, (weight,)), _ in begun] == pytest.approx([50 * factor for factor in factors])
+    assert [rate for _, rate in begun] == pytest.approx([0.1 * factor for factor in factors])
+
+
+def test_a_share_that_falls_by_steps_is_given_back_to_the_task_loss():
+    """Else the loss as a whole would fade with the term of knowledge distillation."""
+    student = prepared(Distillation(decay="step"))
+    begun = []
+    for student.epoch in (0, 3, 6):
+        share, (weight,) = student.begin_epoch()
+        begun += [share, weight]
+    assert begun == pytest.approx([0.1, 0.9, 0.82, 0.18, 0.964, 0.036])

@@ -1,0 +1,47 @@
+"""Files that are whole or not there, and one line where the disk refuses them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from at_repro.errors import UserError
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Turns what the system says while something is written at `path` into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}); what was there before is whole: mend that, and the "
+            "same command continues"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` which in the end takes its place, flushed; until then the old one stays.
+
+    Raises UserError where it cannot be written.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        with written(path):
+            yield temporary
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk it would be in the way
+        raise
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or the list of files of a folder, is on the disk and not only in memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

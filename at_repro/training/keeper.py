@@ -1,0 +1,58 @@
+"""When the checkpoints of a cohort are written: at the ends of epochs, every few minutes, and when it is to stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from at_repro.training.student import Student
+
+if TYPE_CHECKING:
+    from at_repro.results import Store
+
+INTERVAL = 180.0  # seconds: the most that a process which is killed can lose
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Keeper:
+    """Saves the students of a cohort in time. Inside `with`, Ctrl-C and SIGTERM wait for the end of the step.
+
+    Then the students are saved and KeyboardInterrupt is raised. A second signal does not wait: what was saved last
+    is what is left.
+    """
+
+    def __init__(self, store: "Store"):
+        self._store = store
+        self._saved = time.monotonic()
+        self._stopping = False
+        self._before: dict = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._stopping and kind is None:  # it came after the last save: nothing is lost, but it is not forgotten
+            raise KeyboardInterrupt
+
+    def _stop(self, *_) -> None:
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+
+    def after_step(self, students: Sequence[Student]) -> None:
+        """Saves them if the last time was long ago or a signal came. Raises as `save`."""
+        if self._stopping or time.monotonic() - self._saved > INTERVAL:
+            self.save(students)
+
+    def save(self, students: Sequence[Student]) -> None:
+        """Saves them now. Raises KeyboardInterrupt if a signal came, UserError where the disk refuses."""
+        for student in students:
+            student.save(self._store.checkpoint_path(student.run))
+        self._saved = time.monotonic()
+        if self._stopping:
+            raise KeyboardInterrupt

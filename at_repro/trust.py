@@ -1,0 +1,102 @@
+"""Why the numbers can be trusted: what `make faults` has tried, and where a record comes from."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from at_repro.errors import ParameterError
+from at_repro.results import Record, Store, default_folder, load_record
+from at_repro.training.progress import duration
+
+COMMITTED = Path(__file__).resolve().parent.parent / "book" / "faults.json"
+
+
+def load(path: str | Path = "") -> dict:
+    """What `make faults` has written; empty: the committed one, `book/faults.json`, or no rows where there is none.
+
+    Raises ParameterError where a file that is named cannot be read.
+    """
+    if not path and not COMMITTED.exists():
+        return {"environment": {}, "seconds": 0.0, "seed": 0, "rows": []}
+    try:
+        return json.loads(Path(path or COMMITTED).expanduser().read_text())
+    except (OSError, ValueError):
+        raise ParameterError("proofs", str(path), "a file that make faults has written") from None
+
+
+def stamp(found: dict) -> str:
+    """Where the proofs were run, to stand above their table."""
+    environment = found["environment"]
+    if not environment:
+        return "not run yet (make faults)"
+    return f"{environment['device']}, torch {environment['packages']['torch']}, {duration(found['seconds'])}"
+
+
+def proofs(found: dict) -> pd.DataFrame:
+    """Columns: what happened, how often it was tried, what would be a fault, and how many there were."""
+    return pd.DataFrame(found["rows"], columns=["what happened", "tried", "what would be a fault", "faults"])
+
+
+def example(preset: str, results: str = "", run_id: str = "") -> Record | None:
+    """A record to walk through: the one named, else the store's first by name; None where there is none yet.
+
+    Raises ParameterError for a run id that is not in the store.
+    """
+    store = Store(results or default_folder(preset))
+    folders = store.folders()
+    if run_id and run_id not in folders:
+        raise ParameterError("run", run_id, folders or "none: there is no record yet")
+    return load_record(folders[run_id or min(folders)]) if folders else None
+
+
+def provenance(record: Record | None) -> pd.DataFrame:
+    """What a record says of itself, for a reader to follow: columns `question`, `answer` and `where` it stands."""
+    rows = [("which run?", "no run has a record here yet", "")] if record is None else _answers(record)
+    return pd.DataFrame(rows, columns=["question", "answer", "where"])
+
+
+def _answers(record: Record) -> list[tuple[str, str, str]]:
+    values, run = record.values, record.run
+    environment = values["environment"]
+    packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
+    sessions = values.get("sessions", [])
+    return [
+        ("which run?", record.folder.name, "the folder's name"),
+        ("what was trained?", run.canonical_json(), "spec.json; its hash ends the name"),
+        ("by which code?", environment["commit"], "record.json: environment.commit"),
+        ("how was it called?", environment.get("command", "not recorded"), "record.json: environment.command"),
+        ("with which packages?", packages or "not recorded", "record.json: environment.packages"),
+        ("on what?", f"{environment['device']}, {environment['precision']}", "record.json: environment"),
+        ("by how many processes?", _sessions(sessions), "record.json: sessions"),
+        ("in what time?", _seconds(record), "record.json: seconds; epochs.csv"),
+        ("on which images?", _fingerprints(values["data"]), "record.json: data"),
+        ("with what result?", _result(record), "record.json: final"),
+        ("is that what was predicted?", _predictions(record), "predictions.csv"),
+        ("are the files as written?", f"{len(values['files'])} checksums agree", "record.json: files, checksum"),
+    ]
+
+
+def _sessions(sessions: list[dict]) -> str:
+    places = [f"epoch {session['epoch']}, step {session['step']}" for session in sessions[1:]]
+    if not sessions:
+        return "not recorded"
+    return f"{len(sessions)}, going on after {'; '.join(places)}" if places else "1"
+
+
+def _seconds(record: Record) -> str:
+    seconds = record.values["seconds"] if "seconds" in record.values else record.epochs()["seconds"].sum()
+    return duration(seconds)
+
+
+def _fingerprints(data: dict) -> str:
+    return ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in data.items())
+
+
+def _result(record: Record) -> str:
+    return f"diverged in epoch {record.diverged}" if record.diverged else f"{record.final['test_error']:.2f} % wrong"
+
+
+def _predictions(record: Record) -> str:
+    table = record.predictions()
+    return f"{(table['label'] != table['prediction']).sum()} of {len(table)} differ from their labels"

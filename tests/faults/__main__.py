@@ -1,0 +1,74 @@
+"""`make faults`: everything that can happen to days of training happens here, on tiny runs; nothing may be lost.
+
+python tests/faults                               # the quick form, a minute or two
+python tests/faults --full --output book/faults.json
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for what other tests use too
+
+import damage
+import disturbed
+import misuse
+
+from at_repro import trust
+from at_repro.data import shapes
+from at_repro.training import provenance
+from at_repro.training.progress import duration
+
+# How often each is tried: in the quick form, and in the full one. Processes come first: a fork needs a quiet parent.
+PROOFS = {
+    disturbed.kills: (8, 100),
+    disturbed.together: (3, 8),
+    disturbed.full_disk: (2, 20),
+    disturbed.small_disk: (0, 10),
+    disturbed.read_only: (1, 10),
+    disturbed.clock: (1, 5),
+    damage.records: (3, 100),
+    damage.checkpoints: (10, 500),
+    damage.pickles: (1, 1),
+    damage.shards: (2, 20),
+    misuse.specs_and_commands: (25, 500),
+}
+
+
+def main() -> int:
+    """Runs every proof and prints the table. Exit code 1 where there is a fault."""
+    parser = argparse.ArgumentParser(description="Tries what can go wrong, and counts what was lost.")
+    parser.add_argument("--full", action="store_true", help="as often as for the book: minutes")
+    parser.add_argument("--output", metavar="FILE", help="also write the table as JSON")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
+    options = parser.parse_args()
+    random.seed(options.seed)
+    torch.set_num_threads(1)
+    shapes.SIZES["test"] = 20
+    start, rows = time.perf_counter(), []
+    for proof, counts in PROOFS.items():
+        if counts[options.full]:
+            began = time.perf_counter()
+            with tempfile.TemporaryDirectory() as folder:
+                rows += proof(counts[options.full], Path(folder))
+            print(f"{proof.__name__}: {duration(time.perf_counter() - began)}", file=sys.stderr, flush=True)
+    found = {
+        "environment": provenance.environment(torch.device("cpu")),
+        "seconds": time.perf_counter() - start,
+        "seed": options.seed,
+        "rows": rows,
+    }
+    print(trust.proofs(found).to_string(index=False))
+    if options.output:
+        Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
+    return int(any(faults for *_, faults in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""Files that somebody or something has changed: records, checkpoints, shards, pickles."""
+
+import io
+import json
+import os
+import pickle
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import disturbed
+import numpy as np
+import torch
+from disturbed import Row
+from PIL import Image
+from shards import write_shard
+
+from at_repro import networks
+from at_repro.data import cifar10
+from at_repro.data.parquet import read_shards
+from at_repro.errors import DataError, UserError
+from at_repro.results import DamagedRecord, Store, load_record
+from at_repro.training import Student
+
+SHAPE = (32, 32, 3)
+
+
+def cut(content: bytes) -> bytes:
+    """All up to a random byte."""
+    return content[: random.randrange(len(content))]
+
+
+def flip(content: bytes) -> bytes:
+    """All with one random bit turned."""
+    changed = bytearray(content)
+    changed[random.randrange(len(content))] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def records(count: int, folder: Path) -> list[Row]:
+    """Every file of a record in turn: cut and flipped at `count` places, and deleted."""
+    whole = load_record(disturbed.undisturbed(folder / "whole").record_path(disturbed.TEACHER))
+    tried = dict.fromkeys(("cut", "with a flipped bit", "deleted"), 0)
+    unseen = dict(tried)
+    for path in sorted(whole.folder.iterdir()):
+        content = path.read_bytes()
+        for kind, change in (("cut", cut), ("with a flipped bit", flip)):
+            for _ in range(count):
+                path.write_bytes(change(content))
+                tried[kind] += 1
+                unseen[kind] += not _is_detected(whole)
+        path.unlink()
+        tried["deleted"] += 1
+        unseen["deleted"] += not _is_detected(whole)
+        path.write_bytes(content)
+    return [(f"a file of a record {kind}", tried[kind], "damage that is not detected", unseen[kind]) for kind in tried]
+
+
+def _is_detected(whole) -> bool:
+    """Whether a record is refused by name; or says the same still (a space became a tab), or gives no weights."""
+    try:
+        found = load_record(whole.folder)
+        if not found.has_weights:
+            found.weights()
+    except DamagedRecord as error:
+        return whole.run.run_id in str(error)
+    except UserError as error:
+        return "no weights" in str(error)
+    return found == whole
+
+
+def checkpoints(count: int, folder: Path) -> list[Row]:
+    """A checkpoint, cut and flipped at `count` places each."""
+    path = folder / "checkpoint.safetensors"
+    student = Student(disturbed.TEACHER, 10, torch.device("cpu"), "fp32")
+    student.save(path)
+    content, unseen = path.read_bytes(), 0
+    for change in (cut, flip):
+        for _ in range(count):
+            path.write_bytes(change(content))
+            try:
+                Student.precision_of(path)
+                unseen += path.read_bytes() != content
+            except UserError:
+                pass
+    return [("a checkpoint cut or with a flipped bit", 2 * count, "damage that is not detected", unseen)]
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def pickles(count: int, folder: Path) -> list[Row]:
+    """A pickle that runs code, in every place where a file is read that somebody else may have made."""
+    ran = folder / "ran"
+    bad = Malicious(ran)
+    readers: list[Callable[[Path], object]] = [_as_authors, _as_authors_legacy, _as_checkpoint, _as_weights, _as_batch]
+    trusted = 0
+    for number, reader in enumerate(readers):
+        place = folder / str(number)
+        place.mkdir()
+        try:
+            reader(place, bad)
+            trusted += 1
+        except UserError as error:
+            trusted += "\n" in str(error)
+        trusted += ran.exists()
+    return [("a pickle that holds code", len(readers), "code that ran, or a file that was read", trusted)]
+
+
+def _as_authors(folder: Path, bad: Malicious) -> None:
+    torch.save({"params": {"conv0": bad}}, folder / "model.pt7")
+    networks.load_authors(folder / "model.pt7")
+
+
+def _as_authors_legacy(folder: Path, bad: Malicious) -> None:
+    torch.save({"params": bad}, folder / "model.pt7", _use_new_zipfile_serialization=False)
+    networks.load_authors(folder / "model.pt7")
+
+
+def _as_checkpoint(folder: Path, bad: Malicious) -> None:
+    store = Store(folder, writable=True)
+    torch.save({"weights": bad}, store.checkpoint_path(disturbed.TEACHER))
+    disturbed.learn(store, [disturbed.TEACHER])
+
+
+def _as_weights(folder: Path, bad: Malicious) -> None:
+    """In a record whose checksums were rewritten to match."""
+    shutil.copytree(disturbed.undisturbed(folder / "whole").folder, folder / "store")
+    store = Store(folder / "store")
+    path = store.record_path(disturbed.TEACHER) / "weights.safetensors"
+    path.write_bytes(pickle.dumps(bad))
+    from at_repro import results
+
+    values = json.loads((path.parent / "record.json").read_text())
+    del values["checksum"]
+    values["files"][path.name] = results._sha256(path)
+    (path.parent / "record.json").write_text(json.dumps(values | {"checksum": results._checksum(values)}))
+    store.load(disturbed.TEACHER).weights()
+
+
+def _as_batch(folder: Path, bad: Malicious) -> None:
+    batches = folder / "cifar-10-batches-py"
+    batches.mkdir()
+    for name in ("data_batch_1", "test_batch", "batches.meta"):
+        (batches / name).write_bytes(pickle.dumps(bad))
+    cifar10.cifar10("test", folder, download=False)
+
+
+def shards(count: int, folder: Path) -> list[Row]:
+    """Images and labels that no set may hold, at a random row of the second of two shards."""
+    generator = np.random.default_rng(0)
+    good = _encoded(generator.integers(256, size=SHAPE, dtype=np.uint8))
+    paths = [folder / f"train-0000{index}-of-00002.parquet" for index in (0, 1)]
+    write_shard(paths[0], [good] * 4, [0, 1, 2, 3])
+    kinds = {
+        "of another size": lambda: (_encoded(np.zeros((random.randint(1, 31), 32, 3), np.uint8)), 1),
+        "grey": lambda: (_encoded(np.zeros(SHAPE[:2], np.uint8)), 1),
+        "corrupt": lambda: (_corrupt(good), 1),
+        "missing": lambda: (None, 1),
+        "with a label out of range": lambda: (good, random.choice([-1, 10, 999, None])),
+    }
+    rows = []
+    for kind, make in kinds.items():
+        unnamed = 0
+        for _ in range(count):
+            images, labels, row = [good] * 6, [0] * 6, random.randrange(6)
+            images[row], labels[row] = make()
+            write_shard(paths[1], images, labels)
+            unnamed += not _names(paths, f"{paths[1]}: row {row}: ")
+        rows.append((f"an image {kind}", count, "shard and row are not named", unnamed))
+    return rows
+
+
+def _names(paths: list[Path], place: str) -> bool:
+    try:
+        read_shards(paths, size=SHAPE[:2])
+    except DataError as error:
+        return place in str(error) and "\n" not in str(error)
+    print(f"{place}was read", file=sys.stderr)
+    return False
+
+
+def _encoded(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _corrupt(good: bytes) -> bytes:
+    """Half an image, or bytes that are none."""
+    return random.choice([good[: len(good) // 2], random.randbytes(100)])

@@ -1,0 +1,119 @@
+"""The quick form of `make faults`: each proof is tried a few times, in a process whose children can be killed."""
+
+import importlib
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from at_repro import trust
+from at_repro.errors import ParameterError
+from at_repro.results import Store
+from at_repro.training import train
+
+SCRIPT = Path(__file__).parent / "faults"
+# The start of what each proof calls its rows; how often each is tried depends on the proof.
+WHAT = [
+    "SIGKILL (", "4 processes on one store", "a limit for the size of files", "a store that becomes read-only",
+    "clock set back", "a file of a record cut", "a file of a record with a flipped bit", "a file of a record deleted",
+    "a checkpoint cut", "a pickle that holds code", "an image of another size", "an image grey", "an image corrupt",
+    "an image missing", "an image with a label out of range", "a bad spec", "a bad command line",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The rows that the script has written, by what happened; and what it printed."""
+    output = tmp_path_factory.mktemp("faults") / "faults.json"
+    done = subprocess.run([sys.executable, SCRIPT, "--output", output], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return trust.load(output), done
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_nothing_is_lost(found, what):
+    rows = [row for row in found[0]["rows"] if row[0].startswith(what)]
+    assert len(rows) == 1
+    _, tried, fault, faults = rows[0]
+    assert tried > 0 and faults == 0, f"{faults} of {tried}: {fault}\n{found[1].stderr}"
+
+
+def test_no_proof_is_left_out(found):
+    assert len(found[0]["rows"]) == len(WHAT) and found[1].returncode == 0
+    assert all(what in found[1].stdout for what in WHAT)
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    """A module of the script."""
+    monkeypatch.syspath_prepend(SCRIPT)
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("change", ["weights.safetensors", "predictions.csv", "epochs.csv"])
+def test_a_difference_between_two_runs_is_seen(faults, store, small, quiet, tmp_path, monkeypatch, change):
+    """Else a proof would count nothing, whatever happened."""
+    run, same = small["teacher"], faults("disturbed").same
+    train([run], store, device="cpu", progress=quiet)
+    other = Store(shutil.copytree(store.folder, tmp_path / "other"))
+    assert same(store, other, [run])
+    path = other.record_path(run) / change
+    content = path.read_bytes()
+    place = content.index(b",", len(content) // 2) - 1 if change == "epochs.csv" else len(content) - 2
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    # A change that checksums cannot tell, as a faulty training would make it.
+    monkeypatch.setattr(other, "load", lambda run: replace(store.load(run), folder=path.parent))
+    assert not same(store, other, [run])
+
+
+def test_the_committed_table_has_no_fault():
+    assert all(faults == 0 and tried > 0 for _, tried, _, faults in trust.load()["rows"])
+
+
+def test_without_a_table_the_page_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(trust, "COMMITTED", tmp_path / "none.json")
+    assert trust.proofs(trust.load()).empty and trust.stamp(trust.load()) == "not run yet (make faults)"
+    with pytest.raises(ParameterError, match="make faults"):
+        trust.load(tmp_path / "none.json")
+
+
+def test_the_table_is_for_readers(found):
+    table = trust.proofs(found[0])
+    assert list(table.columns) == ["what happened", "tried", "what would be a fault", "faults"]
+    assert len(table) == len(WHAT) and "torch" in trust.stamp(found[0])
+
+
+def test_the_provenance_of_a_record(small, store, quiet):
+    """A record that was trained here, read back as a reader would."""
+    train([small["teacher"]], store, device="cpu", progress=quiet)
+    record = store.load(small["teacher"])
+    answers = trust.provenance(record).set_index("question")["answer"]
+    assert answers["which run?"] == record.run.run_id
+    assert answers["what was trained?"] == (record.run.canonical_json())
+    assert answers["by which code?"] == record.values["environment"]["commit"]
+    assert answers["by how many processes?"] == "1"
+    assert answers["with what result?"] == f"{record.final['test_error']:.2f} % wrong"
+    wrong = (record.predictions()["label"] != record.predictions()["prediction"]).sum()
+    assert answers["is that what was predicted?"] == f"{wrong} of 100 differ from their labels"
+
+
+def test_the_provenance_of_a_record_of_older_code(hand_made, small):
+    """What it does not say is not made up."""
+    answers = trust.provenance(hand_made(small["kd"], seconds=61.0)).set_index("question")["answer"]
+    assert answers["by how many processes?"] == answers["how was it called?"] == "not recorded"
+    assert answers["in what time?"] == "1 min 01 s"
+    diverged = hand_made(small["at"], diverged=2, seconds=1.0, final={"test_error": None, "train_error": None})
+    assert trust.provenance(diverged).set_index("question")["answer"]["with what result?"] == "diverged in epoch 2"
+
+
+def test_the_example_is_a_record_of_the_store(hand_made, small, store, tmp_path):
+    assert trust.example("smoke", str(tmp_path / "none")) is None
+    assert trust.provenance(None)["answer"].tolist() == ["no run has a record here yet"]
+    records = [hand_made(small[name]) for name in ("teacher", "kd")]
+    assert trust.example("smoke", str(store.folder), records[0].run.run_id) == records[0]
+    assert trust.example("smoke", str(store.folder)) in records
+    with pytest.raises(ParameterError, match=r"^run: '\.\./x' is not allowed"):
+        trust.example("smoke", str(store.folder), "../x")

@@ -1,0 +1,292 @@
+"""Checkpoints: a run goes on at its step, whatever stopped it, and what is on disk is whole or refused."""
+
+import json
+import shutil
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from at_repro import data
+from at_repro.errors import UserError
+from at_repro.results import Store
+from at_repro.training import FullActivation, Progress, Student, keeper, train
+from at_repro.training.keeper import Keeper
+
+STEPS = 3  # of an epoch: 96 images
+
+
+class Signal(Progress):
+    """Sends this process a signal after a step, once: as a person does who presses Ctrl-C."""
+
+    def __init__(self, stream, number: int, after: int):
+        super().__init__(stream)
+        self.number, self.after, self.steps = number, after, 0
+
+    def step(self, *_):
+        self.steps += 1
+        if self.steps == self.after:
+            signal.raise_signal(self.number)
+
+
+@pytest.fixture
+def runs(small):
+    """A student without and one with a teacher, in one cohort: three steps an epoch, two epochs."""
+    return [replace(small[name], batch_size=32, epochs=2) for name in ("student", "at+kd")]
+
+
+@pytest.fixture
+def begun(small, store, quiet):
+    """The store with the teacher recorded."""
+    train([small["teacher"]], store, device="cpu", progress=quiet)
+    return store
+
+
+@pytest.fixture
+def whole(runs, begun, tmp_path, quiet):
+    """The records of the same runs, never stopped."""
+    store = copy(begun, tmp_path / "whole")
+    train(runs, store, device="cpu", progress=quiet)
+    return store
+
+
+def copy(store: Store, folder: Path) -> Store:
+    shutil.copytree(store.folder, folder)
+    return Store(folder)
+
+
+def same(one: Store, other: Store, runs) -> bool:
+    """Weights and predictions byte for byte, and all of the curve but its seconds."""
+    for run in runs:
+        first, second = one.load(run), other.load(run)
+        for name in ("weights.safetensors", "predictions.csv", "spec.json"):
+            if (first.folder / name).read_bytes() != (second.folder / name).read_bytes():
+                return False
+        if not first.epochs().drop(columns="seconds").equals(second.epochs().drop(columns="seconds")):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("after", range(1, 2 * STEPS + 1))
+def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, begun, whole, quiet, after):
+    number = (signal.SIGINT, signal.SIGTERM)[after % 2]
+    handlers = [signal.getsignal(one) for one in keeper.SIGNALS]
+    with pytest.raises(KeyboardInterrupt):
+        train(runs, begun, device="cpu", progress=Signal(quiet.stream, number, after))
+    assert [signal.getsignal(one) for one in keeper.SIGNALS] == handlers, "the handlers were not given back"
+    progress = Signal(quiet.stream, number, 0)
+    train(runs, begun, device="cpu", progress=progress)
+    assert progress.steps == 2 * STEPS - after, "a finished step was trained again, or one was left out"
+    assert same(begun, whole, runs)
+
+
+@pytest.mark.parametrize("saved", range(1, 9))
+def test_members_that_stand_at_different_steps_catch_up(runs, small, begun, whole, quiet, monkeypatch, saved):
+    """Killed between the checkpoints of two members; then somebody joins who has not begun."""
+
+    class Killed(Exception):
+        pass
+
+    save, paths = Student.save, []
+
+    def save_and_die(self, path):
+        save(self, path)
+        paths.append(path)
+        if len(paths) == saved:
+            raise Killed
+
+    monkeypatch.setattr(keeper, "INTERVAL", -1.0)  # a checkpoint after every step
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Student, "save", save_and_die)
+        train(runs, begun, device="cpu", progress=quiet)
+    joins = replace(small["kd"], batch_size=32, epochs=2)
+    train([*runs, joins], begun, device="cpu", progress=quiet)
+    assert same(begun, whole, runs)
+
+
+def test_a_member_that_has_its_record_already_is_not_missed(runs, begun, whole, quiet):
+    with pytest.raises(KeyboardInterrupt):
+        train(runs, begun, device="cpu", progress=Signal(quiet.stream, signal.SIGTERM, 4))
+    done = begun.record_path(runs[0])
+    shutil.copytree(whole.record_path(runs[0]), done)
+    train(runs, begun, device="cpu", progress=quiet)
+    assert same(begun, whole, runs)
+
+
+def test_checkpoints_come_every_few_minutes(runs, begun, quiet, monkeypatch):
+    """The clock is the test's own: no test waits."""
+    now, saves = [0.0], []
+
+    class Minutes(Progress):
+        def step(self, *_):
+            now[0] += 100.0
+
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Student, "save", lambda self, path: saves.append((self.epoch, self.step)))
+    train(runs[:1], begun, device="cpu", progress=Minutes(quiet.stream))
+    assert saves == [(0, 2), (1, 0), (1, 2), (2, 0)], "after 200 of 180 seconds, and at the ends of epochs"
+
+
+def test_a_second_signal_does_not_wait(store):
+    reached = []
+    with pytest.raises(KeyboardInterrupt), Keeper(store):
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the first is noted")
+        signal.raise_signal(signal.SIGTERM)
+        reached.append("the second is noted")
+    assert reached == ["the first is noted"]
+
+
+def test_a_signal_after_the_last_save_is_not_forgotten(store):
+    """Else the next cohort would begin, for hours."""
+    reached = []
+    with pytest.raises(KeyboardInterrupt), Keeper(store):
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end")
+    assert reached == ["the end"]
+
+
+def test_training_outside_of_the_main_thread(runs, begun, quiet):
+    """Only the main thread may set handlers of signals; a notebook's library may train in another."""
+    thread = threading.Thread(target=train, args=(runs[:1], begun), kwargs={"device": "cpu", "progress": quiet})
+    thread.start()
+    thread.join()
+    assert begun.has(runs[0])
+
+
+@pytest.fixture
+def stopped(runs, begun, quiet):
+    """The path of the checkpoint of a run that was stopped in its second epoch."""
+    with pytest.raises(KeyboardInterrupt):
+        train(runs[:1], begun, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
+    return begun.checkpoint_path(runs[0])
+
+
+def test_a_checkpoint_of_the_first_format_is_continued(runs, begun, whole, quiet, monkeypatch):
+    """It was written at the ends of epochs only and said neither step nor sessions nor a checksum."""
+    path, save = begun.checkpoint_path(runs[0]), Student.save
+
+    def save_and_stop(self, path):
+        save(self, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Student, "save", save_and_stop)
+        train(runs[:1], begun, device="cpu", progress=quiet)
+    with safe_open(path, "pt") as file:
+        about = {name: file.metadata()[name] for name in ("precision", "curve")}
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "totals"}  # noqa: SIM118
+    save_file(tensors, path, about)
+    train(runs[:1], begun, device="cpu", progress=quiet)
+    assert same(begun, whole, runs[:1])
+    first, last = begun.load(runs[0]).values["sessions"]
+    assert first["commit"] == "not recorded" and (first["epoch"], first["step"]) == (0, 0)
+    assert (last["epoch"], last["step"]) == (1, 0)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_checkpoint_is_refused(runs, begun, quiet, stopped, damage, place):
+    """Else a flipped bit would be trained on and end in a record whose checksums are right."""
+    content = bytearray(stopped.read_bytes())
+    position = int(place * len(content))
+    content[position] ^= 1
+    stopped.write_bytes(content if damage == "flip" else content[:position])
+    with pytest.raises(UserError) as raised:
+        train(runs[:1], begun, device="cpu", progress=quiet)
+    assert str(stopped) in str(raised.value) and "delete it to start" in str(raised.value)
+    assert "\n" not in str(raised.value) and not begun.has(runs[0])
+
+
+def test_a_run_is_not_continued_on_other_images(runs, begun, quiet, stopped, monkeypatch):
+    load = data.load
+
+    def other(name, split, *more, **keywords):
+        images = load(name, split, *more, **keywords)
+        return replace(images, images=255 - images.images)
+
+    monkeypatch.setattr(data, "load", other)
+    with pytest.raises(UserError, match="was begun on other images"):
+        train(runs[:1], begun, device="cpu", progress=quiet)
+
+
+def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_stays(runs, begun, whole, quiet, stopped, monkeypatch):
+    before, write = stopped.read_bytes(), Path.write_bytes
+
+    def full(self, content):
+        write(self, content[:100])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError) as raised:
+        patch.setattr(Path, "write_bytes", full)
+        train(runs[:1], begun, device="cpu", progress=quiet)
+    assert "No space left on device" in str(raised.value) and "\n" not in str(raised.value)
+    assert stopped.read_bytes() == before
+    assert not list(begun.in_progress.glob("*.tmp")), "what was half written takes room"
+    train(runs[:1], begun, device="cpu", progress=quiet)
+    assert same(begun, whole, runs[:1])
+
+
+def test_a_record_tells_who_trained_it(runs, begun, quiet, stopped, monkeypatch):
+    """A run that was continued elsewhere is not from the last machine alone."""
+    from at_repro.training import provenance
+
+    threads = provenance.environment(torch.device("cpu"))["threads"]
+    monkeypatch.setattr(provenance, "commit", lambda: "another")
+    train(runs[:1], begun, device="cpu", progress=quiet)
+    values = begun.load(runs[0]).values
+    first, last = values["sessions"]
+    assert values["environment"]["commit"] == "another" and first["commit"] != "another"
+    assert "threads" not in first and values["environment"]["threads"] == threads, "what was the same is told once"
+    assert set(last) == {"epoch", "step", "seconds"} and (last["epoch"], last["step"]) == (1, 1)
+    assert values["seconds"] == pytest.approx(first["seconds"] + last["seconds"])
+    assert values["seconds"] == pytest.approx(begun.load(runs[0]).epochs()["seconds"].sum(), rel=1e-4)
+
+
+def test_a_run_without_momentum_can_be_stopped(runs, store, quiet):
+    run = replace(runs[0], momentum=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train([run], store, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 1))
+    train([run], store, device="cpu", progress=quiet)
+    assert store.has(run)
+
+
+def test_adapters_that_no_term_uses_are_in_a_checkpoint(runs, begun, quiet):
+    run = replace(runs[1], terms=(FullActivation(groups=(2,)),))
+    with pytest.raises(KeyboardInterrupt):
+        train([run], begun, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 1))
+    train([run], begun, device="cpu", progress=quiet)
+    assert begun.has(run)
+
+
+def test_what_dead_processes_left_is_removed(runs, begun, whole, quiet, stopped):
+    """And nothing that somebody alive holds, or that is still of use."""
+    dead, recorded, alive = runs[0], runs[1], replace(runs[0], seed=7)
+    for run in (dead, recorded, alive):
+        (begun.in_progress / f"writing-{run.run_id}-abc").mkdir()
+        (begun.in_progress / f"{run.run_id}.tmp").write_text("half")
+        begun.lock_path(run).touch()
+    shutil.copytree(whole.record_path(recorded), begun.record_path(recorded))
+    begun.checkpoint_path(recorded).write_text("of no use any more")
+    with FileLock(begun.lock_path(alive)):
+        train([recorded], begun, device="cpu", progress=quiet)
+    left = {path.name for path in begun.in_progress.iterdir()}
+    of_alive = {f"{alive.run_id}.lock", f"{alive.run_id}.tmp", f"writing-{alive.run_id}-abc"}
+    assert left == {stopped.name, f"{dead.run_id}.lock"} | of_alive
+
+
+def test_nothing_is_left_when_all_is_recorded(begun):
+    assert list(begun.in_progress.iterdir()) == []
+
+
+def test_the_checkpoint_of_a_damaged_record_stays(runs, begun, whole, stopped, quiet):
+    shutil.copytree(whole.record_path(runs[0]), begun.record_path(runs[0]))
+    (begun.record_path(runs[0]) / "epochs.csv").write_text("")
+    train([], begun, device="cpu", progress=quiet)
+    assert stopped.exists() and json.loads(safe_open(stopped, "pt").metadata()["step"]) == 1
