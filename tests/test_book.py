@@ -158,9 +158,10 @@ def test_a_bug_in_a_notebook_stays_visible(checkout):
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from pathlib import Path
 from at_repro import book, cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 book.CHECKOUT = Path(sys.argv[1])
 sys.exit(cli.main(["notebook", "02_long"]))
 """
