@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from at_repro import data, networks
+from at_repro.claims import summary
 from at_repro.errors import DataError
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.results import Record, Store
@@ -67,8 +68,8 @@ def status(runs: Sequence[Run], store: Store) -> str:
         else:
             rows.append((run.run_id, "missing", f"{run.epochs} epochs"))
     counts = pd.Series([state for _, state, _ in rows]).value_counts()
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return "\n".join([_table(rows), *_other_data(records), f"{summary} in {store.folder}"])
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return "\n".join([_table(rows), *_other_data(records), f"{states} in {store.folder}"])
 
 
 def _other_data(records: Sequence[Record]) -> list[str]:
@@ -91,8 +92,7 @@ def claims(ledger: pd.DataFrame) -> str:
     for row in ledger.itertuples():
         lines.append(f"{row.verdict:33}{row.claim}")
         lines += [f"{'':33}{part}" for part in row.numbers.split("; ") if part]
-    counts = ledger["verdict"].value_counts()
-    return "\n".join([*lines, ", ".join(f"{count} {verdict}" for verdict, count in counts.items())])
+    return "\n".join([*lines, summary(ledger)])
 
 
 def data_sets(data_root: str | None = None) -> str:

@@ -85,15 +85,17 @@ class Study:
     @property
     def origin(self) -> str:
         """What the numbers come from: preset, seeds and devices."""
-        records = [record for by_seed in self.records.values() for record in by_seed.values()]
-        devices = sorted({record.values["environment"]["device"] for record in records})
+        devices = sorted({record.values["environment"]["device"] for record in self._all})
         return ", ".join([f"preset {self.preset}", seed_names(self.seeds), *devices])
 
     @property
     def of_other_images(self) -> list[Record]:
         """Records that were measured on other test images than those at hand; empty where there are none at hand."""
-        records = [record for by_seed in self.records.values() for record in by_seed.values()]
-        return [] if self.images is None else [record for record in records if not record.measured_on(self.images)]
+        return [] if self.images is None else [record for record in self._all if not record.measured_on(self.images)]
+
+    @property
+    def _all(self) -> list[Record]:
+        return [record for by_seed in self.records.values() for record in by_seed.values()]
 
     @property
     def stamp(self) -> str:

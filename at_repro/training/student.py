@@ -128,7 +128,7 @@ class Student:
         if self.adapters is not None:
             tensors |= {f"adapters.{name}": value for name, value in self.adapters.state_dict().items()}
         for index, parameter in enumerate(self._parameters()):
-            # None without momentum, and for an adapter of a group that no term compares.
+            # None where the run has no momentum.
             if (buffer := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
                 tensors[f"momentum.{index}"] = buffer
         tensors["totals"] = self.totals
