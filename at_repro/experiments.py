@@ -46,6 +46,9 @@ PRESETS = {
 _FEW = _SMOKE | {"subset": 320}
 _BRIEF = Preset("smoke", PRESETS["smoke"].meant_for, _FEW | {"epochs": 1}, _FEW | {"epochs": 2}, seeds=(0,))
 
+# Two precisions need many seeds rather than long runs: 1,564 steps each.
+_SHORT = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 4}, {"epochs": 4}, seeds=(0, 1, 2, 3, 4))
+
 # Half of the epochs where a step costs several times as much.
 _HALVED = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 30}, {"epochs": 20}, seeds=(0,))
 
@@ -132,6 +135,14 @@ def forms_and_betas(preset: Preset, seed: int) -> dict[str, Run]:
     return columns_of("wrn-16-1", "wrn-16-2", methods)(preset, seed)
 
 
+def precisions(preset: Preset, seed: int) -> dict[str, Run]:
+    """Ours: the same student in both precisions, on the same batches from the same weights."""
+    return {
+        precision: Run("wrn-16-1", seed=seed, **preset.student | {"precision": precision})
+        for precision in ("fp32", "bf16")
+    }
+
+
 def training_length(preset: Preset, seed: int) -> dict[str, Run]:
     """Ours: every method at several training lengths, each a full schedule, and AT with a beta that decays as well."""
     methods = METHODS | {"AT, decaying": (ActivationTransfer(decay="linear"),)}
@@ -214,6 +225,10 @@ EXPERIMENTS = {
         ),
         Experiment(
             "forms-and-betas", "ours: both forms of the loss, several betas", forms_and_betas, {"smoke": _BRIEF}
+        ),
+        Experiment(
+            "precisions", "ours: does bfloat16 change what is learnt?", precisions,
+            {"smoke": _BRIEF, "reduced": _SHORT},
         ),
     )
 }  # fmt: skip

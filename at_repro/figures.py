@@ -208,7 +208,7 @@ def cost(measured: pd.DataFrame, stamp: str) -> Figure:
     """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
 
     Args:
-        measured: columns measured, value and unit, see `bench.frame`.
+        measured: columns case, measured, value and unit, see `bench.frame`.
     """
     if measured.empty:
         return unavailable(stamp)

@@ -88,6 +88,26 @@ def comparisons(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_student", "p"])
 
 
+def paired(study: Study, reference: str = "student") -> pd.DataFrame:
+    """Every other column against `reference`, paired by seed, a row per column that shares seeds with it.
+
+    Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
+    95 % bootstrap interval (NaN for fewer than three seeds); `d`, Cohen's; `p`, of Wilcoxon's signed-rank test.
+    What diverged is left out, and the teacher, whose seed means nothing to a student.
+    """
+    finished = study.errors().dropna(subset="test_error").pivot(index="seed", columns="column", values="test_error")
+    rows = {}
+    for column in study.records:
+        if column in (reference, "teacher") or not {column, reference} <= set(finished):
+            continue
+        if len(differences := (finished[column] - finished[reference]).dropna()):
+            interval = statistics.paired_interval(differences)
+            tests = statistics.effect_size(differences), statistics.wilcoxon(differences)
+            rows[column] = (len(differences), *interval, *tests)
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high", "d", "p"])
+    return frame.rename_axis("method")
+
+
 def phases(study: Study) -> pd.DataFrame:
     """Test error (percent, median over seeds) at the end of each phase of the learning rate, a column per method.
 

@@ -94,7 +94,8 @@ def test_every_experiment_has_every_preset_and_is_named_as_it_is_listed():
         assert experiment.name == name
         for preset in experiments.PRESETS:
             runs = [run for columns in experiment.runs(preset) for run in columns.values()]
-            assert any(run.teacher for run in runs) and any(not run.terms for run in runs)
+            assert any(not run.terms for run in runs)
+            assert any(run.teacher for run in runs) or name == "precisions"
     assert all(preset.name == name for name, preset in experiments.PRESETS.items())
 
 
@@ -162,6 +163,15 @@ def test_forms_and_betas_span_two_decades():
     assert [run.terms[0].beta for run in codes] == [100, 316, 1000, 3162, 10000]
     papers = [run for name, run in columns.items() if name.startswith("paper form")]
     assert papers == [taught(ActivationTransfer(form="paper", beta=beta)) for beta in (0.1, 1.0, 10.0)]
+
+
+def test_precisions_differ_in_nothing_else():
+    columns = experiments.get("precisions").runs("reduced")
+    assert columns == [
+        {name: Run("wrn-16-1", epochs=4, seed=seed, **recipe(precision=name)) for name in ("fp32", "bf16")}
+        for seed in range(5)
+    ]
+    assert 4 * -(-50_000 // 128) <= 2000, "steps of a run"
 
 
 def test_training_length_is_a_full_schedule_each():

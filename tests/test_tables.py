@@ -188,6 +188,31 @@ def test_comparisons_need_both_and_neither_diverged(studies):
         assert found.empty and list(found.columns) == columns
 
 
+def test_paired_differences_are_of_the_same_seeds(studies):
+    """AT minus student: -2, -4 and -6 points; seed 3 has no student. KD has one seed in common, and no interval."""
+    study = studies(
+        "smoke", student={0: range(20), 1: range(30), 2: range(24), 4: None},
+        at={0: range(16), 1: range(22), 2: range(12), 3: range(90), 4: range(9)}, kd={1: range(32), 2: None},
+        teacher={0: range(10)},
+    )  # fmt: skip
+    found = tables.paired(study)
+    assert list(found.index) == ["AT", "KD"], "the teacher's seed means nothing to a student"
+    # Each mean is of three draws from three: all the same one with probability 1/27, beyond 2.5 %.
+    assert found.loc["AT", ["seeds", "difference", "low", "high"]].tolist() == [3, -4, -6, -2]
+    assert found.loc["AT", "d"] == pytest.approx(-4 / 2), "mean over standard deviation"
+    assert found.loc["AT", "p"] == 0.25, "three equal signs: 2 / 2^3"
+    assert found.loc["KD", ["seeds", "difference", "p"]].tolist() == [1, 1, 1]
+    assert found.loc["KD", ["low", "high", "d"]].isna().all()
+    other = tables.paired(study, "AT")
+    assert list(other.index) == ["student", "KD"] and other.loc["student", "difference"] == 4
+
+
+def test_paired_differences_of_nothing(studies):
+    for study in (studies("smoke"), studies("reduced", at={0: range(9)})):
+        found = tables.paired(study)
+        assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high", "d", "p"]
+
+
 def test_phases_end_where_the_learning_rate_drops(studies):
     study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
     table = tables.phases(study)

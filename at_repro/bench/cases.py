@@ -111,14 +111,32 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
 
 
 def profiled(images: ImageSet, compiled: bool) -> list[Row]:
-    """Where a plain WRN-16-1 step spends its time: the ten largest kernels."""
+    """Where a plain WRN-16-1 step spends its time, and the rate that its convolutions reach: no step can be faster."""
     single = Cohort(images, "wrn-16-1", [()], "wrn-10-1", compiled)
     single.train()
     with profile(activities=[ProfilerActivity.CPU]) as found:
         single.train()
-    events = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in events)
-    return [(f"profile: {event.key[:60]}", 100 * event.self_cpu_time_total / total, "%") for event in events[:10]]
+    seconds = dict.fromkeys([*_KERNELS, "everything else"], 0.0)
+    for event in found.key_averages():
+        kind = next((kind for kind, names in _KERNELS.items() if event.key.startswith(names)), "everything else")
+        seconds[kind] += event.self_cpu_time_total / 1e6
+    total = sum(seconds.values())
+    rows: list[Row] = [(f"wrn-16-1 step: {kind}", 100 * value / total, "%") for kind, value in seconds.items()]
+    operations = 3 * forward_operations("wrn-16-1") * BATCH * STEPS
+    convolutions = sum(value for kind, value in seconds.items() if kind.startswith("convolutions"))
+    return [*rows, ("wrn-16-1 step: rate of its convolutions", operations / convolutions / 1e9, "GFLOP/s")]
+
+
+def processes(images: ImageSet, compiled: bool) -> list[Row]:
+    """Images per second in all: one process with all threads, or a process of one thread on each core."""
+    if images.images.device.type != "cpu":
+        return []
+    cores = torch.get_num_threads()
+    rows: list[Row] = []
+    for count in (1, cores):
+        speeds = timing.together(_SIDE_BY_SIDE, count, *map(str, (cores // count, int(compiled), BATCH, STEPS)))
+        rows.append((f"{count} process(es) of {cores // count} thread(s)", sum(speeds), "images/s in all"))
+    return rows
 
 
 def data_share(images: ImageSet, compiled: bool) -> list[Row]:
@@ -177,6 +195,17 @@ def report() -> list[Row]:
     return [("the book from the records", timing.script(code), "s")]
 
 
+# Beginnings of the profiler's names, on CPU and GPU, compiled and not.
+_KERNELS = {
+    "convolutions, backward": ("aten::convolution_backward",),
+    "convolutions, forward": ("aten::mkldnn_convolution", "aten::cudnn_convolution"),
+    "batch norms, ReLUs, sums": (
+        "## Call CompiledFxGraph", "aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::clamp_min",
+        "aten::threshold_backward", "aten::add",
+    ),
+    "optimiser": ("Optimizer.", "aten::_foreach"),
+}  # fmt: skip
+
 _FIRST_STEP = """
 import sys, time
 start = time.time()
@@ -200,6 +229,22 @@ from at_repro.bench.cases import Cohort, METHODS
 images = data.load("cifar10", "train", sys.argv[1] or None)
 Cohort(images, "wrn-16-1", [METHODS["AT"]] * 12, "wrn-16-2", False).train()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+_SIDE_BY_SIDE = """
+import sys, torch
+from at_repro import data
+from at_repro.bench import cases, timing
+from at_repro.training import engine
+threads, compiled, cases.BATCH, cases.STEPS = map(int, sys.argv[1:])
+torch.set_num_threads(threads)
+engine.keep_freed_memory()
+seen = cases.BATCH * cases.STEPS
+alone = cases.Cohort(data.load("shapes", "train", subset=seen), "wrn-16-1", [()], "wrn-10-1", bool(compiled))
+alone.train()
+print("ready", flush=True)
+input()
+print(seen / timing.interleaved({"alone": alone.train})["alone"])
 """
 
 

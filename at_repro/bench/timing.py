@@ -24,3 +24,20 @@ def script(code: str, *arguments: str) -> float:
     """Runs Python code in a process of its own and returns the number it prints last."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
+
+
+def together(code: str, count: int, *arguments: str) -> list[float]:
+    """Runs Python code in several processes at once and returns the number that each prints last.
+
+    The code prints a line when it is ready to measure, and waits for one on standard input: all start together.
+    """
+    command = [sys.executable, "-c", code, *arguments]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
+    ]
+    if not all([process.stdout.readline() for process in running]):
+        raise RuntimeError("a process ended before it could measure, see above")
+    for process in running:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [float(process.communicate()[0].split()[-1]) for process in running]

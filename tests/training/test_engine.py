@@ -5,10 +5,11 @@ import os
 import pytest
 import torch
 
-from at_repro import networks
-from at_repro.errors import ParameterError
-from at_repro.training import engine
-from at_repro.training.batch import StudentBatch, Watched
+from at_repro import data, networks
+from at_repro.errors import DataError, ParameterError
+from at_repro.training import ActivationTransfer, Distillation, Run, Student, engine
+from at_repro.training.batch import StudentBatch, Teacher, Watched
+from at_repro.training.cohort import batches
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
@@ -59,18 +60,35 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     assert relative(gradients[1], gradients[0]) < 1e-4
 
 
-def test_bfloat16_stays_near_float32():
-    """Loss and gradient of one step on the same weights: reduced precision changes less than another batch would."""
-    found = {}
-    for precision in ("fp32", "bf16"):
-        student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))
-        loss = StudentBatch(
-            Watched(student, "wrn-10-1"), IMAGES, LABELS, engine.forward(precision, False), None
-        ).losses.mean()
-        loss.backward()
-        found[precision] = loss.item(), torch.cat([weight.grad.flatten() for weight in student.parameters()])
-    assert found["bf16"][0] == pytest.approx(found["fp32"][0], rel=1e-2)
-    assert torch.cosine_similarity(found["bf16"][1], found["fp32"][1], dim=0) > 0.99
+@pytest.mark.parametrize("name", ["shapes", "cifar10"])
+def test_bfloat16_stays_near_float32(name):
+    """Loss and gradient of one step, task and transfer terms, on real batches.
+
+    Measured: 0.3 % of the loss and 5 % of the gradient, where another batch makes another gradient altogether.
+    """
+    try:
+        images = data.load(name, "train", subset=256, download=False)
+    except DataError:
+        pytest.skip("CIFAR-10 is not here; set AT_REPRO_DATA")
+    run = Run("wrn-16-1", 1, terms=(ActivationTransfer(), Distillation()), teacher=Run("wrn-16-2", 1), batch_size=64)
+    for batch, labels in batches(images, run, 0):
+        found = {precision: loss_and_gradient(run, precision, batch, labels) for precision in ("fp32", "bf16")}
+        (loss, gradient), (rounded_loss, rounded_gradient) = found["fp32"], found["bf16"]
+        assert rounded_loss == pytest.approx(loss, rel=1e-2)
+        assert (rounded_gradient - gradient).norm() < 0.1 * gradient.norm()
+
+
+def loss_and_gradient(run, precision, images, labels) -> tuple[float, torch.Tensor]:
+    """Of one step from the run's first weights, with a teacher of random weights."""
+    student = Student(run, 10, torch.device("cpu"), precision)
+    teacher = networks.build("wrn-16-2", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
+    taught = Teacher(teacher, "wrn-16-2", precision, False).see(images, labels)
+    share, weights = student.begin_epoch()
+    seen = student.see(images, labels, engine.forward(precision, False))
+    terms = zip(run.terms, weights, strict=True)
+    loss = share * seen.losses.mean() + sum(weight * term.value(seen, taught) for term, weight in terms)
+    loss.backward()
+    return loss.item(), torch.cat([weight.grad.flatten() for weight in student.network.parameters()])
 
 
 @pytest.mark.parametrize("faster", ["bf16", "fp32"])
