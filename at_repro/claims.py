@@ -1,9 +1,10 @@
 """The claims ledger: what our records say about each claim of the paper, by rules stated in advance.
 
-A rule is a list of comparisons of test errors, each paired over seeds. A comparison *holds* if the first side has the
-lower error and the 95 % bootstrap interval of the mean difference over three seeds or more leaves out zero. With the
-lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the weakest verdict
-of its comparisons that were run. Only orderings and differences are tested, never absolute numbers.
+A rule is a list of comparisons of test errors, each paired over seeds: of the last epoch, or, where a claim is about
+early convergence, of the mean over the epochs before the learning rate first drops. A comparison *holds* if the first
+side has the lower error and the 95 % bootstrap interval of the mean difference over three seeds or more leaves out
+zero. With the lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the
+weakest verdict of its comparisons that were run. Only orderings and differences are tested, never absolute numbers.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from statistics import fmean
 import pandas as pd
 
 from at_repro import experiments, paper, statistics
-from at_repro.results import Store
+from at_repro.results import Record, Store
 
 HOLDS = "holds"
 DIRECTION = "direction holds, not significant"
@@ -28,14 +29,19 @@ COLUMNS = ["claim", "verdict", "comparisons", "seeds", "numbers", "rule", "sourc
 
 @dataclass(frozen=True)
 class Comparison:
-    """The columns `better` of an experiment have a lower error than the columns `worse`, each side's mean."""
+    """The columns `better` of an experiment have a lower error than the columns `worse`, each side's mean.
+
+    `early` compares the mean test error of the epochs before the learning rate first drops, else that of the last one.
+    """
 
     experiment: str
     better: tuple[str, ...]
     worse: tuple[str, ...]
+    early: bool = False
 
     def __str__(self) -> str:
-        return f"{_mean_of(self.better)} below {_mean_of(self.worse)} ({self.experiment})"
+        when = "early, " if self.early else ""
+        return f"{when}{_mean_of(self.better)} below {_mean_of(self.worse)} ({self.experiment})"
 
 
 def _mean_of(columns: Sequence[str]) -> str:
@@ -55,6 +61,10 @@ RULES: dict[str, list[Comparison]] = {
     "at": [rule for row in ROWS for rule in _below(row, "AT", "student")],
     "at-over-f-actt": [rule for row in _F_ACTT for rule in _below(row, "AT", "F-ActT")],
     "f-actt": [rule for row in _F_ACTT for rule in _below(row, "F-ActT", "student")],
+    "convergence": [
+        *(Comparison("convergence", (column,), ("student",), early=True) for column in ("AT", "F-ActT")),
+        *_below("convergence", "AT", "student", "F-ActT"),
+    ],
     "at-kd": [rule for row in ROWS for rule in _below(row, "AT+KD", "AT")],
     "kd-depth": _below("wrn-40-1-to-16-1", "AT", "KD"),
     "three-losses": _below("one-or-three", "all groups", "group 1", "group 2", "group 3"),
@@ -101,15 +111,20 @@ def find(comparison: Comparison, preset: str, store: Store, seeds: Sequence[int]
     for columns in experiments.get(comparison.experiment).runs(preset, seeds):
         sides = [[columns[name] for name in side] for side in (comparison.better, comparison.worse)]
         if all(store.has(run) for side in sides for run in side):
-            better, worse = (fmean(_error(store, run) for run in side) for side in sides)
+            better, worse = (fmean(_error(store.load(run), comparison.early) for run in side) for side in sides)
             differences[sides[0][0].seed] = better - worse
             runs += [run.run_id for side in sides for run in side]
     return Finding(comparison, differences, tuple(dict.fromkeys(runs)))
 
 
-def _error(store: Store, run: experiments.Run) -> float:
-    record = store.load(run)
-    return CHANCE if record.diverged else record.final["test_error"]
+def _error(record: Record, early: bool) -> float:
+    if record.diverged:
+        return CHANCE
+    if not early:
+        return record.final["test_error"]
+    epochs = record.epochs()
+    rate = epochs["learning_rate"]
+    return float(epochs["test_error"][rate == rate.iloc[0]].mean())
 
 
 def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:

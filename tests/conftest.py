@@ -2,6 +2,7 @@
 
 import io
 import signal
+from collections.abc import Sequence
 
 import pandas as pd
 import pytest
@@ -62,9 +63,12 @@ def tiny_experiment(few_test_images, monkeypatch):
 
 @pytest.fixture
 def hand_made(store):
-    """Writes a record without training: of four test images one is wrong; `changes` replace parts of record.json."""
+    """Writes a record without training: of four test images one is wrong; `changes` replace parts of record.json.
 
-    def write(run: Run, **changes):
+    `curve` has the test error of each epoch; the learning rate drops before the last one.
+    """
+
+    def write(run: Run, curve: Sequence[float] = (20.0, 25.0), **changes):
         network = networks.build(run.network, 10, engine.generator(run.seed, "weights"))
         values = {
             "diverged": None,
@@ -74,7 +78,9 @@ def hand_made(store):
             "data": {"train": "0" * 64, "test": "1" * 64},
             "environment": {"commit": "abc", "device": "CPU", "precision": "fp32"},
         }
-        epochs = pd.DataFrame({"epoch": [1, 2], "train_error": [60.0, 50.0], "test_error": [20.0, 25.0]})
+        rates = [0.1] * (len(curve) - 1) + [0.02]
+        epochs = pd.DataFrame({"epoch": range(1, len(curve) + 1), "learning_rate": rates, "test_error": curve})
+        epochs["train_error"] = 50.0
         predictions = pd.DataFrame({"label": [0, 1, 2, 3], "prediction": [0, 1, 2, 9]})
         return store.write(run, values | changes, epochs, predictions, stored_weights(network))
 

@@ -104,6 +104,20 @@ def test_several_columns_are_compared_by_their_mean(recorded, store):
     assert found.differences == {0: -0.5}
 
 
+def test_early_errors_are_those_before_the_rate_drops(hand_made, store):
+    """AT is ahead by 10 points on average before the drop, although behind in one epoch, and behind at the end."""
+    columns = experiments.get("convergence").runs("smoke")[0]
+    hand_made(columns["student"], curve=[60.0, 50.0, 40.0, 10.0], final={"test_error": 10.0})
+    hand_made(columns["AT"], curve=[40.0, 55.0, 25.0, 12.0], final={"test_error": 12.0})
+    early, late = (Comparison("convergence", ("AT",), ("student",), early=early) for early in (True, False))
+    assert find(early, "smoke", store).differences == {0: -10.0}
+    assert find(late, "smoke", store).differences == {0: 2.0}
+    assert "early, AT below student (convergence): -10.00 points" in verdict(store, [0], "convergence")["numbers"]
+    hand_made(columns["F-ActT"], curve=[30.0, 30.0, 30.0, 90.0], diverged=4, final={"test_error": None})
+    diverged = Comparison("convergence", ("F-ActT",), ("student",), early=True)
+    assert find(diverged, "smoke", store).verdict == FAILS, "a run that diverged is no early winner"
+
+
 def test_a_damaged_record_decides_nothing(recorded, store):
     recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
     run = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]["AT"]
