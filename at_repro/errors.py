@@ -38,6 +38,17 @@ def check_weight(parameter: str, value: float) -> None:
         raise ParameterError(parameter, value, "a number above 0")
 
 
+def check_count(parameter: str, value: int) -> None:
+    """Raises ParameterError unless the value is an integer from 1."""
+    if not is_integer(value) or value < 1:
+        raise ParameterError(parameter, value, "an integer from 1")
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is an int, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def is_number(value: object) -> bool:
     """Whether a value is an int or a float that a float can hold: finite, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -17,25 +17,12 @@ LEVELS = ("low", "middle", "top")
 BATCH = 250
 
 
-def check(name: str, mappings: list[str], batch: int) -> int:
-    """The index of the level of that name, once all that a notebook shows can be: before anything is trained.
-
-    Args:
-        name: a level, see `level`.
-        mappings: a list of one or more names, see `attention.mapping`.
-        batch: the number of images that are measured; how many there are is not known yet.
-
-    Raises:
-        ParameterError: for a value that is not allowed.
-    """
-    index = level(name)
+def check_mappings(mappings: list[str]) -> None:
+    """Raises ParameterError unless these are one or more names of mapping functions, see `attention.mapping`."""
     if not isinstance(mappings, list) or not mappings:
         raise ParameterError("mappings", mappings, "a list of one or more mapping functions, such as ['sum-2']")
     for mapping in mappings:
         attention.mapping(mapping)
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ParameterError("batch", batch, "an integer from 1")
-    return index
 
 
 def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[Tensor]:
@@ -46,6 +33,11 @@ def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[T
     function = attention.mapping(mapping)
     parts = [[function(group).cpu() for group in output.groups] for output in _outputs(network, images)]
     return [torch.cat(level) for level in zip(*parts, strict=True)]
+
+
+def predictions(network: nn.Module, images: ImageSet) -> Tensor:
+    """The class that a network in evaluation mode gives each image: int64 (N,), on the CPU."""
+    return torch.cat([output.logits.argmax(1).cpu() for output in _outputs(network, images)])
 
 
 def rows(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:

@@ -55,9 +55,9 @@ class Study:
             if record.has_weights and not record.diverged
         }
 
-    def examples(self) -> ImageSet | None:
-        """The first test image of every class; None where there are no images."""
-        return None if self.images is None else measure.one_per_class(self.images)
+    def examples(self, count: int = 1) -> ImageSet | None:
+        """The first `count` test images of every class; None where there are no images."""
+        return None if self.images is None else measure.one_per_class(self.images, count)
 
     def first(self, column: str) -> Record:
         """The record of a column's first seed."""

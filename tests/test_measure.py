@@ -11,7 +11,7 @@ from torch import nn
 
 from at_repro import data, measure, networks
 from at_repro.data import ImageSet
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, check_count
 from at_repro.measure import object_share
 
 
@@ -260,96 +260,39 @@ def test_gradient_rows_leave_network_and_images_alone(images, wrn):
     assert measure.gradient_rows({}, None) == {}
 
 
-@pytest.mark.parametrize(("name", "index"), [("low", 0), ("middle", 1), ("top", 2)])
-def test_a_level_by_its_name(name, index):
-    assert measure.level(name) == index
-    assert measure.level_names(3)[index] == name
+def test_levels_are_counted_from_low_to_top():
+    assert [measure.level(name) for name in ("low", "middle", "top")] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["", "high", "Low", "1"])
+@pytest.mark.parametrize("name", ["", "Low", 1, None])
 def test_an_unknown_level_is_refused(name):
     with pytest.raises(ParameterError) as raised:
         measure.level(name)
     assert str(raised.value) == f"level: {name!r} is not allowed; allowed: low, middle, top"
 
 
-def test_distances_of_every_student_and_level(images):
-    """At one level as the teacher, at one nowhere at the same place, at one half of it."""
-    a, b = corner(0, 0), corner(5, 5)
-    given = {"AT": Fixed(a, b, a + b), "teacher": Fixed(a, a, a), "student": Fixed(b, a, b)}
-    found = measure.distances(given, images)
-    names = ("low", "middle", "top")
-    assert list(zip(found["network"], found["level"], strict=True)) == [
-        *(("AT", level) for level in names), *(("student", level) for level in names),
-    ]  # fmt: skip
-    half = math.sqrt((1 - math.sqrt(0.5)) ** 2 + 0.5)
-    wanted = [0, math.sqrt(2), half, math.sqrt(2), 0, math.sqrt(2)]
-    assert found["distance"].tolist() == pytest.approx(wanted, abs=1e-6)
-
-
-def test_distances_are_averaged_over_images_and_use_the_mapping(images, wrn):
-    other = networks.build("wrn-10-1", generator=torch.Generator().manual_seed(1)).eval()
-    found = measure.distances({"teacher": wrn, "s": other}, images, "max-1").set_index("level")["distance"]
-    with torch.no_grad():
-        own, taught = (network(normalized(images)).groups for network in (other, wrn))
-    for level, student, teacher in zip(("low", "middle", "top"), own, taught, strict=True):
-        vectors = [group.abs().amax(1).flatten(1).double() for group in (student, teacher)]
-        units = [vector / vector.square().sum(1, keepdim=True).sqrt() for vector in vectors]
-        each = (units[0] - units[1]).square().sum(1).sqrt()
-        assert each.std() > 1e-3, "images must differ for this test to see a mean"
-        assert found[level] == pytest.approx(each.mean().item(), rel=1e-4)
-
-
-def test_the_teacher_may_have_another_name(images):
-    given = {"wrn-16-2": Fixed(corner(0, 0)), "teacher": Fixed(corner(5, 5))}
-    found = measure.distances(given, images, teacher="wrn-16-2")
-    assert found["network"].tolist() == ["teacher"] and found["distance"].item() == pytest.approx(math.sqrt(2))
-    assert measure.distances(given, images, teacher="wrn-40-1").empty
-    assert measure.distances({"teacher": Fixed(corner(0, 0))}, images).empty, "there is no student"
-
-
-def test_one_unknown_mapping_is_refused_everywhere(images):
-    one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
-    for function in (measure.rows, measure.object_shares, measure.distances, measure.norms):
-        with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
-            function(one, images, "mean")
-    with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
-        measure.resized_rows(one, images, 0, "mean")
-
-
-@pytest.mark.parametrize(("name", "index"), [("low", 0), ("middle", 1), ("top", 2)])
-def test_what_is_allowed_passes_the_check(name, index):
-    assert measure.check(name, ["sum-1", "max-2", "sum-2.5"], 1) == index
-    assert measure.check(name, ["sum-2"], 10**6) == index, "how many images there are is not known yet"
-
-
-@pytest.mark.parametrize("name", ["", "Low", 1, None])
-def test_the_check_refuses_a_level(name):
-    with pytest.raises(ParameterError) as raised:
-        measure.check(name, ["sum-2"], 128)
-    assert str(raised.value) == f"level: {name!r} is not allowed; allowed: low, middle, top"
-
-
 @pytest.mark.parametrize("mappings", [[], "sum-2", ("sum-2",), None, {"sum-2": 1}])
-def test_the_check_refuses_what_is_no_list_of_mappings(mappings):
+def test_what_is_no_list_of_mappings_is_refused(mappings):
     """A name alone would be read letter by letter."""
     with pytest.raises(ParameterError) as raised:
-        measure.check("low", mappings, 128)
+        measure.check_mappings(mappings)
     wanted = "a list of one or more mapping functions, such as ['sum-2']"
     assert str(raised.value) == f"mappings: {mappings!r} is not allowed; allowed: {wanted}"
 
 
 @pytest.mark.parametrize("name", ["mean", "sum-0", "sum", 2, None])
-def test_the_check_refuses_an_unknown_mapping(name):
+def test_a_list_with_an_unknown_mapping_is_refused(name):
+    measure.check_mappings(["sum-1", "max-2", "sum-2.5"])
     with pytest.raises(ParameterError) as raised:
-        measure.check("low", ["sum-2", name], 128)
+        measure.check_mappings(["sum-2", name])
     assert str(raised.value).startswith(f"mapping: {name!r} is not allowed; allowed: sum-1, ")
 
 
 @pytest.mark.parametrize("batch", [0, -1, 2.0, True, "8", None])
-def test_the_check_refuses_a_batch(batch):
+def test_a_number_of_images_is_an_integer_from_1(batch):
+    check_count("batch", 10**6)  # how many there are is not known yet
     with pytest.raises(ParameterError) as raised:
-        measure.check("low", ["sum-2"], batch)
+        check_count("batch", batch)
     assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1"
 
 

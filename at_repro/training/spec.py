@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from types import UnionType
 
 from at_repro import data, networks
-from at_repro.errors import ParameterError, check_choice, check_weight, is_number
+from at_repro.errors import ParameterError, check_choice, check_count, check_weight, is_integer, is_number
 from at_repro.training.terms import TERMS, Term, check_together
 
 AUGMENTATIONS = ("crop-flip", "flip", "none")
@@ -94,11 +94,11 @@ class Run:
         """Raises ParameterError for the first value that is not allowed; returns the run."""
         data.check_name(self.dataset)
         networks.check_name(self.network)
-        _check_count("epochs", self.epochs)
-        _check_count("batch_size", self.batch_size)
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
         if self.subset is not None:
-            _check_count("subset", self.subset)
-        if not _is_integer(self.seed) or self.seed < 0:
+            check_count("subset", self.subset)
+        if not is_integer(self.seed) or self.seed < 0:
             raise ParameterError("seed", self.seed, "an integer from 0")
         check_weight("learning_rate", self.learning_rate)
         check_weight("drop", self.drop)
@@ -173,12 +173,3 @@ def _check_range(parameter: str, value: object, low: float, high: float) -> None
     if not is_number(value) or not low <= value <= high:
         allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
         raise ParameterError(parameter, value, allowed)
-
-
-def _check_count(parameter: str, value: object) -> None:
-    if not _is_integer(value) or value < 1:
-        raise ParameterError(parameter, value, "an integer from 1")
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

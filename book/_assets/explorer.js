@@ -1,0 +1,168 @@
+// Draws the explorer from the data that `at_repro.explorer` put into the page. The view is kept in the page's address.
+"use strict";
+
+(() => {
+  const PANELS = ["left", "right"];
+  const OVERLAY = 256; // pixels of the overlay's side
+
+  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".explorer").forEach(explore));
+
+  function explore(root) {
+    const data = JSON.parse(root.querySelector("script").textContent);
+    const palette = data.colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+    const loaded = new Map(); // canvases of sprites, by address: decoded when first needed
+    const view = restored(data);
+
+    const picker = element("fieldset", { className: "explorer-images" }, element("legend", {}, "image"));
+    data.labels.forEach((label, index) => picker.append(thumbnail(index, data.classes[label])));
+    const opacity = element("input", { type: "range", min: 0, max: 100, step: 5, value: view.opacity });
+    opacity.addEventListener("input", () => set("opacity", Number(opacity.value)));
+    const smooth = element("input", { type: "checkbox", checked: view.smooth });
+    smooth.addEventListener("change", () => set("smooth", smooth.checked));
+    const common = element(
+      "div",
+      { className: "explorer-common" },
+      element("label", {}, "opacity of the map ", opacity),
+      element("label", {}, smooth, " smooth between places"),
+      element("span", { className: "explorer-scale" }, "no attention ", bar(data.colours), " the most in this map"),
+    );
+    const panels = PANELS.map((name) => panel(name));
+    root.append(picker, common, element("div", { className: "explorer-panels" }, ...panels.map((each) => each.root)));
+    window.addEventListener("hashchange", () => {
+      Object.assign(view, restored(data));
+      draw();
+    });
+    draw();
+
+    function set(name, value) {
+      view[name] = value;
+      history.replaceState(null, "", "#" + new URLSearchParams(view));
+      draw();
+    }
+
+    function draw() {
+      opacity.value = view.opacity;
+      smooth.checked = view.smooth;
+      root.querySelectorAll(".explorer-images input")[view.image].checked = true;
+      panels.forEach((each) => each.draw());
+    }
+
+    function thumbnail(index, label) {
+      const input = element("input", { type: "radio", name: "explorer-image", value: index });
+      input.addEventListener("change", () => set("image", index));
+      const canvas = element("canvas", { width: 32, height: 32 });
+      sprite(data.images).then((all) => {
+        canvas.width = canvas.height = all.height;
+        canvas.getContext("2d").drawImage(all, -index * all.height, 0);
+      });
+      return element("label", { title: label }, input, canvas, element("span", { className: "explorer-hidden" }, label));
+    }
+
+    function panel(side) {
+      const choices = { network: data.networks, level: data.levels, mapping: data.mappings };
+      const selects = Object.entries(choices).map(([what, names]) => {
+        const select = element("select", {}, ...names.map((name) => element("option", { value: name }, name)));
+        select.addEventListener("change", () => set(`${side}-${what}`, select.value));
+        return [what, select];
+      });
+      const canvases = ["image", "map", "overlay"].map((what) => element("canvas", { role: "img", title: what }));
+      const said = element("p", { className: "explorer-said" });
+      const own = element(
+        "div",
+        { className: "explorer-panel" },
+        element("div", { className: "explorer-choices" },
+          ...selects.map(([what, select]) => element("label", {}, `${what} `, select))),
+        element("div", { className: "explorer-pictures" },
+          ...canvases.map((canvas) => element("figure", {}, canvas, element("figcaption", {}, canvas.title)))),
+        said,
+      );
+      return { root: own, draw: () => drawPanel(side, selects, canvases, said) };
+    }
+
+    async function drawPanel(side, selects, [image, map, overlay], said) {
+      selects.forEach(([what, select]) => (select.value = view[`${side}-${what}`]));
+      const [network, level, mapping] = ["network", "level", "mapping"].map((what) => view[`${side}-${what}`]);
+      const [index, alpha, smoothed] = [view.image, view.opacity / 100, view.smooth];
+      const asked = String(new URLSearchParams(view));
+      const [all, maps] = await Promise.all([sprite(data.images), sprite(data.sprites[network][mapping][level])]);
+      if (asked !== String(new URLSearchParams(view))) return; // the reader has gone on meanwhile
+      const label = data.classes[data.labels[index]];
+      crop(image, all, index);
+      crop(map, maps, index);
+      colour(map);
+      overlay.width = overlay.height = OVERLAY;
+      const context = overlay.getContext("2d");
+      context.imageSmoothingEnabled = false;
+      context.drawImage(image, 0, 0, OVERLAY, OVERLAY);
+      context.imageSmoothingEnabled = smoothed;
+      context.imageSmoothingQuality = "high";
+      context.globalAlpha = alpha;
+      context.drawImage(map, 0, 0, OVERLAY, OVERLAY);
+      map.style.imageRendering = smoothed ? "auto" : "pixelated";
+      const places = `${map.width}x${map.height} places`;
+      image.setAttribute("aria-label", `image of class ${label}`);
+      map.setAttribute("aria-label", `attention of ${network} at the ${level} level, ${mapping}, ${places}`);
+      overlay.setAttribute("aria-label", `the map over the image of class ${label}`);
+      const predicted = data.classes[data.predicted[network][index]];
+      said.textContent = `${places}. This is of class ${label}; ${network} says ${predicted}.`;
+    }
+
+    function colour(canvas) {
+      const context = canvas.getContext("2d");
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+      for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set(palette[pixels.data[at]], at);
+      context.putImageData(pixels, 0, 0);
+    }
+
+    function sprite(address) {
+      if (!loaded.has(address)) {
+        const picture = new Image();
+        picture.src = address;
+        loaded.set(address, picture.decode().then(() => picture));
+      }
+      return loaded.get(address);
+    }
+  }
+
+  // The view that the address names; what it does not name, or names wrongly, is as at first.
+  function restored(data) {
+    const named = new URLSearchParams(location.hash.slice(1));
+    const among = (name, values, otherwise) => (values.includes(named.get(name)) ? named.get(name) : otherwise);
+    const number = (name, most, otherwise) => {
+      const value = Number(named.get(name) ?? NaN);
+      return Number.isInteger(value) && value >= 0 && value <= most ? value : otherwise;
+    };
+    const view = {
+      image: number("image", data.labels.length - 1, 0),
+      opacity: number("opacity", 100, 60),
+      smooth: named.get("smooth") === "true",
+    };
+    PANELS.forEach((side, index) => {
+      view[`${side}-network`] = among(`${side}-network`, data.networks, data.networks[index % data.networks.length]);
+      view[`${side}-level`] = among(`${side}-level`, data.levels, data.levels.at(-1));
+      view[`${side}-mapping`] = among(`${side}-mapping`, data.mappings, data.mappings[0]);
+    });
+    return view;
+  }
+
+  // The picture at `index` of a sprite, whose pictures are square and side by side.
+  function crop(canvas, sprite, index) {
+    canvas.width = canvas.height = sprite.height;
+    canvas.getContext("2d").drawImage(sprite, -index * sprite.height, 0);
+  }
+
+  function bar(colours) {
+    const ends = colours.filter((_, index) => index % 51 === 0);
+    return element("span", { className: "explorer-bar", style: `background: linear-gradient(to right, ${ends})` });
+  }
+
+  function element(name, properties, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key in made && key !== "style") made[key] = value;
+      else made.setAttribute(key, value);
+    }
+    made.append(...children);
+    return made;
+  }
+})();
