@@ -23,6 +23,7 @@ EXAMPLES = (
     ("book --preset smoke", "execute all notebooks and build the book"),
     ("bench --output bench.json", "measure what training costs here"),
     ("data --data-root DIR", "where each data set was found"),
+    ("data photos@64 --data-root DIR", "what is in your own folder DIR/photos, as images of 64 x 64 pixels"),
 )
 
 
@@ -121,6 +122,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", metavar="FILE", help="also write what was measured as JSON")
 
     command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
+    command.add_argument("names", nargs="*", metavar="NAME", help="cifar10, shapes, or a folder of the data root and a "
+                         "size, such as photos@64 (default: those of the experiments)")  # fmt: skip
     _add_data_root(command)
     return top
 
@@ -239,7 +242,7 @@ def show_data(options: argparse.Namespace) -> None:
     from at_repro import data, report
 
     data.data_root(options.data_root)
-    print(report.data_sets(options.data_root))
+    print(report.data_sets(options.data_root, options.names))
 
 
 def _runs(options: argparse.Namespace) -> list:

@@ -95,10 +95,13 @@ def claims(ledger: pd.DataFrame) -> str:
     return "\n".join([*lines, summary(ledger)])
 
 
-def data_sets(data_root: str | None = None) -> str:
-    """Where each data set was found, with fingerprint, size and class counts; or why it was not found."""
+def data_sets(data_root: str | None = None, names: Sequence[str] = ()) -> str:
+    """Where each data set was found, with fingerprint, size and class counts; or why it was not found.
+
+    names: see `data.load`; none: those of the experiments. Raises ParameterError for a name that is not allowed.
+    """
     lines = []
-    for name in data.DATA_SETS:
+    for name in names or data.DATA_SETS:
         found = data.describe(name, data_root)
         lines.append(f"{name}: {found.problem or found.source}")
         for split, described in found.splits.items():

@@ -283,6 +283,6 @@ def _checksum(values: dict) -> str:
 
 def _file_name(run: Run) -> str:
     """The run's id, which has to be one name: a spec that nobody has validated may hold anything."""
-    if not re.fullmatch(r"[\w.+-]+", run.run_id):
-        raise ParameterError("run", run.run_id, "a name of letters, digits and . + - _")
+    if not re.fullmatch(r"[\w.+@-]+", run.run_id):
+        raise ParameterError("run", run.run_id, "a name of letters, digits and . + - _ @")
     return run.run_id

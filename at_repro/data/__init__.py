@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from at_repro.data import cifar10 as _cifar10
+from at_repro.data import own as _own
 from at_repro.data import shapes as _shapes
 from at_repro.data.augment import CIFAR10_MEAN, CIFAR10_STD
 from at_repro.data.image_set import ImageSet
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, ParameterError, check_choice
 
 __all__ = [
     "DATA_SETS",
@@ -57,9 +59,9 @@ DATA_SETS = tuple(_REGISTRY)
 
 
 def check_name(name: str) -> None:
-    """Raises ParameterError unless `name` is a data set."""
-    if name not in DATA_SETS:  # a tuple: a spec read from JSON may hold what has no hash
-        raise ParameterError("data set", name, DATA_SETS)
+    """Raises ParameterError unless `name` is a data set: one of DATA_SETS, or as `own.NAMING` says."""
+    if name not in DATA_SETS and _own.parse(name) is None:  # a tuple: a spec from JSON may hold what has no hash
+        raise ParameterError("data set", name, [*DATA_SETS, _own.NAMING])
 
 
 def load(
@@ -68,7 +70,7 @@ def load(
     """A split of a data set, in memory.
 
     Args:
-        name: one of DATA_SETS.
+        name: one of DATA_SETS, or a folder of the data root and a size such as "faces@64", see `own.own`.
         split: "train" or "test".
         root: the data root, see `data_root`; not used by generated sets.
         subset: only the first so many images in the set's order; None: all.
@@ -78,20 +80,29 @@ def load(
         ParameterError: a name, split, subset or data root that is not allowed.
         DataError: the data are missing or damaged.
     """
+    return _named(name).read(split, subset, root, download)
+
+
+def _named(name: str) -> _DataSet:
     check_name(name)
-    return _REGISTRY[name].read(split, subset, root, download)
+    return _REGISTRY[name] if name in _REGISTRY else _DataSet(partial(_read_own, name), {}, _own.MEAN, _own.STD)
+
+
+def _read_own(name: str, split: str, subset: int | None, root: str | Path | None, download: bool) -> ImageSet:
+    images = _own.own(name, split, data_root(root))
+    return images if subset is None else images.subset(subset)
 
 
 def size(name: str, split: str) -> int:
-    """Number of images of a split, known without reading it. Raises ParameterError for an unknown name."""
-    check_name(name)
+    """Number of images of a split, known without reading it. Raises ParameterError unless the name is in DATA_SETS."""
+    check_choice("data set", name, DATA_SETS)
     return _REGISTRY[name].sizes[split]
 
 
 def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per channel for `augment.normalize`, in units of 0 to 255. Raises ParameterError."""
-    check_name(name)
-    return _REGISTRY[name].mean, _REGISTRY[name].std
+    named = _named(name)
+    return named.mean, named.std
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -138,9 +149,9 @@ def describe(name: str, root: str | Path | None = None) -> Description:
 
     Raises ParameterError for an unknown name.
     """
-    check_name(name)
+    named = _named(name)
     try:
-        loaded = {split: _REGISTRY[name].read(split, None, root, False) for split in SPLITS}
+        loaded = {split: named.read(split, None, root, False) for split in SPLITS}
     except (DataError, ParameterError) as error:
         return Description(name, None, {}, str(error))
     return Description(name, loaded["train"].source, {split: _describe(images) for split, images in loaded.items()})

@@ -86,13 +86,24 @@ def read_shards(
     return decoded, torch.tensor(labels, dtype=torch.int64), classes
 
 
+def shard_classes(path: Path) -> tuple[str, ...]:
+    """The names of the classes of a shard, without reading its images. Raises DataError."""
+    try:
+        return _class_names(path, pq.read_schema(path))
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read, download it again ({str(error).splitlines()[0]})")
+
+
 def _read(path: Path, image_column: str | None) -> tuple[list[bytes | None], list[int | None], tuple[str, ...]]:
     """The encoded images, the labels and the class names of one shard."""
     try:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be read, download it again ({reason})") from None
+        raise _unreadable(path, error) from None
     column = _image_column(path, table.schema) if image_column is None else image_column
     for name in (column, "label"):
         if name not in table.column_names:

@@ -1,0 +1,105 @@
+"""Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
+
+import re
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.v2 import functional as transforms
+
+from at_repro.data.image_set import ImageSet, canonical_order
+from at_repro.data.parquet import find_shards, read_shards, shard_classes
+from at_repro.errors import DataError, check_choice
+
+NAMING = (
+    "NAME@SIZE (a folder NAME of the data root, its images as squares of SIZE pixels: 8 to 256, divisible by 8, "
+    "such as faces@64)"
+)
+
+# Of ImageNet, in units of 0 to 255: natural images of any kind.
+MEAN = (123.7, 116.3, 103.5)
+STD = (58.4, 57.1, 57.4)
+
+_SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
+
+
+def parse(name: object) -> tuple[str, int] | None:
+    """Folder and side in pixels of a name such as "faces@64"; None where it is no such name."""
+    found = re.fullmatch(r"([A-Za-z0-9_]+)@([0-9]{1,3})", name) if isinstance(name, str) else None
+    if found is None or not 8 <= (side := int(found[2])) <= 256 or side % 8:
+        return None
+    return found[1], side
+
+
+def own(name: str, split: str, root: Path) -> ImageSet:
+    """Reads a split of the images in a folder of the data root.
+
+    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP files
+    for each class, or parquet shards `train-00000-of-0000N.parquet` (see `parquet`). Each image is made as small as its
+    short side allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical
+    order (see `canonical_order`).
+
+    Args:
+        name: folder and size, such as "faces@64", see NAMING.
+        split: "train" or "test".
+        root: the data root.
+
+    Raises:
+        ParameterError: unknown split.
+        DataError: nothing is there, an image or shard is damaged, which is named, or the splits' classes differ.
+    """
+    check_choice("split", split, _SPLITS)
+    folder, side = parse(name)
+    images, labels, classes, source = _read(root / folder, split, side)
+    if classes != (others := _classes(root / folder, "test" if split == "train" else "train")):
+        raise DataError(f"{root / folder}: the classes of its splits differ: {', '.join(set(classes) ^ set(others))}")
+    order = canonical_order(images, labels)
+    return ImageSet(name, split, images[order], labels[order], classes, source=str(source))
+
+
+def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
+    place = _place(folder, split)
+    if place.is_dir():
+        found = _image_folder(place)
+        images, labels = [_square(_decoded(path), side) for path, _ in found.samples], torch.tensor(found.targets)
+        return torch.stack(images), labels, tuple(found.classes), place
+    images, labels, classes = read_shards(find_shards(folder, place.name))
+    return torch.stack([_square(image, side) for image in images]), labels, classes, folder
+
+
+def _classes(folder: Path, split: str) -> tuple[str, ...]:
+    place = _place(folder, split)
+    if place.is_dir():
+        return tuple(_image_folder(place).classes)
+    return shard_classes(find_shards(folder, place.name)[0])
+
+
+def _place(folder: Path, split: str) -> Path:
+    """The folder of a split, or the beginning of the names of its shards."""
+    for name in _SPLITS[split]:
+        if (folder / name).is_dir() or find_shards(folder, name):
+            return folder / name
+    wanted = " or ".join(f"{name}/CLASS/*.png" for name in _SPLITS[split])
+    raise DataError(f"{folder} holds no {split} images; looked for {wanted} (or JPEG, WebP) and for parquet shards")
+
+
+def _image_folder(place: Path) -> ImageFolder:
+    try:
+        return ImageFolder(place)
+    except FileNotFoundError as error:  # a class without images, or no class
+        raise DataError(f"{place}: {error}") from None
+
+
+def _decoded(path: str) -> Tensor:
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            return transforms.pil_to_tensor(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _square(image: Tensor, side: int) -> Tensor:
+    """uint8 (3, H, W) or (1, H, W) to (3, side, side)."""
+    return transforms.center_crop(transforms.resize(image, [side], antialias=True), [side]).expand(3, -1, -1)

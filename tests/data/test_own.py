@@ -1,0 +1,123 @@
+"""A user's own images, in folders and in shards: read as they are, at the size that was asked for."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from shards import write_shard
+
+from at_repro import data
+from at_repro.errors import DataError, ParameterError
+from at_repro.training import Run, train
+
+
+def picture(value: int, height: int = 40, width: int = 60, mode: str = "RGB") -> Image.Image:
+    """Black, with a square of this value in the middle that covers half of the height."""
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[height // 4 : -height // 4, (width - height) // 2 + height // 4 : (width + height) // 2 - height // 4] = (
+        value
+    )
+    return Image.fromarray(pixels).convert(mode)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes with three pictures for training and one for the test, of different sizes and kinds."""
+    values = {"train": {"cat": [250, 200, 150], "dog": [100, 60, 30]}, "test": {"cat": [240], "dog": [90]}}
+    for split, classes in values.items():
+        for name, of_class in classes.items():
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for index, value in enumerate(of_class):
+                picture(value, 40 + 8 * index, 60 + 8 * index, "L" if index else "RGB").save(folder / f"{index}.png")
+    return tmp_path
+
+
+def centres(images: data.ImageSet) -> dict[int, set[int]]:
+    middle = images.images.shape[-1] // 2
+    found = {}
+    for image, label in zip(images.images, images.labels.tolist(), strict=True):
+        assert len(set(image[:, middle, middle].tolist())) == 1, "a grey image has three equal channels"
+        found.setdefault(label, set()).add(int(image[0, middle, middle]))
+    return found
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_folders_of_classes(side, photos):
+    images = data.load(f"photos@{side}", "train", photos)
+    assert images.classes == ("cat", "dog") and images.name == f"photos@{side}"
+    assert images.images.dtype == torch.uint8 and images.images.shape == (6, 3, side, side)
+    assert centres(images) == {0: {250, 200, 150}, 1: {100, 60, 30}}
+    # The square covers the middle half of each picture, whatever its size was: resized whole, cropped in the middle.
+    half = images.images[:, 0, side // 2, side // 2] // 2
+    inside = (images.images[:, 0] > half[:, None, None]).flatten(1).float().mean(1)
+    assert torch.allclose(inside, torch.tensor(0.25), atol=0.07)
+    assert centres(data.load(f"photos@{side}", "test", photos)) == {0: {240}, 1: {90}}
+
+
+def test_shards_of_other_sizes_and_a_split_named_validation(tmp_path):
+    for split, values in (("train", [200, 50]), ("validation", [30])):
+        encoded = []
+        for value in values:
+            stream = io.BytesIO()
+            picture(value, 50, 44, "L").save(stream, "PNG")
+            encoded.append(stream.getvalue())
+        write_shard(
+            tmp_path / "mine" / f"{split}-00000-of-00001.parquet", encoded, [1, 0][: len(values)], ["no", "yes"]
+        )
+    images = data.load("mine@32", "train", tmp_path)
+    assert images.classes == ("no", "yes") and centres(images) == {1: {200}, 0: {50}}
+    assert centres(data.load("mine@32", "test", tmp_path)) == {1: {30}}
+
+
+def test_the_order_is_by_content_and_a_subset_is_a_prefix(photos):
+    images = data.load("photos@32", "train", photos)
+    for path in sorted((photos / "photos" / "train" / "cat").iterdir()):
+        path.rename(path.with_name(f"renamed-{9 - int(path.stem)}.png"))
+    again = data.load("photos@32", "train", photos)
+    assert again.fingerprint == images.fingerprint, "names of files are not content"
+    assert torch.equal(data.load("photos@32", "train", photos, subset=2).images, images.images[:2])
+
+
+def test_a_network_is_trained_on_them(photos, store, quiet):
+    run = Run("wrn-10-1", 1, dataset="photos@16", batch_size=4, precision="fp32").validate()
+    train([run], store, data_root=str(photos), progress=quiet)
+    record = store.load(run)
+    assert len(record.predictions()) == 2 and run.run_id.startswith("photos@16-wrn-10-1-plain-s0-")
+    assert record.weights()["fc.weight"].shape[0] == 2, "a logit for each class"
+
+
+@pytest.mark.parametrize(
+    "name", ["photos", "photos@7", "photos@12", "photos@264", "../photos@32", "a/b@32", "@32", "photos@32@32", 3, None]
+)
+def test_names_that_are_no_folder_and_size_are_refused(name):
+    with pytest.raises(ParameterError, match=r"^data set: .* is not allowed; allowed: shapes, cifar10, NAME@SIZE"):
+        data.check_name(name)
+
+
+def test_what_is_not_there_is_named(photos, tmp_path):
+    with pytest.raises(DataError, match="gone holds no train images; looked for train/CLASS"):
+        data.load("gone@32", "train", tmp_path)
+    assert "holds no train images" in data.describe("gone@32", tmp_path).problem
+    (photos / "photos" / "test" / "bird").mkdir()
+    with pytest.raises(DataError, match="bird"):
+        data.load("photos@32", "test", photos)
+    with pytest.raises(ParameterError, match="split: 'val'"):
+        data.load("photos@32", "val", photos)
+
+
+def test_classes_that_differ_between_splits_are_named(photos):
+    """Else label 1 would mean one class in training and another in the test."""
+    (photos / "photos" / "test" / "dog").rename(photos / "photos" / "test" / "wolf")
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match=r"the classes of its splits differ: (dog, wolf|wolf, dog)$"):
+            data.load("photos@32", split, photos)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n cut off"])
+def test_a_damaged_picture_is_named(content, photos):
+    (photos / "photos" / "train" / "dog" / "1.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"dog/1\.png: "):
+        data.load("photos@32", "train", photos)
