@@ -1,4 +1,4 @@
-# make book [PRESET=smoke|reduced|paper] [DEVICE=auto|cpu|cuda]    make test    make faults    make clean
+# make book [PRESET=smoke|reduced|paper] [DEVICE=auto|cpu|cuda]    make test    make faults    make dist    make clean
 
 PYTHON ?= python3
 PRESET ?= smoke
@@ -6,7 +6,7 @@ DEVICE ?= auto
 
 BIN := .venv/bin
 
-.PHONY: book test faults clean
+.PHONY: book test faults dist clean
 
 book: .venv/installed
 	@$(BIN)/at-repro book --preset $(PRESET) --device $(DEVICE)
@@ -19,6 +19,10 @@ test: .venv/installed
 # Tries what can go wrong: kills, full disks, damaged files, bad input. Minutes; writes the table that the book shows.
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults --full --output book/faults.json
+
+# The wheel and the source distribution, in dist/.
+dist: .venv/installed
+	$(BIN)/python -m build --outdir dist
 
 # One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
 .venv/installed: pyproject.toml
