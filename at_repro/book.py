@@ -64,7 +64,7 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
         output = output / source.name
     if output.resolve() == source.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
-    values = _values(papermill.inspect_notebook(str(source)), parameters or {})
+    values = _values(_parameters(name), parameters or {})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.open("a").close()
@@ -99,9 +99,9 @@ def refresh() -> list[Path]:
     refreshed = []
     with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):
         for name in names():
-            _say(f"executing notebook {name}")
+            say(f"executing notebook {name}")
             executed = execute(name, output=Path(folder) / f"{name}.ipynb")
-            _tidy(executed)
+            tidy(executed)
             refreshed.append(Path(shutil.copyfile(executed, _source(name))))
     return refreshed
 
@@ -136,25 +136,25 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
         "data_root": _absolute(data_root),
         "results": _absolute(results),
     }
-    stage = _stage(preset)
+    stage = staged_pages(f"book-{preset}")
     for name in names():
-        _say(f"executing notebook {name} at preset {preset}")
+        say(f"executing notebook {name} at preset {preset}")
         executed = stage / "notebooks" / f"{name}.ipynb"
         known = _parameters(name)
         execute(name, {key: value for key, value in parameters.items() if key in known}, executed)
-        _tidy(executed)
+        tidy(executed)
     _verify(store, device, data_root)
-    return _render(stage)
+    return render(stage)
 
 
 def _verify(store: Store, device: str, data_root: str | None) -> None:
     """Raises UserError where a record does not agree with its weights; says so where that cannot be found out."""
     if not store.folders():
-        return _say(f"no records to verify in {store.folder}")
+        return say(f"no records to verify in {store.folder}")
     try:
         failed = verify(store, device=device, data_root=data_root)
     except DataError as error:
-        return _say(f"records are not verified: {error}")
+        return say(f"records are not verified: {error}")
     if failed:
         raise UserError("records do not agree with their weights, see above; no book is made of them")
 
@@ -183,6 +183,11 @@ def _parameters(name: str) -> dict:
     import papermill
 
     return papermill.inspect_notebook(str(_source(name)))
+
+
+def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    """The given parameters of a notebook, read by the type of its defaults. Raises ParameterError."""
+    return _values(_parameters(name), given)
 
 
 def _values(known: Mapping[str, dict], given: Mapping[str, object]) -> dict[str, object]:
@@ -258,17 +263,20 @@ def _user_errors(kind: type) -> set[str]:
     return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
 
 
-def _stage(preset: str) -> Path:
-    """A fresh copy of the book's pages. Built from nothing each time, so that no page of an earlier build survives."""
+def staged_pages(name: str) -> Path:
+    """A fresh copy of the book's pages, in build/NAME: from nothing, so that no page of an earlier build survives.
+
+    Raises UserError where the package was installed without a checkout.
+    """
     pages = _part_of_checkout("book")
-    stage = CHECKOUT / "build" / f"book-{preset}"
+    stage = CHECKOUT / "build" / name
     shutil.rmtree(stage, ignore_errors=True)
     # Records are read from the store: a copy would only be large.
     shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"))
     return stage
 
 
-def _tidy(executed: Path) -> None:
+def tidy(executed: Path) -> None:
     """Takes paths and times of this machine out of an executed notebook, which the site offers as a download."""
     import nbformat
 
@@ -282,10 +290,10 @@ def _tidy(executed: Path) -> None:
     nbformat.write(notebook, executed)
 
 
-def _render(stage: Path) -> Path:
-    """Runs Jupyter Book on a staged book; every warning is a fault."""
+def render(stage: Path) -> Path:
+    """Runs Jupyter Book on a staged book and returns its first page; every warning is a fault: UserError."""
     log = stage / "build.log"
-    _say(f"rendering the book (log: {log})")
+    say(f"rendering the book (log: {log})")
     command = [*JUPYTER_BOOK, "build", str(stage), "-W", "--keep-going"]
     with log.open("w") as stream:
         done = subprocess.run(
@@ -299,7 +307,7 @@ def _render(stage: Path) -> Path:
     if done.returncode or not page.exists():
         faults = [line for line in log.read_text().splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
         for line in faults:
-            _say(line)
+            say(line)
         raise UserError(f"the book has {len(faults) or 'some'} fault{'s' * (len(faults) != 1)}; see {log}")
     return page
 
@@ -309,5 +317,6 @@ def _absolute(path: str | None) -> str:
     return str(Path(path).expanduser().resolve()) if path else ""
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tells the user of progress, on standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -20,6 +20,10 @@ EXAMPLES = (
     ("verify", "recompute the recorded errors from the stored weights"),
     ("claims --preset reduced", "what the records say about each claim of the paper"),
     ("notebook 02_activation_transfer -p preset smoke", "execute one notebook"),
+    (
+        "sweep 02_activation_transfer -p preset smoke -p beta 10 100 1000",
+        "execute a notebook for each value and compare the results",
+    ),
     ("book --preset smoke", "execute all notebooks and build the book"),
     ("bench --output bench.json", "measure what training costs here"),
     ("data --data-root DIR", "where each data set was found"),
@@ -95,6 +99,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
                          help="a parameter of the notebook's parameters cell")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
+
+    command = add(
+        "sweep", sweep, "execute one notebook for each value of a parameter and build a book that compares them"
+    )
+    command.add_argument("name", metavar="NAME", help="for example 02_activation_transfer")
+    command.add_argument("-p", dest="parameters", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"),
+                         help="a parameter and its values; with one value it is the same for all")  # fmt: skip
 
     add("refresh", refresh, "execute the committed notebooks again, in place, from the records; trains nothing")
 
@@ -190,6 +201,16 @@ def notebook(options: argparse.Namespace) -> None:
 
     output = book.execute(options.name, dict(options.parameters), options.output)
     print(f"executed {options.name}: {output}")
+
+
+def sweep(options: argparse.Namespace) -> None:
+    from at_repro import sweep
+
+    for key, *values in options.parameters:
+        if not values:
+            raise ParameterError("-p", key, "a parameter and one or more values, such as: -p beta 10 100 1000")
+    page = sweep.sweep(options.name, {key: values for key, *values in options.parameters})
+    print(f"the comparison is here: {page}")
 
 
 def refresh(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, check_choice
 from at_repro.training import (
     ActivationTransfer,
     Distillation,
@@ -79,6 +79,46 @@ class Experiment:
         if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
             raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
         return [{name: run.validate() for name, run in self.columns(size, seed).items()} for seed in seeds]
+
+
+def vary(experiment: Experiment, **changes: object) -> Experiment:
+    """The same experiment with other networks, another transfer, another length, other images.
+
+    Args:
+        student, teacher: networks, by name.
+        mapping, beta: of activation-based transfer, in every column that has it.
+        epochs: of the students; 0: those of the preset.
+        dataset: a name for `data.load`, all of whose images are used; empty: that of the preset.
+
+    The runs are checked where they are asked for, by `Experiment.runs`. Raises ParameterError for any other change.
+    """
+    for name in changes:
+        check_choice("change", name, CHANGES)
+
+    def columns(preset: Preset, seed: int) -> dict[str, Run]:
+        found = experiment.columns(preset, seed)
+        teachers = {run.teacher for run in found.values()}
+        return {name: _varied(run, run in teachers, changes) for name, run in found.items()}
+
+    return replace(experiment, columns=columns)
+
+
+CHANGES = ("student", "teacher", "mapping", "beta", "epochs", "dataset")
+
+
+def _varied(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
+    fields: dict[str, object] = {"network": changes.get("teacher" if teaches else "student", run.network)}
+    if not teaches and changes.get("epochs", 0) != 0:
+        fields["epochs"] = changes["epochs"]
+    if changes.get("dataset", "") not in ("", run.dataset):
+        fields |= {"dataset": changes["dataset"], "subset": None}
+    if run.teacher is not None:
+        fields["teacher"] = _varied(run.teacher, True, changes)
+    of_term = {name: changes[name] for name in ("mapping", "beta") if name in changes}
+    fields["terms"] = tuple(
+        replace(term, **of_term) if isinstance(term, ActivationTransfer) else term for term in run.terms
+    )
+    return replace(run, **fields)
 
 
 METHODS: dict[str, tuple[Term, ...]] = {

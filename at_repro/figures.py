@@ -251,7 +251,7 @@ def _by_level(
         hue="network",
         hue_order=order,
         palette=_colours(order),
-        dodge=0.3,
+        dodge=0.3 if len(order) > 1 else False,  # seaborn divides by the number of others
         ax=axis,
         **marks,
     )

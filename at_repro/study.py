@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from torch import nn
@@ -28,6 +28,7 @@ class Study:
         missing: runs without a record.
         images: the test images, on the device; None where the data set is not here.
         note: what is not shown and why, in one line: no images, or runs that are missing; else empty.
+        changes: what is otherwise than in the experiment, by name, see `experiments.vary`.
     """
 
     experiment: experiments.Experiment
@@ -40,6 +41,7 @@ class Study:
     missing: list[Run]
     images: ImageSet | None
     note: str
+    changes: dict[str, object] = field(default_factory=dict)
 
     def networks(self, *columns: str) -> dict[str, nn.Module]:
         """The trained networks of these columns (none: of all), of the first seed, frozen, in evaluation mode.
@@ -84,9 +86,10 @@ class Study:
 
     @property
     def origin(self) -> str:
-        """What the numbers come from: preset, seeds and devices."""
+        """What the numbers come from: preset, what is otherwise than there, seeds and devices."""
         devices = sorted({record.values["environment"]["device"] for record in self._all})
-        return ", ".join([f"preset {self.preset}", seed_names(self.seeds), *devices])
+        changes = [f"{name} {value}" for name, value in self.changes.items()]
+        return ", ".join([f"preset {self.preset}", *changes, seed_names(self.seeds), *devices])
 
     @property
     def of_other_images(self) -> list[Record]:
@@ -134,6 +137,7 @@ def open_study(
     device: str = "auto",
     data_root: str = "",
     results: str = "",
+    **changes: object,
 ) -> Study:
     """Checks the parameters, trains what has no record, and loads the records and the test images.
 
@@ -145,6 +149,7 @@ def open_study(
         seeds: none: those of the preset.
         device: "auto", "cpu" or "cuda".
         data_root, results: empty: the defaults of `data.data_root` and `results.default_folder`.
+        changes: other networks, another mapping function and so on, see `experiments.vary`.
 
     Raises:
         ParameterError: for a value that is not allowed.
@@ -153,8 +158,15 @@ def open_study(
     policy = os.environ.get("AT_REPRO_TRAIN", "missing")
     if policy not in TRAIN:
         raise ParameterError("AT_REPRO_TRAIN", policy, TRAIN)
-    chosen = experiments.get(experiment)
-    by_seed = chosen.runs(preset, None if seeds in ((), [], "") else seeds)
+    own_seeds = None if seeds in ((), [], "") else seeds
+    original = experiments.get(experiment)
+    chosen = experiments.vary(original, **changes)
+    by_seed = chosen.runs(preset, own_seeds)
+    changed = {
+        name: value
+        for name, value in changes.items()
+        if experiments.vary(original, **{name: value}).runs(preset, own_seeds) != original.runs(preset, own_seeds)
+    }
     engine.device(device)
     data.data_root(data_root or None)
     store = Store(results or default_folder(preset), writable=policy == "missing")
@@ -173,9 +185,11 @@ def open_study(
     columns = by_seed[0]
     images, note = _test_images(next(iter(columns.values())).dataset, data_root, device)
     if missing and not note:
-        note = f"the runs that are missing (at-repro run {experiment} --preset {preset})"
+        note = "the runs that are missing"
+        if not changed:
+            note += f" (at-repro run {experiment} --preset {preset})"
     used = sorted({run.seed for by_column in by_seed for run in by_column.values()})
-    return Study(chosen, preset, store, device, used, columns, records, list(missing), images, note)
+    return Study(chosen, preset, store, device, used, columns, records, list(missing), images, note, changed)
 
 
 def _test_images(dataset: str, data_root: str, device: str) -> tuple[ImageSet | None, str]:

@@ -1,13 +1,15 @@
 """Small runs and a small experiment: a test that trains takes seconds."""
 
 import io
+import shutil
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from at_repro import experiments, networks
+from at_repro import book, experiments, networks
 from at_repro.data import shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.results import Store
@@ -93,3 +95,12 @@ def own_signals():
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The folder of the book as a reader sees it: its pages and the committed notebooks, rendered."""
+    root, stage = Path(__file__).resolve().parent.parent, tmp_path_factory.mktemp("book")
+    shutil.copytree(root / "book", stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results"))
+    shutil.copytree(root / "notebooks", stage / "notebooks")
+    return book.render(stage).parent

@@ -216,6 +216,44 @@ def test_smoke_needs_no_download_and_no_special_processor():
         assert fields["dataset"] == "shapes" and fields["precision"] == "fp32"
 
 
+def test_vary_changes_what_is_named_and_nothing_else():
+    row = experiments.get(NAME)
+    same = experiments.vary(
+        row, student="wrn-16-1", teacher="wrn-16-2", mapping="sum-2", beta=1000.0, epochs=0, dataset=""
+    )
+    assert same.runs("reduced") == row.runs("reduced"), "what a rerun names as it is must find the same records"
+    columns = experiments.vary(
+        row, student="wrn-10-1", teacher="wrn-22-2", mapping="max-1", beta=10.0, epochs=3, dataset="photos@64"
+    ).runs("smoke", [7])[0]
+    images = recipe("photos@64", None, 64, "fp32")
+    teacher = Run("wrn-22-2", epochs=10, **images)
+
+    def student(*terms):
+        return Run("wrn-10-1", epochs=3, seed=7, terms=terms, teacher=teacher if terms else None, **images)
+
+    at = {"mapping": "max-1", "beta": 10.0}
+    assert columns == {
+        "student": student(), "AT": student(ActivationTransfer(**at)), "KD": student(KD),
+        "AT+KD": student(ActivationTransfer(decay="linear", **at), KD), "teacher": teacher,
+    }  # fmt: skip
+    kept = experiments.vary(row, dataset="shapes").runs("smoke")
+    assert kept == row.runs("smoke"), "the preset's own images, of which it takes a part"
+
+
+def test_what_cannot_be_varied_is_refused():
+    with pytest.raises(ParameterError, match=r"^change: 'rate' is not allowed; allowed: student, teacher, mapping"):
+        experiments.vary(experiments.get(NAME), rate=0.1)
+    for change, message in (
+        ({"student": "vgg"}, "network: 'vgg'"),
+        ({"mapping": "mean"}, "mapping: 'mean'"),
+        ({"beta": -1.0}, "beta: -1.0"),
+        ({"epochs": -2}, "epochs: -2"),
+        ({"dataset": "photos"}, "data set: 'photos'"),
+    ):
+        with pytest.raises(ParameterError, match=f"^{message} is not allowed"):
+            experiments.vary(experiments.get(NAME), **change).runs("smoke")
+
+
 def test_given_seeds_replace_those_of_the_preset():
     runs = experiments.get(NAME).runs("smoke", [3, 1])
     assert [columns["AT"].seed for columns in runs] == [3, 1]

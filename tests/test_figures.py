@@ -287,6 +287,13 @@ def test_distances_stand_at_their_values():
     assert figure.axes[0].get_ylim()[0] == 0, "a small difference must not look like a large one"
 
 
+def test_one_network_alone_has_its_points():
+    """While the others are in training."""
+    rows = [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4)]
+    figure = figures.distance(pd.DataFrame(rows, columns=["network", "level", "distance"]), STAMP)
+    assert points(figure) == [[0.1, 0.2, 0.4]]
+
+
 def test_norms_are_medians_and_ranges_of_images_on_a_log_axis():
     """Of 0, 1 to 40 the median is 20, and of its steps of 2.5 % one is left out at either end: 1 to 39."""
     rows = [

@@ -75,6 +75,17 @@ def test_with_never_what_is_missing_is_listed(store, runs, never, hand_made):
     assert list(opened.networks()) == ["AT"]
 
 
+def test_a_changed_experiment_says_what_is_changed(store, never):
+    """Below each figure: a reader must not take a rerun with another beta for the paper's setting."""
+    opened = study(store, beta=10.0, mapping="sum-2", epochs=0)
+    assert opened.changes == {"beta": 10.0}
+    assert opened.columns["AT"].terms[0].beta == 10.0
+    assert opened.origin == "preset smoke, beta 10.0, seed 0"
+    assert opened.note == "the runs that are missing", "the command would train others"
+    with pytest.raises(ParameterError, match=r"^beta: "):
+        study(store, beta=0.0)
+
+
 def test_with_never_an_empty_store_can_be_shown_and_is_not_made(tmp_path, runs, never):
     opened = study(Store(tmp_path / "none"))
     assert opened.records == {} and len(opened.missing) == 5 and opened.networks() == {}

@@ -4,10 +4,13 @@ import platform
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from at_repro.training import engine
 
 PACKAGES = ("at-repro", "torch", "torchvision", "numpy", "safetensors")
 
@@ -32,6 +35,20 @@ def command() -> str:
     # Where a folder lies on this machine changes no number and is nobody's business: its name is enough.
     arguments = [f".../{Path(word).name}" if Path(word).is_absolute() else word for word in sys.argv[1:]]
     return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + arguments)
+
+
+def executed(device: str = "cpu", **parameters: object) -> str:
+    """What a notebook ends with: its parameters, and on what, by which code and when it was executed.
+
+    Args:
+        device: as for `engine.device`, which raises ParameterError.
+        parameters: by name; where folders lie on this machine is nobody's business, so leave those out.
+    """
+    given = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
+    first = f"parameters: {given}\n" if given else ""
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    where = f"{device_name(engine.device(device))}, torch {_version('torch')}"
+    return f"{first}executed on {where}, at_repro {commit()}, {when}"
 
 
 def _version(package: str) -> str:

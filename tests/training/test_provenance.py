@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -94,3 +95,14 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
 def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
     monkeypatch.setattr(sys, "argv", arguments)
     assert provenance.command() == command
+
+
+def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
+    monkeypatch.setattr(provenance, "commit", lambda: "abc")
+    first, second = provenance.executed("cpu", preset="smoke", seeds=[0, 1]).splitlines()
+    assert first == "parameters: preset 'smoke', seeds [0, 1]"
+    now = datetime.now(UTC)
+    assert second.startswith(f"executed on CPU, {torch.get_num_threads()} threads (")
+    assert f"torch {torch.__version__}, at_repro abc, " in second
+    shown = datetime.strptime(second.rsplit(", ", 1)[1], "%Y-%m-%d %H:%M UTC").replace(tzinfo=UTC)
+    assert abs(now - shown) < timedelta(minutes=2)

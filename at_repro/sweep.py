@@ -1,0 +1,92 @@
+"""A sweep: one notebook executed for each value of a parameter, and a book in which the results stand side by side."""
+
+import itertools
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from at_repro import book
+from at_repro.errors import ParameterError
+
+
+def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
+    """Executes a notebook for every combination of the given values, and builds the book with these as a part of it.
+
+    Its first new page compares: each figure and table of the notebook, one below the other for all values. Nothing is
+    written outside of `build/sweep-NAME`, but for the records of what had to be trained.
+
+    Args:
+        name: a notebook, with or without `.ipynb`.
+        parameters: values by name; those with a single value are the same in every execution.
+
+    Returns:
+        The page that compares, an HTML file.
+
+    Raises:
+        ParameterError: for a notebook, a parameter or a value that is not allowed, before anything is executed; or
+            where no parameter has two values.
+        UserError: as `book.execute` and `book.build`.
+    """
+    name = name.removesuffix(".ipynb")
+    swept = [key for key, values in parameters.items() if len(values) > 1]
+    points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
+    points = [book.parameters(name, point) for point in points]
+    if not swept:
+        raise ParameterError("sweep", list(parameters), "two or more values of at least one parameter")
+    stage = book.staged_pages(f"sweep-{name}")
+    shutil.copytree(book.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    executed = {}
+    for number, point in enumerate(points, 1):
+        title = ", ".join(f"{key} {point[key]}" for key in swept)
+        book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
+        path = book.execute(name, point, stage / "sweep" / f"{number:02d}.ipynb")
+        book.tidy(path)
+        executed[title] = _titled(path, title, number)
+    nbformat.write(_comparison(name, executed), stage / "sweep" / "comparison.ipynb")
+    _list(stage / "_toc.yml", name, len(points))
+    book.render(stage)
+    return stage / book.SITE / "sweep" / "comparison.html"
+
+
+def _titled(path: Path, title: str, number: int) -> NotebookNode:
+    """The executed notebook under a title of its own; its figures keep no name that another page has."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
+    for cell in notebook.cells:
+        if figure := _figure(cell):
+            figure["name"] = f"{figure['name']}-{number}"
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def _comparison(name: str, executed: Mapping[str, NotebookNode]) -> NotebookNode:
+    """Each figure and table of the notebook, for all values."""
+    first = next(iter(executed.values()))
+    told = f"Each figure and table of the notebook, for {'; '.join(executed)}."
+    cells = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")]
+    for place, cell in enumerate(first.cells):
+        if not (figure := _figure(cell)):
+            continue
+        cells.append(new_markdown_cell(f"## {figure['caption']}"))
+        for title, notebook in executed.items():
+            found = notebook.cells[place]
+            shown = new_code_cell(found.source, outputs=found.outputs, metadata={"tags": ["remove-input"]})
+            cells += [new_markdown_cell(f"**{title}**"), shown]
+    return new_notebook(cells=cells, metadata=first.metadata)
+
+
+def _figure(cell: NotebookNode) -> dict:
+    """Name and caption of a cell's figure or table; empty where it has none."""
+    return cell.metadata.get("mystnb", {}).get("figure", {})
+
+
+def _list(toc: Path, name: str, count: int) -> None:
+    """Adds the sweep to a table of contents, as a part of its own."""
+    files = ["comparison", *(f"{number:02d}" for number in range(1, count + 1))]
+    chapters = "".join(f"      - file: sweep/{file}\n" for file in files)
+    toc.write_text(toc.read_text().rstrip("\n") + f"\n  - caption: Sweep of {name}\n    chapters:\n{chapters}")
