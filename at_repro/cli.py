@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("-p", dest="parameters", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"),
                          help="a parameter and its values; with one value it is the same for all")  # fmt: skip
 
-    add("refresh", refresh, "execute the committed notebooks again, in place, from the records; trains nothing")
+    add("refresh", refresh, "renew the committed notebooks and the README's results from the records; trains nothing")
 
     command = add("book", book, "execute all notebooks and build the book")
     _add_preset(command)
@@ -214,9 +214,9 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 def refresh(options: argparse.Namespace) -> None:
-    from at_repro import book
+    from at_repro import book, front_page
 
-    for path in book.refresh():
+    for path in [*book.refresh(), *front_page.update()]:
         print(f"refreshed {path}")
 
 

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
 import papermill
@@ -15,9 +17,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from torchvision import datasets
 
-from at_repro import book
+from at_repro import book, experiments, networks
 from at_repro.errors import ParameterError, UserError
-from at_repro.training import Run
+from at_repro.training import Run, terms
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = REPOSITORY / "book"
@@ -161,6 +163,7 @@ def test_a_bug_in_a_notebook_stays_visible(checkout):
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
+from unittest.mock import patch
 from at_repro import book, cli
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 book.CHECKOUT = Path(sys.argv[1])
@@ -230,6 +233,7 @@ def no_internet(self):
 
 LOOK = """import os
 from pathlib import Path
+from unittest.mock import patch
 print(preset, os.environ["AT_REPRO_TRAIN"], [str(path) for path in Path().glob("*.ipynb")])
 """
 
@@ -380,9 +384,12 @@ def test_pages_fetch_nothing_from_other_hosts(site):
     assert styles == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "book/rerun.md", "book/questions.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "book/rerun.md", "book/questions.md"])
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    for example in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL):
-        exec(compile(example, page, "exec"), {"__name__": "example"})
+    with ExitStack() as stack:
+        for registry in (experiments.EXPERIMENTS, terms.TERMS, networks.registry.FAMILIES):  # to which examples add
+            stack.enter_context(patch.dict(registry))
+        for example in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL):
+            exec(compile(example, page, "exec"), {"__name__": "example"})

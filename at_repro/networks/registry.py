@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -14,9 +14,26 @@ from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
 from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
 
-# One spelling per network, since names are part of a run's identity: no leading zeros, suffixes in this order only.
-_WRN = re.compile(r"wrn-([1-9][0-9]{1,2})-([1-9][0-9]?)")
-_NIN = re.compile(r"nin-(thin|wide)(-nobn)?(-norelu)?")
+Constructor = Callable[[int], nn.Module]  # from a number of classes to a network with random weights
+
+
+def _wide_resnet(depth: str, widen: str) -> Constructor | None:
+    return partial(WideResNet, int(depth), int(widen)) if int(depth) % 6 == 4 else None
+
+
+def _network_in_network(size: str, no_batch_norm: str | None, no_relu: str | None) -> Constructor:
+    widths = THIN if size == "thin" else WIDE
+    return lambda num_classes: NetworkInNetwork(widths, num_classes, not no_batch_norm, not no_relu)
+
+
+# By the pattern of a family's names: a function from the pattern's groups to the constructor, None where there is no
+# such network. One spelling per network, since names are part of a run's identity: no leading zeros, suffixes in this
+# order only.
+FAMILIES: dict[str, Callable[..., Constructor | None]] = {
+    r"wrn-([1-9][0-9]{1,2})-([1-9][0-9]?)": _wide_resnet,
+    r"nin-(thin|wide)(-nobn)?(-norelu)?": _network_in_network,
+    f"({'|'.join(resnet.NAMES)})": lambda name: partial(resnet.ResNet, name),
+}
 
 
 def available() -> list[str]:
@@ -90,17 +107,11 @@ def check_layers(name: str, layers: tuple[str, ...]) -> None:
         network(torch.zeros(1, 3, 32, 32))
 
 
-def _constructor(name: str) -> Callable[[int], nn.Module]:
+def _constructor(name: str) -> Constructor:
     """The function from a number of classes to the network called `name`."""
-    known = isinstance(name, str)  # a spec read from JSON may hold anything
-    if known and (match := _WRN.fullmatch(name)):
-        depth, widen = map(int, match.groups())
-        if depth % 6 == 4:
-            return lambda num_classes: WideResNet(depth, widen, num_classes)
-    if known and (match := _NIN.fullmatch(name)):
-        size, no_batch_norm, no_relu = match.groups()
-        widths = THIN if size == "thin" else WIDE
-        return lambda num_classes: NetworkInNetwork(widths, num_classes, not no_batch_norm, not no_relu)
-    if name in resnet.NAMES:
-        return lambda num_classes: resnet.ResNet(name, num_classes)
+    for pattern, family in FAMILIES.items():
+        # A spec read from JSON may hold anything as its name.
+        match = re.fullmatch(pattern, name) if isinstance(name, str) else None
+        if match and (constructor := family(*match.groups())):
+            return constructor
     raise ParameterError("network", name, available())

@@ -1,0 +1,44 @@
+"""What the README shows of the results: verdicts on the claims, and maps at three levels, from the committed records."""
+
+import base64
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+
+from at_repro import book, claims
+from at_repro.results import Store, default_folder
+
+PRESET = "reduced"  # the report that is committed
+MAPS = Path("book") / "_assets" / "maps.png"
+_FIGURE = "fig-maps-teacher"  # of the notebook on attention maps
+_VERDICTS = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end -->\n)", re.DOTALL)
+
+
+def update() -> list[Path]:
+    """Writes the verdicts into the README and the teacher's maps beside the book's pages; returns what was written.
+
+    Raises UserError where there is no checkout, DamagedRecord for a record that is not whole.
+    """
+    root = book.notebooks_folder().parent
+    readme, maps = root / "README.md", root / MAPS
+    shown = verdicts(claims.ledger(PRESET, Store(default_folder(PRESET))))
+    readme.write_text(_VERDICTS.sub(lambda _: shown, readme.read_text()))
+    maps.write_bytes(_picture(root / "notebooks" / "01_attention_maps.ipynb"))
+    return [readme, maps]
+
+
+def verdicts(ledger: pd.DataFrame) -> str:
+    """The ledger as a Markdown table of claims and verdicts, under the sentence that counts them."""
+    rows = [f"| {row.claim} | {row.verdict} | {row.numbers.replace('; ', '<br>')} |" for row in ledger.itertuples()]
+    heading = ["| the paper claims | verdict | differences in test error |", "|---|---|---|"]
+    return "\n".join([claims.summary(ledger), "", *heading, *rows, ""])
+
+
+def _picture(notebook: Path) -> bytes:
+    """The PNG of the figure with the teacher's maps."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == _FIGURE:
+            return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "data" in output))
+    raise LookupError(f"{notebook} has no figure {_FIGURE}")

@@ -1,0 +1,57 @@
+"""The README shows what the records say, and nothing that somebody typed."""
+
+import base64
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from at_repro import book, claims, experiments, front_page
+from at_repro.results import Store, default_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_committed_readme_is_up_to_date():
+    shown = front_page.verdicts(claims.ledger("reduced", Store(default_folder("reduced"))))
+    assert f"<!-- verdicts -->\n{shown}<!-- end -->" in (ROOT / "README.md").read_text(), "run: at-repro refresh"
+    picture = (ROOT / front_page.MAPS).read_bytes()
+    assert base64.b64encode(picture) in (ROOT / "notebooks" / "01_attention_maps.ipynb").read_bytes().replace(
+        b"\\n", b""
+    )
+
+
+def test_verdicts_have_a_row_for_each_claim(store, hand_made):
+    columns = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]
+    hand_made(columns["student"], final={"test_error": 9.0})
+    hand_made(columns["AT"], final={"test_error": 8.0})
+    lines = front_page.verdicts(claims.ledger("smoke", store)).splitlines()
+    assert lines[0] == "Of 20 claims: 1 direction holds, not significant, 19 not run."
+    assert len(lines) == 4 + 20 and all(line.count("|") == 4 for line in lines[2:])
+    assert "| direction holds, not significant | AT below student (wrn-16-2-to-16-1): -1.00 points |" in "\n".join(
+        lines
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    picture = {"image/png": base64.b64encode(b"a picture").decode(), "text/plain": "figure"}
+    figure = {"mystnb": {"figure": {"name": "fig-maps-teacher"}}}
+    cell = new_code_cell("figure", metadata=figure, outputs=[new_output("display_data", picture)], execution_count=1)
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks" / "01_attention_maps.ipynb")
+    (tmp_path / "book" / "_assets").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("before\n<!-- verdicts -->\nof yesterday\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(book, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(front_page, "default_folder", lambda preset: tmp_path / "results")
+    return tmp_path
+
+
+def test_update_changes_the_verdicts_and_the_picture_alone(checkout):
+    readme, maps = front_page.update()
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- verdicts -->\nOf 20 claims: 20 not run.\n")
+    assert text.endswith("|\n<!-- end -->\nafter\n") and "of yesterday" not in text
+    assert maps.read_bytes() == b"a picture"
+    assert front_page.update() == [readme, maps] and readme.read_text() == text
