@@ -1,4 +1,4 @@
-"""What the README shows of the results: verdicts on the claims, and maps at three levels, from the committed records."""
+"""What the README shows of the results: verdicts on claims, and maps at three levels, from the committed records."""
 
 import base64
 import re
@@ -30,8 +30,9 @@ def update() -> list[Path]:
 
 
 def verdicts(ledger: pd.DataFrame) -> str:
-    """The ledger as a Markdown table of claims and verdicts, under the sentence that counts them."""
-    rows = [f"| {row.claim} | {row.verdict} | {row.numbers.replace('; ', '<br>')} |" for row in ledger.itertuples()]
+    """The claims that were tested as a Markdown table, under the sentence that counts all verdicts."""
+    tested = ledger[ledger["verdict"] != claims.NOT_RUN]
+    rows = [f"| {row.claim} | {row.verdict} | {row.numbers.replace('; ', '<br>')} |" for row in tested.itertuples()]
     heading = ["| the paper claims | verdict | differences in test error |", "|---|---|---|"]
     return "\n".join([claims.summary(ledger), "", *heading, *rows, ""])
 
