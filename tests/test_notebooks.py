@@ -1,0 +1,120 @@
+"""The committed notebooks are regression tests: they hold what a run gives, and a wrong digit is found."""
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from at_repro import book
+from at_repro.results import Store, default_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
+NAMES = book.names()
+
+
+def read(name: str) -> NotebookNode:
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_notebook_was_executed_to_its_end(name):
+    """nbval passes a notebook without outputs, silently."""
+    notebook = read(name)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert "executed on" in cells[-1].outputs[0].text, "it does not say by which code and when it was executed"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_notebook_holds_nothing_of_its_execution(name):
+    notebook = read(name)
+    found = {key for part in (notebook, *notebook.cells) for key in part.metadata}
+    assert not found & {"papermill", "execution", "widgets"}
+    assert "injected-parameters" not in {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_explained_and_a_literal(name):
+    notebook = read(name)
+    explained = set(re.findall(r"^\| `(\w+)` \|", notebook.cells[0].source, flags=re.MULTILINE))
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    values: dict = {}
+    exec(cell.source, values)
+    assert explained == set(values) - {"__builtins__"}
+    assert not re.search(r"\bimport\b|\(", cell.source), "derived values do not follow a new parameter"
+
+
+def sanitized(text: str) -> str:
+    rules = configparser.RawConfigParser()
+    rules.read(SANITIZE)
+    for rule in rules.sections():
+        text = re.sub(rules[rule]["regex"], rules[rule]["replace"], text)
+    return text
+
+
+def falsify(notebook: NotebookNode) -> int:
+    """Changes one digit of a stored output that is compared; returns the place of its cell among the cells of code."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for place, cell in enumerate(cells[:-1]):
+        if "needs-images" in cell.metadata.get("tags", []):
+            continue
+        for output in cell.outputs:
+            holder, key = (output, "text") if output.output_type == "stream" else (output.data, "text/plain")
+            for found in re.finditer(r"\d", holder.get(key, "")):
+                text = holder[key]
+                changed = text[: found.start()] + str((int(found[0]) + 1) % 10) + text[found.end() :]
+                if sanitized(changed) != sanitized(text):
+                    holder[key] = changed
+                    return place
+    raise LookupError("no digit that a reader sees is compared")
+
+
+@pytest.fixture
+def folder():
+    """Below the checkout, whose settings of tests count there."""
+    path = ROOT / "build" / "falsified-notebooks"
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
+    wrong = {}
+    for name in NAMES:
+        notebook = read(name)
+        wrong[name] = {falsify(notebook)}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    results = shutil.copytree(default_folder("reduced"), tmp_path / "results")
+    record = next(iter(Store(results).folders().values()))
+    values = json.loads((record / "record.json").read_text())
+    values["final"]["test_error"] += 0.01
+    (record / "record.json").write_text(json.dumps(values))
+    notebook = read("02_activation_transfer")
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    cell.source = cell.source.replace('results = ""', f'results = "{results}"')
+    nbformat.write(notebook, folder / "of_a_changed_record.ipynb")
+
+    environment = {name: value for name, value in os.environ.items() if name != "AT_REPRO_DATA"}
+    options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(SANITIZE), "-p", "no:cacheprovider")
+    report = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", *options, f"--junitxml={report}", str(folder)]
+    subprocess.run(command, cwd=ROOT, env=environment | {"AT_REPRO_TRAIN": "never"}, capture_output=True)
+    failed: dict[str, set[int]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            name = case.get("classname").removesuffix(".ipynb").rsplit(".", 1)[-1]
+            failed.setdefault(name, set()).add(int(case.get("name").split()[-1]))
+    assert failed.pop("of_a_changed_record"), "a record that was changed is shown"
+    assert failed == wrong
