@@ -12,7 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbformat import NotebookNode
+from torchvision.io import write_png
 
 from at_repro import book
 from at_repro.results import Store, default_folder
@@ -118,3 +120,44 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
             failed.setdefault(name, set()).add(int(case.get("name").split()[-1]))
     assert failed.pop("of_a_changed_record"), "a record that was changed is shown"
     assert failed == wrong
+
+
+# Beside the defaults, with which the build of the book executes every notebook at smoke.
+OTHER = {
+    "preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
+    "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
+    "per_class": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a few images of two classes, and for the records that all notebooks share."""
+    folder = tmp_path_factory.mktemp("place")
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name in ("one", "two"):
+            (folder / "own" / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = torch.randint(256, (3, 16, 16), dtype=torch.uint8, generator=generator)
+                write_png(image, str(folder / "own" / split / name / f"{number}.png"))
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_to_its_end_with_other_parameters(name, place, tmp_path, monkeypatch):
+    """What it prints, and what stands below its figures, says so; what it needs is trained, once for all notebooks."""
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
+    known = book._parameters(name)
+    folders = {"results": str(place / "records"), "data_root": str(place)}
+    given = {key: value for key, value in (OTHER | folders).items() if key in known}
+    notebook = nbformat.read(book.execute(name, given, tmp_path / "out.ipynb"), as_version=4)
+    printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
+    if "student" in known:
+        names = ["student", "teacher", "mapping", "beta", "epochs", "dataset"]
+        if name == "01_attention_maps":
+            names.remove("mapping")  # of what is shown there, not of what was trained
+        changes = ", ".join(f"{key} {OTHER[key]}" for key in names if key in known)
+        assert f"preset smoke, {changes}, seeds 0, 1, CPU" in printed, "the teacher's seed is 0"
+        assert "not run" not in printed and "own@16-wrn-10-1-plain-s1-" in printed
+    assert f"preset {OTHER['preset']!r}" in printed or "preset" not in known

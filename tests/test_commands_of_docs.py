@@ -1,0 +1,71 @@
+"""Every command that README and book show is one that works: names, options and values are those there are.
+
+Each is given to the command line as it stands. What would take more than seconds (training, notebooks, the book, the
+benchmark) is checked up to where it would begin.
+"""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import papermill
+import pytest
+import yaml
+
+from at_repro import bench, book, cli, results, sweep, verification
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/rerun.md", "book/questions.md", "book/trust.md")
+
+
+def commands(program: str) -> list[str]:
+    """The lines of code blocks, indented or fenced, that call this program; each once."""
+    lines = [line for page in PAGES for line in (ROOT / page).read_text().splitlines()]
+    return list(dict.fromkeys(found[1] for line in lines if (found := re.match(rf" *({program} [^|`]*)$", line))))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A user with a folder for data and no records, who waits for nothing that is long."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AT_REPRO_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / "records")
+    training = importlib.import_module("at_repro.training")
+    monkeypatch.setattr(training, "train", lambda runs, *_, **__: [run.validate() for run in runs])
+    monkeypatch.setattr(book, "execute", lambda name, given, *_: book.parameters(name, given))
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    monkeypatch.setattr(book, "build", lambda preset, *_: results.default_folder(preset))
+    monkeypatch.setattr(
+        sweep, "sweep", lambda name, given: [book.parameters(name, {k: v}) for k in given for v in given[k]]
+    )
+    monkeypatch.setattr(bench, "run", lambda *_: {"rows": []})
+    monkeypatch.setattr(verification, "verify", lambda *_: 0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", commands("at-repro"))
+def test_a_command_is_understood(line, home, own_signals):
+    assert cli.main(shlex.split(line, comments=True)[1:]) == 0
+
+
+@pytest.mark.parametrize("line", commands("papermill"))
+def test_a_call_of_papermill_gives_parameters_that_the_notebook_has(line):
+    _, notebook, _, *options = shlex.split(line, comments=True)
+    known = papermill.inspect_notebook(str(ROOT / notebook))
+    given = dict(zip(options[1::3], options[2::3], strict=True)) if options[0] == "-p" else yaml.safe_load(options[1])
+    assert given and set(given) <= set(known)
+
+
+@pytest.mark.parametrize("line", commands("make"))
+def test_a_make_target_exists(line):
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    words = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
+    assert words and set(words) <= targets
+
+
+def test_commands_are_found():
+    """Else the tests above would pass with nothing to test."""
+    assert len(commands("at-repro")) > 12 and len(commands("papermill")) == 2 and len(commands("make")) >= 4
