@@ -30,6 +30,7 @@ class Target:
         return f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
 
     def met(self, value: float) -> bool:
+        """Whether a value reaches the target."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def judge(self, value: float) -> str:
