@@ -12,6 +12,12 @@ if os.environ.get("AT_REPRO_DATA"):
     os.environ["AT_REPRO_DATA"] = os.path.abspath(os.environ["AT_REPRO_DATA"])
 
 
+def pytest_configure(config):
+    """Lets `pytest --nbval` ignore what may differ, such as times, without being told of the file that lists it."""
+    if getattr(config.option, "nbval", False) and not config.option.nbval_sanitize_with:
+        config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+
+
 def pytest_collection_modifyitems(items):
     """Skips, visibly, the cells of notebooks that show images of CIFAR-10 where it is not at hand."""
     cells = [item for item in items if "needs-images" in _tags(item)]

@@ -55,7 +55,7 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
         UserError: with the message of a user error that was raised inside the notebook.
         papermill.PapermillExecutionError: for any other error inside.
     """
-    _require_tools()
+    require_tools()
     import papermill
 
     source = _source(name)
@@ -102,7 +102,9 @@ def refresh() -> list[Path]:
             say(f"executing notebook {name}")
             executed = execute(name, output=Path(folder) / f"{name}.ipynb")
             tidy(executed)
-            refreshed.append(Path(shutil.copyfile(executed, _source(name))))
+            if _without_end(executed) != _without_end(_source(name)):
+                shutil.copyfile(executed, _source(name))
+            refreshed.append(_source(name))
     return refreshed
 
 
@@ -124,7 +126,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
         UserError: with the message of a user error inside a notebook, where a record is not what its weights give,
             or where the book has faults, such as a reference that leads nowhere.
     """
-    _require_tools()
+    require_tools()
     experiments.get_preset(preset)
     engine.device(device)
     data.data_root(data_root)
@@ -166,7 +168,13 @@ def _part_of_checkout(name: str) -> Path:
     return folder
 
 
-def _require_tools() -> None:
+def _without_end(path: Path) -> str:
+    """A notebook's text without the line that says when and by which code it was executed."""
+    return re.sub(r"executed on .*", "", path.read_text())
+
+
+def require_tools() -> None:
+    """Raises UserError where the extra `book` is not installed."""
     for module in ("papermill", "ipykernel", "jupyter_book"):
         if importlib.util.find_spec(module) is None:
             raise UserError(f"{module} is not installed; run: pip install 'at-repro[book]'")

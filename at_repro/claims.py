@@ -131,11 +131,12 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
     """A row per claim of the paper, in its order; the index is the claim's name.
 
     Columns: `claim`, `verdict`, `comparisons` ("2 of 4" were run), `seeds` (the fewest of a comparison that was run),
-    `numbers`, `rule`, `source` and `runs` (run ids). seeds None: those of the preset.
+    `numbers`, `rule`, `source` and `runs` (run ids). seeds None: all that have a record.
 
     Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
     """
     experiments.get_preset(preset)
+    seeds = store.seeds() if seeds is None else seeds
     rows = {}
     for claim in paper.CLAIMS:
         findings = [find(comparison, preset, store, seeds) for comparison in RULES.get(claim.name, ())]

@@ -25,6 +25,7 @@ EXAMPLES = (
         "execute a notebook for each value and compare the results",
     ),
     ("book --preset smoke", "execute all notebooks and build the book"),
+    ("refresh", "after new records: renew notebooks and README"),
     ("bench --output bench.json", "measure what training costs here"),
     ("data --data-root DIR", "where each data set was found"),
     ("data photos@64 --data-root DIR", "what is in your own folder DIR/photos, as images of 64 x 64 pixels"),
@@ -209,13 +210,17 @@ def sweep(options: argparse.Namespace) -> None:
     for key, *values in options.parameters:
         if not values:
             raise ParameterError("-p", key, "a parameter and one or more values, such as: -p beta 10 100 1000")
-    page = sweep.sweep(options.name, {key: values for key, *values in options.parameters})
+    given = {key: values for key, *values in options.parameters}
+    if len(given) < len(options.parameters):
+        raise ParameterError("-p", [key for key, *_ in options.parameters], "each parameter once, with all its values")
+    page = sweep.sweep(options.name, given)
     print(f"the comparison is here: {page}")
 
 
 def refresh(options: argparse.Namespace) -> None:
-    from at_repro import book, front_page
+    from at_repro import book, data, front_page
 
+    data.load("cifar10", "test", download=False)  # without it, figures of images would be overwritten by empty ones
     for path in [*book.refresh(), *front_page.update()]:
         print(f"refreshed {path}")
 

@@ -31,7 +31,7 @@ def of(study: Study, batch: int) -> pd.DataFrame:
     return measure(networks["student"], networks["teacher"], study.images.subset(batch))
 
 
-def measure(student: WideResNet, teacher: WideResNet, images: ImageSet) -> pd.DataFrame:
+def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> pd.DataFrame:
     """One row per difference: `between`, `size` (a number) and `in` (its meaning and unit).
 
     Args:
@@ -48,10 +48,12 @@ def measure(student: WideResNet, teacher: WideResNet, images: ImageSet) -> pd.Da
          "gradient norm at beta 1000 over that at beta 0.1"),
         ("mean of powers against sum", _distance(_means(seen.groups), _maps(seen.groups, "sum-2")), _DISTANCE),
         ("A against |A| in F_sum", _distance(_signed(seen.groups), _maps(seen.groups, "sum-1")), _DISTANCE),
-        ("maps before against after batch norm and ReLU",
-         _distance(_maps(_activated(student, seen.groups), "sum-2"), _maps(seen.groups, "sum-2")), _DISTANCE),
         ("KL averaged over classes, doubled", _old_distillation(seen.logits, taught.logits), "share of the weight"),
     ]  # fmt: skip
+    if isinstance(student, WideResNet):  # other networks' groups are after it already
+        activated = _maps(_activated(student, seen.groups), "sum-2")
+        between = "maps before against after batch norm and ReLU"
+        rows.append((between, _distance(activated, _maps(seen.groups, "sum-2")), _DISTANCE))
     for level, group in zip(level_names(len(seen.groups)), seen.groups, strict=True):
         rows.append((f"code form, {level} level", 1000 / group[0, 0].numel(), "weight on the squared distance"))
     return pd.DataFrame([(name, float(size), unit) for name, size, unit in rows], columns=COLUMNS)

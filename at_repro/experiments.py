@@ -69,12 +69,16 @@ class Experiment:
     columns: Callable[[Preset, int], dict[str, Run]]
     sizes: dict[str, Preset] = field(default_factory=dict)
 
+    def size(self, preset: str) -> Preset:
+        """A preset as it is for this experiment. Raises ParameterError for an unknown one."""
+        return self.sizes.get(get_preset(preset).name, get_preset(preset))
+
     def runs(self, preset: str, seeds: Iterable[int] | None = None) -> list[dict[str, Run]]:
         """The runs by column, one dictionary per seed; seeds None: those of the preset.
 
         Raises ParameterError for an unknown preset or a seed that is no integer from 0.
         """
-        size = self.sizes.get(get_preset(preset).name, get_preset(preset))
+        size = self.size(preset)
         seeds = size.seeds if seeds is None else seeds
         if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
             raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
@@ -88,9 +92,10 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
         student, teacher: networks, by name.
         mapping, beta: of activation-based transfer, in every column that has it.
         epochs: of the students; 0: those of the preset.
-        dataset: a name for `data.load`, all of whose images are used; empty: that of the preset.
+        dataset: a name for `data.load`, empty: that of the preset; of another one all images are used.
 
-    The runs are checked where they are asked for, by `Experiment.runs`. Raises ParameterError for any other change.
+    The runs, and so the values, are checked where they are asked for, by `Experiment.runs`. Raises ParameterError for a
+    change that is none of these.
     """
     for name in changes:
         check_choice("change", name, CHANGES)

@@ -4,10 +4,10 @@ import base64
 import re
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 
 from at_repro import book, claims
+from at_repro.errors import UserError
 from at_repro.results import Store, default_folder
 
 PRESET = "reduced"  # the report that is committed
@@ -19,12 +19,15 @@ _VERDICTS = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end -->\n)", re.DOTAL
 def update() -> list[Path]:
     """Writes the verdicts into the README and the teacher's maps beside the book's pages; returns what was written.
 
-    Raises UserError where there is no checkout, DamagedRecord for a record that is not whole.
+    Raises UserError where there is no checkout or no place in the README, DamagedRecord for a record that is not whole.
     """
     root = book.notebooks_folder().parent
     readme, maps = root / "README.md", root / MAPS
     shown = verdicts(claims.ledger(PRESET, Store(default_folder(PRESET))))
-    readme.write_text(_VERDICTS.sub(lambda _: shown, readme.read_text()))
+    text, count = _VERDICTS.subn(lambda _: shown, readme.read_text())
+    if not count:
+        raise UserError(f"{readme} has no place for the verdicts: <!-- verdicts --> and <!-- end -->")
+    readme.write_text(text)
     maps.write_bytes(_picture(root / "notebooks" / "01_attention_maps.ipynb"))
     return [readme, maps]
 
@@ -39,6 +42,8 @@ def verdicts(ledger: pd.DataFrame) -> str:
 
 def _picture(notebook: Path) -> bytes:
     """The PNG of the figure with the teacher's maps."""
+    import nbformat  # it comes with the extra `book`
+
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == _FIGURE:
             return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "data" in output))

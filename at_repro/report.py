@@ -28,7 +28,8 @@ def experiments() -> str:
         for preset in PRESETS.values():
             runs = with_teachers(run for columns in experiment.runs(preset.name) for run in columns.values())
             hours = duration(sum(map(operations, runs)) / CORES_RATE)
-            seeds = f"{len(preset.seeds)} seed{'s' * (len(preset.seeds) > 1)}"
+            count = len(experiment.size(preset.name).seeds)
+            seeds = f"{count} seed{'s' * (count > 1)}"
             lines.append(f"    {preset.name:8} {len(runs):3} runs, {seeds}, about {hours} ({preset.meant_for})")
     lines.append(f"Times are for two CPU cores that reach {CORES_RATE / 1e9:.0f} GFLOP/s in training.")
     return "\n".join(lines)

@@ -164,6 +164,11 @@ class Store:
         paths = sorted(self.folder.glob("*/"))
         return {path.name: path for path in paths if path != self.in_progress and not path.name.startswith(".")}
 
+    def seeds(self) -> list[int]:
+        """The seeds of all records, by their run ids; seed 0 where there is none."""
+        found = [re.search(r"-s([0-9]+)-[0-9a-f]{10}$", name) for name in self.folders()]
+        return sorted({int(match[1]) for match in found if match} or {0})
+
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""
         return [load_record(path) for path in self.folders().values()]

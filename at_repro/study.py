@@ -162,10 +162,11 @@ def open_study(
     original = experiments.get(experiment)
     chosen = experiments.vary(original, **changes)
     by_seed = chosen.runs(preset, own_seeds)
-    changed = {
+    size = original.size(preset)
+    changed = {  # compared unchecked: two changes may be right together that are not alone
         name: value
         for name, value in changes.items()
-        if experiments.vary(original, **{name: value}).runs(preset, own_seeds) != original.runs(preset, own_seeds)
+        if experiments.vary(original, **{name: value}).columns(size, 0) != original.columns(size, 0)
     }
     engine.device(device)
     data.data_root(data_root or None)
@@ -183,17 +184,18 @@ def open_study(
             else:
                 missing[run] = None
     columns = by_seed[0]
-    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device)
+    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, policy)
     if missing and not note:
         note = "the runs that are missing"
         if not changed:
             note += f" (at-repro run {experiment} --preset {preset})"
-    used = sorted({run.seed for by_column in by_seed for run in by_column.values()})
-    return Study(chosen, preset, store, device, used, columns, records, list(missing), images, note, changed)
+    asked = list(own_seeds or size.seeds)
+    return Study(chosen, preset, store, device, asked, columns, records, list(missing), images, note, changed)
 
 
-def _test_images(dataset: str, data_root: str, device: str) -> tuple[ImageSet | None, str]:
+def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[ImageSet | None, str]:
     try:
-        return data.load(dataset, "test", data_root or None).to(engine.device(device)), ""
+        images = data.load(dataset, "test", data_root or None, download=policy == "missing")
+        return images.to(engine.device(device)), ""
     except DataError:
         return None, f"images: {dataset} is not here or damaged, see: at-repro data"

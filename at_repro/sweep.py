@@ -5,19 +5,19 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from typing import TYPE_CHECKING
 
 from at_repro import book
 from at_repro.errors import ParameterError
+
+if TYPE_CHECKING:  # it comes with the extra `book`
+    from nbformat import NotebookNode
 
 
 def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     """Executes a notebook for every combination of the given values, and builds the book with these as a part of it.
 
-    Its first new page compares: each figure and table of the notebook, one below the other for all values. Nothing is
+    Its first new page compares: each figure and table with a caption, one below the other for all values. Nothing is
     written outside of `build/sweep-NAME`, but for the records of what had to be trained.
 
     Args:
@@ -29,15 +29,21 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
 
     Raises:
         ParameterError: for a notebook, a parameter or a value that is not allowed, before anything is executed; or
-            where no parameter has two values.
+            where no parameter has two values, or two of them are equal.
         UserError: as `book.execute` and `book.build`.
     """
+    book.require_tools()
+    import nbformat
+
     name = name.removesuffix(".ipynb")
     swept = [key for key, values in parameters.items() if len(values) > 1]
     points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     points = [book.parameters(name, point) for point in points]
     if not swept:
         raise ParameterError("sweep", list(parameters), "two or more values of at least one parameter")
+    for number, point in enumerate(points):
+        if point in points[:number]:
+            raise ParameterError("sweep", point, "every combination of values once")
     stage = book.staged_pages(f"sweep-{name}")
     shutil.copytree(book.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
     executed = {}
@@ -53,8 +59,10 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     return stage / book.SITE / "sweep" / "comparison.html"
 
 
-def _titled(path: Path, title: str, number: int) -> NotebookNode:
+def _titled(path: Path, title: str, number: int) -> "NotebookNode":
     """The executed notebook under a title of its own; its figures keep no name that another page has."""
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
     for cell in notebook.cells:
@@ -64,10 +72,12 @@ def _titled(path: Path, title: str, number: int) -> NotebookNode:
     return notebook
 
 
-def _comparison(name: str, executed: Mapping[str, NotebookNode]) -> NotebookNode:
-    """Each figure and table of the notebook, for all values."""
+def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookNode":
+    """Each figure and table of the notebook that has a caption, for all values."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
     first = next(iter(executed.values()))
-    told = f"Each figure and table of the notebook, for {'; '.join(executed)}."
+    told = f"Each figure and table that has a caption, for {'; '.join(executed)}."
     cells = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")]
     for place, cell in enumerate(first.cells):
         if not (figure := _figure(cell)):
@@ -80,7 +90,7 @@ def _comparison(name: str, executed: Mapping[str, NotebookNode]) -> NotebookNode
     return new_notebook(cells=cells, metadata=first.metadata)
 
 
-def _figure(cell: NotebookNode) -> dict:
+def _figure(cell: "NotebookNode") -> dict:
     """Name and caption of a cell's figure or table; empty where it has none."""
     return cell.metadata.get("mystnb", {}).get("figure", {})
 

@@ -17,8 +17,8 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     - `low`, `high`: its 95 % interval, by bootstrap over three seeds or more, else Wilson's over the test images
     - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
     - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
-    - `paper`: the published number (NaN where there is none, or for another data set); `published`: the same as
-      text, with (?) where it was recalled less firmly
+    - `paper`: the published number (NaN where there is none, or for another data set, mapping or beta); `published`:
+      the same as text, with (?) where it was recalled less firmly
     - `deviation`: ours minus the paper's
     - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
 
@@ -27,9 +27,10 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     """
     recorded = study.errors()
     on_cifar = next(iter(study.columns.values())).dataset == "cifar10"
+    as_published = on_cifar and not {"mapping", "beta"} & study.changes.keys()
     rows = {}
     for column in study.columns:
-        published = paper.number(table, row, column) if on_cifar else None
+        published = paper.number(table, row, column) if as_published else None
         rows[column] = _row(study, recorded[recorded["column"] == column], published)
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "method"

@@ -20,7 +20,9 @@ from at_repro.cli import main, parser
 from at_repro.results import Store
 
 NAME = "wrn-16-2-to-16-1"
-COMMANDS = ("experiments", "run", "status", "notebook", "book", "verify", "data")
+COMMANDS = (
+    "experiments", "run", "status", "notebook", "sweep", "refresh", "book", "verify", "claims", "bench", "data",
+)  # fmt: skip
 trainer = importlib.import_module("at_repro.training.train")  # the package has a function of the same name
 
 pytestmark = pytest.mark.usefixtures("own_signals")

@@ -100,12 +100,18 @@ def energy(groups: list[np.ndarray]) -> list[np.ndarray]:
     return [(group**2).sum(1) for group in groups]
 
 
+def test_a_network_whose_groups_are_activated_has_all_other_rows(images):
+    """The notebook can be given any student: NIN's groups come after its batch norms and ReLUs."""
+    student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
+    assert len(differences.measure(student, teacher, images)) == 9
+
+
 def test_the_table_has_a_row_per_difference(student, teacher, images):
     frame = differences.measure(student, teacher, images)
     assert list(frame.columns) == ["between", "size", "in"] == differences.COLUMNS
     assert frame["between"].tolist() == [
         "code form, beta 1000", "paper form, beta 0.1", "code form against paper form", "mean of powers against sum",
-        "A against |A| in F_sum", "maps before against after batch norm and ReLU", "KL averaged over classes, doubled",
+        "A against |A| in F_sum", "KL averaged over classes, doubled", "maps before against after batch norm and ReLU",
         "code form, low level", "code form, middle level", "code form, top level",
     ]  # fmt: skip
     assert pd.api.types.is_float_dtype(frame["size"]) and np.isfinite(frame["size"]).all()

@@ -35,7 +35,7 @@ class Target:
 
     def judge(self, value: float) -> str:
         """For readers: "yes", or by how much of itself the target is missed."""
-        return "yes" if self.met(value) else f"no, {abs(value - self.bound) / self.bound:.0%} off"
+        return "yes" if self.met(value) else f"no, {abs(value - self.bound) / self.bound:.1%} off"
 
 
 TARGETS = {

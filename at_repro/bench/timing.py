@@ -35,9 +35,13 @@ def together(code: str, count: int, *arguments: str) -> list[float]:
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
-    if not all([process.stdout.readline() for process in running]):
-        raise RuntimeError("a process ended before it could measure, see above")
-    for process in running:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    return [float(process.communicate()[0].split()[-1]) for process in running]
+    try:
+        if not all([process.stdout.readline() for process in running]):
+            raise RuntimeError("a process ended before it could measure, see above")
+        for process in running:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return [float(process.communicate()[0].split()[-1]) for process in running]
+    finally:
+        for process in running:
+            process.kill()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, is_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class ImageSet:
 
 def check_subset(count: int, size: int) -> None:
     """Raises ParameterError unless `count` is an integer from 1 to `size`."""
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= size:
+    if not is_integer(count) or not 1 <= count <= size:
         raise ParameterError("subset", count, f"an integer from 1 to {size}")
 
 

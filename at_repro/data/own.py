@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as transforms
@@ -14,8 +14,8 @@ from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.errors import DataError, check_choice
 
 NAMING = (
-    "NAME@SIZE (a folder NAME of the data root, its images as squares of SIZE pixels: 8 to 256, divisible by 8, "
-    "such as faces@64)"
+    "NAME@SIZE (a folder of the data root, named with letters, digits and _, its images as squares of SIZE pixels: "
+    "8 to 256, divisible by 8, such as faces@64)"
 )
 
 # Of ImageNet, in units of 0 to 255: natural images of any kind.
@@ -27,7 +27,7 @@ _SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 
 def parse(name: object) -> tuple[str, int] | None:
     """Folder and side in pixels of a name such as "faces@64"; None where it is no such name."""
-    found = re.fullmatch(r"([A-Za-z0-9_]+)@([0-9]{1,3})", name) if isinstance(name, str) else None
+    found = re.fullmatch(r"([A-Za-z0-9_]+)@([1-9][0-9]{0,2})", name) if isinstance(name, str) else None
     if found is None or not 8 <= (side := int(found[2])) <= 256 or side % 8:
         return None
     return found[1], side
@@ -95,7 +95,7 @@ def _image_folder(place: Path) -> ImageFolder:
 def _decoded(path: str) -> Tensor:
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            return transforms.pil_to_tensor(image.convert("RGB"))
+            return transforms.pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))  # upright, as one sees it
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error}") from None
 

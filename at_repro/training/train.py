@@ -53,17 +53,20 @@ def train(
     Raises:
         ParameterError: for a value that is not allowed.
         DataError: where a data set is missing or damaged.
-        UserError: where the disk refuses a file; the store is then as it was.
+        UserError: where the disk refuses a file, the store is then as it was; or where a folder of images is no longer
+            what a record was trained on.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step in progress is done and saved.
     """
     target = engine.device(device)
-    needed = [run for run in with_teachers(runs) if not store.has(run.validate())]
+    wanted = [run.validate() for run in with_teachers(runs)]
+    needed = [run for run in wanted if not store.has(run)]
     progress = progress or Progress()
     sets: dict[tuple, ImageSet] = {}
     for run in needed:
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
+    _check_folders([run for run in wanted if run not in needed], store, data_root)
     tidy(store)
     waited: set[Run] = set()
     while needed := [run for run in needed if not store.has(run)]:
@@ -81,6 +84,19 @@ def train(
             waited.add(needed[0])
         time.sleep(WAIT)
     tidy(store)
+
+
+def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | None) -> None:
+    """Raises UserError for a record of a user's own folder of images whose content has changed since."""
+    for run in recorded:
+        if run.dataset in data.DATA_SETS:
+            continue
+        images = data.load(run.dataset, "train", data_root, run.subset)
+        if store.load(run).values["data"]["train"] != images.fingerprint:
+            raise UserError(
+                f"record {run.run_id} was trained on other images than those in {images.source} now; "
+                "delete the record, or give the folder another name"
+            )
 
 
 def tidy(store: "Store") -> None:

@@ -5,7 +5,10 @@
   const PANELS = ["left", "right"];
   const OVERLAY = 256; // pixels of the overlay's side
 
-  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".explorer").forEach(explore));
+  document.addEventListener("DOMContentLoaded", () => {
+    const root = document.querySelector(".explorer");
+    if (root) explore(root);
+  });
 
   function explore(root) {
     const data = JSON.parse(root.querySelector("script").textContent);
@@ -16,7 +19,8 @@
     const picker = element("fieldset", { className: "explorer-images" }, element("legend", {}, "image"));
     data.labels.forEach((label, index) => picker.append(thumbnail(index, data.classes[label])));
     const opacity = element("input", { type: "range", min: 0, max: 100, step: 5, value: view.opacity });
-    opacity.addEventListener("input", () => set("opacity", Number(opacity.value)));
+    opacity.addEventListener("input", () => show("opacity", Number(opacity.value)));
+    opacity.addEventListener("change", remember);
     const smooth = element("input", { type: "checkbox", checked: view.smooth });
     smooth.addEventListener("change", () => set("smooth", smooth.checked));
     const common = element(
@@ -29,32 +33,41 @@
     const panels = PANELS.map((name) => panel(name));
     root.append(picker, common, element("div", { className: "explorer-panels" }, ...panels.map((each) => each.root)));
     window.addEventListener("hashchange", () => {
+      const named = new URLSearchParams(location.hash.slice(1));
+      if (![...named.keys()].some((key) => key in view)) return; // a link within the page
       Object.assign(view, restored(data));
       draw();
     });
     draw();
 
     function set(name, value) {
+      show(name, value);
+      remember();
+    }
+
+    function show(name, value) {
       view[name] = value;
-      history.replaceState(null, "", "#" + new URLSearchParams(view));
       draw();
     }
 
-    function draw() {
+    function remember() {
+      history.replaceState(null, "", "#" + new URLSearchParams(view));
+    }
+
+    async function draw() {
+      const asked = String(new URLSearchParams(view));
       opacity.value = view.opacity;
       smooth.checked = view.smooth;
       root.querySelectorAll(".explorer-images input")[view.image].checked = true;
-      panels.forEach((each) => each.draw());
+      await Promise.all(panels.map((each) => each.draw()));
+      root.dataset.drawn = asked;
     }
 
     function thumbnail(index, label) {
       const input = element("input", { type: "radio", name: "explorer-image", value: index });
       input.addEventListener("change", () => set("image", index));
       const canvas = element("canvas", { width: 32, height: 32 });
-      sprite(data.images).then((all) => {
-        canvas.width = canvas.height = all.height;
-        canvas.getContext("2d").drawImage(all, -index * all.height, 0);
-      });
+      sprite(data.images).then((all) => crop(canvas, all, index));
       return element("label", { title: label }, input, canvas, element("span", { className: "explorer-hidden" }, label));
     }
 

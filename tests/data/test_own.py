@@ -9,7 +9,7 @@ from PIL import Image
 from shards import write_shard
 
 from at_repro import data
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.training import Run, train
 
 
@@ -89,9 +89,20 @@ def test_a_network_is_trained_on_them(photos, store, quiet):
     assert record.weights()["fc.weight"].shape[0] == 2, "a logit for each class"
 
 
-@pytest.mark.parametrize(
-    "name", ["photos", "photos@7", "photos@12", "photos@264", "../photos@32", "a/b@32", "@32", "photos@32@32", 3, None]
-)
+def test_a_record_of_other_images_under_the_same_name_is_not_reused(photos, store, quiet):
+    """A folder can change; a run's identity has its name only."""
+    run = Run("wrn-10-1", 1, dataset="photos@16", batch_size=4, precision="fp32")
+    train([run], store, data_root=str(photos), progress=quiet)
+    train([run], store, data_root=str(photos), progress=quiet)
+    picture(77).save(photos / "photos" / "train" / "dog" / "new.png")
+    with pytest.raises(UserError, match=rf"record {run.run_id} was trained on other images than those in .*photos"):
+        train([run], store, data_root=str(photos), progress=quiet)
+
+
+NO_NAMES = ["photos", "photos@7", "photos@032", "photos@12", "photos@264", "../photos@32", "a/b@32", "@32", "a@32@32"]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, 3, None])
 def test_names_that_are_no_folder_and_size_are_refused(name):
     with pytest.raises(ParameterError, match=r"^data set: .* is not allowed; allowed: shapes, cifar10, NAME@SIZE"):
         data.check_name(name)
