@@ -276,6 +276,20 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
     assert files(stale) == after, "a second time without new records must change nothing"
 
 
+def test_refresh_does_not_renew_the_time_alone(checkout):
+    """Else every refresh would change every notebook."""
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    ends = new_code_cell("import time\nprint('executed on', time.time_ns())")
+    write_notebook(path, new_code_cell("x = 1", metadata={"tags": ["parameters"]}), new_code_cell("print(x)"), ends)
+    book.refresh()
+    first = path.read_bytes()
+    book.refresh()
+    assert path.read_bytes() == first and b"executed on" in first
+    path.write_bytes(first.replace(b"x = 1", b"x = 2"))
+    book.refresh()
+    assert path.read_bytes() not in (first, first.replace(b"x = 1", b"x = 2")), "what has changed is renewed whole"
+
+
 @pytest.mark.parametrize(
     ("source", "error"),
     [

@@ -89,6 +89,15 @@ def test_a_seed_that_one_side_lacks_is_left_out(recorded, store):
     assert (row["verdict"], row["seeds"]) == (DIRECTION, 1)
 
 
+def test_every_seed_that_has_a_record_counts(recorded, store):
+    """Seeds beyond those of the preset were trained to decide: without them no claim could hold."""
+    assert store.seeds() == [0], "of an empty store"
+    recorded("wrn-16-2-to-16-1", student=[9.0, 9.2, 9.1], at=[8.0, 8.1, 8.3])
+    assert store.seeds() == [0, 1, 2]
+    row = ledger("smoke", store).loc["at"]
+    assert (row["verdict"], row["seeds"]) == (HOLDS, 3)
+
+
 def test_a_claim_is_as_strong_as_its_weakest_comparison(recorded, store):
     better, plain = [8.0] * 3, [9.0] * 3
     recorded("one-or-three", all_groups=better, group_1=plain, group_2=plain)
