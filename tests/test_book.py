@@ -383,8 +383,9 @@ class _Fetches(HTMLParser):
 def test_the_real_pages_build_without_a_warning(site):
     assert {f"{name}.html" for name in chapters()} <= {str(path.relative_to(site)) for path in site.rglob("*.html")}
     notebook = nbformat.read(REPOSITORY / "notebooks" / "02_activation_transfer.ipynb", as_version=4)
-    glued = [output for cell in notebook.cells for output in cell.get("outputs", []) if "scrapbook" in output.metadata]
-    told = glued[0].data["application/papermill.record/text/plain"].strip("'")
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    (glued,) = [output for output in outputs if "scrapbook" in output.get("metadata", {})]
+    told = glued.data["application/papermill.record/text/plain"].strip("'")
     assert told.startswith("At preset reduced") and told[:60] in (site / "intro.html").read_text()
 
 
