@@ -96,6 +96,51 @@ def norms(measured: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
+def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
+    """How concentrated maps are per level, a line per network, with the 95 % interval of the mean over images.
+
+    Args:
+        measured: columns network, level, entropy and top_share, see `concentration.concentrations`.
+    """
+    if measured.empty:
+        return unavailable(stamp)
+    style()
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    colours = _colours(pd.unique(measured["network"]))
+    labels = {"entropy": "entropy (% of an even map's)", "top_share": "mass in the top 10 % of places (%)"}
+    for axis, (value, label) in zip(axes, labels.items(), strict=True):
+        sns.pointplot(
+            measured, x="level", y=value, hue="network", palette=colours, errorbar=("se", 1.96), markersize=5,
+            linewidth=1.5, ax=axis,
+        )  # fmt: skip
+        axis.set(ylabel=label, ylim=(0, 100))
+        handles, names = axis.get_legend_handles_labels()
+        axis.get_legend().remove()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    return _stamped(figure, stamp)
+
+
+def correlations(frames: dict[str, pd.DataFrame], stamp: str) -> Figure:
+    """How alike mapping functions are: a matrix of correlations per level.
+
+    Args:
+        frames: square frames by level, see `concentration.mapping_correlations`.
+    """
+    if not frames:
+        return unavailable(stamp)
+    style()
+    figure, axes = plt.subplots(1, len(frames), figsize=(WIDTH, 0.9 + WIDTH / len(frames)), squeeze=False)
+    for place, (axis, (level, frame)) in enumerate(zip(axes[0], frames.items(), strict=True)):
+        sns.heatmap(
+            frame, vmin=0, vmax=1, cmap=ATTENTION, annot=True, fmt=".2f", annot_kws={"size": 7}, square=True, ax=axis,
+            cbar=False, yticklabels=place == 0,
+        )  # fmt: skip
+        axis.set_title(level)
+        axis.tick_params(labelsize=7, rotation=0)
+        axis.tick_params("x", rotation=45)
+    return _stamped(figure, stamp)
+
+
 def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -> Figure:
     """A row per image and a column per temperature: the probability of every class, a bar per network.
 

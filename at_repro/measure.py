@@ -30,9 +30,20 @@ def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[T
 
     Raises ParameterError for an unknown mapping.
     """
-    function = attention.mapping(mapping)
-    parts = [[function(group).cpu() for group in output.groups] for output in _outputs(network, images)]
-    return [torch.cat(level) for level in zip(*parts, strict=True)]
+    return maps_by_mapping(network, images, [mapping])[mapping]
+
+
+def maps_by_mapping(network: nn.Module, images: ImageSet, mappings: Sequence[str]) -> dict[str, list[Tensor]]:
+    """`maps` of several mapping functions, for which the network sees the images once. Raises ParameterError."""
+    functions = {mapping: attention.mapping(mapping) for mapping in mappings}
+    parts = [
+        {mapping: [function(group).cpu() for group in output.groups] for mapping, function in functions.items()}
+        for output in _outputs(network, images)
+    ]
+    return {
+        mapping: [torch.cat(level) for level in zip(*(part[mapping] for part in parts), strict=True)]
+        for mapping in functions
+    }
 
 
 def predictions(network: nn.Module, images: ImageSet) -> Tensor:

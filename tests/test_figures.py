@@ -83,6 +83,8 @@ def every_figure(images) -> dict[str, Figure]:
         "map_panel": panel(images),
         "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
+        "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
+        "correlations": figures.correlations({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
@@ -140,6 +142,8 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
         lambda images: figures.on_object(of_levels("share"), STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
+        lambda images: figures.concentration(of_levels("entropy"), STAMP),
+        lambda images: figures.correlations({}, STAMP),
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
@@ -292,6 +296,23 @@ def test_one_network_alone_has_its_points():
     rows = [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4)]
     figure = figures.distance(pd.DataFrame(rows, columns=["network", "level", "distance"]), STAMP)
     assert points(figure) == [[0.1, 0.2, 0.4]]
+
+
+def test_concentration_has_a_panel_for_each_measure():
+    rows = [(name, level, 10.0 * i, 5.0 * i) for name in ("student", "teacher") for i, level in enumerate("abc", 1)] * 2
+    figure = figures.concentration(pd.DataFrame(rows, columns=["network", "level", "entropy", "top_share"]), STAMP)
+    heights = [[line.get_ydata().tolist() for line in axis.lines if len(line.get_ydata()) == 3] for axis in figure.axes]
+    assert heights == [[[10, 20, 30]] * 2, [[5, 10, 15]] * 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]
+    assert all(axis.get_ylim() == (0, 100) for axis in figure.axes)
+
+
+def test_correlations_are_written_into_their_places():
+    frame = pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=["sum-1", "max-1"], columns=["sum-1", "max-1"])
+    figure = figures.correlations({"low": frame, "top": 0.5 * frame}, STAMP)
+    written = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert written == [["1.00", "0.25", "0.25", "1.00"], ["0.50", "0.12", "0.12", "0.50"]]
+    assert [axis.get_title() for axis in figure.axes] == ["low", "top"]
 
 
 def test_norms_are_medians_and_ranges_of_images_on_a_log_axis():
