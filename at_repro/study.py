@@ -61,6 +61,13 @@ class Study:
         """The first `count` test images of every class; None where there are no images."""
         return None if self.images is None else measure.one_per_class(self.images, count)
 
+    def sample(self, count: int = 2000) -> ImageSet | None:
+        """The first test images, all where there are fewer; None where there are none.
+
+        Their order is by content and as good as random: enough for a mean, in a fifth of the time that CIFAR-10 takes.
+        """
+        return None if self.images is None else self.images.select(slice(count))
+
     def first(self, column: str) -> Record:
         """The record of a column's first seed."""
         return next(iter(self.records[column].values()))
