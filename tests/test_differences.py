@@ -100,6 +100,14 @@ def energy(groups: list[np.ndarray]) -> list[np.ndarray]:
     return [(group**2).sum(1) for group in groups]
 
 
+def test_readable_shows_no_more_digits_than_there_are():
+    """Another processor rounds float32 otherwise: the committed notebook is compared with what it finds."""
+    found = pd.DataFrame([("a", 175.5134, "x"), ("b", 0.05149, "y")], columns=differences.COLUMNS)
+    shown = differences.readable(found)
+    assert shown["size"].tolist() == ["176", "0.051"] and shown.index.tolist() == ["a", "b"]
+    assert differences.readable(found.iloc[:0]).empty
+
+
 def test_a_network_whose_groups_are_activated_has_all_other_rows(images):
     """The notebook can be given any student: NIN's groups come after its batch norms and ReLUs."""
     student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
