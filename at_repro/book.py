@@ -14,12 +14,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from at_repro import data, experiments
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, default_folder
 from at_repro.training import engine
 from at_repro.verification import verify
+
+if TYPE_CHECKING:  # it comes with the extra `book`
+    from nbformat import NotebookNode
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -296,6 +300,11 @@ def tidy(executed: Path) -> None:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.source = re.sub(r"(?m)^(data_root|results) = .*$", r'\1 = ""', cell.source)
     nbformat.write(notebook, executed)
+
+
+def figure(cell: "NotebookNode") -> dict:
+    """Name and caption of a notebook cell's figure or table; empty where it has none."""
+    return cell.metadata.get("mystnb", {}).get("figure", {})
 
 
 def render(stage: Path) -> Path:

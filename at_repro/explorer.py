@@ -46,7 +46,7 @@ def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequ
 def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]) -> dict:
     sprites, predicted = {}, {}
     for name, network in networks.items():
-        levels = {mapping: measure.maps(network, images, mapping) for mapping in mappings}
+        levels = measure.maps_by_mapping(network, images, mappings)
         names = measure.level_names(len(levels[mappings[0]]))
         sprites[name] = {
             mapping: {level: _map_sprite(maps) for level, maps in zip(names, of_mapping, strict=True)}

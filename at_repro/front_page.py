@@ -45,6 +45,6 @@ def _picture(notebook: Path) -> bytes:
     import nbformat  # it comes with the extra `book`
 
     for cell in nbformat.read(notebook, as_version=4).cells:
-        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == _FIGURE:
+        if book.figure(cell).get("name") == _FIGURE:
             return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "data" in output))
     raise LookupError(f"{notebook} has no figure {_FIGURE}")

@@ -69,10 +69,9 @@ def mapping_rows(
 
     Raises ParameterError for an unknown mapping.
     """
+    shown = {name: maps_by_mapping(network, images, mappings) for name, network in networks.items()}
     return {
-        f"{mapping}, {name}": maps(network, images, mapping)[level]
-        for mapping in mappings
-        for name, network in networks.items()
+        f"{mapping}, {name}": of_network[mapping][level] for mapping in mappings for name, of_network in shown.items()
     }
 
 

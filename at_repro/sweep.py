@@ -66,7 +66,7 @@ def _titled(path: Path, title: str, number: int) -> "NotebookNode":
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
     for cell in notebook.cells:
-        if figure := _figure(cell):
+        if figure := book.figure(cell):
             figure["name"] = f"{figure['name']}-{number}"
     nbformat.write(notebook, path)
     return notebook
@@ -80,7 +80,7 @@ def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookN
     told = f"Each figure and table that has a caption, for {'; '.join(executed)}."
     cells = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")]
     for place, cell in enumerate(first.cells):
-        if not (figure := _figure(cell)):
+        if not (figure := book.figure(cell)):
             continue
         cells.append(new_markdown_cell(f"## {figure['caption']}"))
         for title, notebook in executed.items():
@@ -88,11 +88,6 @@ def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookN
             shown = new_code_cell(found.source, outputs=found.outputs, metadata={"tags": ["remove-input"]})
             cells += [new_markdown_cell(f"**{title}**"), shown]
     return new_notebook(cells=cells, metadata=first.metadata)
-
-
-def _figure(cell: "NotebookNode") -> dict:
-    """Name and caption of a cell's figure or table; empty where it has none."""
-    return cell.metadata.get("mystnb", {}).get("figure", {})
 
 
 def _list(toc: Path, name: str, count: int) -> None:

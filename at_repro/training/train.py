@@ -88,10 +88,11 @@ def train(
 
 def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | None) -> None:
     """Raises UserError for a record of a user's own folder of images whose content has changed since."""
-    for run in recorded:
-        if run.dataset in data.DATA_SETS:
-            continue
-        images = data.load(run.dataset, "train", data_root, run.subset)
+    folders = [run for run in recorded if run.dataset not in data.DATA_SETS]
+    kinds = {(run.dataset, run.subset) for run in folders}
+    found = {kind: data.load(kind[0], "train", data_root, kind[1]) for kind in kinds}
+    for run in folders:
+        images = found[run.dataset, run.subset]
         if store.load(run).values["data"]["train"] != images.fingerprint:
             raise UserError(
                 f"record {run.run_id} was trained on other images than those in {images.source} now; "
