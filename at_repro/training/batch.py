@@ -1,7 +1,7 @@
 """One batch as its teacher and as one student see it: what the transfer terms compare, each part computed once."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,8 @@ class Teacher:
         self.network = network.eval()
         self.watched = Watched(self.network, name, layers)
         self.infer = engine.inference(self.watched.module, precision, compiled)
-        self.forward = engine.forward(precision, False)  # where a gradient by the images is needed
+        self.compute = engine.forward(precision, compiled).compute
+        self.differentiable = engine.forward(precision, False)  # where a gradient by the images is needed
 
     def see(self, images: Tensor, labels: Tensor) -> "TeacherBatch":
         """Passes a batch through the teacher: normalised float32 images (N, 3, H, W), int64 labels (N,)."""
@@ -67,14 +68,14 @@ class TeacherBatch:
         """The attention maps (N, H, W) of these layers, in float32; each is computed once, whoever asks."""
         for layer in layers:
             if (mapping, layer) not in self._maps:
-                self._maps[mapping, layer] = attention.mapping(mapping)(self._layers[layer])
+                self._maps[mapping, layer] = self._teacher.compute(_mapping(mapping), self._layers[layer])
         return [self._maps[mapping, layer] for layer in layers]
 
     @cached_property
     def gradient(self) -> Tensor:
         """J_T = dL/dx of each image (N, 3, H, W), without graph: a forward and a backward pass of the teacher."""
         images = self._images.detach().requires_grad_()
-        logits = self._teacher.forward(self._teacher.network, images).logits.float()
+        logits = self._teacher.differentiable(self._teacher.network, images).logits.float()
         return attention.input_gradient(cross_entropy(logits, self._labels, reduction="none"), images)
 
 
@@ -92,7 +93,8 @@ class StudentBatch:
     def __init__(
         self, watched: Watched, images: Tensor, labels: Tensor, forward: Forward, adapters: nn.ModuleList | None
     ):
-        self.watched, self._images, self._adapters = watched, images, adapters
+        self.watched, self.adapters, self.compute = watched, adapters, forward.compute
+        self._images = images
         self.output, self.layers = watched.sort(forward(watched.module, images))
         self.losses = cross_entropy(self.output.logits.float(), labels, reduction="none")
 
@@ -101,6 +103,6 @@ class StudentBatch:
         """J_S = dL/dx of each image (N, 3, H, W), itself differentiable (reverse over reverse)."""
         return attention.input_gradient(self.losses, self._images, create_graph=True)
 
-    def adapt(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Activations of the groups that F-ActT compares, brought to the teacher's channels."""
-        return [adapter(group.float()) for adapter, group in zip(self._adapters, groups, strict=True)]
+
+# One object per name: what has been compiled is found again by it.
+_mapping = cache(attention.mapping)

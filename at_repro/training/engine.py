@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from at_repro.errors import ParameterError
 from at_repro.networks import Output, fold_batch_norms
 
-Forward = Callable[[nn.Module, Tensor], Output]
+Value = TypeVar("Value")
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPILE = ("auto", "on", "off")
@@ -98,18 +99,36 @@ def repeat_exactly(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+class Forward:
+    """How students are run: in precision "fp32" or "bf16", compiled or not. Made once for each by `forward`."""
+
+    def __init__(self, precision: str, compiled: bool):
+        def run(network: nn.Module, images: Tensor) -> Output:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                return network(images)
+
+        self.compiled = compiled
+        self._run = _compile(run) if compiled else run
+
+    def __call__(self, network: nn.Module, images: Tensor) -> Output:
+        """Any network on normalised float32 images (N, 3, H, W), differentiable.
+
+        The network is an argument, so that one compilation serves every network of the same architecture.
+        """
+        return self._run(network, images)
+
+    def compute(self, function: Callable[..., Value], *arguments: object) -> Value:
+        """`function(*arguments)`, a function of what networks return: compiled, its steps share passes over memory.
+
+        For functions that compare equal from batch to batch, such as methods of terms; not within autocast.
+        """
+        return (_compiled(function) if self.compiled else function)(*arguments)
+
+
 @cache
 def forward(precision: str, compiled: bool) -> Forward:
-    """The function that runs any network on normalised float32 images (N, 3, H, W), differentiable.
-
-    The network is an argument, so that one compilation serves every network of the same architecture.
-    """
-
-    def run(network: nn.Module, images: Tensor) -> Output:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return network(images)
-
-    return _compile(run) if compiled else run
+    """The one `Forward` of this precision."""
+    return Forward(precision, compiled)
 
 
 def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[Tensor], Output]:
@@ -125,6 +144,11 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
             return folded(images)
 
     return _compile(run, options={"freezing": True}) if compiled else run
+
+
+@cache
+def _compiled(function: Callable) -> Callable:
+    return _compile(function)
 
 
 def _compile(function: Callable, **keywords) -> Callable:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from at_repro import attention, losses, networks
 from at_repro.errors import ParameterError, check_choice, check_weight, is_number
@@ -71,10 +71,13 @@ class ActivationTransfer(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        function = attention.mapping(self.mapping)
         own, others = self._names(student, teacher)
-        student_maps = [function(student.layers[name]) for name in own]
-        return losses.map_transfer(student_maps, teacher.maps(self.mapping, others), self.form, self.norm)
+        activations = [student.layers[name] for name in own]
+        return student.compute(self._distance, activations, teacher.maps(self.mapping, others))
+
+    def _distance(self, activations: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
+        function = attention.mapping(self.mapping)
+        return losses.map_transfer([function(layer) for layer in activations], teacher_maps, self.form, self.norm)
 
     def _names(self, student: StudentBatch, teacher: TeacherBatch) -> tuple[Sequence[str], Sequence[str]]:
         """The layers of student and teacher that are paired."""
@@ -136,8 +139,12 @@ class FullActivation(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        adapted = student.adapt(chosen(student.output.groups, self.groups))
-        return losses.full_activation_transfer(adapted, chosen(teacher.output.groups, self.groups), self.form)
+        own, others = (chosen(side.output.groups, self.groups) for side in (student, teacher))
+        return student.compute(self._distance, student.adapters, own, others)
+
+    def _distance(self, adapters: nn.ModuleList, own: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+        adapted = [adapter(group.float()) for adapter, group in zip(adapters, own, strict=True)]
+        return losses.full_activation_transfer(adapted, others, self.form)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 
 from at_repro import data, networks
 from at_repro.errors import DataError, ParameterError
-from at_repro.training import ActivationTransfer, Distillation, Run, Student, engine
+from at_repro.training import ActivationTransfer, Distillation, FullActivation, Run, Student, engine
 from at_repro.training.batch import StudentBatch, Teacher, Watched
 from at_repro.training.cohort import batches
 
@@ -58,6 +58,26 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
         ).losses.mean().backward()
         gradients.append([weight.grad for weight in student.parameters()] + list(student.buffers()))
     assert relative(gradients[1], gradients[0]) < 1e-4
+
+
+@needs_compiler
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("term", [ActivationTransfer(), ActivationTransfer(mapping="max-1"), FullActivation()])
+def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precision):
+    """Maps and losses stay in float32 in both precisions: what is compiled may round in another order, no more."""
+    run = Run("wrn-10-1", 1, terms=(term,), teacher=Run("wrn-16-1", 1)).validate()
+    student = Student(run, 10, torch.device("cpu"), precision)
+    teacher = networks.build("wrn-16-1", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
+    taught = Teacher(teacher, "wrn-16-1", precision, False).see(IMAGES, LABELS)
+    found = []
+    for compiled in (False, True):
+        seen = student.see(IMAGES, LABELS, engine.forward(precision, False))
+        seen.compute = engine.forward(precision, compiled).compute
+        value = term.value(seen, taught)
+        assert value.dtype == torch.float32
+        found.append([value, *torch.autograd.grad(value, student.network.group2.block0.conv1.weight)])
+    # The gradient leaves the term in the precision of the activations.
+    assert relative(found[1], found[0]) < (1e-2 if precision == "bf16" else 1e-4)
 
 
 @pytest.mark.parametrize("name", ["shapes", "cifar10"])
