@@ -120,11 +120,7 @@ def find(comparison: Comparison, preset: str, store: Store, seeds: Sequence[int]
 def _error(record: Record, early: bool) -> float:
     if record.diverged:
         return CHANCE
-    if not early:
-        return record.final["test_error"]
-    epochs = record.epochs()
-    rate = epochs["learning_rate"]
-    return float(epochs["test_error"][rate == rate.iloc[0]].mean())
+    return record.early_error() if early else record.final["test_error"]
 
 
 def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:

@@ -159,13 +159,32 @@ def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
     Raises:
         ParameterError: temperature not positive and finite, or logits of different shapes.
     """
-    if not 0 < temperature < float("inf"):
-        raise ParameterError("temperature", temperature, "a positive, finite number")
     if student_logits.shape != teacher_logits.shape:
         wanted = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
         raise ParameterError("student_logits", f"tensor of shape {tuple(student_logits.shape)}", wanted)
-    student = F.log_softmax(full_precision(student_logits) / temperature, dim=1)
-    teacher = F.log_softmax(full_precision(teacher_logits) / temperature, dim=1)
+    return divergence(*(softened(logits, temperature) for logits in (student_logits, teacher_logits)), temperature)
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """Logarithms of the class probabilities at temperature T: a teacher's serve all its students.
+
+    Args:
+        logits: (N, K), any floating dtype, finite.
+        temperature: T, positive.
+
+    Returns:
+        (N, K), float32 (float64 for float64).
+
+    Raises:
+        ParameterError: temperature not positive and finite.
+    """
+    if not 0 < temperature < float("inf"):
+        raise ParameterError("temperature", temperature, "a positive, finite number")
+    return F.log_softmax(full_precision(logits) / temperature, dim=1)
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """`softened_divergence` of logits that `softened` has prepared at this temperature: (N, K) both, to a scalar."""
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 

@@ -74,6 +74,12 @@ class Record:
         """One row per epoch: losses, errors in percent, learning rate, seconds."""
         return pd.read_csv(self.folder / "epochs.csv")
 
+    def early_error(self) -> float:
+        """Mean test error, in percent, of the epochs before the learning rate first drops."""
+        epochs = self.epochs()
+        rate = epochs["learning_rate"]
+        return float(epochs["test_error"][rate == rate.iloc[0]].mean())
+
     def predictions(self) -> pd.DataFrame:
         """Columns `label` and `prediction`, one row per test image in the data set's order."""
         return pd.read_csv(self.folder / "predictions.csv")

@@ -120,6 +120,27 @@ def phases(study: Study) -> pd.DataFrame:
     return ends.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 
+def milestones(study: Study) -> pd.DataFrame:
+    """How early every method is where the plain student ends, a row per method, medians over seeds.
+
+    Columns: `first epoch` with no higher test error than the last one of the plain student of the same seed, `share`
+    of the method's own epochs in percent (both NaN where no epoch has), and `early error`, the mean test error in
+    percent before the learning rate first drops. What diverged is left out.
+    """
+    rows = []
+    for column, by_seed in study.records.items():
+        for seed, record in by_seed.items():
+            student = study.records.get("student", {}).get(seed)
+            if student is None or record.diverged or student.diverged:
+                continue
+            curve = record.epochs()
+            reached = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
+            first = reached.min() if len(reached) else float("nan")
+            rows.append((column, first, 100 * first / len(curve), record.early_error()))
+    frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
+    return frame.groupby("method", sort=False).median()
+
+
 def summary(study: Study) -> str:
     """What was found, in one or two sentences with the numbers they rest on."""
     where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"

@@ -232,6 +232,22 @@ def test_phases_of_nothing(studies):
     assert tables.phases(studies("smoke")).round(1).empty
 
 
+def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
+    """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
+    first where the student ends at 32.5 %, and with seed 0 never."""
+    study = studies("smoke", student={0: range(40), 1: range(65)}, at={0: range(18)}, kd={0: range(70), 1: range(70)})
+    table = tables.milestones(study)
+    assert table.loc["student"].tolist() == [(3 + 1) / 2, (75 + 25) / 2, 35]
+    assert table.loc["AT"].tolist() == [3, 75, 35]
+    assert table.loc["KD"].tolist() == [1, 25, 35], "a seed that never gets there has no epoch"
+
+
+def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
+    study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
+    assert tables.milestones(study).index.tolist() == ["student"]
+    assert tables.milestones(studies("reduced", at={0: range(18)})).round(1).empty
+
+
 def test_summary_of_a_difference_that_is_hardly_chance(studies):
     """Only AT is right on 20 images, only the student on none: p = 2 / 2^20. KD the other way round, on 12."""
     study = studies("smoke", student={0: range(20)}, at={0: ()}, kd={0: range(32)})

@@ -81,9 +81,16 @@ def cohort(images: ImageSet, compiled: bool) -> list[Row]:
         for single in alone:
             single.train()
 
-    seconds = timing.interleaved({"together": together.train, "alone": one_after_another})
+    def teacher_only() -> None:
+        for batch, labels in batches(together.images, together.students[0].run, 0):
+            (teacher,) = together.teachers.values()
+            _synchronised(batch.device, teacher.see(batch, labels).output.logits)
+
+    calls = {"together": together.train, "alone": one_after_another, "teacher": teacher_only}
+    seconds = timing.interleaved(calls)
     per_step = {name: 1000 * value / STEPS / len(METHODS) for name, value in seconds.items()}
     return [
+        ("the teacher's pass, data included", 1000 * seconds["teacher"] / STEPS, "ms per step"),
         ("five students one after another", per_step["alone"], "ms per student and step"),
         ("five students in a cohort", per_step["together"], "ms per student and step"),
         ("cohort: share of the cost per student", per_step["together"] / per_step["alone"], "x"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from at_repro import attention, networks
+from at_repro import attention, losses, networks
 from at_repro.networks import Output
 from at_repro.training import engine
 from at_repro.training.engine import Forward
@@ -61,6 +61,7 @@ class TeacherBatch:
         self._teacher, self._images, self._labels = teacher, images, labels
         self.watched = teacher.watched
         self._maps: dict[tuple[str, str], Tensor] = {}
+        self._softened: dict[float, Tensor] = {}
         self.output, self._layers = self.watched.sort(teacher.infer(images))
 
     @torch.no_grad()
@@ -70,6 +71,12 @@ class TeacherBatch:
             if (mapping, layer) not in self._maps:
                 self._maps[mapping, layer] = self._teacher.compute(_mapping(mapping), self._layers[layer])
         return [self._maps[mapping, layer] for layer in layers]
+
+    def softened(self, temperature: float) -> Tensor:
+        """Logarithms of the class probabilities (N, K) at a temperature; computed once, whoever asks."""
+        if temperature not in self._softened:
+            self._softened[temperature] = losses.softened(self.output.logits, temperature)
+        return self._softened[temperature]
 
     @cached_property
     def gradient(self) -> Tensor:

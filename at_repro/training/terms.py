@@ -110,7 +110,8 @@ class Distillation(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        return losses.softened_divergence(student.output.logits, teacher.output.logits, self.temperature)
+        own = losses.softened(student.output.logits, self.temperature)
+        return losses.divergence(own, teacher.softened(self.temperature), self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,6 +132,16 @@ def test_distillation_is_the_softened_divergence(frozen):
     assert found == pytest.approx((9 * (p * (p / q).log()).sum(1).mean()).item(), rel=1e-4)
 
 
+def test_what_a_teacher_says_is_computed_once_for_all_students(frozen):
+    """Maps of the same mapping and softened logits of the same temperature: a second student gets the same tensors."""
+    taught = Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)
+    layers = ("group0", "group2")
+    for one, other in zip(taught.maps("sum-2", layers), taught.maps("sum-2", layers), strict=True):
+        assert one is other
+    assert taught.maps("max-1", layers)[0] is not taught.maps("sum-2", layers)[0]
+    assert taught.softened(4.0) is taught.softened(4.0) and taught.softened(4.0) is not taught.softened(1.0)
+
+
 def test_gradient_transfer_takes_both_gradients_at_the_labels(frozen):
     found, student = value(GradientTransfer(beta=1.0), frozen)
     difference = gradients(student.network, IMAGES, LABELS) - gradients(frozen, IMAGES, LABELS)
