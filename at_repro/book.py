@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from at_repro import data, experiments
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.results import Store, default_folder
+from at_repro.results import Store, open_store
 from at_repro.training import engine
 from at_repro.verification import verify
 
@@ -134,7 +134,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     experiments.get_preset(preset)
     engine.device(device)
     data.data_root(data_root)
-    store = Store(results or default_folder(preset), writable=True)
+    store = open_store(preset, results, writable=True)
     parameters = {
         "preset": preset,
         "seeds": [],  # of the preset: some experiments have other ones

@@ -178,13 +178,13 @@ def experiments(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from at_repro import data
-    from at_repro.results import Store, default_folder
+    from at_repro.results import open_store
     from at_repro.training import engine, train
 
     runs = _runs(options)
     data.data_root(options.data_root)
     engine.compiles(options.compile, 0)
-    store = Store(options.results or default_folder(options.preset), writable=True)
+    store = open_store(options.preset, options.results, writable=True)
     train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
     asked = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
     print(f"{asked} at preset {options.preset} have a record in {store.folder}")
@@ -194,6 +194,7 @@ def status(options: argparse.Namespace) -> None:
     from at_repro import report
     from at_repro.results import Store, default_folder
 
+    # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
     print(report.status(_runs(options), Store(options.results or default_folder(options.preset))))
 
 
@@ -243,9 +244,9 @@ def verify(options: argparse.Namespace) -> int:
 def claims(options: argparse.Namespace) -> None:
     from at_repro import report
     from at_repro.claims import ledger
-    from at_repro.results import Store, default_folder
+    from at_repro.results import open_store
 
-    found = ledger(options.preset, Store(options.results or default_folder(options.preset)))
+    found = ledger(options.preset, open_store(options.preset, options.results))
     if options.output:
         try:
             found.to_csv(options.output)

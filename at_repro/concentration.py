@@ -70,6 +70,27 @@ def class_rows(networks: dict[str, nn.Module], images: ImageSet | None, mapping:
     }
 
 
+def by_height(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
+    """How much attention each band of rows gets, from the top of the images to their bottom.
+
+    There are as many bands as the smallest maps have rows.
+
+    Returns columns network, level, height (the middle of the band, percent of the image from its top) and share (mean
+    over images, percent of what the band has in an even map); no rows without images or networks. Raises ParameterError
+    for an unknown mapping.
+    """
+    parts = [pd.DataFrame(columns=["network", "level", "height", "share"])]
+    for name, network in networks.items() if images is not None else ():
+        levels = measure.maps(network, images, mapping)
+        bands = levels[-1].shape[1]
+        heights = [100 * (band + 0.5) / bands for band in range(bands)]
+        for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
+            shares = _shares(maps).double().view(len(maps), bands, -1).sum(2).nanmean(0)
+            column = {"height": heights, "share": 100 * bands * shares}
+            parts.append(pd.DataFrame({"network": name, "level": level} | column))
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
 def mapping_correlations(
     network: nn.Module | None, images: ImageSet | None, mappings: Sequence[str]
 ) -> dict[str, pd.DataFrame]:

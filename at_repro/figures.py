@@ -120,6 +120,28 @@ def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
     return _stamped(figure, stamp)
 
 
+def by_height(images: ImageSet | None, shares: pd.DataFrame, stamp: str) -> Figure:
+    """The average image, and beside it how much attention each height gets, a line per level.
+
+    Args:
+        shares: columns level, height and share in percent, see `concentration.by_height`.
+    """
+    if images is None or shares.empty:
+        return unavailable(stamp)
+    style()
+    figure, (picture, profile) = plt.subplots(1, 2, figsize=(WIDTH, 3.6), width_ratios=[1, 1.2])
+    average = images.images.float().mean(0).permute(1, 2, 0).cpu().numpy() / 255
+    picture.imshow(average, extent=(0, 100, 100, 0))
+    picture.set(xticks=[], ylabel="height (% of the image)")
+    picture.grid(False)
+    for (level, of_level), colour in zip(shares.groupby("level", sort=False), _PALETTE, strict=False):
+        profile.plot(of_level["share"], of_level["height"], color=colour, label=level)
+    profile.axvline(100, color=COLOURS["even map"], linestyle="--", linewidth=1, label="even map")
+    profile.set(xlabel="attention (% of an even map's)", ylim=(100, 0), xlim=(0, None))
+    profile.legend(frameon=False)
+    return _stamped(figure, stamp)
+
+
 def correlations(frames: dict[str, pd.DataFrame], stamp: str) -> Figure:
     """How alike mapping functions are: a matrix of correlations per level.
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from at_repro import book, claims
 from at_repro.errors import UserError
-from at_repro.results import Store, default_folder
+from at_repro.results import open_store
 
 PRESET = "reduced"  # the report that is committed
 MAPS = Path("book") / "_assets" / "maps.png"
@@ -23,7 +23,7 @@ def update() -> list[Path]:
     """
     root = book.notebooks_folder().parent
     readme, maps = root / "README.md", root / MAPS
-    shown = verdicts(claims.ledger(PRESET, Store(default_folder(PRESET))))
+    shown = verdicts(claims.ledger(PRESET, open_store(PRESET)))
     text, count = _VERDICTS.subn(lambda _: shown, readme.read_text())
     if not count:
         raise UserError(f"{readme} has no place for the verdicts: <!-- verdicts --> and <!-- end -->")

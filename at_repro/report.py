@@ -41,7 +41,7 @@ def operations(run: Run) -> float:
     forward = 3 * forward_operations(run.network)
     if run.teacher is not None:
         forward += forward_operations(run.teacher.network)
-    return float(images * forward)
+    return images * forward * (data.side(run.dataset) / 32) ** 2  # convolutions: as many as there are places
 
 
 @cache

@@ -48,6 +48,18 @@ def default_folder(preset: str) -> Path:
     return checkout / "build" / "smoke" if preset == "smoke" else checkout / "book" / "results"
 
 
+def open_store(preset: str, folder: str | Path | None = "", writable: bool = False) -> "Store":
+    """The records of a preset, or those in a folder that is named.
+
+    Raises ParameterError where a folder that is named is not there, unless it is to be written: a slip of the pen would
+    look as if nothing had been run.
+    """
+    store = Store(folder or default_folder(preset), writable)
+    if folder and not store.folder.is_dir():
+        raise ParameterError("results", str(folder), "a folder that is there")
+    return store
+
+
 class DamagedRecord(UserError):
     """A record whose files are missing, cut or changed. Its numbers are never shown."""
 

@@ -10,7 +10,7 @@ from torch import nn
 from at_repro import data, experiments, measure
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
-from at_repro.results import Record, Store, default_folder
+from at_repro.results import Record, Store, open_store
 from at_repro.training import Run, engine, load_network, train
 
 TRAIN = ("missing", "never")
@@ -177,7 +177,7 @@ def open_study(
     }
     engine.device(device)
     data.data_root(data_root or None)
-    store = Store(results or default_folder(preset), writable=policy == "missing")
+    store = open_store(preset, results, writable=policy == "missing")
     if policy == "missing":
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from at_repro.errors import ParameterError
-from at_repro.results import Record, Store, default_folder, load_record
+from at_repro.results import Record, load_record, open_store
 from at_repro.training.progress import duration
 
 COMMITTED = Path(__file__).resolve().parent.parent / "book" / "faults.json"
@@ -41,9 +41,9 @@ def proofs(found: dict) -> pd.DataFrame:
 def example(preset: str, results: str = "", run_id: str = "") -> Record | None:
     """A record to walk through: the one named, else the store's first by name; None where there is none yet.
 
-    Raises ParameterError for a run id that is not in the store.
+    Raises ParameterError for a run id that is not in the store, or a folder that is not there.
     """
-    store = Store(results or default_folder(preset))
+    store = open_store(preset, results)
     folders = store.folders()
     if run_id and run_id not in folders:
         raise ParameterError("run", run_id, folders or "none: there is no record yet")

@@ -88,6 +88,19 @@ def test_average_maps_of_classes_count_every_image_alike(images, monkeypatch):
         assert averages[label, 7, 7].item() == pytest.approx(1 - 1 / count)
 
 
+def test_attention_by_height_counts_rows_against_an_even_map(images):
+    """A 16x16 map with all its mass in rows 2 and 3, one band of eight: eight times an even map's share there."""
+    low = torch.zeros(1, 16, 16)
+    low[0, 2:4] = 3.0
+    frame = concentration.by_height({"one": Fixed(low, EVEN, EVEN)}, images)
+    assert list(frame.columns) == ["network", "level", "height", "share"] and len(frame) == 3 * 8
+    first = frame[frame["level"] == "low"]
+    assert first["height"].tolist() == [6.25, 18.75, 31.25, 43.75, 56.25, 68.75, 81.25, 93.75]
+    assert first["share"].tolist() == pytest.approx([0, 800, 0, 0, 0, 0, 0, 0])
+    assert frame[frame["level"] == "top"]["share"].tolist() == pytest.approx([100] * 8)
+    assert concentration.by_height({"one": Fixed(low, EVEN, EVEN)}, None).empty
+
+
 def test_correlations_of_mapping_functions(images):
     """Two channels at two places: sum-1 and max-1 differ where both fire; a scaled map correlates fully."""
     activations = torch.zeros(2, 2, 2)

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -20,25 +22,31 @@ def built(tmp_path_factory) -> Path:
 
 
 def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
-    """Installed beside nothing but the dependencies, and called in an empty folder."""
+    """A virtual environment that holds the wheel and sees the dependencies of this one, used in an empty folder."""
     (wheel,) = built.glob("*.whl")
-    place = tmp_path / "installed"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", place, wheel]
+    venv.create(tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel]
     subprocess.run(list(map(str, install)), check=True)
-    code = (
-        "import at_repro, sys; from at_repro.cli import main; print(at_repro.__file__);"
-        "sys.exit(main(['experiments']) or main(['data', 'shapes']))"
+    (packages,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    # Only the folder: what an editable installation there says of the checkout is not read.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def call(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    imported = call(str(python), "-c", "import at_repro; print(at_repro.__file__)")
+    assert imported.startswith(str(packages)), "the checkout was tried, not the wheel"
+    script = str(python.parent / "at-repro")
+    assert "wrn-16-2-to-16-1" in call(script, "experiments") and "10000 images of 32x32" in call(
+        script, "data", "shapes"
     )
-    environment = os.environ | {"PYTHONPATH": str(place)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(place)), "the checkout was tried, not the wheel"
-    assert "wrn-16-2-to-16-1" in done.stdout and "10000 images of 32x32" in done.stdout
-    folders = {path.name for path in place.iterdir() if not path.name.endswith(".dist-info")}
-    assert folders == {"at_repro", "bin"}, "something is installed beside the package"
-    assert {path.name for path in (place / "bin").iterdir()} == {"at-repro"}
+    installed = {path.name for path in packages.iterdir() if not path.name.endswith(".dist-info")}
+    assert installed == {"at_repro", "dependencies.pth"}, "something is installed beside the package"
 
 
 def test_the_source_distribution_holds_the_book_and_no_records_of_others(built):

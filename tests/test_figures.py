@@ -74,6 +74,12 @@ def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
 
 
+def heights() -> pd.DataFrame:
+    """As from `concentration.by_height`."""
+    rows = [("network", level, 25 + 50 * band, 100 + 10 * band) for level in ("low", "top") for band in (0, 1)]
+    return pd.DataFrame(rows, columns=["network", "level", "height", "share"])
+
+
 def panel(images) -> Figure:
     return figures.map_panel(images, {"low, AT": torch.rand(3, 8, 8)}, STAMP)
 
@@ -84,6 +90,7 @@ def every_figure(images) -> dict[str, Figure]:
         "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
         "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
+        "by_height": figures.by_height(images, heights(), STAMP),
         "correlations": figures.correlations({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
@@ -144,6 +151,8 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.norms(of_levels("norm"), STAMP),
         lambda images: figures.concentration(of_levels("entropy"), STAMP),
         lambda images: figures.correlations({}, STAMP),
+        lambda images: figures.by_height(None, heights(), STAMP),
+        lambda images: figures.by_height(images, heights().iloc[:0], STAMP),
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
@@ -305,6 +314,16 @@ def test_concentration_has_a_panel_for_each_measure():
     assert heights == [[[10, 20, 30]] * 2, [[5, 10, 15]] * 2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]
     assert all(axis.get_ylim() == (0, 100) for axis in figure.axes)
+
+
+def test_attention_by_height_stands_beside_the_average_image(images):
+    """Both from top to bottom: a profile upside down would put the mouth where the hair is."""
+    picture, profile = figures.by_height(images, heights(), STAMP).axes
+    shown = picture.images[0].get_array()
+    np.testing.assert_allclose(shown, images.images.float().mean(0).permute(1, 2, 0) / 255)
+    assert picture.get_ylim() == profile.get_ylim() == (100, 0)
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in profile.lines}
+    assert lines["low"] == lines["top"] == ([100, 110], [25, 75]) and lines["even map"][0] == [100, 100]
 
 
 def test_correlations_are_written_into_their_places():

@@ -8,13 +8,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from at_repro import book, claims, experiments, front_page
-from at_repro.results import Store, default_folder
+from at_repro.results import Store, open_store
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_committed_readme_is_up_to_date():
-    shown = front_page.verdicts(claims.ledger("reduced", Store(default_folder("reduced"))))
+    shown = front_page.verdicts(claims.ledger("reduced", open_store("reduced")))
     assert f"<!-- verdicts -->\n{shown}<!-- end -->" in (ROOT / "README.md").read_text(), "run: at-repro refresh"
     picture = (ROOT / front_page.MAPS).read_bytes()
     assert base64.b64encode(picture) in (ROOT / "notebooks" / "01_attention_maps.ipynb").read_bytes().replace(
@@ -44,7 +44,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "book" / "_assets").mkdir(parents=True)
     (tmp_path / "README.md").write_text("before\n<!-- verdicts -->\nof yesterday\n<!-- end -->\nafter\n")
     monkeypatch.setattr(book, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(front_page, "default_folder", lambda preset: tmp_path / "results")
+    monkeypatch.setattr(front_page, "open_store", lambda preset: Store(tmp_path / "results"))
     return tmp_path
 
 

@@ -58,6 +58,13 @@ def test_every_parameter_is_explained_and_a_literal(name):
     assert not re.search(r"\bimport\b|\(", cell.source), "derived values do not follow a new parameter"
 
 
+def test_every_parameter_is_explained_in_the_book():
+    page = (ROOT / "book" / "rerun.md").read_text()
+    table = page[page.index(":name: tab-parameters") :]
+    explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\* - (.*)$", table[: table.index(":::")], re.M))))
+    assert explained == {name for notebook in NAMES for name in book._parameters(notebook)}
+
+
 def sanitized(text: str) -> str:
     rules = configparser.RawConfigParser()
     rules.read(SANITIZE)
@@ -128,12 +135,13 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
     assert failed == wrong, done.stdout
 
 
-# Beside the defaults, with which the build of the book executes every notebook at smoke.
-OTHER = {
-    "preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
-    "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
-    "per_class": 1,
-}  # fmt: skip
+# Two sets for each notebook: what it is about, but short; and everything otherwise.
+SETS = (
+    {"preset": "smoke", "seeds": [0], "epochs": 1, "device": "cpu"},
+    {"preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
+     "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
+     "per_class": 1},
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -150,20 +158,22 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("chosen", SETS, ids=["short", "other"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_to_its_end_with_other_parameters(name, place, tmp_path, monkeypatch):
+def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch):
     """What it prints, and what stands below its figures, says so; what it needs is trained, once for all notebooks."""
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
     known = book._parameters(name)
     folders = {"results": str(place / "records"), "data_root": str(place)}
-    given = {key: value for key, value in (OTHER | folders).items() if key in known}
+    given = {key: value for key, value in (chosen | folders).items() if key in known}
     notebook = nbformat.read(book.execute(name, given, tmp_path / "out.ipynb"), as_version=4)
     printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
     if "student" in known:
         names = ["student", "teacher", "mapping", "beta", "epochs", "dataset"]
         if name == "01_attention_maps":
             names.remove("mapping")  # of what is shown there, not of what was trained
-        changes = ", ".join(f"{key} {OTHER[key]}" for key in names if key in known)
-        assert f"preset smoke, {changes}, seed 1, CPU" in printed
-        assert "not run" not in printed and "own@16-wrn-10-1-plain-s1-" in printed
-    assert f"preset {OTHER['preset']!r}" in printed or "preset" not in known
+        changes = ", ".join(f"{key} {chosen[key]}" for key in names if key in known and key in chosen)
+        assert f"preset smoke, {changes}, seed {chosen['seeds'][0]}, CPU" in printed
+        images = chosen.get("dataset", "shapes")
+        assert "not run" not in printed and f"{images}-{chosen.get('student', 'wrn-16-1')}-" in printed
+    assert "preset 'smoke'" in printed or "preset" not in known

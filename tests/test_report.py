@@ -24,6 +24,8 @@ def test_operations_of_a_run(small):
     assert report.operations(small["student"]) == 96 * 3 * 3 * one
     assert report.operations(small["at"]) == 96 * 3 * 4 * one
     whole = Run("wrn-10-1", epochs=2)
+    faces = Run("wrn-10-1", 2, dataset="anyone@64", subset=96)
+    assert report.operations(faces) == 4 * 96 * 2 * 3 * one, "four times as many places"
     assert report.operations(whole) == data.size("cifar10", "train") * 2 * 3 * one
 
 

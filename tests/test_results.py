@@ -12,7 +12,7 @@ import torch
 
 from at_repro import networks, results
 from at_repro.errors import ParameterError, UserError
-from at_repro.results import COLUMNS, DamagedRecord, Store, default_folder, load_record
+from at_repro.results import COLUMNS, DamagedRecord, Store, default_folder, load_record, open_store
 from at_repro.training import engine
 from at_repro.training.evaluation import stored_weights
 
@@ -250,6 +250,15 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 def test_reading_makes_no_folder(tmp_path):
     assert Store(tmp_path / "none").all() == []
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_is_named_must_be_there_to_be_read(tmp_path, monkeypatch):
+    """A wrong path would look like records that nobody has made; the default may be empty still."""
+    monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / preset)
+    assert open_store("smoke").folder == open_store("smoke", None).folder == tmp_path / "smoke"
+    with pytest.raises(ParameterError, match=r"^results: .*resluts"):
+        open_store("smoke", tmp_path / "resluts")
+    assert open_store("smoke", tmp_path / "new", writable=True).folder.is_dir()
 
 
 def test_default_folder(tmp_path, monkeypatch):

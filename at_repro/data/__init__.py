@@ -23,6 +23,7 @@ __all__ = [
     "describe",
     "load",
     "normalization",
+    "side",
     "size",
 ]
 
@@ -97,6 +98,12 @@ def size(name: str, split: str) -> int:
     """Number of images of a split, known without reading it. Raises ParameterError unless the name is in DATA_SETS."""
     check_choice("data set", name, DATA_SETS)
     return _REGISTRY[name].sizes[split]
+
+
+def side(name: str) -> int:
+    """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
+    check_name(name)
+    return 32 if name in DATA_SETS else _own.parse(name)[1]
 
 
 def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
