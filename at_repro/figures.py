@@ -70,7 +70,7 @@ def map_panel(images: ImageSet | None, rows: dict[str, Tensor], stamp: str) -> F
 
 
 def overlay_panel(
-    images: ImageSet | None, columns: dict[str, Tensor], titles: Sequence[str], stamp: str, width: float = 0.6 * WIDTH
+    images: ImageSet | None, columns: dict[str, Tensor], titles: Sequence[str], stamp: str, width: float = 0.55 * WIDTH
 ) -> Figure:
     """A row per photograph: the photograph, and each of its maps laid over it in grey.
 
