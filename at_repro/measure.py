@@ -283,7 +283,7 @@ def level(name: str) -> int:
 
 
 def batches(network: nn.Module, images: ImageSet) -> Iterator[ImageSet]:
-    """The images in parts whose activations fit into memory: 250 at a time, fewer where a network sees larger ones."""
+    """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
     side = getattr(network, "side", images.images.shape[-1])  # of `networks.AtSide`
     size = max(1, BATCH * 32**2 // side**2)
     for start in range(0, len(images), size):
