@@ -1,6 +1,8 @@
 """Settings of all tests, those of the notebooks (nbval) included."""
 
+import functools
 import os
+import re
 
 import pytest
 
@@ -19,11 +21,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Skips, visibly, the cells of notebooks that show images of CIFAR-10 where it is not at hand."""
-    cells = [item for item in items if "needs-images" in _tags(item)]
-    if cells and not _has_cifar10():
-        for cell in cells:
-            cell.add_marker(pytest.mark.skip(reason="shows images of CIFAR-10, which is not here; set AT_REPRO_DATA"))
+    """Skips, visibly, the cells of notebooks that show images of a data set where it is not at hand."""
+    for item in items:
+        if "needs-images" in _tags(item) and not _is_here(dataset := _data_set(item)):
+            item.add_marker(pytest.mark.skip(reason=f"shows images of {dataset}, which is not here; set AT_REPRO_DATA"))
 
 
 def _tags(item) -> list[str]:
@@ -31,13 +32,23 @@ def _tags(item) -> list[str]:
     return item.cell.metadata.get("tags", []) if hasattr(item, "cell") else []
 
 
-def _has_cifar10() -> bool:
+def _data_set(item) -> str:
+    """The data set of a notebook's cell: the one that its parameter `dataset` names, else CIFAR-10."""
+    for cell in item.parent.nb.cells:
+        if "parameters" in cell.metadata.get("tags", []) and (
+            named := re.search(r'(?m)^dataset = "(.+)"', cell.source)
+        ):
+            return named[1]
+    return "cifar10"
+
+
+@functools.cache
+def _is_here(dataset: str) -> bool:
     from at_repro import data
-    from at_repro.data.cifar10 import cifar10
     from at_repro.errors import UserError
 
     try:
-        cifar10("test", data.data_root(), download=False)
+        data.load(dataset, "test", download=False)
     except UserError:
         return False
     return True

@@ -1,7 +1,8 @@
 """Attention maps: what a network looks at, as one number per place.
 
 Activation-based maps (section 2 of the paper) collapse the channels of an activation tensor, gradient-based ones
-(section 3) are the derivative of the loss with respect to the input. Normalisation and resizing are separate, visible
+(section 3) are the derivative of the loss with respect to the input. Grad-CAM, which is not the paper's, stands beside
+them for comparison. Normalisation and resizing are separate, visible
 steps. Everything here is computed in float32 whatever comes in, also under autocast: inputs of lower precision are
 converted first, and no operation used below is one that autocast would convert back. float64 stays float64.
 """
@@ -203,3 +204,33 @@ def gradient_map(gradient: Tensor) -> Tensor:
         ParameterError: the gradient is not 4-D.
     """
     return power_sum(gradient, p=1)
+
+
+# Own code: the package `grad-cam` would bring OpenCV, scikit-learn and more for what autograd does in two lines.
+def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
+    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2): the places of a layer that speak for one class.
+
+    Each channel is weighted by the mean over places of d score / d A, and what is left of their sum below 0 is cut off.
+    Where the network ends in a mean over places and a linear layer, as all here do, a weight is that layer's weight
+    divided by the number of places, and the map that of CAM (Zhou et al. 2016).
+
+    Args:
+        scores: (N,), one logit per image, such as that of the predicted class, before any softmax.
+        activations: (N, C, H, W), what the scores were computed from, requires grad: a group of `networks.Output`, but
+            not one of `networks.tap`, which are copies.
+
+    Returns:
+        (N, H, W), not negative, float32 (float64 for float64), without gradient; all 0 where nothing speaks for it.
+
+    Raises:
+        ParameterError: the scores are not one per image, or were not computed from the activations.
+    """
+    if scores.shape != activations.shape[:1] or activations.dim() != 4:
+        raise ParameterError("scores", f"tensor of shape {tuple(scores.shape)}", "one per image of activations 4-D")
+    if not (scores.requires_grad and activations.requires_grad):
+        raise ParameterError("activations", "tensor without gradient", "activations that require grad")
+    (slopes,) = torch.autograd.grad(scores.sum(), activations, retain_graph=True, allow_unused=True)
+    if slopes is None:
+        raise ParameterError("activations", "tensor that the scores do not depend on", "what they were computed from")
+    weights = full_precision(slopes).mean((2, 3), keepdim=True)
+    return (weights * full_precision(activations.detach())).sum(1).relu()

@@ -98,11 +98,15 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
 def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
-    Trains nothing: what has no record is shown as not run. Raises as `execute` does; a notebook that fails stays as is.
+    Trains nothing: what has no record is shown as not run. A notebook about a data set of its own, its parameter
+    `dataset`, stays as it is where that is not here. Raises as `execute` does; a notebook that fails stays as is.
     """
     refreshed = []
     with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):
         for name in names():
+            if not _images_are_here(name):
+                say(f"notebook {name} stays as it is: the images that it shows are not here")
+                continue
             say(f"executing notebook {name}")
             executed = execute(name, output=Path(folder) / f"{name}.ipynb")
             tidy(executed)
@@ -170,6 +174,12 @@ def _part_of_checkout(name: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"there is no folder {name} beside the package: clone the repository and use it from there")
     return folder
+
+
+def _images_are_here(name: str) -> bool:
+    """Whether the data set that a notebook names by default is here; true where it names none."""
+    dataset = _literal(_parameters(name).get("dataset", {"default": "None"})["default"])
+    return not dataset or data.describe(dataset).problem is None
 
 
 def _without_end(path: Path) -> str:

@@ -44,11 +44,18 @@ def concentrations(networks: dict[str, nn.Module], images: ImageSet | None, mapp
     Returns columns network, level, entropy, top_share; no rows without images or networks. Raises ParameterError for an
     unknown mapping.
     """
-    columns = ["network", "level", "entropy", "top_share"]
-    parts = [pd.DataFrame(columns=columns)]
+    found = {}
     for name, network in networks.items() if images is not None else ():
         levels = measure.maps(network, images, mapping)
-        for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
+        found[name] = dict(zip(measure.level_names(len(levels)), levels, strict=True))
+    return of_maps(found)
+
+
+def of_maps(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+    """`concentrations` of maps (N, H, W) that are there already, by network and level."""
+    parts = [pd.DataFrame(columns=["network", "level", "entropy", "top_share"])]
+    for name, levels in found.items():
+        for level, maps in levels.items():
             measured = {"entropy": 100 * entropy(maps).double(), "top_share": 100 * top_share(maps).double()}
             parts.append(pd.DataFrame({"network": name, "level": level} | measured))
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)

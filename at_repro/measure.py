@@ -14,7 +14,7 @@ from at_repro.errors import ParameterError
 from at_repro.networks import Output
 
 LEVELS = ("low", "middle", "top")
-BATCH = 250
+BATCH = 250  # of images of 32 x 32 pixels, see `batches`
 
 
 def check_mappings(mappings: list[str]) -> None:
@@ -282,13 +282,21 @@ def level(name: str) -> int:
     return LEVELS.index(name)
 
 
+def batches(network: nn.Module, images: ImageSet) -> Iterator[ImageSet]:
+    """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
+    side = getattr(network, "side", images.images.shape[-1])  # of `networks.AtSide`
+    size = max(1, BATCH * 32**2 // side**2)
+    for start in range(0, len(images), size):
+        yield images.select(slice(start, start + size))
+
+
 @torch.no_grad()
 def _outputs(network: nn.Module, images: ImageSet) -> Iterator[Output]:
     """What a network in evaluation mode makes of the images, batch by batch."""
     mean, std = data.normalization(images.name)
     network.eval()
-    for start in range(0, len(images), BATCH):
-        yield network(augment.normalize(images.images[start : start + BATCH], mean, std))
+    for batch in batches(network, images):
+        yield network(augment.normalize(batch.images, mean, std))
 
 
 def _column(network: str, level: str, value: str, measured: Tensor) -> pd.DataFrame:

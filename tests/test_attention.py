@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from at_repro import attention
+from at_repro import attention, networks
 from at_repro.attention import gradient_map, input_gradient, mapping, normalize, power_max, power_sum, resize
 from at_repro.errors import ParameterError
 
@@ -260,3 +260,32 @@ def small_network():
 def gradient_of(network, images, labels):
     images = images.clone().requires_grad_()
     return input_gradient(F.cross_entropy(network(images), labels, reduction="none"), images)
+
+
+def test_grad_cam_by_hand():
+    """The score is 3 mean(A_0) - mean(A_1) over four places: weights 3/4 and -1/4."""
+    activations = torch.tensor([[[[4.0, 0.0], [0.0, 8.0]], [[4.0, 4.0], [0.0, 16.0]]]]).requires_grad_()
+    scores = activations.mean((2, 3)) @ torch.tensor([3.0, -1.0])
+    found = attention.grad_cam(scores, activations)
+    assert found.tolist() == [[[2, 0], [0, 2]]]
+    assert not found.requires_grad
+    assert attention.grad_cam(-scores, activations).tolist() == [[[0, 1], [0, 0]]], "what spoke against it speaks for"
+
+
+def test_grad_cam_of_a_mean_and_a_linear_layer_is_cam():
+    """Zhou et al. 2016: the channels summed with the weights of the class; Grad-CAM divides by the number of places."""
+    network = networks.build("resnet18", num_classes=5, generator=torch.Generator().manual_seed(0)).eval()
+    output = network(torch.rand(3, 3, 64, 64))
+    labels = output.logits.argmax(1)
+    cam = torch.einsum("nc,nchw->nhw", network.fc.weight[labels], output.groups[-1]).relu() / 4
+    torch.testing.assert_close(attention.grad_cam(output.logits.amax(1), output.groups[-1]), cam.detach())
+
+
+def test_grad_cam_of_what_is_not_on_the_way_to_the_scores_is_refused():
+    tapped = networks.tap(networks.build("resnet18").eval(), ["layer4"])(torch.rand(2, 3, 32, 32))
+    with pytest.raises(ParameterError, match="the scores do not depend on"):  # a copy
+        attention.grad_cam(tapped.logits.amax(1), tapped.groups[0])
+    with pytest.raises(ParameterError, match="without gradient"):
+        attention.grad_cam(torch.ones(2), tapped.groups[0])
+    with pytest.raises(ParameterError, match="one per image"):
+        attention.grad_cam(tapped.logits, tapped.groups[0])

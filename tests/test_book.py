@@ -290,6 +290,17 @@ def test_refresh_does_not_renew_the_time_alone(checkout):
     assert path.read_bytes() not in (first, first.replace(b"x = 1", b"x = 2")), "what has changed is renewed whole"
 
 
+def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(checkout, tmp_path, monkeypatch, capfd):
+    """Else its figures would be overwritten by empty ones."""
+    monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
+    path = checkout / "notebooks" / "02_photos.ipynb"
+    write_notebook(path, new_code_cell('dataset = "photos@16"\n', metadata={"tags": ["parameters"]}))
+    before = path.read_bytes()
+    assert book.refresh() == [checkout / "notebooks" / "01_tiny.ipynb"]
+    assert path.read_bytes() == before
+    assert "notebook 02_photos stays as it is" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("source", "error"),
     [

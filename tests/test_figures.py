@@ -84,9 +84,15 @@ def panel(images) -> Figure:
     return figures.map_panel(images, {"low, AT": torch.rand(3, 8, 8)}, STAMP)
 
 
+def overlay(images) -> Figure:
+    columns = {"level 1": torch.rand(3, 8, 8), "Grad-CAM": torch.rand(3, 2, 2)}
+    return figures.overlay_panel(images, columns, ["one", "two", "three"], STAMP)
+
+
 def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
+        "overlay_panel": overlay(images),
         "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
         "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
@@ -147,6 +153,8 @@ def test_a_long_stamp_is_not_cut_off(images):
     [
         lambda images: figures.map_panel(images, {}, STAMP),
         lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
+        lambda images: figures.overlay_panel(images, {}, [], STAMP),
+        lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
         lambda images: figures.on_object(of_levels("share"), STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
         lambda images: figures.concentration(of_levels("entropy"), STAMP),
@@ -436,3 +444,18 @@ def test_decays_stand_at_their_values():
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert [lines[name][20] for name in legend(figure)] == pytest.approx([1.0, 0.5, 0.5, 0.2])
     assert all(values[0] == 1.0 for values in lines.values())
+
+
+def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
+    maps = torch.rand(3, 8, 8)
+    figure = figures.overlay_panel(images, {"level 1": maps, "Grad-CAM": maps[:, :2, :2]}, list("abc"), STAMP)
+    photograph, low, coarse = figure.axes[3:6]  # of the second row
+    assert photograph.get_title(loc="left") == "b"
+    assert np.array_equal(photograph.images[0].get_array(), images.images[1].permute(1, 2, 0).numpy())
+    for axis, shown in ((low, maps[1]), (coarse, maps[1, :2, :2])):
+        grey, over = axis.images
+        assert list(grey.get_extent()) == list(over.get_extent()) == [0, 32, 32, 0], "they do not cover each other"
+        assert np.array_equal(over.get_array(), shown.numpy()), "the map was resampled"
+        assert over.get_interpolation() == "nearest" and over.cmap.name == figures.ATTENTION
+        assert over.get_clim() == (0, pytest.approx(shown.max().item())), "scaled to its own maximum"
+    assert {"photograph", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))

@@ -517,3 +517,13 @@ def test_mirrored_rows_are_both_sides_of_the_symmetry_norm(images):
     torch.testing.assert_close(symmetric["J(x), AT"], symmetric["mirrored, AT"])
     assert symmetric["difference, AT"].max() < 1e-4 * symmetric["J(x), AT"].max()
     assert measure.mirrored_rows({}, None) == {}
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(None, [20]), (128, [15, 5]), (224, [5] * 4), (2000, [1] * 20)])
+def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, side, sizes):
+    """250 of 32 x 32 pixels are as many as 15 of 128 x 128."""
+    network = Fixed(torch.rand(8, 8))
+    if side:
+        network.side = side
+    assert [len(batch) for batch in measure.batches(network, images)] == sizes
+    assert torch.equal(torch.cat([batch.labels for batch in measure.batches(network, images)]), images.labels)

@@ -2,6 +2,7 @@
 
 from at_repro.networks.authors import from_authors, load_authors, to_authors
 from at_repro.networks.fold import fold_batch_norms
+from at_repro.networks.imagenet import AtSide, pretrained
 from at_repro.networks.output import Output
 from at_repro.networks.registry import (
     available,
@@ -12,11 +13,11 @@ from at_repro.networks.registry import (
     group_layers,
     parameter_count,
 )
-from at_repro.networks.resnet import pretrained
 from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
 
 __all__ = [
+    "AtSide",
     "Output",
     "WideResNet",
     "available",

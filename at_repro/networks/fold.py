@@ -5,6 +5,7 @@ import copy
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from at_repro.networks.efficientnet import EfficientNetLite
 from at_repro.networks.nin import NetworkInNetwork
 from at_repro.networks.resnet import ResNet
 from at_repro.networks.wrn import WideResNet
@@ -13,8 +14,9 @@ from at_repro.networks.wrn import WideResNet
 def fold_batch_norms(network: nn.Module) -> nn.Module:
     """A copy of `network` for inference only: in eval mode, no parameter requires gradients, batch norms folded.
 
-    A batch norm is folded where it is the only reader of a convolution: all of NIN's and ResNet's, and `bn1` of every
-    WRN block. A WRN's other batch norms read a sum, and stay. Gradients with respect to the *input* work as before.
+    A batch norm is folded where it is the only reader of a convolution: all of NIN's, ResNet's and EfficientNet-Lite's,
+    and `bn1` of every WRN block. A WRN's other batch norms read a sum, and stay. Gradients with respect to the *input*
+    work as before.
 
     Networks that are not of this package are copied and frozen but not folded: folding traces the forward pass once,
     which only is safe for passes known to have no data-dependent control flow and no hooks.
@@ -26,7 +28,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
         A module with the same inputs and Output, equal up to rounding.
     """
     frozen = copy.deepcopy(network).eval()
-    if isinstance(network, WideResNet | NetworkInNetwork | ResNet):
+    if isinstance(network, WideResNet | NetworkInNetwork | ResNet | EfficientNetLite):
         frozen = _fold(fx.symbolic_trace(frozen))
     return frozen.requires_grad_(False)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from at_repro.errors import ParameterError
-from at_repro.networks import resnet
+from at_repro.networks import efficientnet, resnet
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
 from at_repro.networks.tap import tap
@@ -33,6 +33,7 @@ FAMILIES: dict[str, Callable[..., Constructor | None]] = {
     r"wrn-([1-9][0-9]{1,2})-([1-9][0-9]?)": _wide_resnet,
     r"nin-(thin|wide)(-nobn)?(-norelu)?": _network_in_network,
     f"({'|'.join(resnet.NAMES)})": lambda name: partial(resnet.ResNet, name),
+    f"({'|'.join(efficientnet.NAMES)})": lambda name: partial(efficientnet.EfficientNetLite, name),
 }
 
 
@@ -42,6 +43,7 @@ def available() -> list[str]:
         "wrn-{depth}-{widen} (depth = 6 n + 4 below 1000, widen below 100)",
         "nin-{thin|wide}[-nobn][-norelu] (no batch norm; no ReLU before pooling)",
         *resnet.NAMES,
+        *efficientnet.NAMES,
     ]
 
 
@@ -53,7 +55,8 @@ def check_name(name: str) -> None:
 def build(name: str, num_classes: int = 10, generator: torch.Generator | None = None) -> nn.Module:
     """A new network with random weights, on the CPU in float32 and in training mode.
 
-    WRN and NIN weights are drawn as in the authors' public code, ResNet weights as in torchvision.
+    WRN and NIN weights are drawn as in the authors' public code, ResNet weights as in torchvision, those of
+    EfficientNet-Lite as in its original code.
 
     Args:
         name: one of `available()`, such as "wrn-16-1" or "nin-thin-nobn".

@@ -36,14 +36,23 @@ def norms(network):
 
 @pytest.mark.parametrize(
     ("name", "left"),
-    [("wrn-16-1", 7), ("wrn-16-2", 6), ("nin-thin", 0), ("nin-thin-norelu", 0), ("nin-thin-nobn", 0), ("resnet18", 0)],
+    [
+        ("wrn-16-1", 7),
+        ("wrn-16-2", 6),
+        ("nin-thin", 0),
+        ("nin-thin-norelu", 0),
+        ("nin-thin-nobn", 0),
+        ("resnet18", 0),
+        ("efficientnet-lite0", 0),
+    ],
 )
 def test_same_output_with_fewer_batch_norms(name, left):
     network = trained(name)
     folded = networks.fold_batch_norms(network)
     assert network.training
     assert norms(folded) == left
-    assert distance(folded(IMAGES), network.eval()(IMAGES)) < 1e-5
+    # Rounding grows with depth, and EfficientNet has fifty layers; double shows that it is rounding.
+    assert distance(folded(IMAGES), network.eval()(IMAGES)) < (1e-4 if name.startswith("efficientnet") else 1e-5)
     exact = networks.fold_batch_norms(network.double())
     assert distance(exact(IMAGES.double()), network(IMAGES.double())) < 1e-12
 

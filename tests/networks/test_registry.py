@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from at_repro import networks
 from at_repro.errors import ParameterError
 
-NAMES = ["wrn-10-1", "wrn-16-2", "nin-thin", "nin-thin-nobn", "nin-thin-norelu", "nin-wide-nobn-norelu", "resnet18"]
+NAMES = [
+    "wrn-10-1",
+    "wrn-16-2",
+    "nin-thin",
+    "nin-thin-nobn",
+    "nin-thin-norelu",
+    "nin-wide-nobn-norelu",
+    "resnet18",
+    "efficientnet-lite0",
+]
 
 
 def seeded(seed):
@@ -45,6 +54,7 @@ def test_a_group_sees_more_of_the_image_the_higher_it_is(name):
         ("wrn-10-2", ("group0", "group1", "group2")),
         ("nin-thin-nobn", ("block0", "block1", "block2")),
         ("resnet18", ("layer1", "layer2", "layer3", "layer4")),
+        ("efficientnet-lite0", ("stage2", "stage3", "stage5", "head")),
     ],
 )
 def test_groups_have_the_names_of_their_layers(name, layers):
@@ -128,7 +138,7 @@ def test_a_name_is_known_or_refused_in_one_line(name):
         assert all(pattern in str(error) for pattern in networks.available())
     else:
         kind, *rest = name.split("-")
-        assert kind in ("wrn", "nin", "resnet18", "resnet34", "resnet101")
+        assert kind in ("wrn", "nin", "resnet18", "resnet34", "resnet101", "efficientnet")
         if kind == "wrn":
             depth, widen = map(int, rest)
             assert depth % 6 == 4

