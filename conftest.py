@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 
 import pytest
 
@@ -33,13 +32,9 @@ def _tags(item) -> list[str]:
 
 
 def _data_set(item) -> str:
-    """The data set of a notebook's cell: the one that its parameter `dataset` names, else CIFAR-10."""
-    for cell in item.parent.nb.cells:
-        if "parameters" in cell.metadata.get("tags", []) and (
-            named := re.search(r'(?m)^dataset = "(.+)"', cell.source)
-        ):
-            return named[1]
-    return "cifar10"
+    from at_repro import book
+
+    return book.shown_images(item.parent.nb)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro import data, experiments
+from at_repro import claims, data, experiments
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, open_store
 from at_repro.training import engine
@@ -31,6 +31,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
 
 SITE = Path("_build") / "html"
+COMMITTED = "reduced"  # the preset of the committed notebooks
+LEDGER = "claims.csv"  # the page on the claims, as a file beside the landing page
 
 
 def notebooks_folder() -> Path:
@@ -68,7 +70,7 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
         output = output / source.name
     if output.resolve() == source.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
-    values = _values(_parameters(name), parameters or {})
+    values = _checked(_values(_parameters(name), parameters or {}))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.open("a").close()
@@ -104,7 +106,7 @@ def refresh() -> list[Path]:
     refreshed = []
     with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):
         for name in names():
-            if not _images_are_here(name):
+            if not _images_are_here(name, None, "never"):
                 say(f"notebook {name} stays as it is: the images that it shows are not here")
                 continue
             say(f"executing notebook {name}")
@@ -120,7 +122,8 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     """Executes every notebook at a preset and builds the book under `build/book-PRESET`, never inside the sources.
 
     Training of what has no record happens inside the notebooks. Then every record is compared with its stored weights,
-    where its data set is here.
+    where its data set is here. A notebook of the committed preset whose images are neither here nor to be downloaded
+    is shown as it was committed.
 
     Args:
         preset, device: see `experiments` and `training.engine`.
@@ -147,13 +150,21 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
         "results": _absolute(results),
     }
     stage = staged_pages(f"book-{preset}")
+    committed = preset == COMMITTED and not results  # what the notebooks in the repository were executed with
+    policy = os.environ.get("AT_REPRO_TRAIN", "missing")
     for name in names():
-        say(f"executing notebook {name} at preset {preset}")
         executed = stage / "notebooks" / f"{name}.ipynb"
+        executed.parent.mkdir(exist_ok=True)
+        if committed and not _images_are_here(name, data_root, policy):
+            say(f"notebook {name} is shown as it is: its images are not here to execute it with")
+            shutil.copyfile(_source(name), executed)
+            continue
+        say(f"executing notebook {name} at preset {preset}")
         known = _parameters(name)
         execute(name, {key: value for key, value in parameters.items() if key in known}, executed)
         tidy(executed)
     _verify(store, device, data_root)
+    claims.ledger(preset, store).to_csv(stage / LEDGER)
     return render(stage)
 
 
@@ -176,10 +187,29 @@ def _part_of_checkout(name: str) -> Path:
     return folder
 
 
-def _images_are_here(name: str) -> bool:
-    """Whether the data set that a notebook names by default is here; true where it names none."""
-    dataset = _literal(_parameters(name).get("dataset", {"default": "None"})["default"])
-    return not dataset or data.describe(dataset).problem is None
+def shown_images(notebook: "NotebookNode") -> str | None:
+    """The data set whose images a committed notebook shows; None where it shows none.
+
+    The one that its parameter `dataset` names, else the one in its metadata (`at_repro`: {`dataset`: NAME}), else
+    CIFAR-10, that of the preset.
+    """
+    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+    if "needs-images" not in tags:
+        return None
+    (parameters,) = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if named := re.search(r'(?m)^dataset = "(.+)"', parameters):
+        return named[1]
+    return notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
+
+
+def _images_are_here(name: str, data_root: str | None, policy: str) -> bool:
+    """Whether the images that a committed notebook shows are here, or there are none, or they can be downloaded."""
+    import nbformat
+
+    dataset = shown_images(nbformat.read(_source(name), as_version=4))
+    if dataset is None or (dataset == "cifar10" and policy != "never"):
+        return True
+    return data.describe(dataset, data_root).problem is None
 
 
 def _without_end(path: Path) -> str:
@@ -208,8 +238,17 @@ def _parameters(name: str) -> dict:
 
 
 def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
-    """The given parameters of a notebook, read by the type of its defaults. Raises ParameterError."""
-    return _values(_parameters(name), given)
+    """The given parameters of a notebook, read by the type of its defaults and checked. Raises ParameterError."""
+    return _checked(_values(_parameters(name), given))
+
+
+def _checked(values: dict[str, object]) -> dict[str, object]:
+    """The values, of which those that all notebooks share are looked at: no kernel starts for a wrong one."""
+    changes = {name: value for name, value in values.items() if name in experiments.CHANGES}
+    shared = experiments.vary(experiments.get("wrn-16-2-to-16-1"), **changes)
+    shared.runs(values.get("preset", COMMITTED), values.get("seeds") or None)
+    engine.device(values.get("device", "auto"))
+    return values
 
 
 def _values(known: Mapping[str, dict], given: Mapping[str, object]) -> dict[str, object]:
@@ -248,7 +287,9 @@ def _parsed(text: str, default: object) -> object:
         return None
     value = _literal(text.strip())
     if isinstance(default, list):
-        # On a command line `-p seeds 0,1` and `-p seeds 0` are as clear as '[0, 1]' and '[0]'.
+        # On a command line `-p seeds 0,1` and `-p seeds 0` are as clear as '[0, 1]' and '[0]', and so are names.
+        if default and isinstance(default[0], str) and isinstance(value, str):
+            return [word.strip() for word in value.split(",")]
         return list(value) if isinstance(value, tuple) else value if isinstance(value, str | list) else [value]
     return value
 

@@ -1,11 +1,12 @@
-"""Files that are whole or not there, and one line where the disk refuses them."""
+"""Files that are whole or not there, and one line where the disk refuses them or they are not what they should be."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from at_repro.errors import UserError
+from at_repro.errors import ParameterError, UserError
 
 
 @contextmanager
@@ -36,6 +37,21 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)  # on a full disk it would be in the way
         raise
+
+
+def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str) -> dict:
+    """The object in a JSON file, which has at least these keys.
+
+    Raises ParameterError, of this parameter, where the file cannot be read or is not one that `writer`, a command, has
+    written.
+    """
+    try:
+        found = json.loads(Path(path).expanduser().read_text())
+        if set(keys) <= set(found):
+            return found
+    except (OSError, ValueError, TypeError, RuntimeError):
+        pass
+    raise ParameterError(parameter, str(path), f"a file that {writer} has written")
 
 
 def flush(path: Path) -> None:

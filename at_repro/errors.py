@@ -28,7 +28,7 @@ class DataError(UserError):
 
 def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:
     """Raises ParameterError unless the value is one of the choices."""
-    if value not in choices:
+    if value not in tuple(choices):  # a value from outside may have no hash
         raise ParameterError(parameter, value, choices)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from at_repro.errors import ParameterError, check_choice
+from at_repro.errors import ParameterError, check_choice, is_integer
 from at_repro.training import (
     ActivationTransfer,
     Distillation,
@@ -87,6 +87,10 @@ class Experiment:
         seeds = size.seeds if seeds is None else seeds
         if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
             raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
+        if not all(is_integer(seed) and seed >= 0 for seed in seeds):
+            raise ParameterError("seeds", seeds, "one or more integers from 0")
+        if len(set(seeds)) < len(seeds):
+            raise ParameterError("seeds", seeds, "every seed once")
         return [{name: run.validate() for name, run in self.columns(size, seed).items()} for seed in seeds]
 
 
@@ -239,15 +243,13 @@ def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:
     }
 
 
-_WITHOUT_F_ACTT = {name: terms for name, terms in METHODS.items() if name != "F-ActT"}
-
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         Experiment(
             "wrn-16-2-to-16-1",
             "Table 1, second row: activation-based attention transfer from WRN-16-2 to WRN-16-1",
-            columns_of("wrn-16-1", "wrn-16-2", _WITHOUT_F_ACTT),
+            columns_of("wrn-16-1", "wrn-16-2", METHODS),
         ),
         Experiment(
             "convergence",
@@ -302,6 +304,5 @@ def get(name: str) -> Experiment:
 
 def get_preset(name: str) -> Preset:
     """A preset by name. Raises ParameterError."""
-    if name not in PRESETS:
-        raise ParameterError("preset", name, PRESETS)
+    check_choice("preset", name, PRESETS)
     return PRESETS[name]

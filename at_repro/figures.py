@@ -181,7 +181,7 @@ def by_height(images: ImageSet | None, shares: pd.DataFrame, stamp: str) -> Figu
     for (level, of_level), colour in zip(shares.groupby("level", sort=False), _PALETTE, strict=False):
         profile.plot(of_level["share"], of_level["height"], color=colour, label=level)
     profile.axvline(100, color=COLOURS["even map"], linestyle="--", linewidth=1, label="even map")
-    profile.set(xlabel="attention (% of an even map's)", ylim=(100, 0), xlim=(0, None))
+    profile.set(xlabel="attention (% of an even map's)", ylim=(100, 0))
     profile.legend(frameon=False)
     return _stamped(figure, stamp)
 
@@ -260,13 +260,46 @@ def errors(table: pd.DataFrame, stamp: str) -> Figure:
     axis.scatter(table["ours"], places, c=colours, zorder=3, label="ours, with interval")
     if table["paper"].notna().any():
         axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
-    axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)")
-    axis.invert_yaxis()
+    axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)", ylim=(len(table) - 0.4, -0.6))
     legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     for mark in legend.legend_handles:  # of no method
         mark.set_edgecolor("0.3")
     legend.legend_handles[0].set_facecolor("0.3")
     return _stamped(figure, stamp)
+
+
+def slopes(table: pd.DataFrame, stamp: str) -> Figure:
+    """What each method gains over the plain student, in the paper and here: lines that cross are another order.
+
+    Gains, since errors depend on the length of training.
+
+    Args:
+        table: index method with a row "student"; columns ours and paper, in percent, see `tables.errors`.
+    """
+    both = table[["paper", "ours"]].dropna()
+    if "student" not in both.index or len(both) < 2:
+        return unavailable(stamp)
+    style()
+    gains = both.drop(["student", "teacher"], errors="ignore") - both.loc["student"]
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
+    places = _apart(gains["ours"], 0.06 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
+    for (method, colour), place in zip(_colours(gains.index).items(), places, strict=True):
+        axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
+        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
+    axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
+    axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="center", ha="right")
+    axis.set(xlim=(-0.3, 1.5), xticks=[0, 1], xticklabels=["paper", "ours"], ylabel="test error minus the student's")
+    return _stamped(figure, stamp)
+
+
+def _apart(values: Iterable[float], distance: float) -> list[float]:
+    """Places for labels near these values, in their order, that do not cover each other."""
+    values = list(values)
+    places = dict.fromkeys(range(len(values)), 0.0)
+    last = -float("inf")
+    for index in sorted(places, key=values.__getitem__):
+        last = places[index] = max(values[index], last + distance)
+    return list(places.values())
 
 
 def curves(epochs: pd.DataFrame, stamp: str) -> Figure:

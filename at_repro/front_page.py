@@ -1,4 +1,4 @@
-"""What the README shows of the results: verdicts on claims, and maps at three levels, from the committed records."""
+"""What stands beside the report: the README's verdicts and maps at three levels, and the ledger as a file."""
 
 import base64
 import re
@@ -10,26 +10,29 @@ from at_repro import book, claims
 from at_repro.errors import UserError
 from at_repro.results import open_store
 
-PRESET = "reduced"  # the report that is committed
 MAPS = Path("book") / "_assets" / "maps.png"
 _FIGURE = "fig-maps-teacher"  # of the notebook on attention maps
 _VERDICTS = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 
 
 def update() -> list[Path]:
-    """Writes the verdicts into the README and the teacher's maps beside the book's pages; returns what was written.
+    """Writes the verdicts into the README, and the teacher's maps and the ledger beside the book's pages.
+
+    Returns what was written.
 
     Raises UserError where there is no checkout or no place in the README, DamagedRecord for a record that is not whole.
     """
     root = book.notebooks_folder().parent
-    readme, maps = root / "README.md", root / MAPS
-    shown = verdicts(claims.ledger(PRESET, open_store(PRESET)))
+    readme, maps, table = root / "README.md", root / MAPS, root / "book" / book.LEDGER
+    ledger = claims.ledger(book.COMMITTED, open_store(book.COMMITTED))
+    shown = verdicts(ledger)
     text, count = _VERDICTS.subn(lambda _: shown, readme.read_text())
     if not count:
         raise UserError(f"{readme} has no place for the verdicts: <!-- verdicts --> and <!-- end -->")
     readme.write_text(text)
     maps.write_bytes(_picture(root / "notebooks" / "01_attention_maps.ipynb"))
-    return [readme, maps]
+    ledger.to_csv(table)
+    return [readme, maps, table]
 
 
 def verdicts(ledger: pd.DataFrame) -> str:

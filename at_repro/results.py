@@ -134,7 +134,7 @@ class Store:
         try:
             self.folder = Path(folder).expanduser().resolve()
             wrong = self.folder.exists() and not self.folder.is_dir()
-        except (OSError, RuntimeError):  # a name too long; the home of an unknown user
+        except (OSError, RuntimeError, TypeError):  # a name too long; the home of an unknown user; a number
             wrong = True
         if wrong:
             raise ParameterError("results", str(folder), "a folder")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # it comes with the extra `book`
 def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     """Executes a notebook for every combination of the given values, and builds the book with these as a part of it.
 
-    Its first new page compares: each figure and table with a caption, one below the other for all values. Nothing is
-    written outside of `build/sweep-NAME`, but for the records of what had to be trained.
+    Its first new page compares: what differs between them, one below the other for all values. Nothing is written
+    outside of `build/sweep-NAME`, but for the records of what had to be trained.
 
     Args:
         name: a notebook, with or without `.ipynb`.
@@ -73,19 +73,26 @@ def _titled(path: Path, title: str, number: int) -> "NotebookNode":
 
 
 def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookNode":
-    """Each figure and table of the notebook that has a caption, for all values."""
+    """What the notebook shows and prints, for all values, under its captions and headings; what is the same for all
+    values is left out, and the notebook's last cell, which says when it was executed."""
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     first = next(iter(executed.values()))
-    told = f"Each figure and table that has a caption, for {'; '.join(executed)}."
-    cells = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")]
-    for place, cell in enumerate(first.cells):
-        if not (figure := book.figure(cell)):
+    told = f"What differs between {'; '.join(executed)}. Everything else is the same for all of them."
+    cells, heading, last = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")], "", ""
+    for place, cell in enumerate(first.cells[:-1]):
+        if cell.cell_type == "markdown":
+            heading = next(iter(re.findall(r"^## .*", cell.source, re.MULTILINE)), heading)
             continue
-        cells.append(new_markdown_cell(f"## {figure['caption']}"))
-        for title, notebook in executed.items():
-            found = notebook.cells[place]
-            shown = new_code_cell(found.source, outputs=found.outputs, metadata={"tags": ["remove-input"]})
+        found = {title: notebook.cells[place] for title, notebook in executed.items()}
+        if not cell.outputs or all(other.outputs == cell.outputs for other in found.values()):
+            continue
+        above = f"## {figure['caption']}" if (figure := book.figure(cell)) else heading
+        if above and above != last:
+            cells.append(new_markdown_cell(above))
+        last = above
+        for title, own in found.items():
+            shown = new_code_cell(own.source, outputs=own.outputs, metadata={"tags": ["remove-input"]})
             cells += [new_markdown_cell(f"**{title}**"), shown]
     return new_notebook(cells=cells, metadata=first.metadata)
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from at_repro import paper, statistics
 from at_repro.study import Study, seed_names
+from at_repro.training import schedules
 
 NOT_RUN = "not run"
 
@@ -139,6 +140,17 @@ def milestones(study: Study) -> pd.DataFrame:
             rows.append((column, first, 100 * first / len(curve), record.early_error()))
     frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
     return frame.groupby("method", sort=False).median()
+
+
+def decays(epochs: int) -> pd.DataFrame:
+    """The factor on a term's weight at the beginning, after each quarter, and in the last epoch, a column per decay."""
+    at = sorted({0, epochs // 4, epochs // 2, 3 * epochs // 4, epochs - 1})
+    rates = {epoch: schedules.rate_factor(epoch, epochs, (0.3, 0.6, 0.8), 0.2) for epoch in at}
+    columns = {
+        name: [schedules.decay_factor(name, epoch, epochs, rate) for epoch, rate in rates.items()]
+        for name in schedules.DECAYS
+    }
+    return pd.DataFrame(columns, index=pd.Index([epoch + 1 for epoch in at], name="epoch"))
 
 
 def summary(study: Study) -> str:

@@ -1,10 +1,10 @@
 """Why the numbers can be trusted: what `make faults` has tried, and where a record comes from."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
+from at_repro import disk, experiments
 from at_repro.errors import ParameterError
 from at_repro.results import Record, load_record, open_store
 from at_repro.training.progress import duration
@@ -15,14 +15,11 @@ COMMITTED = Path(__file__).resolve().parent.parent / "book" / "faults.json"
 def load(path: str | Path = "") -> dict:
     """What `make faults` has written; empty: the committed one, `book/faults.json`, or no rows where there is none.
 
-    Raises ParameterError where a file that is named cannot be read.
+    Raises ParameterError where a file that is named holds something else.
     """
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "seed": 0, "rows": []}
-    try:
-        return json.loads(Path(path or COMMITTED).expanduser().read_text())
-    except (OSError, ValueError):
-        raise ParameterError("proofs", str(path), "a file that make faults has written") from None
+    return disk.read_json("proofs", path or COMMITTED, ("environment", "seconds", "rows"), "make faults")
 
 
 def stamp(found: dict) -> str:
@@ -41,8 +38,9 @@ def proofs(found: dict) -> pd.DataFrame:
 def example(preset: str, results: str = "", run_id: str = "") -> Record | None:
     """A record to walk through: the one named, else the store's first by name; None where there is none yet.
 
-    Raises ParameterError for a run id that is not in the store, or a folder that is not there.
+    Raises ParameterError for an unknown preset, a run id that is not in the store, or a folder that is not there.
     """
+    experiments.get_preset(preset)
     store = open_store(preset, results)
     folders = store.folders()
     if run_id and run_id not in folders:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from at_repro import data
-from at_repro.errors import ParameterError
+from at_repro.errors import DataError, ParameterError
 from at_repro.results import DamagedRecord, Record, Store, load_record
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import evaluate
@@ -24,7 +24,8 @@ def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data
 
     Raises:
         ParameterError: for a run id that is not in the store, or a store without records.
-        DataError: where a data set is missing or damaged.
+        DataError: where no record could be compared, for lack of its data set; a record that lacks it among others that
+            do not is said to be skipped.
     """
     target = engine.device(device)
     data.data_root(data_root)
@@ -35,15 +36,21 @@ def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data
         if run_id not in folders:
             raise ParameterError("run", run_id, folders)
     chosen = run_ids or list(folders)
-    failures = 0
+    failures, skipped = 0, []
     for run_id in chosen:
         try:
             problem, note = _compare(load_record(folders[run_id]), store, target, data_root)
         except DamagedRecord as error:
             problem, note = str(error), ""
+        except DataError as error:
+            skipped.append(error)
+            print(f"skipped {run_id}  {error}", flush=True)
+            continue
         failures += bool(problem)
         print(f"{'FAILED' if problem else 'ok':6}  {run_id}  {problem or note}", flush=True)
-    print(f"{len(chosen) - failures} of {len(chosen)} records verified in {store.folder}")
+    if len(skipped) == len(chosen):
+        raise skipped[0]
+    print(f"{len(chosen) - failures - len(skipped)} of {len(chosen)} records verified in {store.folder}")
     return 1 if failures else 0
 
 

@@ -93,6 +93,9 @@ def known(default: str) -> dict:
         ("[0]", "[0, 1]", [0, 1]),
         ("[0]", "0,1", [0, 1]),
         ("[0]", "3", [3]),
+        ('["sum-2"]', "sum-2", ["sum-2"]),
+        ('["sum-2"]', "sum-2, max-1", ["sum-2", "max-1"]),
+        ('["sum-2"]', '["max-1"]', ["max-1"]),
         ("[]", "[]", []),
         ("None", "7", 7),
         ("None", "none", None),
@@ -130,6 +133,18 @@ def test_unknown_names_are_refused(checkout):
     with pytest.raises(ParameterError, match="preset"):
         book.build("huge")
     assert not Path("01_tiny.ipynb").exists() and not (checkout / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preset", "huge"), ("seeds", "-1"), ("device", "tpu"), ("student", "wrn-3-1"), ("mapping", "mean"),
+     ("beta", "-1"), ("epochs", "-2"), ("dataset", "photos@7")],
+)  # fmt: skip
+def test_a_wrong_value_of_a_shared_parameter_is_refused_before_a_kernel_starts(name, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(papermill, "execute_notebook", None)
+    with pytest.raises(ParameterError, match="is not allowed; allowed: "):
+        book.execute("02_activation_transfer", {name: value})
 
 
 @pytest.mark.parametrize("name", ["01_tiny", "01_tiny.ipynb"])
@@ -202,10 +217,12 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
     assert {path: path.read_bytes() for path in before} == before
 
     stage = checkout / "build" / "book-smoke"
-    (stage / "intro.md").write_text("# Tiny\n\n{numref}`fig-nowhere`\n")
-    with pytest.raises(UserError, match=r"the book has 1 fault; see .*build\.log"):
+    broken = ("{numref}`fig-nowhere`", "![](no-picture.png)", "{cite}`nobody1900`", "[](no-page.md)")
+    (stage / "intro.md").write_text("\n\n".join(["# Tiny", *broken, ""]))
+    with pytest.raises(UserError, match=r"the book has 4 faults; see .*build\.log"):
         book.render(stage)
-    assert "fig-nowhere" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert all(what in told for what in ("fig-nowhere", "no-picture.png", "nobody1900", "no-page.md"))
 
 
 def test_no_book_is_made_of_records_that_do_not_agree_with_their_weights(store, hand_made, capfd):
@@ -294,7 +311,8 @@ def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(checkout, 
     """Else its figures would be overwritten by empty ones."""
     monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
     path = checkout / "notebooks" / "02_photos.ipynb"
-    write_notebook(path, new_code_cell('dataset = "photos@16"\n', metadata={"tags": ["parameters"]}))
+    parameters = new_code_cell('dataset = "photos@16"\n', metadata={"tags": ["parameters"]})
+    write_notebook(path, parameters, new_code_cell("", metadata={"tags": ["needs-images"]}))
     before = path.read_bytes()
     assert book.refresh() == [checkout / "notebooks" / "01_tiny.ipynb"]
     assert path.read_bytes() == before
@@ -363,8 +381,15 @@ def test_every_page_and_notebook_is_in_the_table_of_contents():
 
 def test_every_public_module_has_an_api_page():
     documented = set(re.findall(r"automodule:: (\S+)", "\n".join(page_texts().values())))
-    modules = {f"at_repro.{path.stem}" for path in (REPOSITORY / "at_repro").glob("[!_]*.py")} - {"at_repro.cli"}
-    assert modules <= documented
+    paths = [path.relative_to(REPOSITORY) for path in (REPOSITORY / "at_repro").rglob("[!_]*.py")]
+    inner = {"at_repro.cli", "at_repro.data.outlines", "at_repro.data.textures", "at_repro.networks.initialise"}
+    assert {".".join(path.with_suffix("").parts) for path in paths} - inner <= documented
+
+
+def test_every_module_has_its_place_in_the_map_of_the_house():
+    readme = (REPOSITORY / "README.md").read_text()
+    modules = {path.name for path in (REPOSITORY / "at_repro").glob("[!_]*.py")}
+    assert [name for name in modules if f"{name}`" not in readme] == []
 
 
 def test_notebooks_provide_what_pages_refer_to():

@@ -88,7 +88,7 @@ BAD = [
     (["run", NAME, "--seeds", ""], ["seeds", "''", "integers from 0"]),
     (["status", NAME, "--seeds", "1e3"], ["seeds", "'1e3'", "integers from 0"]),
     (["run", NAME, "--seeds"], ["--seeds"]),
-    (["run", NAME, "--columns", "AT", "at"], ["columns", "'at'", "student, AT, KD, AT+KD, teacher"]),
+    (["run", NAME, "--columns", "AT", "at"], ["columns", "'at'", "student, AT, F-ActT, KD, AT+KD, teacher"]),
     (["claims", "--preset", "huge"], ["preset", "'huge'", "smoke, reduced, paper"]),
     (["claims", "--results", "cut/cifar10/plain_text/train-00000-of-00001.parquet"], ["results", "a folder"]),
     (["run", NAME, "--device", "cuda"], ["device", "'cuda'", "auto, cpu", "no CUDA device"]),
@@ -189,8 +189,8 @@ def test_experiments_lists_runs_and_cost(capsys):
     assert set(experiments.EXPERIMENTS) <= set(lines)
     own = lines[lines.index(NAME) + 2 :][: len(experiments.PRESETS)]
     rows = {line.split()[0]: line for line in own}
-    assert " 5 runs, 1 seed, " in rows["smoke"] and "embedded" in rows["smoke"]
-    assert " 5 runs, 1 seed, " in rows["reduced"] and "21 runs, 5 seeds, " in rows["paper"]
+    assert " 6 runs, 1 seed, " in rows["smoke"] and "embedded" in rows["smoke"]
+    assert " 6 runs, 1 seed, " in rows["reduced"] and "26 runs, 5 seeds, " in rows["paper"]
 
 
 def test_data_shows_what_there_is_and_why_not(roots, capsys):
@@ -210,11 +210,11 @@ def status(capsys) -> dict[str, str]:
     assert main(["status", NAME, "--results", "store"]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = dict.fromkeys(lines[:-1])
-    return dict(zip(("student", "teacher", "AT", "KD", "AT+KD"), names, strict=True)) | {"summary": lines[-1]}
+    return dict(zip(("student", "teacher", "AT", "F-ActT", "KD", "AT+KD"), names, strict=True)) | {"summary": lines[-1]}
 
 
 def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
-    assert status(capsys)["summary"].startswith("5 missing in ")
+    assert status(capsys)["summary"].startswith("6 missing in ")
     assert run() == 0
     printed = capsys.readouterr()
     assert "have a record in" in printed.out
@@ -223,7 +223,7 @@ def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
         assert f"recorded {of_column.run_id}: test error " in printed.err
     assert "train/test error %: " in printed.err and " images/s, " in printed.err and " left" in printed.err
     seen = status(capsys)
-    assert seen["summary"].startswith("5 recorded in ") and " recorded " in seen["AT"] and "test error" in seen["AT"]
+    assert seen["summary"].startswith("6 recorded in ") and " recorded " in seen["AT"] and "test error" in seen["AT"]
 
     def refuse(*arguments):
         raise AssertionError("trained again")
@@ -274,7 +274,7 @@ def test_a_stopped_run_is_in_progress_and_is_continued(tiny_experiment, capsys, 
     assert run() == 130
     assert capsys.readouterr().err.endswith("at-repro: stopped; give the same command again to continue\n")
     seen = status(capsys)
-    assert seen["summary"].startswith("2 in progress, 2 missing, 1 recorded in ")
+    assert seen["summary"].startswith("3 missing, 2 in progress, 1 recorded in ")
     assert " in progress " in seen["AT"] and seen["AT"].endswith("1 of 2 epochs")
     assert " missing " in seen["KD"] and seen["KD"].endswith("2 epochs")
     monkeypatch.undo()

@@ -20,6 +20,7 @@ from at_repro.training import (
 
 NAME = "wrn-16-2-to-16-1"
 AT = ActivationTransfer(beta=1000.0, mapping="sum-2", form="code", norm="l2", groups=None, decay="constant")
+F_ACTT = FullActivation(beta=1000.0, form="code", decay="linear")
 DECAYED = ActivationTransfer(beta=1000.0, mapping="sum-2", form="code", norm="l2", groups=None, decay="linear")
 KD = Distillation(temperature=4.0, alpha=0.9)
 
@@ -52,6 +53,7 @@ def test_wrn_16_2_to_16_1(preset, teacher_epochs, student_epochs, seeds, fields)
         {
             "student": student(seed),
             "AT": student(seed, AT),
+            "F-ActT": student(seed, F_ACTT),
             "KD": student(seed, KD),
             "AT+KD": student(seed, DECAYED, KD),
             "teacher": teacher,  # of seed 0 for the students of every seed
@@ -74,7 +76,7 @@ def test_one_teacher_serves_the_students_of_all_seeds():
     columns = experiments.get(NAME).runs("paper")
     runs = with_teachers(run for by_column in columns for run in by_column.values())
     assert [run.seed for run in runs if run.network == "wrn-16-2"] == [0]
-    assert len(runs) == 5 * 4 + 1
+    assert len(runs) == 5 * 5 + 1
 
 
 def test_run_ids_of_the_committed_report_never_change():
@@ -83,6 +85,7 @@ def test_run_ids_of_the_committed_report_never_change():
     assert ids == {
         "student": "cifar10-wrn-16-1-plain-s0-1be81ce5e8",
         "AT": "cifar10-wrn-16-1-at-s0-a8eec41efa",
+        "F-ActT": "cifar10-wrn-16-1-f-actt-s0-4245dfc6fa",
         "KD": "cifar10-wrn-16-1-kd-s0-26445a6177",
         "AT+KD": "cifar10-wrn-16-1-at+kd-s0-38688b60f8",
         "teacher": "cifar10-wrn-16-2-plain-s0-060f8b7e5f",
@@ -114,7 +117,7 @@ def test_the_other_rows_of_table_1(name, student, teacher, epochs):
         return Run(student, epochs=epochs[1], terms=terms, teacher=taught_by if terms else None, **recipe())
 
     assert experiments.get(name).runs("reduced") == [{
-        "student": run(), "AT": run(AT), "F-ActT": run(FullActivation(beta=1000.0, form="code", decay="linear")),
+        "student": run(), "AT": run(AT), "F-ActT": run(F_ACTT),
         "KD": run(KD), "AT+KD": run(DECAYED, KD), "teacher": taught_by,
     }]  # fmt: skip
     assert all(
@@ -239,7 +242,7 @@ def test_vary_changes_what_is_named_and_nothing_else():
 
     at = {"mapping": "max-1", "beta": 10.0}
     assert columns == {
-        "student": student(), "AT": student(ActivationTransfer(**at)), "KD": student(KD),
+        "student": student(), "AT": student(ActivationTransfer(**at)), "F-ActT": student(F_ACTT), "KD": student(KD),
         "AT+KD": student(ActivationTransfer(decay="linear", **at), KD), "teacher": teacher,
     }  # fmt: skip
     kept = experiments.vary(row, dataset="shapes").runs("smoke")
@@ -267,8 +270,10 @@ def test_given_seeds_replace_those_of_the_preset():
 
 @pytest.mark.parametrize("seeds", [[], [-1], [1.0], ["1"], [True], "01", 3])
 def test_seeds_that_are_none_are_refused(seeds):
-    with pytest.raises(ParameterError, match=r"^seeds?: .* is not allowed; allowed: .*integers? from 0$"):
+    with pytest.raises(ParameterError, match=r"^seeds: .* is not allowed; allowed: .*integers from 0$"):
         experiments.get(NAME).runs("smoke", seeds)
+    with pytest.raises(ParameterError, match=r"^seeds: \[1, 1\] is not allowed; allowed: every seed once$"):
+        experiments.get(NAME).runs("smoke", [1, 1])
 
 
 def test_unknown_names_are_refused_with_the_names_there_are():

@@ -100,6 +100,7 @@ def every_figure(images) -> dict[str, Figure]:
         "correlations": figures.correlations({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
+        "slopes": figures.slopes(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
@@ -166,6 +167,8 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
         lambda images: figures.errors(table().iloc[:0], STAMP),
+        lambda images: figures.slopes(table().drop("student"), STAMP),
+        lambda images: figures.slopes(table(paper=np.nan), STAMP),
         lambda images: figures.errors(table() * np.nan, STAMP),
     ],
 )
@@ -234,6 +237,22 @@ def test_errors_of_both_stand_at_their_values():
     assert ours.get_facecolors().tolist() == [list(colour) for colour in colours]
     assert paper.get_edgecolors().tolist() == [list(colour) for colour in colours], "whose number is it?"
     assert len(paper.get_facecolors()) == 0, "the paper's marks are open"
+
+
+def test_slopes_are_gains_over_the_plain_student():
+    figure = figures.slopes(table(), STAMP)
+    lines = [
+        line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 2 and line.get_marker() == "o"
+    ]
+    assert [list(line) for line in lines] == [
+        pytest.approx([7.93 - 8.77, 8.5 - 9.0]), pytest.approx([7.41 - 8.77, 8.25 - 9.0]),
+        pytest.approx([7.51 - 8.77, 8.0 - 9.0]),
+    ]  # fmt: skip
+    assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
+
+
+def test_labels_keep_their_distance_and_their_order():
+    assert figures._apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
 
 
 def test_errors_without_numbers_of_the_paper_do_not_mention_them():

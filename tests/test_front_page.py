@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -15,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_the_committed_readme_is_up_to_date():
     shown = front_page.verdicts(claims.ledger("reduced", open_store("reduced")))
+    ledger = (ROOT / "book" / book.LEDGER).read_text()
+    assert ledger == claims.ledger("reduced", open_store("reduced")).to_csv(), "run: at-repro refresh"
     assert f"<!-- verdicts -->\n{shown}<!-- end -->" in (ROOT / "README.md").read_text(), "run: at-repro refresh"
     picture = (ROOT / front_page.MAPS).read_bytes()
     assert base64.b64encode(picture) in (ROOT / "notebooks" / "01_attention_maps.ipynb").read_bytes().replace(
@@ -49,9 +52,10 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_update_changes_the_verdicts_and_the_picture_alone(checkout):
-    readme, maps = front_page.update()
+    readme, maps, table = front_page.update()
     text = readme.read_text()
     assert text.startswith("before\n<!-- verdicts -->\nOf 20 claims: 20 not run.\n")
     assert text.endswith("---|\n<!-- end -->\nafter\n") and "of yesterday" not in text
     assert maps.read_bytes() == b"a picture"
-    assert front_page.update() == [readme, maps] and readme.read_text() == text
+    assert pd.read_csv(table)["verdict"].tolist() == ["not run"] * 20
+    assert front_page.update() == [readme, maps, table] and readme.read_text() == text

@@ -1,5 +1,6 @@
 """The committed notebooks are regression tests: they hold what a run gives, and a wrong digit is found."""
 
+import ast
 import configparser
 import json
 import os
@@ -18,7 +19,7 @@ from nbformat import NotebookNode
 from torchvision.io import write_png
 
 from at_repro import book, experiments
-from at_repro.results import _checksum, default_folder
+from at_repro.results import Store, _checksum, default_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
@@ -63,6 +64,14 @@ def test_every_parameter_is_explained_in_the_book():
     table = page[page.index(":name: tab-parameters") :]
     explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\* - (.*)$", table[: table.index(":::")], re.M))))
     assert explained == {name for notebook in NAMES for name in book._parameters(notebook)}
+
+
+def test_a_notebook_knows_whose_images_it_shows():
+    """Its cells are compared where that set is, and skipped where it is not, whatever else is there."""
+    assert {name: book.shown_images(read(name)) for name in NAMES if name[:2] in ("02", "04", "11", "12")} == {
+        "02_activation_transfer": "cifar10", "04_what_it_costs": None, "11_faces": "orl_faces@64",
+        "12_photographs": "cub50@144",
+    }  # fmt: skip
 
 
 def sanitized(text: str) -> str:
@@ -140,14 +149,15 @@ SETS = (
     {"preset": "smoke", "seeds": [0], "epochs": 1, "device": "cpu"},
     {"preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
      "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
-     "per_class": 1, "networks": ["efficientnet-lite0"], "count": 1, "sample": 3},
+     "per_class": 1, "method": "KD", "networks": ["efficientnet-lite0"], "count": 1, "sample": 3},
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a few images of two classes, and for the records that all notebooks share."""
+    """A folder with a few images of two classes, for the records that all notebooks share, and a file of no results."""
     folder = tmp_path_factory.mktemp("place")
+    (folder / "none.json").write_text('{"environment": {}, "seconds": 0, "rows": []}')
     generator = torch.Generator().manual_seed(0)
     for split, count in (("train", 8), ("test", 4)):
         for name in ("one", "two"):
@@ -165,6 +175,9 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch):
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
     known = book._parameters(name)
     folders = {"results": str(place / "records"), "data_root": str(place)}
+    if chosen is SETS[1]:
+        records = sorted(Store(place / "records").folders())
+        folders |= {"measured": str(place / "none.json"), "proofs": str(place / "none.json"), "run": [*records, ""][0]}
     given = {key: value for key, value in (chosen | folders).items() if key in known}
     notebook = nbformat.read(book.execute(name, given, tmp_path / "out.ipynb"), as_version=4)
     printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
@@ -176,4 +189,6 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch):
         assert f"preset smoke, {changes}, seed {chosen['seeds'][0]}, CPU" in printed
         images = chosen.get("dataset", "shapes")
         assert "not run" not in printed and f"{images}-{chosen.get('student', 'wrn-16-1')}-" in printed
-    assert "preset 'smoke'" in printed or "preset" not in known
+    values = {key: given.get(key, ast.literal_eval(found["default"])) for key, found in known.items()}
+    named = [f"{key} {value!r}" for key, value in values.items() if key not in ("device", "data_root", "results")]
+    assert [text for text in named if text not in printed] == [], "what it was executed with, at its end"

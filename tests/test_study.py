@@ -40,7 +40,7 @@ def test_what_is_missing_is_trained_once(store, runs, monkeypatch, capsys):
     assert {column: list(by_seed) for column, by_seed in first.records.items()} == {column: [0] for column in runs}
     assert {column: by_seed[0].run for column, by_seed in first.records.items()} == runs
     assert first.missing == [] and first.note == ""
-    assert capsys.readouterr().err.count("recorded ") == 5, "no progress was shown"
+    assert capsys.readouterr().err.count("recorded ") == 6, "no progress was shown"
 
     # Opened again: the same, and nothing is trained.
     monkeypatch.setattr(trainer, "_train_cohort", None)
@@ -59,7 +59,14 @@ def test_what_is_missing_is_trained_once(store, runs, monkeypatch, capsys):
     assert errors.loc["KD", "test_error"] == first.records["KD"][0].final["test_error"]
     curves = again.curves()
     assert list(curves.columns[:3]) == ["column", "seed", "epoch"]
-    assert curves.groupby("column").size().to_dict() == {"student": 2, "AT": 2, "KD": 2, "AT+KD": 2, "teacher": 1}
+    assert curves.groupby("column").size().to_dict() == {
+        "student": 2,
+        "AT": 2,
+        "F-ActT": 2,
+        "KD": 2,
+        "AT+KD": 2,
+        "teacher": 1,
+    }
     text = again.describe()
     assert all(run.run_id in text for run in runs.values()) and "preset smoke, seed 0" in text
 
@@ -89,7 +96,7 @@ def test_a_changed_experiment_says_what_is_changed(store, never):
 def test_with_never_an_empty_store_can_be_shown_and_is_not_made(tmp_path, runs, never, monkeypatch):
     monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / "none")
     opened = open_study(NAME, "smoke")
-    assert opened.records == {} and len(opened.missing) == 5 and opened.networks() == {}
+    assert opened.records == {} and len(opened.missing) == 6 and opened.networks() == {}
     assert opened.errors().empty and opened.curves().empty
     assert {"column", "seed", "epoch", "train_error", "test_error"} <= set(opened.curves().columns)
     assert not (tmp_path / "none").exists()
@@ -130,7 +137,7 @@ def test_records_of_other_images_are_shown_with_a_warning(store, runs, never, ha
 
 @pytest.mark.parametrize("seeds", [[], (), ""])
 def test_no_seeds_means_those_of_the_preset(store, runs, never, seeds):
-    assert len(study(store, seeds).missing) == 5
+    assert len(study(store, seeds).missing) == 6
 
 
 def test_seed_zero_is_not_no_seeds(store, runs, never):
@@ -146,7 +153,7 @@ def test_seed_zero_is_not_no_seeds(store, runs, never):
     [
         ({"experiment": "table-9"}, "experiment: 'table-9'"),
         ({"preset": "huge"}, "preset: 'huge'"),
-        ({"seeds": [-1]}, "seed: -1"),
+        ({"seeds": [-1]}, "seeds: [-1]"),
         ({"seeds": "0,1"}, "seeds: '0,1'"),
         ({"device": "tpu"}, "device: 'tpu'"),
         ({"data_root": "/nowhere"}, "data root: '/nowhere'"),
@@ -192,7 +199,7 @@ def test_without_its_data_a_report_is_shown_without_images(store, runs, never, h
         hand_made(run)
     opened = study(store, data_root=str(tmp_path))
     assert opened.images is None and opened.examples() is None and opened.networks() == {}
-    assert len(opened.records) == 5 and "cifar10 is not here" in opened.note
+    assert len(opened.records) == 6 and "cifar10 is not here" in opened.note
     assert "without images" in opened.stamp and "images" not in opened.describe()
 
 

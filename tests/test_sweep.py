@@ -36,6 +36,10 @@ def checkout(tmp_path, monkeypatch):
             outputs=[four],
             execution_count=1,
         ),
+        new_markdown_cell("Some words.\n\n## What is printed"),
+        new_code_cell("print(f'{x} is squared')"),
+        new_code_cell("print('always the same')"),
+        new_code_cell("print(f'executed for {x}')"),
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (tmp_path / "notebooks").mkdir()
@@ -51,6 +55,8 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout):
     text = page.read_text()
     assert text.index("<strong>x 3") < text.index("<td>9</td>") < text.index("<strong>x 5") < text.index("<td>25</td>")
     assert "The square" in text and text.count("<td>makes</td>") == 2
+    assert text.index("What is printed") < text.index("3 is squared") < text.index("5 is squared")
+    assert "always the same" not in text and "executed for" not in text
     for number, square in (("01", 9), ("02", 25)):
         assert f"<td>{square}</td>" in (page.parent / f"{number}.html").read_text()
     assert "Sweep of 01_square" in (page.parents[1] / "intro.html").read_text(), "it is not in the table of contents"

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from at_repro import results
-from at_repro.errors import ParameterError
+from at_repro.errors import DataError, ParameterError
 from at_repro.results import Store
-from at_repro.training import train
+from at_repro.training import Run, train
 from at_repro.verification import verify
 
 
@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     import io
 
     from at_repro.data import shapes
-    from at_repro.training import Progress, Run
+    from at_repro.training import Progress
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(shapes.SIZES, "test", 100)
@@ -169,6 +169,17 @@ def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, 
     assert verify(store, device="cpu") == 1
     printed = lines(capsys)
     assert sorted(line[:6] for line in printed[:2]) == ["FAILED", "ok    "] and printed[2].startswith("1 of 2 ")
+
+
+def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_made, capsys):
+    """Few have the pictures of faces: the rest of the report is still compared."""
+    faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96)).run
+    assert verify(store, device="cpu", data_root=str(store.folder)) == 0
+    nobody, shapes, last = lines(capsys)
+    assert nobody.startswith(f"skipped {faces.run_id}") and "holds no test images" in nobody
+    assert shapes.startswith("ok") and last.startswith("1 of 2 records verified")
+    with pytest.raises(DataError, match="holds no test images"):
+        verify(store, [faces.run_id], "cpu", str(store.folder))
 
 
 def test_damage_is_not_verified_away(trained, store, forged, capsys):

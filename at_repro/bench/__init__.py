@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from at_repro import data
+from at_repro import data, disk
 from at_repro.bench import cases
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
@@ -99,14 +99,11 @@ def run(
 def load(path: str | Path = "") -> dict:
     """A result of `run` that was saved; empty: the committed one, `book/bench.json`, or no rows where there is none.
 
-    Raises ParameterError where a file that is named cannot be read.
+    Raises ParameterError where a file that is named holds something else.
     """
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "left_out": {}, "rows": []}
-    try:
-        return json.loads(Path(path or COMMITTED).expanduser().read_text())
-    except (OSError, ValueError):
-        raise ParameterError("measured", str(path), "a file that at-repro bench --output has written") from None
+    return disk.read_json("measured", path or COMMITTED, ("environment", "rows"), "at-repro bench --output")
 
 
 def stamp(found: dict) -> str:

@@ -122,7 +122,7 @@ def data_root(root: str | Path | None = None) -> Path:
             try:
                 path = Path(given).expanduser()
                 found = path.is_dir()
-            except (OSError, RuntimeError):  # a name too long; the home of an unknown user
+            except (OSError, RuntimeError, TypeError):  # a name too long; the home of an unknown user; a number
                 found = False
             if not found:
                 raise ParameterError(source, str(given), "a folder that exists")

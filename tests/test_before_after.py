@@ -1,0 +1,76 @@
+"""What changed from one network to another, on predictions and maps typed by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from at_repro import before_after, data
+from at_repro.networks import Output
+
+LABELS = [0, 1, 2, 3, 4]
+
+
+class Predicted:
+    """A record of which only the predictions are asked for."""
+
+    def __init__(self, *predictions: int):
+        self.frame = pd.DataFrame({"label": LABELS, "prediction": predictions})
+
+    def predictions(self) -> pd.DataFrame:
+        return self.frame
+
+
+class Fixed(nn.Module):
+    """Has the same activations (C, H, W) at every level for each image."""
+
+    def __init__(self, activations: torch.Tensor):
+        super().__init__()
+        self.activations = activations
+
+    def forward(self, images):
+        group = self.activations.expand(len(images), -1, -1, -1)
+        return Output(torch.zeros(len(images), 10), (group, group, group))
+
+
+LEFT, RIGHT = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
+LEFT[0, :, 0], RIGHT[0, :, 1] = 3.0, 5.0
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("shapes", "test", subset=5)
+
+
+def test_every_image_is_in_the_group_of_what_became_of_it():
+    before, after = Predicted(0, 9, 2, 9, 9), Predicted(0, 1, 8, 8, 4)
+    assert before_after.changed(before, after) == {
+        "newly right": [1, 4], "newly wrong": [2], "right in both": [0], "wrong in both": [3],
+    }  # fmt: skip
+
+
+def test_answers_are_names_of_classes_in_the_order_of_the_places(images):
+    found = before_after.answers({"student": Predicted(0, 9, 2, 9, 9), "AT": Predicted(0, 1, 8, 8, 4)}, images, [4, 1])
+    name = images.classes
+    assert found.to_dict("list") == {"student": [name[9], name[9]], "AT": [name[4], name[1]]}
+    assert found.index.tolist() == [name[images.labels[4]], name[images.labels[1]]]
+
+
+def test_attention_that_moves_from_left_to_right_is_more_there_and_less_here(images):
+    """Normalised, two of four places have 1 / sqrt 2 each, however large the activations were."""
+    rows = before_after.moved_rows(Fixed(LEFT), Fixed(RIGHT), images, level=1)
+    half = 1 / math.sqrt(2)
+    torch.testing.assert_close(rows["more"][3], torch.tensor([[0, half], [0, half]]))
+    torch.testing.assert_close(rows["less"][3], torch.tensor([[half, 0], [half, 0]]))
+
+
+def test_movement_is_a_mean_distance_per_group(images):
+    """Disjoint maps are sqrt 2 apart, and a network is nowhere from itself."""
+    places = {"newly right": [0, 4, 5, 700], "newly wrong": []}
+    found = before_after.movement(Fixed(LEFT), Fixed(RIGHT), images, places)
+    assert found.loc["newly right"].tolist() == pytest.approx([2, *[math.sqrt(2)] * 3]), "places beyond the end count"
+    assert found.loc["newly wrong", "images"] == 0 and found.loc["newly wrong", ["low", "middle", "top"]].isna().all()
+    same = before_after.movement(Fixed(LEFT), Fixed(2 * LEFT), images, {"right in both": [0, 1, 2]})
+    assert same.loc["right in both", ["low", "middle", "top"]].tolist() == [0, 0, 0]
