@@ -282,12 +282,12 @@ def slopes(table: pd.DataFrame, stamp: str) -> Figure:
     style()
     gains = both.drop(["student", "teacher"], errors="ignore") - both.loc["student"]
     figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
-    places = _apart(gains["ours"], 0.06 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
+    places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
     for (method, colour), place in zip(_colours(gains.index).items(), places, strict=True):
         axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
         axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
     axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
-    axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="center", ha="right")
+    axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="bottom", ha="right")
     axis.set(xlim=(-0.3, 1.5), xticks=[0, 1], xticklabels=["paper", "ours"], ylabel="test error minus the student's")
     return _stamped(figure, stamp)
 
