@@ -12,7 +12,7 @@ book: .venv/installed
 	@$(BIN)/at-repro book --preset $(PRESET) --device $(DEVICE)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 	AT_REPRO_TRAIN=never $(BIN)/python -m pytest --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
 

@@ -110,6 +110,7 @@ def test_the_provenance_of_a_record_of_older_code(hand_made, small):
 
 
 def test_the_example_is_a_record_of_the_store(hand_made, small, store, tmp_path):
+    (tmp_path / "none").mkdir()
     assert trust.example("smoke", str(tmp_path / "none")) is None
     assert trust.provenance(None)["answer"].tolist() == ["no run has a record here yet"]
     records = [hand_made(small[name]) for name in ("teacher", "kd")]
@@ -117,3 +118,5 @@ def test_the_example_is_a_record_of_the_store(hand_made, small, store, tmp_path)
     assert trust.example("smoke", str(store.folder)) in records
     with pytest.raises(ParameterError, match=r"^run: '\.\./x' is not allowed"):
         trust.example("smoke", str(store.folder), "../x")
+    with pytest.raises(ParameterError, match=r"^preset: 'huge' is not allowed"):
+        trust.example("huge", str(store.folder))

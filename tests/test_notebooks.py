@@ -146,7 +146,7 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
 
 # Two sets for each notebook: what it is about, but short; and everything otherwise.
 SETS = (
-    {"preset": "smoke", "seeds": [0], "epochs": 1, "device": "cpu"},
+    {"preset": "smoke", "seeds": [0], "epochs": 1, "dataset": "own@16", "batch": 8, "device": "cpu"},
     {"preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
      "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
      "per_class": 1, "method": "KD", "networks": ["efficientnet-lite0"], "count": 1, "sample": 3},
