@@ -100,8 +100,8 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
 def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
-    Trains nothing: what has no record is shown as not run. A notebook about a data set of its own, its parameter
-    `dataset`, stays as it is where that is not here. Raises as `execute` does; a notebook that fails stays as is.
+    Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
+    it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
     """
     refreshed = []
     with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):

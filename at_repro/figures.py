@@ -339,10 +339,8 @@ def decays(epochs: int, stamp: str) -> Figure:
     """The factor on a term's weight in every epoch of a training, by the name of its decay."""
     style()
     figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
-    for name, colour in _colours(schedules.DECAYS).items():
-        rates = [schedules.rate_factor(epoch, epochs, (0.3, 0.6, 0.8), 0.2) for epoch in range(epochs)]
-        factors = [schedules.decay_factor(name, epoch, epochs, rate) for epoch, rate in enumerate(rates)]
-        axis.step(range(epochs), factors, where="post", color=colour, label=name)
+    for name, factors in schedules.decays(epochs).items():
+        axis.step(range(epochs), factors, where="post", color=_colours(schedules.DECAYS)[name], label=name)
     axis.set(xlabel="epoch", ylabel="factor on the weight", ylim=(0, 1.05))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="decay")
     return _stamped(figure, stamp)

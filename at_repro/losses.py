@@ -208,8 +208,8 @@ def distillation(
     """
     if not 0 <= alpha <= 1:
         raise ParameterError("alpha", alpha, "a number from 0 to 1")
-    divergence = softened_divergence(student_logits, teacher_logits, temperature)
-    return alpha * divergence + (1 - alpha) * F.cross_entropy(full_precision(student_logits), labels)
+    taught = softened_divergence(student_logits, teacher_logits, temperature)
+    return alpha * taught + (1 - alpha) * F.cross_entropy(full_precision(student_logits), labels)
 
 
 def gradient_transfer(student_gradient: Tensor, teacher_gradient: Tensor) -> Tensor:

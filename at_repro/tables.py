@@ -145,12 +145,8 @@ def milestones(study: Study) -> pd.DataFrame:
 def decays(epochs: int) -> pd.DataFrame:
     """The factor on a term's weight at the beginning, after each quarter, and in the last epoch, a column per decay."""
     at = sorted({0, epochs // 4, epochs // 2, 3 * epochs // 4, epochs - 1})
-    rates = {epoch: schedules.rate_factor(epoch, epochs, (0.3, 0.6, 0.8), 0.2) for epoch in at}
-    columns = {
-        name: [schedules.decay_factor(name, epoch, epochs, rate) for epoch, rate in rates.items()]
-        for name in schedules.DECAYS
-    }
-    return pd.DataFrame(columns, index=pd.Index([epoch + 1 for epoch in at], name="epoch"))
+    factors = pd.DataFrame(schedules.decays(epochs), index=pd.RangeIndex(1, epochs + 1, name="epoch"))
+    return factors.iloc[at]
 
 
 def summary(study: Study) -> str:
