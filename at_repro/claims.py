@@ -3,7 +3,7 @@
 A rule is a list of comparisons of test errors, each paired over seeds: of the last epoch, or, where a claim is about
 early convergence, of the mean over the epochs before the learning rate first drops. A comparison *holds* if the first
 side has the lower error and the 95 % bootstrap interval of the mean difference over three seeds or more leaves out
-zero. With the lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the
+zero. Where a claim is that one does as well as another, the first side may be worse by a margin stated in advance. With the lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the
 weakest verdict of its comparisons that were run. Only orderings and differences are tested, never absolute numbers.
 """
 
@@ -32,16 +32,19 @@ class Comparison:
     """The columns `better` of an experiment have a lower error than the columns `worse`, each side's mean.
 
     `early` compares the mean test error of the epochs before the learning rate first drops, else that of the last one.
+    With a `margin`, in percentage points, `better` only is no worse than so much.
     """
 
     experiment: str
     better: tuple[str, ...]
     worse: tuple[str, ...]
     early: bool = False
+    margin: float = 0.0
 
     def __str__(self) -> str:
         when = "early, " if self.early else ""
-        return f"{when}{_mean_of(self.better)} below {_mean_of(self.worse)} ({self.experiment})"
+        relation = f"less than {self.margin:g} above" if self.margin else "below"
+        return f"{when}{_mean_of(self.better)} {relation} {_mean_of(self.worse)} ({self.experiment})"
 
 
 def _mean_of(columns: Sequence[str]) -> str:
@@ -67,6 +70,10 @@ RULES: dict[str, list[Comparison]] = {
     "three-losses": _below("one-or-three", "all groups", "group 1", "group 2", "group 3"),
     "sum-over-max": [Comparison("mapping-functions", ("sum-1", "sum-2", "sum-4"), ("max-1",))],
     "normalisation": _below("mapping-functions", "sum-2", "not normalised, beta 1000", "not normalised, beta 0.001"),
+    "l1": [
+        *_below("mapping-functions", "l1 normalised", "student"),
+        Comparison("mapping-functions", ("l1 normalised",), ("sum-2",), margin=0.3),
+    ],
     "gradient-at": _below("gradient-methods", "gradient AT", "student"),
     "symmetry": _below("gradient-methods", "symmetry norm", "student", "gradient AT"),
     "activation-over-gradient": _below("gradient-methods", "AT", "min-l2", "gradient AT", "symmetry norm"),
@@ -88,9 +95,9 @@ class Finding:
         if not self.differences:
             return NOT_RUN
         mean, _, high = statistics.paired_interval(list(self.differences.values()))
-        if mean >= 0:
+        if mean >= self.comparison.margin:
             return FAILS
-        return HOLDS if high < 0 else DIRECTION
+        return HOLDS if high < self.comparison.margin else DIRECTION
 
     @property
     def numbers(self) -> str:

@@ -171,11 +171,14 @@ def one_or_three(preset: Preset, seed: int) -> dict[str, Run]:
 
 
 def mapping_functions(preset: Preset, seed: int) -> dict[str, Run]:
-    """Table 2, and ours: F_max^2, and maps without the normalisation that the paper calls important.
+    """Table 2, and ours: F_max^2, maps divided by their l1 norm, and maps without the normalisation.
 
-    Raw squares have another scale than unit vectors: beside the usual beta stands one that is a million times smaller.
+    An even map of H W places has 1/(H W) of the squared length when its l1 norm is 1 instead of its l2 norm: for l1,
+    beta is 256 times as large, the places of the middle group and the geometric mean of the three. Raw squares have
+    another scale than unit vectors: beside the usual beta stands one that is a million times smaller.
     """
     methods = {name: (ActivationTransfer(mapping=name),) for name in ("sum-1", "sum-2", "sum-4", "max-1", "max-2")}
+    methods["l1 normalised"] = (ActivationTransfer(norm="l1", beta=256_000.0),)
     for beta in (1000.0, 0.001):
         methods[f"not normalised, beta {beta:g}"] = (ActivationTransfer(norm="none", beta=beta),)
     return columns_of("wrn-16-1", "wrn-16-2", methods)(preset, seed)

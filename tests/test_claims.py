@@ -107,6 +107,22 @@ def test_a_claim_is_as_strong_as_its_weakest_comparison(recorded, store):
     assert (row["verdict"], row["comparisons"]) == (FAILS, "3 of 3")
 
 
+@pytest.mark.parametrize(
+    ("l1", "expected"),
+    [
+        ([8.2, 8.1, 8.2], HOLDS),  # worse by 0.1 to 0.2
+        ([8.1, 8.1, 8.5], DIRECTION),  # by 0.1, 0.1 and 0.5
+        ([8.3, 8.3, 8.3], FAILS),  # by the margin itself
+        ([7.0, 7.0, 7.0], HOLDS),  # better is no worse
+    ],
+)
+def test_what_shall_be_as_good_may_be_worse_by_its_margin(l1, expected, recorded, store):
+    recorded("mapping-functions", **{"sum-2": [8.0] * 3, "l1_normalised": l1, "student": [9.0] * 3})
+    row = verdict(store, name="l1")
+    assert (row["verdict"], row["comparisons"]) == (expected, "2 of 2")
+    assert "l1 normalised less than 0.3 above sum-2 (mapping-functions)" in row["rule"]
+
+
 def test_several_columns_are_compared_by_their_mean(recorded, store):
     recorded("one-or-three", group_1=[8.0], group_2=[10.0], group_3=[9.5])
     found = find(Comparison("one-or-three", ("group 1", "group 2"), ("group 3",)), "smoke", store)

@@ -152,7 +152,9 @@ def test_table_2():
         assert columns[mapping] == taught(ActivationTransfer(mapping=mapping))
     for beta in (1000.0, 0.001):
         assert columns[f"not normalised, beta {beta:g}"] == taught(ActivationTransfer(norm="none", beta=beta))
-    assert len(columns) == 9
+    # On an even map the l1 norm leaves 1/HW of the squared length: HW is 1024, 256 and 64 after the three groups.
+    assert columns["l1 normalised"] == taught(ActivationTransfer(norm="l1", beta=1000.0 * 256))
+    assert len(columns) == 10
 
 
 def test_one_or_three():
