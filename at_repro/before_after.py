@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from at_repro import attention, measure
 from at_repro.data import ImageSet
 from at_repro.results import Record
+from at_repro.study import Study
 
 GROUPS = ("newly right", "newly wrong", "right in both", "wrong in both")
 
@@ -63,3 +64,48 @@ def movement(
         rows[group] = [len(here), *(distance[here].double().mean().item() for distance in distances)]
     columns = ["images", *measure.level_names(len(distances))]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("became")
+
+
+class Transfer:
+    """The plain student of a study before, the student of one method after transfer, and their teacher for comparison.
+
+    Attributes:
+        places: the test images by what became of them, see `changed`; empty where a student or the images are missing.
+        networks, records: of "student", the method and "teacher", as far as there are any.
+    """
+
+    def __init__(self, study: Study, method: str):
+        columns = ("student", method, "teacher")
+        self.method, self.stamp = method, study.stamp
+        self.networks = study.networks(*columns)
+        self.records = {name: study.first(name) for name in columns if name in study.records}
+        self._images, self._sample = study.images, study.sample()
+        both = {"student", method} <= self.networks.keys()
+        self.places = changed(self.records["student"], self.records[method]) if both else {}
+
+    def images(self, group: str, count: int) -> ImageSet | None:
+        """The first images of a group, one of `GROUPS`; None where it has none."""
+        places = self.places.get(group, [])[:count]
+        return self._images.select(torch.tensor(places)) if places else None
+
+    def rows(self, group: str, count: int, level: int, mapping: str = "sum-2") -> dict[str, Tensor]:
+        """Their maps (N, H, W) of one level by network, then `moved_rows`; empty where the group has no image."""
+        images = self.images(group, count)
+        if images is None:
+            return {}
+        maps = {name: measure.maps(network, images, mapping)[level] for name, network in self.networks.items()}
+        return maps | moved_rows(self.networks["student"], self.networks[self.method], images, level, mapping)
+
+    def answers(self, group: str, count: int) -> pd.DataFrame | None:
+        """See `answers`; None where nothing can be compared."""
+        return answers(self.records, self._images, self.places[group][:count]) if self.places else None
+
+    def movement(self, mapping: str = "sum-2") -> pd.DataFrame | None:
+        """See `movement`, over the first test images; None where nothing can be compared."""
+        if not self.places:
+            return None
+        return movement(self.networks["student"], self.networks[self.method], self._sample, self.places, mapping)
+
+    def note(self, group: str) -> str:
+        """What stands below a figure of a group: where it comes from, or why there is nothing to show."""
+        return f"no image is {group}" if self.places and not self.places[group] else self.stamp

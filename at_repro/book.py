@@ -160,8 +160,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
             shutil.copyfile(_source(name), executed)
             continue
         say(f"executing notebook {name} at preset {preset}")
-        known = _parameters(name)
-        execute(name, {key: value for key, value in parameters.items() if key in known}, executed)
+        execute(name, parameters, executed)
         tidy(executed)
     _verify(store, device, data_root)
     claims.ledger(preset, store).to_csv(stage / LEDGER)

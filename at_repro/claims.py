@@ -3,7 +3,8 @@
 A rule is a list of comparisons of test errors, each paired over seeds: of the last epoch, or, where a claim is about
 early convergence, of the mean over the epochs before the learning rate first drops. A comparison *holds* if the first
 side has the lower error and the 95 % bootstrap interval of the mean difference over three seeds or more leaves out
-zero. Where a claim is that one does as well as another, the first side may be worse by a margin stated in advance. With the lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the
+zero. Where a claim is that one does as well as another, the first side may be worse by a margin stated in advance.
+With the lower error alone, *direction holds, not significant*: one or two seeds never say more. A claim has the
 weakest verdict of its comparisons that were run. Only orderings and differences are tested, never absolute numbers.
 """
 

@@ -74,3 +74,50 @@ def test_movement_is_a_mean_distance_per_group(images):
     assert found.loc["newly wrong", "images"] == 0 and found.loc["newly wrong", ["low", "middle", "top"]].isna().all()
     same = before_after.movement(Fixed(LEFT), Fixed(2 * LEFT), images, {"right in both": [0, 1, 2]})
     assert same.loc["right in both", ["low", "middle", "top"]].tolist() == [0, 0, 0]
+
+
+class Opened:
+    """A study of a plain student and one with KD, whose attention moves from left to right."""
+
+    stamp = "seed 0"
+
+    def __init__(self, images, **predictions: tuple[int, ...]):
+        self.images = images
+        self.records = {name: Predicted(*classes) for name, classes in predictions.items()}
+
+    def networks(self, *columns):
+        known = {"student": Fixed(LEFT), "KD": Fixed(RIGHT)}
+        return {name: known[name] for name in columns if name in self.records} if self.images else {}
+
+    def first(self, column):
+        return self.records[column]
+
+    def sample(self):
+        return self.images
+
+
+def test_the_first_images_of_a_group_are_shown_with_their_maps_and_what_moved(images):
+    transfer = before_after.Transfer(Opened(images, student=(0, 9, 2, 9, 9), KD=(0, 1, 8, 8, 4)), "KD")
+    shown, rows = transfer.images("newly right", 1), transfer.rows("newly right", 1, level=2)
+    assert torch.equal(shown.images, images.images[[1]])
+    assert list(rows) == ["student", "KD", "more", "less"] and {len(maps) for maps in rows.values()} == {1}
+    torch.testing.assert_close(rows["KD"][0], 25 * torch.tensor([[0.0, 1], [0, 1]]))
+    assert transfer.answers("newly right", 1).to_dict("list") == {
+        "student": [images.classes[9]], "KD": [images.classes[1]],
+    }  # fmt: skip
+    assert transfer.movement().loc["newly right", "top"] == pytest.approx(math.sqrt(2))
+    assert transfer.note("newly right") == "seed 0"
+
+
+def test_a_group_without_images_says_so(images):
+    transfer = before_after.Transfer(Opened(images, student=(0, 1, 2, 3, 9), KD=(0, 1, 2, 3, 4)), "KD")
+    assert transfer.images("newly wrong", 8) is None and transfer.rows("newly wrong", 8, level=0) == {}
+    assert transfer.note("newly wrong") == "no image is newly wrong"
+
+
+@pytest.mark.parametrize("predictions", [{}, {"student": (0, 1, 2, 3, 4)}, {"KD": (0, 1, 2, 3, 4)}])
+def test_without_both_students_there_is_nothing_to_show(images, predictions):
+    transfer = before_after.Transfer(Opened(images, **predictions), "KD")
+    assert (transfer.places, transfer.rows("newly right", 8, 0), transfer.movement()) == ({}, {}, None)
+    assert transfer.images("newly right", 8) is None and transfer.answers("newly right", 8) is None
+    assert transfer.note("newly right") == "seed 0"

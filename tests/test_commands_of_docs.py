@@ -72,11 +72,20 @@ def test_a_make_target_exists(line):
     assert words and set(words) <= targets
 
 
+def test_the_code_is_in_the_style_that_ruff_checks():
+    """As README says it, both commands on one line."""
+    (line,) = commands(".venv/bin/ruff")
+    for command in line.split(" && "):
+        arguments = command.split()[1:]
+        arguments += ["--check"] if arguments == ["format"] else []  # which would write otherwise
+        done = subprocess.run([sys.executable, "-m", "ruff", *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
 # What no test here calls, and why.
 ELSEWHERE = {
     "conda": "makes an environment from what pyproject.toml says, which test_environment compares",
     ".venv/bin/python": "is what runs these tests",
-    ".venv/bin/ruff": "looks at style alone",
     ".ci/run": "runs these tests",
 }
 
@@ -86,7 +95,7 @@ def test_every_command_of_the_readme_belongs_to_a_test():
     blocks = re.findall(r"(?:^    [^\s@}].*\n)+", text, flags=re.MULTILINE)
     shown = [line.split() for block in blocks for line in block.splitlines()]
     programs = {words[0] for words in shown if words[0] not in ("maps,", "->")}  # the way through the house
-    assert programs == {"at-repro", "papermill", "make", *ELSEWHERE}
+    assert programs == {"at-repro", "papermill", "make", ".venv/bin/ruff", *ELSEWHERE}
 
 
 def test_commands_are_found():

@@ -59,6 +59,12 @@ def test_every_parameter_is_explained_and_a_literal(name):
     assert not re.search(r"\bimport\b|\(", cell.source), "derived values do not follow a new parameter"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_notebook_has_the_same_family_of_parameters_in_front(name):
+    """Who reruns several at once gives all of them the same; papermill only warns of those that are not there."""
+    assert list(book._parameters(name))[:5] == ["preset", "seeds", "device", "data_root", "results"]
+
+
 def test_every_parameter_is_explained_in_the_book():
     page = (ROOT / "book" / "rerun.md").read_text()
     table = page[page.index(":name: tab-parameters") :]

@@ -232,6 +232,23 @@ def test_phases_of_nothing(studies):
     assert tables.phases(studies("smoke")).round(1).empty
 
 
+def test_phases_of_the_train_error(studies):
+    study = studies("smoke", student={0: range(40)})
+    assert tables.phases(study, "train_error")["student"].tolist() == [50.0, 50.0]
+
+
+def test_means_stand_with_the_interval_that_figures_draw():
+    """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none."""
+    measured = pd.DataFrame(
+        [("b", "low", 1.0, 50.0), ("a", "top", 7.0, 9.0), ("b", "low", 2.0, 50.0), ("b", "low", 3.0, 50.0)],
+        columns=["network", "level", "share", "entropy"],
+    )
+    found = tables.means(measured, "share", "entropy")
+    assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
+    assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
+    assert tables.means(measured[:0], "share").empty
+
+
 def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
     """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
     first where the student ends at 32.5 %, and with seed 0 never."""
