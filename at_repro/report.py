@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 
 import pandas as pd
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from at_repro import data, networks
 from at_repro.claims import summary
@@ -38,18 +35,10 @@ def experiments() -> str:
 def operations(run: Run) -> float:
     """Floating-point operations of a whole run: three forward passes of the student per image, one of its teacher."""
     images = (run.subset or data.size(run.dataset, "train")) * run.epochs
-    forward = 3 * forward_operations(run.network)
+    forward = 3 * networks.forward_operations(run.network)
     if run.teacher is not None:
-        forward += forward_operations(run.teacher.network)
+        forward += networks.forward_operations(run.teacher.network)
     return images * forward * (data.side(run.dataset) / 32) ** 2  # convolutions: as many as there are places
-
-
-@cache
-def forward_operations(network: str) -> int:
-    """Floating-point operations of one image of 32x32 pixels through a network, counted by torch."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        networks.build(network, generator=torch.Generator())(torch.zeros(2, 3, 32, 32))
-    return counter.get_total_flops() // 2
 
 
 def status(runs: Sequence[Run], store: Store) -> str:

@@ -294,3 +294,23 @@ def test_the_sizes_of_presets_in_the_docs_are_those_of_the_code():
         assert f"{smoke.teacher['subset']:,} generated images" in text, page
         for preset in experiments.PRESETS.values():
             assert f"{preset.teacher['epochs']}, {preset.student['epochs']}" in text, (page, preset.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"), [("fine-tuning-birds", "cub50@144"), ("fine-tuning-scenes", "scene15@144")]
+)
+def test_table_4_is_fine_tuned_as_section_4_2_says(name, dataset):
+    """Batch norms fixed, the first group frozen, losses on the last two groups, from ImageNet's weights."""
+    columns = reduced(name)
+    assert list(columns) == ["student", "KD", "AT", "teacher"]
+    for column, run in columns.items():
+        assert (run.start, run.norms, run.frozen_groups, run.dataset) == ("imagenet", "fixed", 1, dataset)
+        assert run.network == f"efficientnet-lite{2 if column == 'teacher' else 0}"
+    assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),) and columns["KD"].terms == (Distillation(),)
+    assert [runs["AT"].seed for runs in experiments.get(name).runs("reduced")] == [0, 1, 2]
+
+
+def test_table_4_at_preset_paper_is_of_resnets():
+    columns = experiments.get("fine-tuning-birds").runs("paper")[0]
+    assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")
+    assert columns["AT"].dataset == "cub200@256" and columns["AT"].augmentation == "window-flip"

@@ -3,7 +3,7 @@
 import pytest
 from torchvision import datasets
 
-from at_repro import data, report
+from at_repro import data, networks, report
 from at_repro.errors import UserError
 from at_repro.results import Record
 from at_repro.training import Run
@@ -15,12 +15,12 @@ def test_operations_of_a_convolution_network_by_hand():
     conv += [(16, 32, 3, 16), (16, 32, 1, 16), *[(32, 32, 3, 16)] * 3]
     conv += [(32, 64, 3, 8), (32, 64, 1, 8), *[(64, 64, 3, 8)] * 3]
     multiply_adds = sum(i * o * k * k * size * size for i, o, k, size in conv) + 64 * 10
-    assert report.forward_operations("wrn-16-1") == 2 * multiply_adds
+    assert networks.forward_operations("wrn-16-1") == 2 * multiply_adds
 
 
 def test_operations_of_a_run(small):
     """Forward and backward through the student, forward only through its teacher."""
-    one = report.forward_operations("wrn-10-1")
+    one = networks.forward_operations("wrn-10-1")
     assert report.operations(small["student"]) == 96 * 3 * 3 * one
     assert report.operations(small["at"]) == 96 * 3 * 4 * one
     whole = Run("wrn-10-1", epochs=2)

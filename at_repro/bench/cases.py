@@ -13,7 +13,6 @@ from torch.profiler import ProfilerActivity, profile
 from at_repro import experiments, networks
 from at_repro.bench import plain, timing
 from at_repro.data import ImageSet
-from at_repro.report import forward_operations
 from at_repro.training import Run, Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import batches, train_epoch
@@ -112,7 +111,7 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
     best = operations / seconds["peak"]
     rows: list[Row] = [(f"convolution peak, {precision}", best / 1e9, "GFLOP/s")]
     for name in names:
-        reached = 3 * forward_operations(name) * BATCH * STEPS / seconds[name]
+        reached = 3 * networks.forward_operations(name) * BATCH * STEPS / seconds[name]
         rows.append((f"{name} training step", reached / 1e9, "GFLOP/s"))
         rows.append((f"{name}: share of the peak", 100 * reached / best, "%"))
     return rows
@@ -135,7 +134,7 @@ def profiled(images: ImageSet, compiled: bool) -> list[Row]:
         seconds[kind] += event.self_cpu_time_total / 1e6
     total = sum(seconds.values())
     rows: list[Row] = [(f"wrn-16-1 step: {kind}", 100 * value / total, "%") for kind, value in seconds.items()]
-    operations = 3 * forward_operations("wrn-16-1") * BATCH * STEPS
+    operations = 3 * networks.forward_operations("wrn-16-1") * BATCH * STEPS
     if convolutions := sum(value for kind, value in seconds.items() if kind.startswith("convolutions")):
         rows.append(("wrn-16-1 step: rate of its convolutions", operations / convolutions / 1e9, "GFLOP/s"))
     return rows

@@ -38,6 +38,30 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return crop_flip(images, generator, padding=0)
 
 
+def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A random window of each image, half of them flipped left to right: the paper's crop of 224 from 256 (Table 4).
+
+    Args:
+        images: uint8 (N, C, S, S), squares.
+        generator: the source of all random numbers; it advances by one draw of N integers.
+
+    Returns:
+        uint8 (N, C, s, s), with s = 7/8 of S to the nearest multiple of 8: 224 of 256, 128 of 144.
+    """
+    number, channels, side, _ = images.shape
+    small = max(8, 8 * round(side * 7 / 64))
+    places = side - small + 1
+    draw = torch.randint(2 * places * places, (number,), generator=generator, device=generator.device)
+    flipped, place = (draw % 2 == 1).to(images.device).unsqueeze(1), (draw // 2).to(images.device).unsqueeze(1)
+    across = torch.arange(small, device=images.device)
+    rows = place // places + across
+    columns = place % places + torch.where(flipped, small - 1 - across, across)
+    pixels = (rows.unsqueeze(2) * side + columns.unsqueeze(1)).reshape(number, 1, small * small)
+    return (
+        images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(-1, channels, small, small)
+    )
+
+
 def draw_shift_flip(count: int, generator: torch.Generator, padding: int) -> tuple[Tensor, Tensor, Tensor]:
     """Draws what `shift_flip` applies: int64 (N,) row and column shifts in [-padding, padding], bool (N,) flips.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as transforms
 
+from at_repro.data import published
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.errors import DataError, check_choice
@@ -37,7 +38,8 @@ def own(name: str, split: str, root: Path) -> ImageSet:
     """Reads a split of the images in a folder of the data root.
 
     The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP files
-    for each class, or parquet shards `train-00000-of-0000N.parquet` (see `parquet`). Each image is made as small as its
+    for each class, or parquet shards `train-00000-of-0000N.parquet` (see `parquet`); or it is one of the published
+    archives, unpacked (see `published`). Each image is made as small as its
     short side allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical
     order (see `canonical_order`).
 
@@ -60,6 +62,10 @@ def own(name: str, split: str, root: Path) -> ImageSet:
 
 
 def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
+    if (archive := published.find(folder)) is not None:
+        images = [_square(_decoded(photo.path, photo.box), side) for photo in archive.photographs(split)]
+        labels = torch.tensor([photo.label for photo in archive.photographs(split)])
+        return torch.stack(images), labels, archive.classes, folder
     place = _place(folder, split)
     if place.is_dir():
         found = _image_folder(place)
@@ -70,6 +76,8 @@ def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[st
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
+    if (archive := published.find(folder)) is not None:
+        return archive.classes
     place = _place(folder, split)
     if place.is_dir():
         return tuple(_image_folder(place).classes)
@@ -92,10 +100,12 @@ def _image_folder(place: Path) -> ImageFolder:
         raise DataError(f"{place}: {error}") from None
 
 
-def _decoded(path: str) -> Tensor:
+def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
+    """uint8 (3, H, W); of a part of the image where a box (left, top, right, bottom) is given."""
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            return transforms.pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))  # upright, as one sees it
+            upright = ImageOps.exif_transpose(image).convert("RGB")  # as one sees it
+            return transforms.pil_to_tensor(upright if box is None else upright.crop(box))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error}") from None
 

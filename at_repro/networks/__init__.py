@@ -1,6 +1,7 @@
 """Networks that return their logits and the activations of their groups, and one way to build them by name."""
 
 from at_repro.networks.authors import from_authors, load_authors, to_authors
+from at_repro.networks.fine_tuning import freeze_, load_pretrained_
 from at_repro.networks.fold import fold_batch_norms
 from at_repro.networks.imagenet import AtSide, pretrained
 from at_repro.networks.output import Output
@@ -9,6 +10,7 @@ from at_repro.networks.registry import (
     build,
     check_layers,
     check_name,
+    forward_operations,
     group_channels,
     group_layers,
     parameter_count,
@@ -25,10 +27,13 @@ __all__ = [
     "check_layers",
     "check_name",
     "fold_batch_norms",
+    "forward_operations",
+    "freeze_",
     "from_authors",
     "group_channels",
     "group_layers",
     "load_authors",
+    "load_pretrained_",
     "parameter_count",
     "pretrained",
     "tap",

@@ -6,6 +6,7 @@ from functools import cache, partial
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from at_repro.errors import ParameterError
 from at_repro.networks import efficientnet, resnet
@@ -118,3 +119,14 @@ def _constructor(name: str) -> Constructor:
         if match and (constructor := family(*match.groups())):
             return constructor
     raise ParameterError("network", name, available())
+
+
+@cache
+def forward_operations(network: str) -> int:
+    """Floating-point operations of one image of 32x32 pixels through a network, counted by torch.
+
+    Raises ParameterError if `build` does not know the name.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        build(network, generator=torch.Generator())(torch.zeros(2, 3, 32, 32))
+    return counter.get_total_flops() // 2

@@ -97,4 +97,6 @@ def batches(images: ImageSet, run: Run, epoch: int) -> Iterator[tuple[Tensor, Te
             batch = augment.crop_flip(batch, draws)
         elif run.augmentation == "flip":
             batch = augment.flip(batch, draws)
+        elif run.augmentation == "window-flip":
+            batch = augment.window_flip(batch, draws)
         yield augment.normalize(batch, mean, std), images.labels[chosen]

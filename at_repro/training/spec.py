@@ -8,9 +8,12 @@ from types import UnionType
 
 from at_repro import data, networks
 from at_repro.errors import ParameterError, check_choice, check_count, check_weight, is_integer, is_number
+from at_repro.networks import imagenet
 from at_repro.training.terms import TERMS, Term, check_together
 
-AUGMENTATIONS = ("crop-flip", "flip", "none")
+AUGMENTATIONS = ("crop-flip", "flip", "none", "window-flip")
+STARTS = ("random", "imagenet")
+NORMS = ("trained", "fixed")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -32,10 +35,15 @@ class Run:
         learning_rate: of SGD with momentum, no Nesterov.
         milestones: fractions of the training length at which the rate is multiplied by `drop`.
         weight_decay: on every parameter, batch norm's and biases included.
-        augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip" or "none".
+        augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip", "none", or "window-flip" (a random
+            window of 7/8 of the side, see `augment.window_flip`; tests see whole images).
         precision: "fp32", "bf16" (autocast for convolutions, everything else in float32), or "auto": the faster of
             the two on the machine at hand, which the record names.
         seed: decides initial weights, the order of images and their augmentation.
+        start: what the training starts from: "random" weights, or "imagenet", those of `networks.pretrained` with a new
+            last layer, drawn from the seed.
+        norms: "trained", or "fixed": batch norms keep their statistics, weights and biases (Section 4.2).
+        frozen_groups: the first so many groups of the network, and what is before them, keep their weights.
     """
 
     network: str
@@ -53,6 +61,9 @@ class Run:
     augmentation: str = "crop-flip"
     precision: str = "auto"
     seed: int = 0
+    start: str = "random"
+    norms: str = "trained"
+    frozen_groups: int = 0
 
     @property
     def method(self) -> str:
@@ -109,6 +120,7 @@ class Run:
             _check_range("milestones", milestone, 0, 1)
         check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         check_choice("precision", self.precision, PRECISIONS)
+        self._check_start()
         _check_kind("terms", self.terms, tuple, "a tuple of terms")
         for term in self.terms:
             _check_kind("terms", term, Term, "a tuple of terms")
@@ -118,6 +130,19 @@ class Run:
             self.teacher.validate()
         check_together(self)
         return self
+
+    def _check_start(self) -> None:
+        """Raises ParameterError unless start, norms and frozen groups are allowed for this network."""
+        check_choice("start", self.start, STARTS)
+        check_choice("norms", self.norms, NORMS)
+        if self.start == "imagenet" and self.network not in imagenet.SIDES:
+            raise ParameterError("network", self.network, f"{', '.join(imagenet.SIDES)} (to start from ImageNet)")
+        if not is_integer(self.frozen_groups) or self.frozen_groups < 0:
+            raise ParameterError("frozen_groups", self.frozen_groups, "an integer from 0")
+        if self.frozen_groups and self.frozen_groups >= (groups := len(networks.group_layers(self.network))):
+            raise ParameterError(
+                "frozen_groups", self.frozen_groups, f"an integer below {groups}, the groups there are"
+            )
 
 
 def _without_defaults(item: object) -> dict:

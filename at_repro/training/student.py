@@ -35,6 +35,9 @@ class Student:
         # Drawn on the CPU: the same seed gives the same initial weights on every device, and the same to
         # every student of this architecture, which makes comparisons within a seed paired.
         network = networks.build(run.network, num_classes, engine.generator(run.seed, "weights"))
+        if run.start == "imagenet":
+            networks.load_pretrained_(network, run.network, engine.generator(run.seed, "last layer"))
+        self._fixed_norms = networks.freeze_(network, run.network, run.frozen_groups, run.norms == "fixed")
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)
         named = [own for term in run.terms for own, _ in term.layers or ()]
         self.watched = Watched(self.network, run.network, named)
@@ -58,7 +61,8 @@ class Student:
 
     def _parameters(self) -> list[nn.Parameter]:
         """Everything that is trained, the network first."""
-        return [*self.network.parameters(), *(self.adapters.parameters() if self.adapters is not None else ())]
+        adapted = self.adapters.parameters() if self.adapters is not None else ()
+        return [parameter for parameter in (*self.network.parameters(), *adapted) if parameter.requires_grad]
 
     def see(self, images: Tensor, labels: Tensor, forward: Forward) -> StudentBatch:
         """Passes a batch through the student, prepared as its terms need it."""
@@ -88,6 +92,8 @@ class Student:
         weights = [term.weight * schedules.decay_factor(term.decay, self.epoch, run.epochs, rate) for term in run.terms]
         share = 1.0 - sum(weight for term, weight in zip(run.terms, weights, strict=True) if term.replaces_task)
         self.network.train()
+        for norm in self._fixed_norms:
+            norm.eval()
         return share, weights
 
     def end_epoch(self, row: dict) -> None:

@@ -288,7 +288,7 @@ def _record(student: Student, store: "Store", images: ImageSet, test_images: Ima
         "best": {"test_error": curve["test_error"].min(), "epoch": int(curve["test_error"].argmin()) + 1},
         "seconds_per_epoch": statistics.median(curve["seconds"]),
         "seconds": sum(session["seconds"] for session in student.sessions),
-        "parameters": networks.parameter_count(student.network),
+        "parameters": sum(parameter.numel() for parameter in student.network.parameters()),  # the frozen ones as well
         "data": {"train": images.fingerprint, "test": test_images.fingerprint},
         "environment": environment,
         "sessions": [_session(session, environment) for session in student.sessions],

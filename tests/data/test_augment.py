@@ -11,6 +11,7 @@ from at_repro.data.augment import (
     draw_shift_flip,
     flip,
     normalize,
+    window_flip,
 )
 
 
@@ -82,3 +83,24 @@ def test_normalize_is_the_formula_in_channels_last():
 def test_constants_are_those_of_the_public_code():
     assert CIFAR10_MEAN == (125.3, 123.0, 113.9)
     assert CIFAR10_STD == (63.0, 62.1, 66.7)
+
+
+@pytest.mark.parametrize(("side", "window"), [(256, 224), (144, 128), (64, 56), (32, 32), (8, 8)])
+def test_a_window_is_seven_eighths_of_the_side_to_the_nearest_multiple_of_eight(side, window):
+    assert window_flip(random_images(2, side, side), seeded()).shape == (2, 3, window, window)
+
+
+def test_windows_lie_everywhere_in_the_image_and_half_of_them_are_flipped():
+    """Each pixel holds its own place, so a window says where it was cut out; 56 of 64 leave 9 x 9 places."""
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    images = torch.stack([rows, columns, torch.zeros(64, 64)]).byte().expand(3000, -1, -1, -1)
+    windows = window_flip(images, seeded(4)).long()
+    top, first, last = windows[:, 0, 0, 0], windows[:, 1, 0, 0], windows[:, 1, 0, -1]
+    flipped, left = first > last, torch.minimum(first, last)
+    assert set(top.tolist()) == set(left.tolist()) == set(range(9))
+    assert 0.45 < flipped.float().mean() < 0.55
+    across = torch.arange(56)
+    for window, y, x, turned in zip(windows, top, left, flipped, strict=True):
+        columns = x + (across.flip(0) if turned else across)
+        assert torch.equal(window[0], (y + across).unsqueeze(1).expand(56, 56))
+        assert torch.equal(window[1], columns.expand(56, 56))
