@@ -8,6 +8,7 @@
         epochs.csv            one row per epoch
         predictions.csv       label and predicted class of every test image, in the data set's order
         weights.safetensors   weights in float16: what the final metrics were measured on
+    results/attention.csv     what the attention of all runs is like, see `attention_statistics`
     results/in-progress/      checkpoints and locks of runs that are not finished; never committed
 """
 
@@ -134,7 +135,12 @@ class Store:
         try:
             self.folder = Path(folder).expanduser().resolve()
             wrong = self.folder.exists() and not self.folder.is_dir()
-        except (OSError, RuntimeError, TypeError):  # a name too long; the home of an unknown user; a number
+        except (
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # too long; an unknown user's home; a number; a null byte
             wrong = True
         if wrong:
             raise ParameterError("results", str(folder), "a folder")

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from at_repro import paper, statistics
+from at_repro import attention_statistics, experiments, paper, statistics
 from at_repro.study import Study, seed_names
-from at_repro.training import schedules
+from at_repro.training import Run, schedules
 
 NOT_RUN = "not run"
 
@@ -124,6 +124,16 @@ def phases(study: Study, error: str = "test_error") -> pd.DataFrame:
     return ends.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 
+def by_epoch(study: Study) -> pd.DataFrame:
+    """The numbers that `figures.curves` draws: test and train error (percent, median over seeds), a row per epoch.
+
+    Columns: the error and the method.
+    """
+    curves = study.curves()
+    medians = curves.groupby(["epoch", "column"], sort=False)[["test_error", "train_error"]].median()
+    return medians.unstack("column", sort=False).sort_index()
+
+
 def means(measured: pd.DataFrame, *quantities: str) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
@@ -163,6 +173,50 @@ def milestones(study: Study) -> pd.DataFrame:
             rows.append((column, first, 100 * first / len(curve), record.early_error()))
     frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
     return frame.groupby("method", sort=False).median()
+
+
+def distance_and_error(study: Study) -> pd.DataFrame:
+    """Every recorded student of the study's network, data, length and teacher: does looking alike go with being right?
+
+    Students of all experiments count that are trained as long as the plain one of this study; each is named as in the
+    first experiment that has it. What diverged, and what was not measured, is left out.
+
+    Returns a row per run, by distance at the last level: columns method, seed, test_error (percent) and one per level,
+    the distance to the teacher's maps, see `attention_statistics`.
+    """
+    plain, teacher = study.columns["student"], study.columns["teacher"]
+    measured = attention_statistics.load(study.store)
+    measured = measured[(measured["statistic"] == "distance") & (measured["teacher"] == teacher.run_id)]
+    by_run = measured.pivot(index="run_id", columns="level", values="value")[list(pd.unique(measured["level"]))]
+    rows = []
+    for run, name in _named(study).items():
+        alike = (run.network, run.dataset, run.subset, run.epochs) == (
+            plain.network, plain.dataset, plain.subset, plain.epochs,
+        )  # fmt: skip
+        if alike and run.run_id in by_run.index and not (record := study.store.load(run)).diverged:
+            rows.append((name, run.seed, record.final["test_error"], *by_run.loc[run.run_id]))
+    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *by_run.columns])
+    return frame.sort_values(frame.columns[-1], ignore_index=True)
+
+
+def _named(study: Study) -> dict[Run, str]:
+    """The recorded runs of all experiments at the study's preset and seeds, and what the first one calls them."""
+    names: dict[Run, str] = {}
+    for experiment in experiments.EXPERIMENTS.values():
+        for columns in experiment.runs(study.preset, study.seeds):
+            for name, run in columns.items():
+                if study.store.has(run):
+                    names.setdefault(run, name)
+    return names
+
+
+def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's correlation of test error and distance, a row per level of `distance_and_error`: students, rho, p."""
+    rows = {
+        level: (len(students), *statistics.rank_correlation(students[level], students["test_error"]))
+        for level in students.columns[3:]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["students", "rho", "p"]).rename_axis("level")
 
 
 def decays(epochs: int) -> pd.DataFrame:

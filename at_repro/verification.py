@@ -1,10 +1,10 @@
-"""Recomputes the recorded test errors from the stored weights."""
+"""Recomputes the recorded test errors, and the statistics of attention, from the stored weights."""
 
 from collections.abc import Sequence
 
 import torch
 
-from at_repro import data
+from at_repro import attention_statistics, data
 from at_repro.errors import DataError, ParameterError
 from at_repro.results import DamagedRecord, Record, Store, load_record
 from at_repro.training import engine, load_network
@@ -20,7 +20,8 @@ def verify(store: Store, run_ids: Sequence[str] = (), device: str = "auto", data
     """Prints one line per record and returns 0 if all agree, else 1.
 
     A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
-    and the predictions of its weights are the recorded ones but for a share of `TOLERANCE`.
+    the predictions of its weights are the recorded ones but for a share of `TOLERANCE`, and its rows in the table of
+    `attention_statistics` are what its weights give.
 
     Raises:
         ParameterError: for a run id that is not in the store, or a store without records.
@@ -76,4 +77,7 @@ def _compare(record: Record, store: Store, device: torch.device, data_root: str 
     result = evaluate(engine.forward("fp32", False), network, images)
     changed = int((result.predictions.numpy() != recorded["prediction"].to_numpy()).sum())
     text = f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {changed} of {len(images)} predictions differ"
-    return (text, "") if changed > TOLERANCE * len(images) else ("", text)
+    if changed > TOLERANCE * len(images):
+        return text, ""
+    wrong = attention_statistics.differing(store, record.run, images)
+    return (f"{attention_statistics.FILE} has {wrong}", "") if wrong else ("", text)

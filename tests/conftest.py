@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from at_repro import book, experiments, networks
+from at_repro import bench, book, experiments, networks
 from at_repro.data import shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.results import Store
@@ -86,6 +86,12 @@ def hand_made(store):
         return store.write(run, values | changes, epochs, predictions, stored_weights(network))
 
     return write
+
+
+@pytest.fixture
+def no_benchmark(monkeypatch):
+    """As where `at-repro bench` was never called: the ledger then rests on the records alone."""
+    monkeypatch.setattr(bench, "load", lambda: {"rows": []})
 
 
 @pytest.fixture

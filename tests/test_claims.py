@@ -1,11 +1,13 @@
 """The ledger says what its rules say, on records with errors typed by hand."""
 
+import pandas as pd
 import pytest
 
-from at_repro import claims, experiments, paper
-from at_repro.claims import DIRECTION, FAILS, HOLDS, NOT_RUN, Comparison, find, ledger
+from at_repro import attention_statistics, bench, claims, experiments, paper
+from at_repro.claims import DIRECTION, FAILS, HOLDS, NOT_RUN, find, ledger
 from at_repro.errors import ParameterError
 from at_repro.results import DamagedRecord
+from at_repro.rules import Comparison, Cost, Look
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def verdict(store, seeds=range(9), name="at"):
     return ledger("smoke", store, seeds).loc[name]
 
 
-def test_every_claim_of_the_paper_has_a_row(store):
+def test_every_claim_of_the_paper_has_a_row(store, no_benchmark):
     """A claim that is left out would be one that nobody notices to be untested."""
     found = ledger("reduced", store)
     assert list(found.index) == [claim.name for claim in paper.CLAIMS]
@@ -42,10 +44,17 @@ def test_every_claim_of_the_paper_has_a_row(store):
 def test_every_rule_names_runs_that_exist(preset, store):
     known = {claim.name for claim in paper.CLAIMS}
     assert set(claims.RULES) <= known
-    for comparison in [comparison for rule in claims.RULES.values() for comparison in rule]:
-        columns = experiments.get(comparison.experiment).runs(preset)[0]
-        assert {*comparison.better, *comparison.worse} <= set(columns), comparison
-        assert find(comparison, preset, store).verdict == NOT_RUN
+    for rule in [rule for of_claim in claims.RULES.values() for rule in of_claim]:
+        if isinstance(rule, Cost):
+            continue
+        named = (*rule.better, *rule.worse) if isinstance(rule, Comparison) else (rule.lower[0], rule.higher[0])
+        assert set(named) <= set(experiments.get(rule.experiment).runs(preset)[0]), rule
+        assert find(rule, preset, store).verdict == NOT_RUN
+
+
+def test_only_claims_on_larger_images_have_no_rule():
+    """A claim without a rule stays *not run*, whatever is trained."""
+    assert {claim.name for claim in paper.CLAIMS} - set(claims.RULES) == {"fine-tuning", "imagenet"}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +166,7 @@ def test_an_unknown_preset_is_refused(store):
         ledger("huge", store)
 
 
-def test_the_ledger_for_readers(recorded, store):
+def test_the_ledger_for_readers(recorded, store, no_benchmark):
     recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
     found = ledger("smoke", store)
     shown = claims.readable(found)
@@ -166,3 +175,61 @@ def test_the_ledger_for_readers(recorded, store):
     assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
     assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
     assert claims.summary(found) == f"Of 20 claims: 1 {DIRECTION}, 19 not run."
+
+
+@pytest.fixture
+def measured(store):
+    """Writes the table of attention statistics of one experiment at preset smoke: values by column, one per seed."""
+
+    def write(level, statistic, **values):
+        rows = []
+        for column, by_seed in values.items():
+            for columns, value in zip(
+                experiments.get("wrn-16-2-to-16-1").runs("smoke", range(9)), by_seed, strict=False
+            ):
+                teacher = columns["teacher"].run_id if statistic == "distance" else ""
+                rows.append((columns[column].run_id, teacher, level, statistic, value, "0" * 12))
+        known = attention_statistics.load(store)
+        table = pd.DataFrame(rows, columns=attention_statistics.COLUMNS)
+        table = pd.concat([known, table]) if len(known) else table
+        table.to_csv(store.folder / attention_statistics.FILE, index=False)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [([0.1, 0.12, 0.11], HOLDS), ([0.1], DIRECTION), ([0.3], FAILS), ([0.1, 0.2, 0.5], FAILS)],
+)
+def test_what_is_claimed_of_maps_is_judged_by_the_same_rule(at, expected, measured, store):
+    """The student's top maps are 0.25 from its teacher's; on average the last case's are 0.267 from them."""
+    measured("top", "distance", AT=at, student=[0.25] * 3)
+    row = verdict(store, name="alike")
+    assert (row["verdict"], row["seeds"], row["comparisons"]) == (expected, len(at), "1 of 1")
+    difference = sum(at) / len(at) - 0.25
+    assert row["numbers"].startswith(
+        f"distance of AT, top, below distance of student, top (wrn-16-2-to-16-1): {difference:+.2f}"
+    )
+
+
+def test_one_teacher_counts_once_however_many_seeds_there_are(measured, store):
+    """Its maps are the same for the students of every seed: three times the same number is no evidence."""
+    measured("low", "edges", teacher=[0.5])
+    measured("middle", "edges", teacher=[0.1])
+    found = find(
+        Look("wrn-16-2-to-16-1", ("teacher", "middle", "edges"), ("teacher", "low", "edges")), "smoke", store, range(3)
+    )
+    assert found.differences == {0: pytest.approx(-0.4)} and found.verdict == DIRECTION
+    assert len(found.runs) == 1
+
+
+def test_the_cost_is_that_of_one_more_student_in_the_benchmark(store, monkeypatch):
+    """From one to twelve students 110 ms more, 10 ms each, where a plain step takes 8: a quarter more."""
+    rows = [["growth", "step with 1 AT students", 20.0, "ms"], ["growth", "step with 12 AT students", 130.0, "ms"]]
+    monkeypatch.setattr(bench, "load", lambda: {"rows": rows})
+    assert find(Cost(margin=10), "smoke", store).verdict == NOT_RUN
+    rows.append(["growth", "step of wrn-16-1", 8.0, "ms"])
+    found = find(Cost(margin=10), "smoke", store)
+    assert found.differences == {0: pytest.approx(25)} and found.verdict == FAILS and found.runs == ("bench.json",)
+    assert find(Cost(margin=30), "smoke", store).verdict == DIRECTION
+    assert found.numbers.endswith("+25.00 % of a step")

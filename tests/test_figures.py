@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from at_repro import data, figures
+from at_repro.figures.training import _apart
 
 STAMP = "preset smoke, seed 0, CPU"
 METHODS = ["student", "AT", "KD", "AT+KD", "teacher"]
@@ -89,6 +90,11 @@ def overlay(images) -> Figure:
     return figures.overlay_panel(images, columns, ["one", "two", "three"], STAMP)
 
 
+def students() -> pd.DataFrame:
+    rows = [("student", 0, 10.0, 0.4, 0.3, 0.3), ("AT", 0, 9.0, 0.1, 0.1, 0.2), ("group 1", 0, 9.5, 0.2, 0.3, 0.25)]
+    return pd.DataFrame(rows, columns=["method", "seed", "test_error", "low", "middle", "top"])
+
+
 def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
@@ -104,6 +110,7 @@ def every_figure(images) -> dict[str, Figure]:
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
+        "distance_and_error": figures.distance_and_error(students(), STAMP),
         "unavailable": figures.unavailable(STAMP),
     }
 
@@ -252,7 +259,7 @@ def test_slopes_are_gains_over_the_plain_student():
 
 
 def test_labels_keep_their_distance_and_their_order():
-    assert figures._apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
+    assert _apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
 
 
 def test_errors_without_numbers_of_the_paper_do_not_mention_them():
@@ -478,3 +485,14 @@ def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
         assert over.get_interpolation() == "nearest" and over.cmap.name == figures.ATTENTION
         assert over.get_clim() == (0, pytest.approx(shown.max().item())), "scaled to its own maximum"
     assert {"photograph", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))
+
+
+def test_distances_stand_beside_the_errors_of_their_students():
+    figure = figures.distance_and_error(students(), STAMP)
+    assert [axis.get_title() for axis in figure.axes] == ["low", "middle", "top"]
+    for axis, distances in zip(figure.axes, ([0.4, 0.1, 0.2], [0.3, 0.1, 0.3], [0.3, 0.2, 0.25]), strict=True):
+        (dots,) = axis.collections
+        assert dots.get_offsets().tolist() == [[d, e] for d, e in zip(distances, (10, 9, 9.5), strict=True)]
+        assert tuple(dots.get_facecolors()[1]) == to_rgba(figures.COLOURS["AT"])
+    assert {"AT", "student", "group 1"} <= set(texts(figure)), "nobody knows which student a dot is"
+    assert texts(figures.distance_and_error(students()[:0], STAMP)) == [f"Nothing to show: {STAMP}"]

@@ -25,7 +25,7 @@ def test_the_committed_readme_is_up_to_date():
     )
 
 
-def test_verdicts_have_a_row_for_each_claim_that_was_tested(store, hand_made):
+def test_verdicts_have_a_row_for_each_claim_that_was_tested(store, hand_made, no_benchmark):
     columns = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]
     hand_made(columns["student"], final={"test_error": 9.0})
     hand_made(columns["AT"], final={"test_error": 8.0})
@@ -51,7 +51,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_update_changes_the_verdicts_and_the_picture_alone(checkout):
+def test_update_changes_the_verdicts_and_the_picture_alone(checkout, no_benchmark):
     readme, maps, table = front_page.update()
     text = readme.read_text()
     assert text.startswith("before\n<!-- verdicts -->\nOf 20 claims: 20 not run.\n")

@@ -6,7 +6,15 @@ from math import comb
 import numpy as np
 import pytest
 
-from at_repro.statistics import effect_size, error_interval, mcnemar, median_interval, paired_interval, wilcoxon
+from at_repro.statistics import (
+    effect_size,
+    error_interval,
+    mcnemar,
+    median_interval,
+    paired_interval,
+    rank_correlation,
+    wilcoxon,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +125,17 @@ def test_effect_size_by_hand():
 )
 def test_wilcoxon_of_few_seeds_counts_signs(differences, p):
     assert wilcoxon(differences) == pytest.approx(p)
+
+
+def test_rank_correlation_by_hand():
+    """Ranks 1 2 3 4 against 1 2 4 3: 1 - 6 * 2 / (4 * 15) = 0.8; of 24 orders 8 have as large a size: 1/3."""
+    rho, p = rank_correlation([1, 20, 300, 4000], [0.1, 0.2, 0.4, 0.3])
+    assert rho == pytest.approx(0.8) and p == pytest.approx(1 / 3)
+    assert rank_correlation([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]) == (
+        pytest.approx(-1), pytest.approx(2 / 120),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", [([1, 2], [1, 2]), ([], []), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [5, 5, 5])])
+def test_rank_correlation_of_too_little_says_nothing(pair):
+    assert all(math.isnan(value) for value in rank_correlation(*pair))

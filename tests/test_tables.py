@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from at_repro import experiments, tables
+from at_repro import attention_statistics, experiments, tables
 from at_repro.study import Study
 
 NAME = "wrn-16-2-to-16-1"
@@ -237,6 +237,13 @@ def test_phases_of_the_train_error(studies):
     assert tables.phases(study, "train_error")["student"].tolist() == [50.0, 50.0]
 
 
+def test_errors_by_epoch_are_medians_over_seeds(studies):
+    """Of seeds that end at 20, 15 and 10 %, and all had 30 and 40 % in the first two epochs."""
+    found = tables.by_epoch(studies("smoke", student={0: range(40), 1: range(30), 2: range(20)}))
+    assert found["test_error", "student"].tolist() == [30.0, 40.0, 14.5, 15.0]
+    assert found["train_error", "student"].tolist() == [50.0] * 4 and found.index.tolist() == [1, 2, 3, 4]
+
+
 def test_means_stand_with_the_interval_that_figures_draw():
     """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none."""
     measured = pd.DataFrame(
@@ -263,6 +270,51 @@ def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
     study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
     assert tables.milestones(study).index.tolist() == ["student"]
     assert tables.milestones(studies("reduced", at={0: range(18)})).round(1).empty
+
+
+@pytest.fixture
+def measured(store):
+    """Writes distances of students to the maps of a teacher, low, middle and top."""
+
+    def write(teacher, by_run: dict):
+        rows = [
+            (run.run_id, teacher.run_id, level, "distance", value, "0" * 12)
+            for run, values in by_run.items()
+            for level, value in zip(("low", "middle", "top"), values, strict=True)
+        ]
+        frame = pd.DataFrame(rows, columns=attention_statistics.COLUMNS)
+        frame.to_csv(store.folder / attention_statistics.FILE, index=False)
+
+    return write
+
+
+def test_distance_and_error_of_every_student_of_one_teacher(studies, measured, hand_made):
+    study = studies("smoke", student={0: range(40)}, at={0: range(30)}, kd={0: range(35)})
+    columns = study.columns
+    longer = hand_made(experiments.get("convergence").runs("smoke")[0]["AT"]).run  # of another length
+    elsewhere = hand_made(experiments.get("wrn-40-1-to-16-1").runs("smoke")[0]["AT"]).run  # of another teacher
+    distances = {columns["student"]: (0.4, 0.3, 0.3), columns["AT"]: (0.1, 0.1, 0.2), longer: (0, 0, 0),
+                 elsewhere: (0, 0, 0)}  # fmt: skip
+    measured(columns["teacher"], distances)
+    found = tables.distance_and_error(study)
+    assert found.to_dict("records") == [
+        {"method": "AT", "seed": 0, "test_error": 15.0, "low": 0.1, "middle": 0.1, "top": 0.2},
+        {"method": "student", "seed": 0, "test_error": 20.0, "low": 0.4, "middle": 0.3, "top": 0.3},
+    ]
+    table = tables.rank_correlations(found)
+    assert table["students"].tolist() == [2, 2, 2] and table["rho"].isna().all()
+
+
+def test_rank_correlations_are_of_error_and_distance():
+    errors, low = [9.0, 10.0, 11.0], [0.1, 0.2, 0.3]
+    found = pd.DataFrame({"method": list("abc"), "seed": 0, "test_error": errors, "low": low, "top": low[::-1]})
+    table = tables.rank_correlations(found)
+    assert table["rho"].tolist() == pytest.approx([1, -1]) and table["p"].tolist() == pytest.approx([1 / 3] * 2)
+
+
+def test_distance_and_error_of_nothing(studies):
+    found = tables.distance_and_error(studies("smoke", student={0: range(40)}))
+    assert found.empty and tables.rank_correlations(found).empty
 
 
 def test_decays_at_the_quarters_of_a_training():

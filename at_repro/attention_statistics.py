@@ -1,0 +1,212 @@
+"""What the attention of trained networks is like, in numbers that stay when images and weights are gone.
+
+The claims ledger and the comparison of all students need them everywhere, and the repository holds neither images nor
+the weights of every seed: they are measured where both are at hand, and kept in one table beside the records.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from at_repro import concentration, data, disk, experiments, measure
+from at_repro.data import ImageSet
+from at_repro.errors import DataError
+from at_repro.results import Store, load_record
+from at_repro.training import Run, engine, load_network
+
+Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
+
+FILE = "attention.csv"
+IMAGES = 1000  # the first of the test set, whose order is as good as random
+COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "images"]
+
+_MAPPINGS = ("sum-1", "sum-2", "sum-4")
+_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+_SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+
+
+def load(store: Store) -> pd.DataFrame:
+    """The table of a store, a row per run, level and statistic; no rows where nothing has been measured.
+
+    Columns: `run_id`; `teacher`, the run id of whose maps a distance is to, else empty; `level`; `statistic` and its
+    `value`; `images`, how the fingerprint of the test images begins. The statistics, means over test images:
+
+    - `entropy`, `top share`: of F_sum^2 maps, in percent, see `concentration`; `top share, sum-1` and so on: of others
+    - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`
+    - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
+
+    Raises DataError where the file cannot be read.
+    """
+    path = store.folder / FILE
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    try:
+        return pd.read_csv(path, keep_default_na=False)[COLUMNS]
+    except (ValueError, KeyError, OSError) as error:
+        raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
+
+
+def update(store: Store, columns: Mapping[str, Run], images: ImageSet | None) -> int:
+    """Measures the runs of an experiment that have weights and are not in the table; returns how many that were.
+
+    A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
+    images, or where a record was measured on other ones. Two processes at once may lose rows of one of them, which the
+    next call measures again.
+    """
+    if images is None:
+        return 0
+    known = load(store)
+    done = set(zip(known["run_id"], known["teacher"], strict=True))
+    pairs: list[Pair] = []
+    for run in columns.values():
+        teacher = run.teacher or columns.get("teacher")
+        pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
+    missing = [pair for pair in pairs if _names(pair) not in done]
+    found = measured(store, missing, images)
+    if len(found):
+        table = pd.concat([known, found] if len(known) else [found]).sort_values(["run_id", "teacher"], kind="stable")
+        with disk.replacing(store.folder / FILE) as path:
+            table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    return found["run_id"].nunique()
+
+
+def update_experiment(
+    name: str,
+    preset: str,
+    store: Store,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    data_root: str | None = None,
+) -> int:
+    """`update` for every seed of an experiment, on its test images where they are here; nothing is downloaded.
+
+    Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
+    """
+    count = 0
+    for columns in experiments.get(name).runs(preset, seeds):
+        try:
+            images = data.load(next(iter(columns.values())).dataset, "test", data_root, download=False)
+        except DataError:
+            return count
+        count += update(store, columns, images.to(engine.device(device)))
+    return count
+
+
+def measured(store: Store, pairs: Iterable[Pair], images: ImageSet) -> pd.DataFrame:
+    """The rows of the table for these pairs; none for a pair whose weights or test images are not at hand."""
+    sample = images.select(slice(IMAGES))
+    seen: dict[Run, dict[str, list[Tensor]] | None] = {}
+
+    def maps(run: Run) -> dict[str, list[Tensor]] | None:
+        if run not in seen:
+            seen[run] = _maps(store, run, images, sample)
+        return seen[run]
+
+    rows = []
+    for run, teacher in dict.fromkeys(pairs):
+        own, taught = maps(run), None if teacher is None else maps(teacher)
+        if own is None or (teacher is not None and taught is None):
+            continue
+        found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])
+        rows += [
+            (*_names((run, teacher)), level, statistic, value, images.fingerprint[:12])
+            for (level, statistic), value in found.items()
+            if not math.isnan(value)
+        ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def differing(store: Store, run: Run, images: ImageSet) -> str:
+    """The first number of a run's rows that its stored weights do not give; empty where all agree or cannot be tried.
+
+    Another processor rounds otherwise: a thousandth of a value is allowed.
+    """
+    known = load(store)
+    known = known[known["run_id"] == run.run_id]
+    folders = store.folders()
+    teachers = [
+        load_record(folders[name]).run if name else None
+        for name in known["teacher"].unique()
+        if not name or name in folders
+    ]
+    found = measured(store, [(run, teacher) for teacher in teachers], images)
+    both = known.merge(found, on=["run_id", "teacher", "level", "statistic"], suffixes=("", "_now"))
+    now, then = (both[name].astype(float) for name in ("value_now", "value"))
+    wrong = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
+    return "" if wrong.empty else "{level} {statistic} {value:g}, recomputed {value_now:.6g}".format(**wrong.iloc[0])
+
+
+def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str, str], float]:
+    """Every statistic of one network's maps but the distance, by level and name.
+
+    Args:
+        maps: by mapping function, a tensor (N, H, W) per level.
+        images: the N images.
+    """
+    found = {}
+    for index, level in enumerate(measure.level_names(len(maps["sum-2"]))):
+        squares = maps["sum-2"][index]
+        found[level, "entropy"] = 100 * _mean(concentration.entropy(squares))
+        found[level, "top share"] = 100 * _mean(concentration.top_share(squares))
+        for mapping in [mapping for mapping in maps if mapping != "sum-2"]:
+            found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
+        found[level, "edges"] = _mean(correlation(squares, edge_strength(images.images.cpu(), squares.shape[-2:])))
+    return found
+
+
+def distances(maps: list[Tensor], taught: list[Tensor]) -> dict[tuple[str, str], float]:
+    """The distance of a network's maps (N, H, W), one per level, from its teacher's; none where they differ in size."""
+    return {
+        (level, "distance"): measure.map_distance(own, other)
+        for level, own, other in zip(measure.level_names(len(maps)), maps, taught, strict=False)
+        if own.shape == other.shape
+    }
+
+
+def edge_strength(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """How strongly the luminance changes: the length of Sobel's gradient, averaged over the places of a map.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        size: height and width of the map, not larger than the images.
+
+    Returns:
+        float32 (N, height, width), in luminance per pixel, from 0 to 1.
+    """
+    grey = (images.float() / 255 * torch.tensor(_LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    across = torch.tensor(_SOBEL) / 8
+    kernels = torch.stack([across, across.T]).unsqueeze(1)
+    gradient = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1, keepdim=True)
+    return F.adaptive_avg_pool2d(gradient, size).squeeze(1)
+
+
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation of each pair of maps over their places: (N, H, W) twice to (N,); NaN for an even map."""
+    first, second = ((maps - maps.mean((1, 2), keepdim=True)).flatten(1).double() for maps in (first, second))
+    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+
+
+def _mean(values: Tensor) -> float:
+    """Over the images that have a value: an all-zero map has none."""
+    return values.double().nanmean().item()
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    run, teacher = pair
+    return run.run_id, "" if teacher is None else teacher.run_id
+
+
+def _maps(store: Store, run: Run, images: ImageSet, sample: ImageSet) -> dict[str, list[Tensor]] | None:
+    """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
+    if not store.has(run):
+        return None
+    record = store.load(run)
+    if record.diverged or not record.has_weights or not record.measured_on(images):
+        return None
+    network = load_network(store, run, images, images.images.device)
+    return measure.maps_by_mapping(network, sample, _MAPPINGS)

@@ -1,0 +1,163 @@
+"""Plots of errors, of predictions, and of what training costs."""
+
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from at_repro.data import ImageSet
+from at_repro.figures.theme import COLOURS, PALETTE, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.training import schedules
+
+
+def errors(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test errors of all methods: ours as dots with their interval, the paper's, if any, as open marks.
+
+    Args:
+        table: index method; columns ours, low, high and paper, in percent, see `tables.errors`.
+    """
+    if table[["ours", "paper"]].isna().all(axis=None):
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.4 * len(table)))
+    places = range(len(table))
+    colours = list(colours_of(table.index).values())
+    axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
+    axis.scatter(table["ours"], places, c=colours, zorder=3, label="ours, with interval")
+    if table["paper"].notna().any():
+        axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
+    axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)", ylim=(len(table) - 0.4, -0.6))
+    legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    for mark in legend.legend_handles:  # of no method
+        mark.set_edgecolor("0.3")
+    legend.legend_handles[0].set_facecolor("0.3")
+    return stamped(figure, stamp)
+
+
+def slopes(table: pd.DataFrame, stamp: str) -> Figure:
+    """What each method gains over the plain student, in the paper and here: lines that cross are another order.
+
+    Gains, since errors depend on the length of training.
+
+    Args:
+        table: index method with a row "student"; columns ours and paper, in percent, see `tables.errors`.
+    """
+    both = table[["paper", "ours"]].dropna()
+    if "student" not in both.index or len(both) < 2:
+        return unavailable(stamp)
+    style()
+    gains = both.drop(["student", "teacher"], errors="ignore") - both.loc["student"]
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
+    places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
+    for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
+        axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
+        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
+    axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
+    axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="bottom", ha="right")
+    axis.set(xlim=(-0.3, 1.5), xticks=[0, 1], xticklabels=["paper", "ours"], ylabel="test error minus the student's")
+    return stamped(figure, stamp)
+
+
+def _apart(values: Iterable[float], distance: float) -> list[float]:
+    """Places for labels near these values, in their order, that do not cover each other."""
+    values = list(values)
+    places = dict.fromkeys(range(len(values)), 0.0)
+    last = -float("inf")
+    for index in sorted(places, key=values.__getitem__):
+        last = places[index] = max(values[index], last + distance)
+    return list(places.values())
+
+
+def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
+    """Error per epoch: test error as a full line, train error (on augmented images) as a dashed one.
+
+    Args:
+        epochs: columns column, seed, epoch, train_error and test_error, see `Study.curves`.
+    """
+    if epochs.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
+    colours = colours_of(pd.unique(epochs["column"]))
+    for metric, dashes in (("test_error", ""), ("train_error", (3, 2))):
+        for method, colour in colours.items():
+            of_method = epochs[epochs["column"] == method].groupby("epoch")[metric].median()
+            axis.plot(
+                of_method.index, of_method, color=colour, dashes=dashes or (None, None),
+                linewidth=1.5 if not dashes else 0.9, label=method if not dashes else None,
+            )  # fmt: skip
+    axis.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="test (full), train (dashed)")
+    return stamped(figure, stamp)
+
+
+def decays(epochs: int, stamp: str) -> Figure:
+    """The factor on a term's weight in every epoch of a training, by the name of its decay."""
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
+    for name, factors in schedules.decays(epochs).items():
+        axis.step(range(epochs), factors, where="post", color=colours_of(schedules.DECAYS)[name], label=name)
+    axis.set(xlabel="epoch", ylabel="factor on the weight", ylim=(0, 1.05))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="decay")
+    return stamped(figure, stamp)
+
+
+def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -> Figure:
+    """A row per image and a column per temperature: the probability of every class, a bar per network.
+
+    Args:
+        images: the images that the numbers in the column image count.
+        probabilities: columns image, network, temperature, class, probability, see `measure.softened`.
+    """
+    if images is None or probabilities.empty:
+        return unavailable(stamp)
+    style()
+    shown, temperatures = pd.unique(probabilities["image"]), pd.unique(probabilities["temperature"])
+    colours = colours_of(pd.unique(probabilities["network"]))
+    figure, axes = plt.subplots(
+        len(shown), 1 + len(temperatures), figsize=(WIDTH, 0.7 + 1.6 * len(shown)), squeeze=False,
+        width_ratios=[1.6, *[3] * len(temperatures)],
+    )  # fmt: skip
+    for row, image in enumerate(shown):
+        picture = axes[row, 0]
+        picture.imshow(images.images[image].permute(1, 2, 0).cpu().numpy())
+        picture.set_title(images.classes[images.labels[image]], fontsize=8)
+        picture.axis("off")
+        for column, temperature in enumerate(temperatures, 1):
+            axis = axes[row, column]
+            cell = (probabilities["image"] == image) & (probabilities["temperature"] == temperature)
+            sns.barplot(
+                probabilities[cell], x="probability", y="class", hue="network", palette=colours, saturation=1, ax=axis
+            )
+            last = row == len(shown) - 1
+            axis.set(xlim=(0, 1), xlabel="probability" if last else "", ylabel="")
+            axis.set_title(f"T = {temperature:g}" if row == 0 else "")
+            axis.tick_params(labelsize=7, labelleft=column == 1, labelbottom=last)
+            handles, labels = axis.get_legend_handles_labels()
+            axis.get_legend().remove()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    return stamped(figure, stamp)
+
+
+def cost(measured: pd.DataFrame, stamp: str) -> Figure:
+    """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
+
+    Args:
+        measured: columns case, measured, value and unit, see `bench.frame`.
+    """
+    if measured.empty:
+        return unavailable(stamp)
+    style()
+    figure, (speed, growth) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    loops = measured[measured["unit"] == "images/s"].copy()
+    loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
+    loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
+    sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)
+    speed.set(xlabel="images/s, data included", ylabel="")
+    sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
+    students = measured["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
+    growth.plot(students, measured.loc[students.index, "value"], marker="o", color=PALETTE[0])
+    growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
+    return stamped(figure, stamp)

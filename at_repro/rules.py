@@ -1,0 +1,168 @@
+"""What each claim of the paper says about runs: rules stated in advance, each a difference that shall be negative.
+
+A difference is paired by seed. Test errors are in percentage points; statistics of attention in the unit of
+`attention_statistics`; the cost of attention transfer in percent of a step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import ClassVar
+
+from at_repro import attention_statistics, bench, experiments
+from at_repro.results import Record, Store
+
+CHANCE = 90.0  # percent: the error of guessing among ten classes, which is what a diverged run does
+
+Differences = tuple[dict[int, float], list[str]]  # by seed, and what they were computed from
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The columns `better` of an experiment have a lower error than the columns `worse`, each side's mean.
+
+    `early` compares the mean test error of the epochs before the learning rate first drops, else that of the last one.
+    With a `margin`, in percentage points, `better` only is no worse than so much.
+    """
+
+    experiment: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    early: bool = False
+    margin: float = 0.0
+    unit: ClassVar[str] = " points"
+
+    def __str__(self) -> str:
+        when = "early, " if self.early else ""
+        relation = f"less than {self.margin:g} above" if self.margin else "below"
+        return f"{when}{_mean_of(self.better)} {relation} {_mean_of(self.worse)} ({self.experiment})"
+
+    def differences(self, preset: str, store: Store, seeds: Sequence[int] | None) -> Differences:
+        """Better minus worse; seeds without a record on both sides are left out. Raises DamagedRecord."""
+        found, runs = {}, []
+        for columns in experiments.get(self.experiment).runs(preset, seeds):
+            sides = [[columns[name] for name in side] for side in (self.better, self.worse)]
+            if all(store.has(run) for side in sides for run in side):
+                better, worse = (fmean(_error(store.load(run), self.early) for run in side) for side in sides)
+                found[sides[0][0].seed] = better - worse
+                runs += [run.run_id for side in sides for run in side]
+        return found, runs
+
+
+@dataclass(frozen=True)
+class Look:
+    """A statistic of one column's attention is below the same of another column, or another one of its own.
+
+    Each side is a column of the experiment, a level and a statistic, see `attention_statistics.load`.
+    """
+
+    experiment: str
+    lower: tuple[str, str, str]
+    higher: tuple[str, str, str]
+    margin: ClassVar[float] = 0.0
+    unit: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        lower, higher = (f"{statistic} of {column}, {level}" for column, level, statistic in self._sides)
+        return f"{lower}, below {higher} ({self.experiment})"
+
+    @property
+    def _sides(self) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+        return self.lower, self.higher
+
+    def differences(self, preset: str, store: Store, seeds: Sequence[int] | None) -> Differences:
+        """Lower minus higher; seeds of which one side was not measured are left out. Distances are to "teacher"."""
+        table = attention_statistics.load(store)
+        values = dict(zip(zip(*(table[name] for name in _KEYS), strict=True), table["value"], strict=True))
+        found, runs = {}, []
+        for columns in experiments.get(self.experiment).runs(preset, seeds):
+            keys = []
+            for column, level, statistic in self._sides:
+                teacher = columns["teacher"].run_id if statistic == "distance" else ""
+                keys.append((columns[column].run_id, teacher, level, statistic))
+            if all(key in values for key in keys):
+                seed = max(columns[column].seed for column, *_ in self._sides)  # a teacher's is 0 for all students
+                found[seed] = values[keys[0]] - values[keys[1]]
+                runs += [run_id for run_id, *_ in keys]
+        return found, runs
+
+
+_KEYS = ("run_id", "teacher", "level", "statistic")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One more student with AT in a cohort costs less than so many percent more than one more plain student."""
+
+    margin: float
+    unit: ClassVar[str] = " % of a step"
+
+    def __str__(self) -> str:
+        return f"a step of one more WRN-16-1 with AT less than {self.margin:g} % above a plain one (benchmark)"
+
+    def differences(self, preset: str, store: Store, seeds: Sequence[int] | None) -> Differences:
+        """From the committed benchmark, whatever the preset; nothing where there is none."""
+        rows = {name: value for _, name, value, _ in bench.load()["rows"]}
+        try:
+            more = (rows["step with 12 AT students"] - rows["step with 1 AT students"]) / 11
+            return {0: 100 * (more / rows["step of wrn-16-1"] - 1)}, ["bench.json"]
+        except KeyError:
+            return {}, []
+
+
+Rule = Comparison | Look | Cost
+
+
+def _mean_of(columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"the mean of {', '.join(columns)}"
+
+
+def _error(record: Record, early: bool) -> float:
+    if record.diverged:
+        return CHANCE
+    return record.early_error() if early else record.final["test_error"]
+
+
+def _below(experiment: str, better: str, *worse: str) -> list[Rule]:
+    return [Comparison(experiment, (better,), (column,)) for column in worse]
+
+
+ROWS = ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2")  # of Table 1
+_MAIN = "wrn-16-2-to-16-1"
+_LEVELS = ("low", "middle", "top")
+
+RULES: dict[str, list[Rule]] = {
+    # What maps fire on is measured as far as CIFAR-10 lets it be: it has no masks of objects or of their parts.
+    "levels": [Look(_MAIN, ("teacher", level, "edges"), ("teacher", "low", "edges")) for level in ("middle", "top")],
+    # A peak is mass in few places.
+    "stronger-networks": [
+        Look(_MAIN, ("student", level, "top share"), ("teacher", level, "top share")) for level in _LEVELS
+    ],
+    "power": [
+        Look(_MAIN, ("teacher", level, less), ("teacher", level, more))
+        for level in _LEVELS
+        for less, more in (("top share, sum-1", "top share"), ("top share", "top share, sum-4"))
+    ],
+    "at": [rule for row in ROWS for rule in _below(row, "AT", "student")],
+    "at-over-f-actt": [rule for row in ROWS for rule in _below(row, "AT", "F-ActT")],
+    "f-actt": [rule for row in ROWS for rule in _below(row, "F-ActT", "student")],
+    "convergence": [
+        *(Comparison("convergence", (column,), ("student",), early=True) for column in ("AT", "F-ActT")),
+        *_below("convergence", "AT", "student", "F-ActT"),
+    ],
+    "at-kd": [rule for row in ROWS for rule in _below(row, "AT+KD", "AT")],
+    "kd-depth": _below("wrn-40-1-to-16-1", "AT", "KD"),
+    "three-losses": _below("one-or-three", "all groups", "group 1", "group 2", "group 3"),
+    "sum-over-max": [Comparison("mapping-functions", ("sum-1", "sum-2", "sum-4"), ("max-1",))],
+    "normalisation": _below("mapping-functions", "sum-2", "not normalised, beta 1000", "not normalised, beta 0.001"),
+    "l1": [
+        *_below("mapping-functions", "l1 normalised", "student"),
+        Comparison("mapping-functions", ("l1 normalised",), ("sum-2",), margin=0.3),
+    ],
+    "gradient-at": _below("gradient-methods", "gradient AT", "student"),
+    "symmetry": _below("gradient-methods", "symmetry norm", "student", "gradient AT"),
+    "activation-over-gradient": _below("gradient-methods", "AT", "min-l2", "gradient AT", "symmetry norm"),
+    "alike": [Look(_MAIN, ("AT", "top", "distance"), ("student", "top", "distance"))],
+    "cost": [Cost(margin=10.0)],
+}
+"""By the name of the claim. A claim without a rule needs measurements that are not made yet, and is *not run*."""

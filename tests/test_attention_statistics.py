@@ -1,0 +1,147 @@
+"""Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from at_repro import attention_statistics, data, experiments
+from at_repro.attention_statistics import COLUMNS, FILE, alone, correlation, differing, distances, edge_strength, load
+from at_repro.errors import DataError
+from at_repro.training import train
+
+NAME = "wrn-16-2-to-16-1"
+
+
+@pytest.fixture
+def images(few_test_images):
+    return data.load("shapes", "test")
+
+
+@pytest.fixture
+def trained(small, store, quiet):
+    """Columns of a table: a plain student, one with AT, and the teacher."""
+    columns = {"student": small["student"], "AT": small["at"], "teacher": small["teacher"]}
+    train(columns.values(), store, device="cpu", progress=quiet)
+    return columns
+
+
+def test_an_edge_is_where_luminance_jumps():
+    """Black left of column 4, white from there on: Sobel's eighth gives 1/2 on both sides of the jump, else nothing."""
+    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    picture[..., 4:] = 255
+    strength = edge_strength(picture, (8, 8))
+    assert strength.dtype == torch.float32
+    torch.testing.assert_close(strength[0], torch.tensor([[0, 0, 0, 0.5, 0.5, 0, 0, 0]]).expand(8, 8))
+    torch.testing.assert_close(edge_strength(picture, (2, 4))[0], torch.tensor([[0, 0.25, 0.25, 0]]).expand(2, 4))
+
+
+def test_green_is_brighter_than_blue():
+    """BT.601: a jump to pure green counts 0.587, one to pure blue 0.114."""
+    for channel, weight in ((0, 0.299), (1, 0.587), (2, 0.114)):
+        picture = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+        picture[:, channel, :, 2:] = 255
+        assert edge_strength(picture, (4, 4)).max().item() == pytest.approx(weight / 2, abs=1e-6)
+
+
+def test_correlation_is_pearsons():
+    """Of 1, 2, 3, 6 and 2, 1, 4, 5: deviations -2, -1, 0, 3 and -1, -2, 1, 2, so 10 / sqrt(14 * 10)."""
+    first, second = torch.tensor([[[1.0, 2], [3, 6]]]), torch.tensor([[[2.0, 1], [4, 5]]])
+    assert correlation(first, second).item() == pytest.approx(10 / math.sqrt(140))
+    assert correlation(first, 7 * first + 3).item() == pytest.approx(1)
+    assert correlation(first, -first).item() == pytest.approx(-1)
+    assert correlation(first, torch.ones(1, 2, 2)).isnan().all(), "an even map has no correlation"
+
+
+def test_statistics_of_maps_that_lie_on_an_edge(images):
+    """One place has everything: entropy 0 and all of the mass at the top; on even maps 100 and a tenth, rounded up."""
+    one, even = torch.zeros(2, 4, 4), torch.ones(2, 4, 4)
+    one[:, 1, 2] = 5
+    two = images.subset(2)
+    found = alone({"sum-2": [one, even, even], "sum-1": [even, one, one]}, two)
+    assert found["low", "entropy"] == 0 and found["low", "top share"] == 100
+    assert found["middle", "entropy"] == pytest.approx(100)
+    assert found["low", "top share, sum-1"] == pytest.approx(12.5) == found["top", "top share"]
+    assert math.isnan(found["top", "edges"]), "an even map follows nothing"
+    strength = edge_strength(two.images, (4, 4))
+    assert found["low", "edges"] == pytest.approx(correlation(one, strength).mean().item(), abs=1e-6)
+
+
+def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size():
+    left, right = torch.tensor([[[1.0, 0]]]), torch.tensor([[[0, 3.0]]])
+    found = distances([left, left, left], [right, 2 * left, torch.ones(1, 2, 2)])
+    assert found == {("low", "distance"): pytest.approx(math.sqrt(2)), ("middle", "distance"): pytest.approx(0)}
+
+
+def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
+    assert attention_statistics.update(store, trained, images) == 3
+    table = load(store)
+    assert list(table) == COLUMNS and set(table["images"]) == {images.fingerprint[:12]}
+    pairs = set(zip(table["run_id"], table["teacher"], strict=True))
+    names = {column: run.run_id for column, run in trained.items()}
+    own = {(name, "") for name in names.values()}
+    assert pairs == own | {(names["student"], names["teacher"]), (names["AT"], names["teacher"])}
+    assert set(table["level"]) == {"low", "middle", "top"} and table["value"].notna().all()
+    before = (store.folder / FILE).read_bytes()
+    assert attention_statistics.update(store, trained, images) == 0
+    assert (store.folder / FILE).read_bytes() == before
+
+
+def test_what_is_measured_later_joins_what_is_there(trained, store, images):
+    attention_statistics.update(store, {"student": trained["student"]}, images)
+    first = load(store)
+    assert set(first["run_id"]) == {trained["student"].run_id} and set(first["teacher"]) == {""}
+    attention_statistics.update(store, trained, images)
+    both = load(store)
+    assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
+    again = both.merge(first)
+    assert len(again) == len(first), "what was measured before was changed"
+
+
+def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, images):
+    assert attention_statistics.update(store, trained, None) == 0
+    assert attention_statistics.update(store, trained, images.subset(50)) == 0
+    assert load(store).empty and not (store.folder / FILE).exists()
+
+
+def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
+    attention_statistics.update(store, trained, images)
+    (store.record_path(trained["student"]) / "weights.safetensors").unlink()
+    assert attention_statistics.update(store, trained, images) == 0
+    assert trained["student"].run_id in set(load(store)["run_id"])
+    assert differing(store, trained["student"], images) == "", "there is nothing to compare it with"
+
+
+def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
+    from at_repro.verification import verify
+
+    attention_statistics.update(store, trained, images)
+    assert verify(store, device="cpu") == 0
+    table = load(store)
+    place = table.index[(table["run_id"] == trained["AT"].run_id) & (table["statistic"] == "distance")][1]
+    table.loc[place, "value"] *= 1.01
+    table.to_csv(store.folder / FILE, index=False)
+    assert verify(store, device="cpu") == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1 and trained["AT"].run_id in failed[0] and "attention.csv has middle distance" in failed[0]
+
+
+def test_a_table_that_cannot_be_read_is_one_line(store):
+    (store.folder / FILE).write_text("run_id,level\n1,2\n")
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read, delete it"):
+        load(store)
+
+
+def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, quiet, monkeypatch):
+    columns = experiments.get(NAME).runs("smoke")[0]
+    train(columns.values(), store, device="cpu", progress=quiet)
+    assert attention_statistics.update_experiment(NAME, "smoke", store, device="cpu") == len(columns)
+    table = load(store)
+    assert isinstance(table, pd.DataFrame) and set(table["run_id"]) == {run.run_id for run in columns.values()}
+
+    def missing(*_, **__):
+        raise DataError("not here")
+
+    monkeypatch.setattr(data, "load", missing)
+    assert attention_statistics.update_experiment(NAME, "smoke", store, device="cpu") == 0
