@@ -22,7 +22,7 @@ faults: .venv/installed
 
 # The wheel and the source distribution, in dist/.
 dist: .venv/installed
-	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 # One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
 .venv/installed: pyproject.toml

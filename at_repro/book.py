@@ -3,7 +3,6 @@
 Nothing here is needed for training. papermill and Jupyter Book come with the extra `book`.
 """
 
-import ast
 import importlib.util
 import os
 import re
@@ -16,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro import claims, data, experiments
+from at_repro import attention_statistics, claims, data, experiments, notebook_parameters
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, open_store
 from at_repro.training import engine
@@ -45,12 +44,12 @@ def names() -> list[str]:
     return sorted(path.stem for path in notebooks_folder().glob("*.ipynb"))
 
 
-def execute(name: str, parameters: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
+def execute(name: str, given: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
     """Executes one notebook through papermill, with this interpreter, in the current folder.
 
     Args:
-        name: a notebook, with or without `.ipynb`.
-        parameters: values for names in its parameters cell. A string is read as a value of the default's type.
+        name: a notebook, with or without its folder and `.ipynb`.
+        given: values for names in its parameters cell. A string is read as a value of the default's type.
         output: the executed notebook; None: NAME.ipynb in the current folder.
 
     Returns:
@@ -70,7 +69,7 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
         output = output / source.name
     if output.resolve() == source.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
-    values = _checked(_values(_parameters(name), parameters or {}))
+    values = parameters(name, given or {})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.open("a").close()
@@ -100,9 +99,13 @@ def execute(name: str, parameters: Mapping[str, object] | None = None, output: s
 def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
+    Before that the attention of what has no row in the table of `attention_statistics` is measured.
     Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
     it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
     """
+    store = open_store(COMMITTED)
+    for experiment in experiments.EXPERIMENTS:
+        attention_statistics.update_experiment(experiment, COMMITTED, store, store.seeds())
     refreshed = []
     with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):
         for name in names():
@@ -142,7 +145,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     engine.device(device)
     data.data_root(data_root)
     store = open_store(preset, results, writable=True)
-    parameters = {
+    shared = {
         "preset": preset,
         "seeds": [],  # of the preset: some experiments have other ones
         "device": device,
@@ -160,7 +163,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
             shutil.copyfile(_source(name), executed)
             continue
         say(f"executing notebook {name} at preset {preset}")
-        execute(name, parameters, executed)
+        execute(name, shared, executed)
         tidy(executed)
     _verify(store, device, data_root)
     claims.ledger(preset, store).to_csv(stage / LEDGER)
@@ -220,83 +223,29 @@ def require_tools() -> None:
     """Raises UserError where the extra `book` is not installed."""
     for module in ("papermill", "ipykernel", "jupyter_book"):
         if importlib.util.find_spec(module) is None:
-            raise UserError(f"{module} is not installed; run: pip install 'at-repro[book]'")
+            raise UserError(f"{module} is not installed; run in the clone: pip install -e '.[book]'")
 
 
 def _source(name: str) -> Path:
-    stem = name.removesuffix(".ipynb")
+    stem = Path(name).name.removesuffix(".ipynb")  # its path, as a shell completes it, is as clear
     if stem not in names():
         raise ParameterError("notebook", name, names())
     return notebooks_folder() / f"{stem}.ipynb"
 
 
-def _parameters(name: str) -> dict:
-    import papermill
-
-    return papermill.inspect_notebook(str(_source(name)))
-
-
 def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
     """The given parameters of a notebook, read by the type of its defaults and checked. Raises ParameterError."""
-    return _checked(_values(_parameters(name), given))
-
-
-def _checked(values: dict[str, object]) -> dict[str, object]:
-    """The values, of which those that all notebooks share are looked at: no kernel starts for a wrong one."""
-    changes = {name: value for name, value in values.items() if name in experiments.CHANGES}
-    shared = experiments.vary(experiments.get("wrn-16-2-to-16-1"), **changes)
-    shared.runs(values.get("preset", COMMITTED), values.get("seeds") or None)
-    engine.device(values.get("device", "auto"))
+    values = notebook_parameters.read(defaults(name), given)
+    notebook_parameters.check(values)
     return values
 
 
-def _values(known: Mapping[str, dict], given: Mapping[str, object]) -> dict[str, object]:
-    """The given values, read by the type of the defaults. papermill itself only warns of a name it does not know."""
-    for name in given:
-        if name not in known:
-            raise ParameterError("notebook parameter", name, known or "none: the notebook has no parameters cell")
-    return {name: _value(name, value, _literal(known[name]["default"])) for name, value in given.items()}
+def defaults(name: str) -> dict[str, object]:
+    """The parameters of a notebook with their defaults, in its order. Raises ParameterError for an unknown notebook."""
+    import papermill
 
-
-def _literal(text: str) -> object:
-    """A Python literal, or the text itself where it is none."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
-
-
-def _value(name: str, value: object, default: object) -> object:
-    """`value` as the type of `default`; a default of None takes any literal, else text."""
-    if isinstance(value, str):
-        value = _parsed(value, default)
-    if default is None or _fits(value, default):
-        return float(value) if isinstance(default, float) and value is not None else value
-    kind = type(default).__name__
-    raise ParameterError(name, value, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, such as {default!r}")
-
-
-def _parsed(text: str, default: object) -> object:
-    if isinstance(default, str):
-        return text
-    word = text.strip().lower()
-    if word in ("true", "false") and (default is None or isinstance(default, bool)):
-        return word == "true"
-    if word in ("none", "null") and default is None:
-        return None
-    value = _literal(text.strip())
-    if isinstance(default, list):
-        # On a command line `-p seeds 0,1` and `-p seeds 0` are as clear as '[0, 1]' and '[0]', and so are names.
-        if default and isinstance(default[0], str) and isinstance(value, str):
-            return [word.strip() for word in value.split(",")]
-        return list(value) if isinstance(value, tuple) else value if isinstance(value, str | list) else [value]
-    return value
-
-
-def _fits(value: object, default: object) -> bool:
-    if isinstance(value, bool) or isinstance(default, bool):  # bool is an int in Python, and not here
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, int | float) if isinstance(default, float) else isinstance(value, type(default))
+    known = papermill.inspect_notebook(str(_source(name)))
+    return {key: notebook_parameters.literal(found["default"]) for key, found in known.items()}
 
 
 @contextmanager
@@ -339,11 +288,13 @@ def staged_pages(name: str) -> Path:
 
 
 def tidy(executed: Path) -> None:
-    """Takes paths and times of this machine out of an executed notebook, which the site offers as a download."""
+    """Takes what is this machine's out of an executed notebook, which the site offers as a download: paths, times,
+    the version of Python."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

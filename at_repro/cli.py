@@ -5,8 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TypeVar
 
 from at_repro.errors import ParameterError, UserError
+
+Value = TypeVar("Value")
 
 EXAMPLES = (
     ("experiments", "what can be run, with its runs and cost"),
@@ -177,7 +180,7 @@ def experiments(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from at_repro import data
+    from at_repro import attention_statistics, data
     from at_repro.results import open_store
     from at_repro.training import engine, train
 
@@ -186,6 +189,13 @@ def run(options: argparse.Namespace) -> None:
     engine.compiles(options.compile, 0)
     store = open_store(options.preset, options.results, writable=True)
     train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
+    seeds = _seeds(options)
+    measured = sum(
+        attention_statistics.update_experiment(name, options.preset, store, seeds, options.device, options.data_root)
+        for name in options.experiments
+    )
+    if measured:
+        print(f"the attention of {measured} run(s) was measured: {store.folder / attention_statistics.FILE}")
     asked = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
     print(f"{asked} at preset {options.preset} have a record in {store.folder}")
 
@@ -201,7 +211,7 @@ def status(options: argparse.Namespace) -> None:
 def notebook(options: argparse.Namespace) -> None:
     from at_repro import book
 
-    output = book.execute(options.name, dict(options.parameters), options.output)
+    output = book.execute(options.name, _by_name(options.parameters, "its value"), options.output)
     print(f"executed {options.name}: {output}")
 
 
@@ -211,11 +221,16 @@ def sweep(options: argparse.Namespace) -> None:
     for key, *values in options.parameters:
         if not values:
             raise ParameterError("-p", key, "a parameter and one or more values, such as: -p beta 10 100 1000")
-    given = {key: values for key, *values in options.parameters}
-    if len(given) < len(options.parameters):
-        raise ParameterError("-p", [key for key, *_ in options.parameters], "each parameter once, with all its values")
-    page = sweep.sweep(options.name, given)
+    given = [(key, values) for key, *values in options.parameters]
+    page = sweep.sweep(options.name, _by_name(given, "all its values"))
     print(f"the comparison is here: {page}")
+
+
+def _by_name(pairs: Sequence[tuple[str, Value]], what: str) -> dict[str, Value]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ParameterError("-p", [name for name, _ in pairs], f"each parameter once, with {what}")
+    return found
 
 
 def refresh(options: argparse.Namespace) -> None:
@@ -276,14 +291,17 @@ def _runs(options: argparse.Namespace) -> list:
     from at_repro import experiments
 
     chosen = options.experiments or list(experiments.EXPERIMENTS)
-    seeds = None if options.seeds is None else [_seed(text) for text in options.seeds]
-    columns = [columns for name in chosen for columns in experiments.get(name).runs(options.preset, seeds)]
+    columns = [columns for name in chosen for columns in experiments.get(name).runs(options.preset, _seeds(options))]
     known = dict.fromkeys(name for by_column in columns for name in by_column)
     for name in options.columns or ():
         if name not in known:
             raise ParameterError("columns", name, known)
     wanted = options.columns or known
     return list(dict.fromkeys(run for by_column in columns for name, run in by_column.items() if name in wanted))
+
+
+def _seeds(options: argparse.Namespace) -> list[int] | None:
+    return None if options.seeds is None else [_seed(text) for text in options.seeds]
 
 
 def _seed(text: str) -> int:

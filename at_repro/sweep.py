@@ -35,7 +35,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     book.require_tools()
     import nbformat
 
-    name = name.removesuffix(".ipynb")
+    name = Path(name).name.removesuffix(".ipynb")
     swept = [key for key, values in parameters.items() if len(values) > 1]
     points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     points = [book.parameters(name, point) for point in points]
@@ -85,16 +85,22 @@ def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookN
             heading = next(iter(re.findall(r"^## .*", cell.source, re.MULTILINE)), heading)
             continue
         found = {title: notebook.cells[place] for title, notebook in executed.items()}
-        if not cell.outputs or all(other.outputs == cell.outputs for other in found.values()):
+        outputs = {title: _shown(other) for title, other in found.items()}
+        if not any(outputs.values()) or all(other == outputs[next(iter(outputs))] for other in outputs.values()):
             continue
         above = f"## {figure['caption']}" if (figure := book.figure(cell)) else heading
         if above and above != last:
             cells.append(new_markdown_cell(above))
         last = above
         for title, own in found.items():
-            shown = new_code_cell(own.source, outputs=own.outputs, metadata={"tags": ["remove-input"]})
+            shown = new_code_cell(own.source, outputs=outputs[title], metadata={"tags": ["remove-input"]})
             cells += [new_markdown_cell(f"**{title}**"), shown]
     return new_notebook(cells=cells, metadata=first.metadata)
+
+
+def _shown(cell: "NotebookNode") -> list:
+    """A cell's outputs without those that `glue` keeps under a name for other pages: a name may stand only once."""
+    return [output for output in cell.outputs if "scrapbook" not in output.get("metadata", {})]
 
 
 def _list(toc: Path, name: str, count: int) -> None:

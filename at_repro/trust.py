@@ -43,7 +43,7 @@ def example(preset: str, results: str = "", run_id: str = "") -> Record | None:
     experiments.get_preset(preset)
     store = open_store(preset, results)
     folders = store.folders()
-    if run_id and run_id not in folders:
+    if run_id and run_id not in tuple(folders):  # a name from outside may have no hash
         raise ParameterError("run", run_id, folders or "none: there is no record yet")
     return load_record(folders[run_id or min(folders)]) if folders else None
 

@@ -17,8 +17,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from torchvision import datasets
 
-from at_repro import book, experiments, networks
+from at_repro import book, experiments, networks, notebook_parameters
 from at_repro.errors import ParameterError, UserError
+from at_repro.notebook_parameters import literal
 from at_repro.training import Run, terms
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -76,10 +77,6 @@ def printed(path: Path) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
-def known(default: str) -> dict:
-    return {"x": {"name": "x", "default": default}}
-
-
 @pytest.mark.parametrize(
     ("default", "text", "value"),
     [
@@ -103,7 +100,7 @@ def known(default: str) -> dict:
     ],
 )
 def test_text_is_read_by_the_type_of_the_default(default, text, value):
-    read = book._values(known(default), {"x": text})["x"]
+    read = notebook_parameters.read({"x": literal(default)}, {"x": text})["x"]
     assert read == value and type(read) is type(value)
 
 
@@ -122,7 +119,42 @@ def test_text_is_read_by_the_type_of_the_default(default, text, value):
 )
 def test_a_value_of_another_type_is_refused(default, value, kind):
     with pytest.raises(ParameterError, match=f"x: .* is not allowed; allowed: {kind}"):
-        book._values(known(default), {"x": value})
+        notebook_parameters.read({"x": literal(default)}, {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("preset", "huge", "preset: 'huge'"),
+        ("seeds", [-1], "seeds: [-1]"),
+        ("device", "tpu", "device: 'tpu'"),
+        ("data_root", "/nowhere", "data root: '/nowhere'"),
+        ("results", __file__, "results: "),
+        ("results", "a\0b", "results: "),
+        ("data_root", "a\0b", "data root: "),
+        ("mapping", "mean-2", "mapping: 'mean-2'"),
+        ("beta", 0.0, "beta: 0.0"),
+        ("dataset", "nowhere", "data set: 'nowhere'"),
+        ("level", "bottom", "level: 'bottom'"),
+        ("mappings", [], "mappings: []"),
+        ("networks", ["vgg"], "networks: 'vgg'"),
+        ("method", "XX", "method: 'XX'"),
+        ("count", 0, "count: 0"),
+        ("batch", 0, "batch: 0"),
+        ("measured", "/nowhere", "measured: '/nowhere'"),
+        ("proofs", "/nowhere", "proofs: '/nowhere'"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_a_kernel_starts(name, value, line):
+    """A sweep would otherwise train for its other values first."""
+    notebook_parameters.check({"preset": "smoke", "seeds": [], "results": "", "data_root": "", "count": 1})
+    with pytest.raises(ParameterError) as raised:
+        notebook_parameters.check({name: value})
+    assert str(raised.value).startswith(line) and "\n" not in str(raised.value)
+
+
+def test_a_notebook_is_known_by_its_path_as_well():
+    assert book.defaults("notebooks/02_activation_transfer.ipynb") == book.defaults("02_activation_transfer")
 
 
 def test_unknown_names_are_refused(checkout):
@@ -348,7 +380,7 @@ def test_without_a_checkout_there_is_one_clear_line(monkeypatch, tmp_path):
 
 def test_without_the_extra_there_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(book.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'at-repro\[book\]'"):
+    with pytest.raises(UserError, match=r"in the clone: pip install -e '.\[book\]'"):
         book.build("smoke")
 
 

@@ -1,62 +1,74 @@
-"""Every command that README and book show is one that works: names, options and values are those there are.
+"""Every command that README and book show is one that works: each is executed as it stands.
 
-Each is given to the command line as it stands. What would take more than seconds (training, the notebooks of
-`at-repro`, the book, the benchmark) is checked up to where it would begin; other tests do that at a small size.
+So that this takes seconds each, experiments are a batch of generated images here, notebooks train nothing, and two
+commands end where their work would begin: `at-repro book`, which `make book` runs in CI, and `at-repro bench`, whose
+cases test_bench runs.
 """
 
-import importlib
 import os
 import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from at_repro import bench, book, cli, results, sweep, verification
+from at_repro import bench, book, cli, experiments, results
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/rerun.md", "book/questions.md", "book/trust.md")
 
 
 def commands(program: str) -> list[str]:
-    """The lines of code blocks, indented or fenced, that call this program; each once."""
+    """The lines of code blocks, indented or fenced, that call this program, without their comments; each once."""
     lines = [line for page in PAGES for line in (ROOT / page).read_text().splitlines()]
-    return list(dict.fromkeys(found[1] for line in lines if (found := re.match(rf" *({program} [^|`]*)$", line))))
+    found = [match[1] for line in lines if (match := re.match(rf" *({program} [^|`]*)$", line))]
+    return list(dict.fromkeys(re.sub(" +#.*", "", line) for line in found))
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A user with a folder for data and no records, who waits for nothing that is long."""
+def home(tmp_path, monkeypatch, few_test_images):
+    """A user with a folder for data and no records, whose experiments take seconds."""
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AT_REPRO_TRAIN", "never")  # for notebooks; `at-repro run` trains
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / "records")
-    training = importlib.import_module("at_repro.training")
-    monkeypatch.setattr(training, "train", lambda runs, *_, **__: [run.validate() for run in runs])
-    monkeypatch.setattr(book, "execute", lambda name, given, *_: book.parameters(name, given))
-    monkeypatch.setattr(book, "render", lambda stage: stage)
+    short = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32", "epochs": 1}
+    for name, preset in experiments.PRESETS.items():
+        monkeypatch.setitem(experiments.PRESETS, name, replace(preset, teacher=short, student=short, seeds=(0,)))
+    for name, experiment in experiments.EXPERIMENTS.items():
+        monkeypatch.setitem(experiments.EXPERIMENTS, name, replace(experiment, sizes={}))
     monkeypatch.setattr(book, "build", lambda preset, *_: results.default_folder(preset))
-    monkeypatch.setattr(
-        sweep, "sweep", lambda name, given: [book.parameters(name, {k: v}) for k in given for v in given[k]]
-    )
     monkeypatch.setattr(bench, "run", lambda *_: {"rows": []})
-    monkeypatch.setattr(verification, "verify", lambda *_: 0)
     return tmp_path
 
 
 @pytest.mark.parametrize("line", commands("at-repro"))
-def test_a_command_is_understood(line, home, own_signals):
-    assert cli.main(shlex.split(line, comments=True)[1:]) == 0
+def test_a_command_works_as_it_stands(line, home, own_signals, capsys):
+    words = shlex.split(line)[1:]
+    if words[0] == "verify":  # of records that somebody has
+        assert cli.main(["run", "precisions"]) == 0
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert {
+        "run": "have a record in",
+        "verify": "2 of 2 records verified",
+        "notebook": f"executed {words[-1] if words[0] != 'notebook' else words[1]}",
+        "sweep": "the comparison is here",
+        "status": "missing",
+        "claims": "20 claims",
+    }.get(words[0], "") in shown
 
 
 @pytest.mark.parametrize("line", commands("papermill"))
 def test_a_call_of_papermill_works_as_it_stands(line, tmp_path):
     """Without training: a notebook then lists what has no record."""
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
-    program, *arguments = shlex.split(line, comments=True)
+    program, *arguments = shlex.split(line)
     # Where make puts the package, its kernel is the only one of this name.
     environment = os.environ | {"AT_REPRO_TRAIN": "never", "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter")}
     command = [str(Path(sys.executable).parent / program), *arguments]
@@ -66,10 +78,15 @@ def test_a_call_of_papermill_works_as_it_stands(line, tmp_path):
 
 
 @pytest.mark.parametrize("line", commands("make"))
-def test_a_make_target_exists(line):
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    words = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
-    assert words and set(words) <= targets
+def test_a_make_target_exists_and_its_commands_are_known(line, home, own_signals):
+    """What make would call. It is called by CI (book, test) and by other tests (dist, faults)."""
+    words = [*shlex.split(line), "--dry-run", "--assume-old=.venv/installed"]
+    done = subprocess.run([*words, "-C", str(ROOT)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    called = re.findall(r"^\.venv/bin/at-repro (.*)", done.stdout, flags=re.MULTILINE)
+    assert len(called) == (words[1] == "book")
+    for command in called:
+        assert cli.main(shlex.split(command)) == 0
 
 
 def test_the_code_is_in_the_style_that_ruff_checks():

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """A folder with wheel and source distribution, built without a download: the build backend is in the extra."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
+def built() -> dict[str, Path]:
+    """What `make dist` makes, by kind: the build backend is in the extra, so nothing is downloaded."""
+    folder = str(Path(sys.executable).parent)
+    subprocess.run(
+        ["make", "-C", str(ROOT), "--assume-old=.venv/installed", f"BIN={folder}", "dist"],
+        check=True,
+        capture_output=True,
+    )
+    name = f"at_repro-{version('at-repro')}"
+    return {"wheel": ROOT / "dist" / f"{name}-py3-none-any.whl", "source": ROOT / "dist" / f"{name}.tar.gz"}
 
 
 def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
     """It brings what it needs: nothing of this environment is seen, no extra is installed, the folder is empty."""
-    (wheel,) = built.glob("*.whl")
     venv.create(tmp_path / "env", with_pip=True)
     python = str(tmp_path / "env" / "bin" / "python")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -34,7 +38,7 @@ def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
+    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(built["wheel"]))
     imported = call(python, "-c", "import at_repro; print(at_repro.__file__)")
     assert imported.startswith(str(tmp_path / "env")), "the checkout was tried, not the wheel"
     script = str(tmp_path / "env" / "bin" / "at-repro")
@@ -47,8 +51,7 @@ def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
 def test_the_source_distribution_holds_the_book_and_no_records_of_others(built):
     import tarfile
 
-    (source,) = built.glob("*.tar.gz")
-    with tarfile.open(source) as archive:
+    with tarfile.open(built["source"]) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     for wanted in (
         "pyproject.toml",

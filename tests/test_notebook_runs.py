@@ -1,0 +1,65 @@
+"""Every notebook runs from its first to its last cell through papermill, with two sets of parameters."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from torchvision.io import write_png
+
+from at_repro import book
+from at_repro.results import Store
+
+NAMES = book.names()
+
+# Two sets for each notebook: what it is about, but short; and everything otherwise.
+SETS = (
+    {"preset": "smoke", "seeds": [0], "epochs": 1, "dataset": "own@16", "batch": 8, "device": "cpu"},
+    {"preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
+     "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
+     "per_class": 1, "method": "KD", "networks": ["efficientnet-lite0"], "count": 1, "sample": 3},
+)  # fmt: skip
+
+
+FOLDERS = ("results", "data_root")  # of which only the last part is named
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a few images of two classes, for the records that all notebooks share, and a file of no results."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "none.json").write_text('{"environment": {}, "seconds": 0, "rows": []}')
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name in ("one", "two"):
+            (folder / "own" / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = torch.randint(256, (3, 16, 16), dtype=torch.uint8, generator=generator)
+                write_png(image, str(folder / "own" / split / name / f"{number}.png"))
+    return folder
+
+
+@pytest.mark.parametrize("chosen", SETS, ids=["short", "other"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch):
+    """What it prints, and what stands below its figures, says so; what it needs is trained, once for all notebooks."""
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
+    known = book.defaults(name)
+    folders = {"results": str(place / "records"), "data_root": str(place)}
+    if chosen is SETS[1]:
+        records = sorted(Store(place / "records").folders())
+        folders |= {"measured": str(place / "none.json"), "proofs": str(place / "none.json"), "run": [*records, ""][0]}
+    given = {key: value for key, value in (chosen | folders).items() if key in known}
+    notebook = nbformat.read(book.execute(name, given, tmp_path / "out.ipynb"), as_version=4)
+    printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
+    if "student" in known:
+        names = ["student", "teacher", "mapping", "beta", "epochs", "dataset"]
+        if name == "01_attention_maps":
+            names.remove("mapping")  # of what is shown there, not of what was trained
+        changes = ", ".join(f"{key} {chosen[key]}" for key in names if key in known and key in chosen)
+        assert f"preset smoke, {changes}, seed {chosen['seeds'][0]}, CPU" in printed
+        images = chosen.get("dataset", "shapes")
+        assert "not run" not in printed and f"{images}-{chosen.get('student', 'wrn-16-1')}-" in printed
+    values = known | given | {key: Path(folder).name for key, folder in folders.items() if key in FOLDERS}
+    named = [f"{key} {value!r}" for key, value in values.items() if key != "device"]
+    assert [text for text in named if text not in printed] == [], "what it was executed with, at its end"
