@@ -70,6 +70,16 @@ def _fine_tuned(stand_in: str, published: str) -> dict[str, Preset]:
     }
 
 
+# Table 5's recipe. Imagenette, ten of ImageNet's classes at 64 pixels, stands in where a CPU has to carry it.
+_FROM_SCRATCH = {"augmentation": "resized-crop-flip", "weight_decay": 1e-4, "milestones": (0.3, 0.6, 0.9), "drop": 0.1}
+_IMAGENETTE = _FROM_SCRATCH | {"dataset": "imagenette64@64", "epochs": 40}
+_SCRATCH = {
+    "smoke": Preset("smoke", PRESETS["smoke"].meant_for, *[_FEW | _FROM_SCRATCH | {"epochs": 1}] * 2, seeds=(0,)),
+    "reduced": Preset("reduced", PRESETS["reduced"].meant_for, _IMAGENETTE, _IMAGENETTE, seeds=(0,)),
+    "paper": Preset("paper", PRESETS["paper"].meant_for, *[_IMAGENETTE | {"epochs": 100}] * 2, seeds=(0, 1, 2, 3, 4)),
+}
+
+
 # The same at both presets: 320 pictures are few, and who has no copy of them finds the committed record.
 _PEOPLE = {"dataset": "orl_faces@64", "subset": 320, "batch_size": 32, "epochs": 100}
 _FACES = Preset("reduced", PRESETS["reduced"].meant_for, _PEOPLE, {}, seeds=(0,))
@@ -274,6 +284,12 @@ def fine_tuning(preset: Preset, seed: int) -> dict[str, Run]:
     return columns_of(*pair, methods)(preset, seed)
 
 
+def from_scratch(preset: Preset, seed: int) -> dict[str, Run]:
+    """Table 5 in small: ResNet-18 from ResNet-34, losses on the last two groups."""
+    methods = {"KD": METHODS["KD"], "AT": (ActivationTransfer(groups=(2, 3)),)}
+    return columns_of("resnet18", "resnet34", methods)(preset, seed)
+
+
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
@@ -326,6 +342,7 @@ EXPERIMENTS = {
             "fine-tuning-scenes", "Table 4: fine-tuning on MIT Indoor Scenes, at preset reduced on 15-Scene",
             fine_tuning, _fine_tuned("scene15@144", "indoor67@256"),
         ),
+        Experiment("imagenette", "Table 5 in small: ten classes of ImageNet at 64 pixels", from_scratch, _SCRATCH),
         Experiment(
             "precisions", "ours: does bfloat16 change what is learnt?", precisions,
             {"smoke": _BRIEF, "reduced": _SHORT},

@@ -51,14 +51,22 @@ def predictions(network: nn.Module, images: ImageSet) -> Tensor:
     return torch.cat([output.logits.argmax(1).cpu() for output in _outputs(network, images)])
 
 
-def rows(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
-    """The maps of several networks on the same images, by labels such as "low, teacher", level after level."""
+def rows(
+    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", first: int = 0
+) -> dict[str, Tensor]:
+    """The maps of several networks on the same images, by labels such as "low, teacher", level after level.
+
+    Args:
+        first: the index of the level to begin with.
+    """
     levels = {name: maps(network, images, mapping) for name, network in networks.items()}
     count = max(map(len, levels.values()), default=0)
     return {
         f"{level}, {name}": of_network[index]
         for index, level in enumerate(level_names(count))
+        if index >= first
         for name, of_network in levels.items()
+        if index < len(of_network)
     }
 
 

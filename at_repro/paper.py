@@ -69,6 +69,16 @@ NUMBERS: tuple[Number, ...] = (
 )  # fmt: skip
 
 
+DATA_SETS = ("cifar10", "cub200@256", "indoor67@256")
+"""What the numbers are of, as `data.load` knows it: errors on other images are not held against them."""
+
+TABLE_4_ROWS = {
+    "birds": "resnet18 from resnet34, CUB-200-2011",
+    "scenes": "resnet18 from resnet34, MIT Indoor",
+}
+"""Rows of Table 4 by the last part of their experiments' names."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """A published accuracy in percent: of the paper's pretrained networks, or of others who trained with AT.

@@ -162,6 +162,8 @@ RULES: dict[str, list[Rule]] = {
     "gradient-at": _below("gradient-methods", "gradient AT", "student"),
     "symmetry": _below("gradient-methods", "symmetry norm", "student", "gradient AT"),
     "activation-over-gradient": _below("gradient-methods", "AT", "min-l2", "gradient AT", "symmetry norm"),
+    # With other networks on other images at preset reduced, see the experiments.
+    "fine-tuning": [rule for what in ("birds", "scenes") for rule in _below(f"fine-tuning-{what}", "AT", "student")],
     "alike": [Look(_MAIN, ("AT", "top", "distance"), ("student", "top", "distance"))],
     "cost": [Cost(margin=10.0)],
 }

@@ -27,14 +27,22 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
         table, row: where the paper prints the numbers, see `paper.NUMBERS`.
     """
     recorded = study.errors()
-    on_cifar = next(iter(study.columns.values())).dataset == "cifar10"
-    as_published = on_cifar and not {"mapping", "beta"} & study.changes.keys()
+    same_images = next(iter(study.columns.values())).dataset in paper.DATA_SETS
+    as_published = same_images and not {"mapping", "beta"} & study.changes.keys()
     rows = {}
     for column in study.columns:
         published = paper.number(table, row, column) if as_published else None
         rows[column] = _row(study, recorded[recorded["column"] == column], published)
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "method"
+    return frame
+
+
+def published(table: str, row: str) -> pd.DataFrame:
+    """What the paper prints in one row of a table, as text: `paper`, and what each method gains over the student."""
+    found = {number.column: number for number in paper.NUMBERS if (number.table, number.row) == (table, row)}
+    frame = pd.DataFrame({"paper": map(str, found.values())}, index=pd.Index(found, name="method"))
+    frame["minus the student"] = [f"{number.value - found['student'].value:+.2f}" for number in found.values()]
     return frame
 
 

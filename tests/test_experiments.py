@@ -314,3 +314,17 @@ def test_table_4_at_preset_paper_is_of_resnets():
     columns = experiments.get("fine-tuning-birds").runs("paper")[0]
     assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")
     assert columns["AT"].dataset == "cub200@256" and columns["AT"].augmentation == "window-flip"
+
+
+def test_table_5_in_small():
+    columns = reduced("imagenette")
+    for run in columns.values():
+        assert (run.dataset, run.weight_decay, run.milestones, run.drop) == (
+            "imagenette64@64",
+            1e-4,
+            (0.3, 0.6, 0.9),
+            0.1,
+        )
+        assert (run.dataset, run.augmentation) == ("imagenette64@64", "resized-crop-flip") and run.start == "random"
+    assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),)
+    assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")

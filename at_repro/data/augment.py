@@ -4,10 +4,12 @@ All randomness of a batch is one call of an explicit generator. A generator on t
 generator gives the same batch whatever the device.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Per channel, in units of 0 to 255: the constants of the paper's public code (cifar.py, szagoruyko/attention-transfer).
 CIFAR10_MEAN = (125.3, 123.0, 113.9)
@@ -60,6 +62,54 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return (
         images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(-1, channels, small, small)
     )
+
+
+def resized_crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A random part of each image, of random shape, resized to the whole and flipped or not: as for ImageNet (Table 5).
+
+    The part has 8 to 100 % of the area and 3/4 to 4/3 as many columns as rows, evenly in the logarithm, as in
+    torchvision's `RandomResizedCrop`; what would not fit is cut to the image's side. Interpolated bilinearly, edge
+    pixels repeated.
+
+    Args:
+        images: uint8 (N, C, S, S), squares.
+        generator: the source of all random numbers; it advances by one draw of 5 N numbers.
+
+    Returns:
+        uint8 (N, C, S, S) on the device of `images`.
+    """
+    number = len(images)
+    draws = torch.rand(5, number, generator=generator, device=generator.device).to(images.device)
+    return resized_crop(images, *parts(*draws[:4]), draws[4] < 0.5)
+
+
+def parts(area: Tensor, shape: Tensor, down: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Parts of images from numbers from 0 to 1, (N,) each: top, left, height and width as shares of the side."""
+    root, ratio = (0.08 + 0.92 * area).sqrt(), ((2 * shape - 1) * math.log(4 / 3) / 2).exp()
+    height, width = (root / ratio).clamp_max(1), (root * ratio).clamp_max(1)
+    return down * (1 - height), right * (1 - width), height, width
+
+
+def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, flipped: Tensor) -> Tensor:
+    """Resizes a part of each image to the whole and flips it: the deterministic part of `resized_crop_flip`.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        top, left, height, width: (N,), as shares of height and width of the image.
+        flipped: bool (N,).
+
+    Returns:
+        uint8 (N, C, H, W).
+    """
+    across = torch.where(flipped, -width, width)
+    zeros = torch.zeros_like(top)
+    # grid_sample counts from -1 to 1: the middle of a part is at twice its share minus 1.
+    transforms = torch.stack([across, zeros, 2 * left + width - 1, zeros, height, 2 * top + height - 1], 1).view(
+        -1, 2, 3
+    )
+    grid = functional.affine_grid(transforms, list(images.shape), align_corners=False)
+    sampled = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return sampled.round_().to(torch.uint8)
 
 
 def draw_shift_flip(count: int, generator: torch.Generator, padding: int) -> tuple[Tensor, Tensor, Tensor]:

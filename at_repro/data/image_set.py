@@ -51,6 +51,11 @@ class ImageSet:
         masks = None if self.masks is None else self.masks.to(device)
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
 
+    @property
+    def names(self) -> list[str]:
+        """The class of each image, by its name."""
+        return [self.classes[label] for label in self.labels.tolist()]
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of shape, pixels and labels in their order; name, source and device do not enter."""

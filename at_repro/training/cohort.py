@@ -19,6 +19,14 @@ from at_repro.training.engine import Forward
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
+# By name; "none" leaves the images as they are.
+_AUGMENTATIONS = {
+    "crop-flip": augment.crop_flip,
+    "flip": augment.flip,
+    "window-flip": augment.window_flip,
+    "resized-crop-flip": augment.resized_crop_flip,
+}
+
 Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far
 
 
@@ -93,10 +101,6 @@ def batches(images: ImageSet, run: Run, epoch: int) -> Iterator[tuple[Tensor, Te
     mean, std = data.normalization(images.name)
     for chosen in order.split(run.batch_size):
         batch = images.images[chosen]
-        if run.augmentation == "crop-flip":
-            batch = augment.crop_flip(batch, draws)
-        elif run.augmentation == "flip":
-            batch = augment.flip(batch, draws)
-        elif run.augmentation == "window-flip":
-            batch = augment.window_flip(batch, draws)
+        if run.augmentation in _AUGMENTATIONS:
+            batch = _AUGMENTATIONS[run.augmentation](batch, draws)
         yield augment.normalize(batch, mean, std), images.labels[chosen]

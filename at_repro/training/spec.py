@@ -11,7 +11,7 @@ from at_repro.errors import ParameterError, check_choice, check_count, check_wei
 from at_repro.networks import imagenet
 from at_repro.training.terms import TERMS, Term, check_together
 
-AUGMENTATIONS = ("crop-flip", "flip", "none", "window-flip")
+AUGMENTATIONS = ("crop-flip", "flip", "none", "window-flip", "resized-crop-flip")
 STARTS = ("random", "imagenet")
 NORMS = ("trained", "fixed")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -35,8 +35,9 @@ class Run:
         learning_rate: of SGD with momentum, no Nesterov.
         milestones: fractions of the training length at which the rate is multiplied by `drop`.
         weight_decay: on every parameter, batch norm's and biases included.
-        augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip", "none", or "window-flip" (a random
-            window of 7/8 of the side, see `augment.window_flip`; tests see whole images).
+        augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip", "none", "window-flip" (a random
+            window of 7/8 of the side; tests see whole images) or "resized-crop-flip" (a random part at the size of the
+            whole), see `data.augment`.
         precision: "fp32", "bf16" (autocast for convolutions, everything else in float32), or "auto": the faster of
             the two on the machine at hand, which the record names.
         seed: decides initial weights, the order of images and their augmentation.

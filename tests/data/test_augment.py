@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional
 
 from at_repro.data.augment import (
     CIFAR10_MEAN,
@@ -11,6 +12,9 @@ from at_repro.data.augment import (
     draw_shift_flip,
     flip,
     normalize,
+    parts,
+    resized_crop,
+    resized_crop_flip,
     window_flip,
 )
 
@@ -104,3 +108,45 @@ def test_windows_lie_everywhere_in_the_image_and_half_of_them_are_flipped():
         columns = x + (across.flip(0) if turned else across)
         assert torch.equal(window[0], (y + across).unsqueeze(1).expand(56, 56))
         assert torch.equal(window[1], columns.expand(56, 56))
+
+
+def test_a_part_is_resized_as_torchvision_resizes_it():
+    """Upwards, where nothing is averaged: rows 4 to 11 and columns 2 to 9 of 16, to the whole."""
+    images = random_images(3, 16, 16)
+    share = torch.tensor([1 / 16])
+    top, left, size = (4 * share).expand(3), (2 * share).expand(3), (8 * share).expand(3)
+    expected = functional.resize(images[..., 4:12, 2:10], [16, 16], antialias=False).float()
+    own = resized_crop(images, top, left, size, size, torch.tensor([False, False, True])).float()
+    own[2] = own[2].flip(-1)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # at its edge a part sees what is beside it
+    assert (own[inner] - expected[inner]).abs().max() <= 1
+
+
+def test_the_whole_image_is_a_part_of_it():
+    images = random_images(2, 12, 12)
+    zero, one = torch.zeros(2), torch.ones(2)
+    assert torch.equal(resized_crop(images, zero, zero, one, one, torch.tensor([False, False])), images)
+    assert torch.equal(resized_crop(images, zero, zero, one, one, torch.tensor([True, True])), images.flip(-1))
+
+
+def test_parts_have_areas_and_shapes_as_published():
+    """8 to 100 % of the area and ratios from 3/4 to 4/3, but for what is cut to fit; all inside of the image."""
+    draws = torch.rand(4, 20_000, generator=seeded(2))
+    top, left, height, width = parts(*draws)
+    assert (
+        (top >= 0).all() and (left >= 0).all() and (top + height <= 1 + 1e-6).all() and (left + width <= 1 + 1e-6).all()
+    )
+    fits = (height < 1) & (width < 1)
+    area, ratio = (height * width)[fits], (width / height)[fits]
+    assert area.min() >= 0.08 - 1e-6 and area.max() <= 1 and area.min() < 0.09
+    assert ratio.min() == pytest.approx(3 / 4, abs=0.01) and ratio.max() == pytest.approx(4 / 3, abs=0.01)
+    assert ratio.log().mean().abs() < 0.01, "as often upright as lying"
+    assert area.mean() < (0.08 + 1) / 2
+
+
+def test_resized_crops_follow_their_generator_and_flip_half():
+    images = random_images(400, 16, 16)
+    assert torch.equal(resized_crop_flip(images, seeded(5)), resized_crop_flip(images, seeded(5)))
+    flat = torch.arange(16).view(1, 1, 1, 16).expand(400, 3, 16, 16).mul(16).byte()  # brighter to the right
+    cut = resized_crop_flip(flat, seeded(5)).float()
+    assert 0.4 < (cut[:, 0, 8, 0] > cut[:, 0, 8, -1]).float().mean() < 0.6
