@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from at_repro import attention_statistics, claims, data, experiments, notebook_parameters
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, open_store
-from at_repro.training import engine
+from at_repro.training import engine, train
 from at_repro.verification import verify
 
 if TYPE_CHECKING:  # it comes with the extra `book`
@@ -106,27 +107,47 @@ def refresh() -> list[Path]:
     store = open_store(COMMITTED)
     for experiment in experiments.EXPERIMENTS:
         attention_statistics.update_experiment(experiment, COMMITTED, store, store.seeds())
-    refreshed = []
-    with tempfile.TemporaryDirectory() as folder, _environment("AT_REPRO_TRAIN", "never"):
-        for name in names():
-            if not _images_are_here(name, None, "never"):
-                say(f"notebook {name} stays as it is: the images that it shows are not here")
-                continue
-            say(f"executing notebook {name}")
-            executed = execute(name, output=Path(folder) / f"{name}.ipynb")
-            tidy(executed)
-            if _without_end(executed) != _without_end(_source(name)):
-                shutil.copyfile(executed, _source(name))
-            refreshed.append(_source(name))
-    return refreshed
+    here = [name for name in names() if _images_are_here(name, None, "never")]
+    for name in [name for name in names() if name not in here]:
+        say(f"notebook {name} stays as it is: the images that it shows are not here")
+    with tempfile.TemporaryDirectory() as folder:
+        executed = {name: Path(folder) / f"{name}.ipynb" for name in here}
+        for name in _execute_all(executed, {}):
+            if _without_end(executed[name]) != _without_end(_source(name)):
+                shutil.copyfile(executed[name], _source(name))
+    return [_source(name) for name in here]
+
+
+def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Iterator[str]:
+    """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
+
+    Trains nothing. One that fails raises as `execute` does when its turn comes, and no further one is begun.
+    """
+    cores = os.cpu_count() or 1
+    workers = max(1, min(cores, len(jobs), 8))
+
+    def run(name: str) -> None:
+        say(f"executing notebook {name}")
+        execute(name, given, jobs[name])
+        tidy(jobs[name])
+
+    # Environment variables are of the whole process: set once for all, inherited by every kernel.
+    with _own_kernel(), _environment("AT_REPRO_TRAIN", "never"), _environment("OMP_NUM_THREADS", str(cores // workers)):
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for name, done in {name: pool.submit(run, name) for name in jobs}.items():
+                done.result()
+                yield name
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def build(preset: str, device: str = "auto", data_root: str | None = None, results: str | None = None) -> Path:
     """Executes every notebook at a preset and builds the book under `build/book-PRESET`, never inside the sources.
 
-    Training of what has no record happens inside the notebooks. Then every record is compared with its stored weights,
-    where its data set is here. A notebook of the committed preset whose images are neither here nor to be downloaded
-    is shown as it was committed.
+    First trains what has no record of the experiments that notebooks name in their metadata, see `experiments_of`. In
+    the end every record is compared with its stored weights, where its data set is here. A notebook of the committed
+    preset whose images are neither here nor to be downloaded is shown as it was committed.
 
     Args:
         preset, device: see `experiments` and `training.engine`.
@@ -155,19 +176,30 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     stage = staged_pages(f"book-{preset}")
     committed = preset == COMMITTED and not results  # what the notebooks in the repository were executed with
     policy = os.environ.get("AT_REPRO_TRAIN", "missing")
+    executed = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
+    (stage / "notebooks").mkdir()
     for name in names():
-        executed = stage / "notebooks" / f"{name}.ipynb"
-        executed.parent.mkdir(exist_ok=True)
         if committed and not _images_are_here(name, data_root, policy):
             say(f"notebook {name} is shown as it is: its images are not here to execute it with")
-            shutil.copyfile(_source(name), executed)
-            continue
-        say(f"executing notebook {name} at preset {preset}")
-        execute(name, shared, executed)
-        tidy(executed)
+            shutil.copyfile(_source(name), executed.pop(name))
+    if policy == "missing":
+        _train(executed, preset, store, device, data_root)
+    for number, _ in enumerate(_execute_all(executed, shared), 1):
+        say(f"{number} of {len(executed)} notebooks executed")
     _verify(store, device, data_root)
     claims.ledger(preset, store).to_csv(stage / LEDGER)
     return render(stage)
+
+
+def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
+    """Trains, and measures, what has no record of the experiments of these notebooks."""
+    wanted = list(dict.fromkeys(experiment for name in notebooks for experiment in experiments_of(_read(name))))
+    runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
+    train(runs, store, device=device, data_root=data_root)
+    for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
+        data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained
+    for name in wanted:
+        attention_statistics.update_experiment(name, preset, store, None, device, data_root)
 
 
 def _verify(store: Store, device: str, data_root: str | None) -> None:
@@ -189,6 +221,11 @@ def _part_of_checkout(name: str) -> Path:
     return folder
 
 
+def experiments_of(notebook: "NotebookNode") -> list[str]:
+    """The experiments that a notebook opens, as its metadata say (`at_repro`: {`experiments`: [NAME]})."""
+    return notebook.metadata.get("at_repro", {}).get("experiments", [])
+
+
 def shown_images(notebook: "NotebookNode") -> str | None:
     """The data set whose images a committed notebook shows; None where it shows none.
 
@@ -206,12 +243,16 @@ def shown_images(notebook: "NotebookNode") -> str | None:
 
 def _images_are_here(name: str, data_root: str | None, policy: str) -> bool:
     """Whether the images that a committed notebook shows are here, or there are none, or they can be downloaded."""
-    import nbformat
-
-    dataset = shown_images(nbformat.read(_source(name), as_version=4))
+    dataset = shown_images(_read(name))
     if dataset is None or (dataset == "cifar10" and policy != "never"):
         return True
     return data.describe(dataset, data_root).problem is None
+
+
+def _read(name: str) -> "NotebookNode":
+    import nbformat
+
+    return nbformat.read(_source(name), as_version=4)
 
 
 def _without_end(path: Path) -> str:

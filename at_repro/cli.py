@@ -182,13 +182,15 @@ def experiments(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     from at_repro import attention_statistics, data
     from at_repro.results import open_store
-    from at_repro.training import engine, train
+    from at_repro.training import engine, ranks, train
 
     runs = _runs(options)
     data.data_root(options.data_root)
     engine.compiles(options.compile, 0)
     store = open_store(options.preset, options.results, writable=True)
     train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
+    if not ranks.is_first():
+        return
     seeds = _seeds(options)
     measured = sum(
         attention_statistics.update_experiment(name, options.preset, store, seeds, options.device, options.data_root)

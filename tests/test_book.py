@@ -17,9 +17,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from torchvision import datasets
 
-from at_repro import book, experiments, networks, notebook_parameters
+from at_repro import attention_statistics, book, experiments, networks, notebook_parameters
 from at_repro.errors import ParameterError, UserError
 from at_repro.notebook_parameters import literal
+from at_repro.results import Store
 from at_repro.training import Run, terms
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -232,6 +233,29 @@ def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(chec
         assert process.wait() == 130, said
     assert said.strip() == "at-repro: stopped; give the same command again to continue"
     assert Path("interrupted").exists()
+
+
+def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, tiny_experiment, monkeypatch, capfd):
+    """Several kernels that train at once would be slower than one after another, and nobody would see how far."""
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name]}
+    notebook.cells.append(
+        new_code_cell("import os\nprint(os.environ['AT_REPRO_TRAIN'], os.environ['OMP_NUM_THREADS'])")
+    )
+    nbformat.write(notebook, path)
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    stage = book.build("smoke", "cpu", results=str(checkout / "records"))
+    store = Store(checkout / "records")
+    assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
+    assert set(attention_statistics.load(store)["run_id"]) == {
+        run.run_id for run in tiny_experiment.runs("smoke")[0].values()
+    }
+    executed = nbformat.read(stage / "notebooks" / "01_tiny.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text.startswith("never ")
+    told = capfd.readouterr().err
+    assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
 
 
 def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):

@@ -77,6 +77,16 @@ def test_a_call_of_papermill_works_as_it_stands(line, tmp_path):
     assert "unknown parameter" not in done.stderr.lower() and "preset smoke" in (tmp_path / "out.ipynb").read_text()
 
 
+@pytest.mark.parametrize("line", commands("torchrun"))
+def test_a_call_of_torchrun_works_as_it_stands(line, tmp_path):
+    program, *arguments = line.split()
+    command = [str(Path(sys.executable).parent / program), *arguments, "--results", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("have a record in") == 1, "every process says so"
+
+
 @pytest.mark.parametrize("line", commands("make"))
 def test_a_make_target_exists_and_its_commands_are_known(line, home, own_signals):
     """What make would call. It is called by CI (book, test) and by other tests (dist, faults)."""
@@ -112,7 +122,7 @@ def test_every_command_of_the_readme_belongs_to_a_test():
     blocks = re.findall(r"(?:^    [^\s@}].*\n)+", text, flags=re.MULTILINE)
     shown = [line.split() for block in blocks for line in block.splitlines()]
     programs = {words[0] for words in shown if words[0] not in ("maps,", "->")}  # the way through the house
-    assert programs == {"at-repro", "papermill", "make", ".venv/bin/ruff", *ELSEWHERE}
+    assert programs == {"at-repro", "papermill", "make", "torchrun", ".venv/bin/ruff", *ELSEWHERE}
 
 
 def test_commands_are_found():

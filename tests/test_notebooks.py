@@ -72,6 +72,17 @@ def test_every_parameter_is_explained_in_the_book():
     assert explained == {name for notebook in NAMES for name in book.defaults(notebook)}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_names_the_experiments_that_it_opens(name):
+    """`make book` trains those before it executes anything: another one would be shown as not run."""
+    notebook = read(name)
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    values: dict = {}
+    exec(cell.source, values)
+    opened = re.findall(r"open_study\(\s*(f?\"[^\"]+\")", "\n".join(cell.source for cell in notebook.cells))
+    assert book.experiments_of(notebook) == [eval(text, values) for text in opened]
+
+
 def test_a_notebook_knows_whose_images_it_shows():
     """Its cells are compared where that set is, and skipped where it is not, whatever else is there."""
     assert {name: book.shown_images(read(name)) for name in NAMES if name[:2] in ("02", "04", "11", "12")} == {

@@ -16,6 +16,7 @@ from at_repro.data import ImageSet, augment
 from at_repro.training import engine
 from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.engine import Forward
+from at_repro.training.ranks import ALONE, Ranks
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
@@ -36,12 +37,13 @@ def train_epoch(
     images: ImageSet,
     forward: Forward,
     report: Report,
+    ranks: Ranks = ALONE,
 ) -> list[dict]:
     """Trains students of one cohort, all in the same epoch, to its end; returns `train_loss` (the task loss) and
     `train_error` (percent, on the augmented images) of each. A student whose loss is not finite has NaN there.
 
     Students that were stopped within the epoch go on at their step, those behind first. Whenever `report` is called,
-    every student can be saved.
+    every student can be saved. With `ranks`, this process sees its part of every batch; the losses are those of all.
     """
     run = students[0].run
     settings = {student: student.begin_epoch() for student in students}
@@ -52,17 +54,20 @@ def train_epoch(
         behind = [student for student in students if student.step < step]
         if not behind:
             continue
+        weight = ranks.weight(len(ranks.share(labels)), len(labels))
+        batch, labels = ranks.share(batch), ranks.share(labels)
         needed = {student.run.teacher for student in behind if any(term.needs_teacher for term in student.run.terms)}
         shown = {teacher: teachers[teacher].see(batch, labels) for teacher in needed}
         for student in behind:
-            _learn(student, *settings[student], batch, labels, shown.get(student.run.teacher), forward)
+            _learn(student, *settings[student], batch, labels, shown.get(student.run.teacher), forward, weight)
         seconds = time.perf_counter() - start
         for student in behind:
             student.step = step
             student.spend(seconds)
         report(step, steps, behind[0].seconds)
         start = time.perf_counter()
-    sums = (torch.stack([student.totals for student in students]) / len(images)).tolist()
+    ranks.collect([student.totals for student in students])
+    sums = ranks.decide(lambda: (torch.stack([student.totals for student in students]) / len(images)).tolist())
     return [{"train_loss": loss, "train_error": 100 * error} for loss, error in sums]
 
 
@@ -74,14 +79,15 @@ def _learn(
     labels: Tensor,
     taught: TeacherBatch | None,
     forward: Forward,
+    part: float,
 ) -> None:
-    """One step of one student: `share` of the task loss and the terms with their weights."""
+    """One step of one student: `share` of the task loss and the terms with their weights, `part` of the whole batch."""
     seen = student.see(images, labels, forward)
     task = seen.losses.mean()
     loss = share * task
     for term, weight in zip(student.run.terms, weights, strict=True):
         loss = loss + weight * term.value(seen, taught)
-    loss.backward()
+    (loss if part == 1.0 else part * loss).backward()
     student.optimizer.step()
     student.optimizer.zero_grad()
     with torch.no_grad():

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
+from at_repro.training.ranks import ALONE, Ranks
 from at_repro.training.student import Student
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class Keeper:
     is what is left.
     """
 
-    def __init__(self, store: "Store"):
-        self._store = store
+    def __init__(self, store: "Store", ranks: Ranks = ALONE):
+        self._store, self._ranks = store, ranks
         self._saved = time.monotonic()
         self._stopping = False
         self._before: dict = {}
@@ -45,13 +46,17 @@ class Keeper:
         self._stopping = True
 
     def after_step(self, students: Sequence[Student]) -> None:
-        """Saves them if the last time was long ago or a signal came. Raises as `save`."""
-        if self._stopping or time.monotonic() - self._saved > INTERVAL:
+        """Saves them if the last time was long ago or a signal came, to any of the processes. Raises as `save`."""
+        late = self._ranks.first and time.monotonic() - self._saved > INTERVAL
+        urgency = self._ranks.largest(2.0 if self._stopping else float(late), students[0].totals.device)
+        self._stopping = self._stopping or urgency == 2.0
+        if urgency:
             self.save(students)
 
     def save(self, students: Sequence[Student]) -> None:
         """Saves them now. Raises KeyboardInterrupt if a signal came, UserError where the disk refuses."""
-        for student in students:
+        self._ranks.collect([student.totals for student in students])
+        for student in students if self._ranks.first else ():
             student.save(self._store.checkpoint_path(student.run))
         self._saved = time.monotonic()
         if self._stopping:

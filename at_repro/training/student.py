@@ -15,6 +15,7 @@ from at_repro.errors import UserError
 from at_repro.training import engine, schedules
 from at_repro.training.batch import StudentBatch, Watched
 from at_repro.training.engine import Forward
+from at_repro.training.ranks import ALONE, Ranks
 from at_repro.training.spec import Run
 from at_repro.training.terms import chosen
 
@@ -30,7 +31,7 @@ class Student:
     data and environment.
     """
 
-    def __init__(self, run: Run, num_classes: int, device: torch.device, precision: str):
+    def __init__(self, run: Run, num_classes: int, device: torch.device, precision: str, ranks: Ranks = ALONE):
         self.run, self.precision = run, precision
         # Drawn on the CPU: the same seed gives the same initial weights on every device, and the same to
         # every student of this architecture, which makes comparisons within a seed paired.
@@ -41,6 +42,7 @@ class Student:
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)
         named = [own for term in run.terms for own, _ in term.layers or ()]
         self.watched = Watched(self.network, run.network, named)
+        self.watched.module = ranks.together(self.watched.module)
         self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
             self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True

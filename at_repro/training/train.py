@@ -1,5 +1,6 @@
 """Trains what has no record yet: teachers first, then cohort by cohort, each run owned by one process."""
 
+import io
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -18,9 +19,10 @@ from at_repro.errors import UserError
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
-from at_repro.training.evaluation import evaluate, stored_weights
+from at_repro.training.evaluation import Evaluation, evaluate, stored_weights
 from at_repro.training.keeper import Keeper
 from at_repro.training.progress import Progress
+from at_repro.training.ranks import Ranks, join
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
@@ -57,33 +59,47 @@ def train(
             what a record was trained on.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step in progress is done and saved.
     """
-    target = engine.device(device)
+    ranks, target = join(engine.device(device))
     wanted = [run.validate() for run in with_teachers(runs)]
-    needed = [run for run in wanted if not store.has(run)]
-    progress = progress or Progress()
+    needed = ranks.decide(lambda: [run for run in wanted if not store.has(run)])
+    for run in needed:
+        ranks.check(run)
+    progress = progress or Progress(None if ranks.first else io.StringIO())
     sets: dict[tuple, ImageSet] = {}
     for run in needed:
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
     _check_folders([run for run in wanted if run not in needed], store, data_root)
-    tidy(store)
+    if ranks.first:
+        tidy(store)
     waited: set[Run] = set()
-    while needed := [run for run in needed if not store.has(run)]:
+    while needed := ranks.decide(lambda: [run for run in needed if not store.has(run)]):
         with ExitStack() as locks:
-            own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
+            own, precision = ranks.decide(lambda: _choose(needed, store, target, locks))
             if own:
-                # Runs stopped on another machine may go on in another precision than new ones: those come next.
-                precision = _precision(own[0], store, target)
-                own = [run for run in own if _precision(run, store, target) == precision]
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
-                _train_cohort(own, store, *images, target, precision, compile, progress)
+                _train_cohort(own, store, *images, target, precision, compile, progress, ranks)
                 continue
         if needed[0] not in waited:
             progress.say(f"waiting for another process that trains {needed[0].run_id}")
             waited.add(needed[0])
         time.sleep(WAIT)
-    tidy(store)
+    if ranks.first:
+        tidy(store)
+
+
+def _choose(
+    needed: Sequence[Run], store: "Store", device: torch.device, locks: ExitStack
+) -> tuple[list[Run], str | None]:
+    """The runs to train next, which are locked until `locks` closes, and their precision; no run where there is none
+    that nobody else is training."""
+    own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
+    if not own:
+        return [], None
+    # Runs stopped on another machine may go on in another precision than new ones: those come next.
+    precision = _precision(own[0], store, device)
+    return [run for run in own if _precision(run, store, device) == precision], precision
 
 
 def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | None) -> None:
@@ -199,14 +215,18 @@ def _train_cohort(
     precision: str,
     compile: str,
     progress: Progress,
+    ranks: Ranks,
 ) -> None:
     run = runs[0]
     engine.keep_freed_memory()
     engine.repeat_exactly(device)
-    compiled = engine.compiles(compile, len(images) * run.epochs)
+    # torch averages gradients of a network that is called as it is.
+    compiled = engine.compiles(compile, len(images) * run.epochs) and ranks.count == 1
     forward = engine.forward(precision, compiled)
     # Now, not when they are recorded: the code on disk may be another by then.
     environment = provenance.environment(device) | {"precision": precision, "compiled": compiled}
+    if ranks.count > 1:
+        environment["processes"] = ranks.count
     fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
     teachers = {
         teacher: Teacher(
@@ -214,20 +234,22 @@ def _train_cohort(
         )
         for teacher in {member.teacher for member in runs} - {None}
     }
-    students = [Student(run, len(images.classes), device, precision) for run in runs]
+    students = [Student(run, len(images.classes), device, precision, ranks) for run in runs]
     for student in students:
         student.restore(store.checkpoint_path(student.run))
+        if not ranks.first:
+            student.totals.zero_()  # what was saved is the sum of all processes
         company = [other.run_id for other in runs if other != student.run]
         student.begin_session(fingerprints, environment | {"company": company})
     progress.begin(students, len(images))
-    with Keeper(store) as keeper:
+    with Keeper(store, ranks) as keeper:
         while active := [student for student in students if not student.finished]:
             # After a stop between two checkpoints, or with a new member, students stand at different epochs:
             # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
             epoch = min(student.epoch for student in active)
             active = [student for student in active if student.epoch == epoch]
-            _train_epoch(active, teachers, images, test_images, forward, keeper, progress)
-    for student in students:
+            _train_epoch(active, teachers, images, test_images, forward, keeper, progress, ranks)
+    for student in students if ranks.first else ():
         _record(student, store, images, test_images)
         progress.finished(store.load(student.run))
 
@@ -240,6 +262,7 @@ def _train_epoch(
     forward: engine.Forward,
     keeper: Keeper,
     progress: Progress,
+    ranks: Ranks,
 ) -> None:
     """Trains students to the end of the epoch in which all of them are, evaluates and saves them."""
 
@@ -247,15 +270,19 @@ def _train_epoch(
         progress.step(done, steps, seconds)
         keeper.after_step(students)
 
-    rows = train_epoch(students, teachers, images, forward, report)
+    rows = train_epoch(students, teachers, images, forward, report, ranks)
     start = time.perf_counter()
-    results = [evaluate(forward, student.network, test_images) for student in students]
+    measured = ranks.decide(lambda: [_tested(evaluate(forward, student.network, test_images)) for student in students])
     seconds = time.perf_counter() - start
-    for student, row, result in zip(students, rows, results, strict=True):
+    for student, row, tested in zip(students, rows, measured, strict=True):
         student.spend(seconds)
-        student.end_epoch(row | {"test_loss": result.loss, "test_error": result.error})
+        student.end_epoch(row | tested)
     keeper.save(students)
     progress.epoch(students, len(images))
+
+
+def _tested(result: Evaluation) -> dict:
+    return {"test_loss": result.loss, "test_error": result.error}
 
 
 def load_network(store: "Store", run: Run, images: ImageSet, device: torch.device) -> nn.Module:
