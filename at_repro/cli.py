@@ -18,6 +18,7 @@ EXAMPLES = (
         "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
         "train it on CIFAR-10; give the same command again to continue",
     ),
+    ("run wrn-16-2-to-16-1 one-or-three --cluster local:2", "the same in several processes, or on a cluster"),
     ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
     ("verify", "recompute the recorded errors from the stored weights"),
@@ -89,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
     _add_runs(command)
     _add_device(command)
     command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
+    command.add_argument(
+        "--cluster", metavar="ADDRESS", help="local:N (worker processes), or a Dask scheduler's address"
+    )
     _add_data_root(command)
     _add_results(command)
 
@@ -180,7 +184,7 @@ def experiments(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from at_repro import attention_statistics, data
+    from at_repro import attention_statistics, cluster, data
     from at_repro.results import open_store
     from at_repro.training import engine, ranks, train
 
@@ -188,7 +192,12 @@ def run(options: argparse.Namespace) -> None:
     data.data_root(options.data_root)
     engine.compiles(options.compile, 0)
     store = open_store(options.preset, options.results, writable=True)
-    train(runs, store, device=options.device, data_root=options.data_root, compile=options.compile)
+    how = {"device": options.device, "data_root": options.data_root, "compile": options.compile}
+    if options.cluster is None:
+        train(runs, store, **how)
+    else:
+        with cluster.connect(options.cluster) as client:
+            cluster.train_on(client, runs, store, **how)
     if not ranks.is_first():
         return
     seeds = _seeds(options)

@@ -1,0 +1,137 @@
+"""The grid of runs over a cluster: cohorts are handed to the workers of Dask, teachers before their students.
+
+Each worker calls `training.train` on the shared store. So whatever holds there holds here: a run is trained by one
+process at a time, what has a record is not trained again, and what a dead worker leaves is continued from its last
+checkpoint, by the worker that gets its task next. Needs the extra `cluster`.
+"""
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from at_repro.errors import ParameterError, UserError
+from at_repro.results import Store
+from at_repro.training import Progress, Run, train, with_teachers
+from at_repro.training.progress import outcome
+from at_repro.training.train import cohorts
+
+if TYPE_CHECKING:  # it comes with the extra `cluster`
+    from distributed import Client
+
+RETRIES = 3  # of a cohort whose worker died
+
+
+@contextmanager
+def connect(cluster: str) -> Iterator["Client"]:
+    """A client of a cluster, until the end of the `with`.
+
+    Args:
+        cluster: "local:N" for N worker processes on this machine, which share its cores and take its GPUs in turn; or
+            the address of a scheduler, such as "tcp://host:8786".
+
+    Raises:
+        ParameterError: it is neither, or nobody answers at the address.
+        UserError: the extra is not installed.
+    """
+    if importlib.util.find_spec("distributed") is None:
+        raise UserError("distributed is not installed; run in the clone: pip install -e '.[cluster]'")
+    import dask
+    from distributed import Client, LocalCluster
+
+    allowed = "local:N, or the address of a scheduler such as tcp://host:8786"
+    if local := re.fullmatch(r"local:([1-9][0-9]{0,2})", cluster):
+        workers = int(local[1])
+        # Dask's own default is one thread for each worker.
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
+        with (
+            dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as started,
+            Client(started) as client,
+        ):
+            yield client
+    elif re.fullmatch(r"(tcp|tls|ws|wss)://\S+", cluster):
+        try:
+            client = Client(cluster, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise ParameterError("cluster", cluster, f"{allowed} ({str(error).splitlines()[0]})") from None
+        with client:
+            yield client
+    else:
+        raise ParameterError("cluster", cluster, allowed)
+
+
+def train_on(
+    client: "Client",
+    runs: Sequence[Run],
+    store: Store,
+    *,
+    device: str = "auto",
+    data_root: str | None = None,
+    compile: str = "auto",
+    progress: Progress | None = None,
+) -> None:
+    """Trains what has no record, as `training.train` does, a cohort at a time on every worker.
+
+    A cohort whose worker dies is given to another one, three times. Where workers announce a resource `GPU`, a cohort
+    takes one.
+
+    Args:
+        store: a folder that every worker sees at the same path, as for `data_root`.
+
+    Raises:
+        UserError: with the message of the first one that was raised on a worker; what is recorded stays.
+        distributed.KilledWorker: a cohort's workers died again and again.
+    """
+    from distributed import as_completed
+
+    progress = progress or Progress()
+    wanted = [run.validate() for run in with_teachers(runs)]
+    needed = [run for run in wanted if not store.has(run)]
+    awaited = {run.teacher for run in needed}
+    groups = [[run] for run in needed if run in awaited] + cohorts([run for run in needed if run not in awaited])
+    resources = {"GPU": 1} if _announce_gpus(client) else {}
+    progress.say(f"{len(needed)} run(s) in {len(groups)} cohort(s); watch them at {client.dashboard_link}")
+    task_of: dict[Run, object] = {}
+    for group in groups:
+        before = [task_of[run.teacher] for run in group if run.teacher in task_of]
+        task = client.submit(
+            _train, [run.to_dict() for run in group], str(store.folder), device, data_root, compile, before,
+            key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
+        )  # fmt: skip
+        task_of |= dict.fromkeys(group, task)
+    done = 0
+    for task in as_completed(set(task_of.values())):
+        recorded, error = task.result()
+        if error:
+            client.cancel(list(task_of.values()))
+            raise UserError(error)
+        done += len(recorded)
+        for line in recorded:
+            progress.say(f"recorded {line} ({done} of {len(needed)})")
+
+
+def _train(
+    specs: list[dict], folder: str, device: str, data_root: str | None, compile: str, before: object
+) -> tuple[list[str], str]:
+    """On a worker: trains a cohort; returns a line for each run, or the message of a user's error."""
+    from distributed import get_worker
+
+    runs, store = [Run.from_dict(spec) for spec in specs], Store(Path(folder), writable=True)
+    name = get_worker().name
+    if torch.cuda.is_available() and isinstance(name, int):  # of a local cluster: the GPUs in turn
+        torch.cuda.set_device(name % torch.cuda.device_count())
+    try:
+        train(runs, store, device=device, data_root=data_root, compile=compile)
+    except UserError as error:
+        return [], str(error)
+    return [f"{run.run_id}: {outcome(store.load(run))}" for run in runs], ""
+
+
+def _announce_gpus(client: "Client") -> bool:
+    return any("GPU" in worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())

@@ -1,0 +1,121 @@
+"""Runs over a cluster of two workers: the same results as one after another, also when a worker is killed."""
+
+import io
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from torchvision.io import write_png
+
+from at_repro import cluster
+from at_repro.errors import ParameterError, UserError
+from at_repro.results import Store
+from at_repro.training import ActivationTransfer, Distillation, Progress, Run, train
+
+SPEC = {"dataset": "own@16", "batch_size": 16, "precision": "fp32"}
+TEACHER = Run("wrn-10-1", epochs=1, **SPEC)
+OTHER = Run("wrn-10-2", epochs=1, **SPEC)
+RUNS = [
+    Run("wrn-10-1", epochs=6, terms=(ActivationTransfer(),), teacher=TEACHER, **SPEC),
+    Run("wrn-10-1", epochs=6, terms=(Distillation(),), teacher=TEACHER, **SPEC),
+    Run("wrn-10-1", epochs=6, terms=(ActivationTransfer(),), teacher=OTHER, **SPEC),
+]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """A folder that every worker sees, with 160 images for training and 8 for testing."""
+    folder = tmp_path_factory.mktemp("data")
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 80), ("test", 4)):
+        for name in ("one", "two"):
+            (folder / "own" / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = torch.randint(256, (3, 16, 16), dtype=torch.uint8, generator=generator)
+                write_png(image, str(folder / "own" / split / name / f"{number}.png"))
+    return str(folder)
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """One thread for each of two workers, as in this process: sums of several threads may differ in their last bits."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, quiet):
+    plain, store = (Store(tmp_path / name, writable=True) for name in ("plain", "shared"))
+    train(RUNS, plain, device="cpu", data_root=data_root, progress=quiet)
+    told, killed = io.StringIO(), []
+
+    def kill(client) -> None:
+        """The worker that trains the first student, as soon as an epoch of it is saved."""
+        while not store.checkpoint_path(RUNS[0]).exists():
+            time.sleep(0.01)
+        busy = [worker for worker, keys in client.processing().items() if RUNS[0].run_id in map(str, keys)]
+        (pid,) = client.run(os.getpid, workers=busy).values()
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+    with cluster.connect("local:2") as client:
+        hand = threading.Thread(target=kill, args=(client,), daemon=True)
+        hand.start()
+        cluster.train_on(client, RUNS, store, device="cpu", data_root=data_root, progress=Progress(told))
+        hand.join(timeout=60)
+    assert killed, "nothing was killed: this test proves nothing"
+    assert not store.in_progress.exists() or not list(store.in_progress.glob("*.safetensors"))
+    lines = told.getvalue().splitlines()
+    assert lines[0].startswith("5 run(s) in 4 cohort(s); watch them at http://")
+    assert sorted(line.split()[1].rstrip(":") for line in lines[1:]) == sorted(
+        run.run_id for run in (TEACHER, OTHER, *RUNS)
+    )
+    assert lines[-1].endswith("(5 of 5)")
+    sessions = [len(store.load(run).values["sessions"]) for run in RUNS[:2]]
+    assert max(sessions) == 2, "what the killed worker had begun was not continued but begun anew"
+    for run in (TEACHER, OTHER, *RUNS):
+        own, other = store.load(run).weights(), plain.load(run).weights()
+        assert all(torch.equal(own[name], value) for name, value in other.items()), run.run_id
+
+    with cluster.connect("local:1") as client:  # what has a record is not trained again
+        cluster.train_on(
+            client, RUNS, store, device="cpu", data_root=data_root, progress=Progress(again := io.StringIO())
+        )
+    assert again.getvalue().startswith("0 run(s) in 0 cohort(s)")
+
+
+def test_an_error_on_a_worker_is_one_line(tmp_path):
+    store = Store(tmp_path / "records", writable=True)
+    with cluster.connect("local:1") as client, pytest.raises(UserError, match=r"own holds no train images"):
+        cluster.train_on(
+            client, [TEACHER], store, device="cpu", data_root=str(tmp_path), progress=Progress(io.StringIO())
+        )
+
+
+@pytest.mark.parametrize("address", ["local", "local:0", "local:two", "host", "", "tcp://"])
+def test_what_is_no_cluster_is_refused(address):
+    with pytest.raises(ParameterError) as raised, cluster.connect(address):
+        pass
+    assert str(raised.value).startswith(f"cluster: {address!r} is not allowed; allowed: local:N, or the address")
+
+
+def test_nobody_at_an_address_is_one_line(monkeypatch):
+    import distributed
+
+    def refuse(*_, **__):
+        raise OSError("Timed out trying to connect to tcp://127.0.0.1:1 after 20 s")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(ParameterError, match=r"Timed out trying to connect"), cluster.connect("tcp://127.0.0.1:1"):
+        pass
+
+
+def test_without_the_extra_there_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"in the clone: pip install -e '.\[cluster\]'"), cluster.connect("local:2"):
+        pass
