@@ -41,7 +41,6 @@ def connect(cluster: str) -> Iterator["Client"]:
     """
     if importlib.util.find_spec("distributed") is None:
         raise UserError("distributed is not installed; run in the clone: pip install -e '.[cluster]'")
-    import dask
     from distributed import Client, LocalCluster
 
     allowed = "local:N, or the address of a scheduler such as tcp://host:8786"
@@ -50,8 +49,7 @@ def connect(cluster: str) -> Iterator["Client"]:
         # Dask's own default is one thread for each worker.
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as started,
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=threads) as started,
             Client(started) as client,
         ):
             yield client
@@ -123,9 +121,10 @@ def _train(
     from distributed import get_worker
 
     runs, store = [Run.from_dict(spec) for spec in specs], Store(Path(folder), writable=True)
-    name = get_worker().name
-    if torch.cuda.is_available() and isinstance(name, int):  # of a local cluster: the GPUs in turn
-        torch.cuda.set_device(name % torch.cuda.device_count())
+    if isinstance(number := get_worker().name, int):  # of a local cluster, which shares cores and GPUs
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch may have been loaded before that was set
+        if torch.cuda.is_available():
+            torch.cuda.set_device(number % torch.cuda.device_count())
     try:
         train(runs, store, device=device, data_root=data_root, compile=compile)
     except UserError as error:
