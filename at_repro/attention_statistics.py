@@ -109,7 +109,8 @@ def measured(store: Store, pairs: Iterable[Pair], images: ImageSet) -> pd.DataFr
 
     rows = []
     for run, teacher in dict.fromkeys(pairs):
-        own, taught = maps(run), None if teacher is None else maps(teacher)
+        own = maps(run)
+        taught = maps(teacher) if teacher and own else None  # a pass through a network is not for nothing
         if own is None or (teacher is not None and taught is None):
             continue
         found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])

@@ -1,5 +1,6 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -103,6 +104,13 @@ def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, ima
     assert attention_statistics.update(store, trained, None) == 0
     assert attention_statistics.update(store, trained, images.subset(50)) == 0
     assert load(store).empty and not (store.folder / FILE).exists()
+
+
+def test_a_teacher_is_not_run_for_students_that_cannot_be_measured(trained, store, images, monkeypatch):
+    """`at-repro refresh` asks for every seed of every experiment, most of which have no record."""
+    monkeypatch.setattr(attention_statistics, "load_network", None)
+    absent = dataclasses.replace(trained["AT"], seed=7)
+    assert attention_statistics.measured(store, [(absent, trained["teacher"])], images).empty
 
 
 def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
