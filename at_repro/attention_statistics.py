@@ -60,14 +60,7 @@ def update(store: Store, columns: Mapping[str, Run], images: ImageSet | None) ->
     """
     if images is None:
         return 0
-    known = load(store)
-    done = set(zip(known["run_id"], known["teacher"], strict=True))
-    pairs: list[Pair] = []
-    for run in columns.values():
-        teacher = run.teacher or columns.get("teacher")
-        pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    missing = [pair for pair in pairs if _names(pair) not in done]
-    found = measured(store, missing, images)
+    known, found = load(store), measured(store, _not_measured(store, columns), images)
     if len(found):
         table = pd.concat([known, found] if len(known) else [found]).sort_values(["run_id", "teacher"], kind="stable")
         with disk.replacing(store.folder / FILE) as path:
@@ -87,14 +80,16 @@ def update_experiment(
 
     Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
     """
-    count = 0
-    for columns in experiments.get(name).runs(preset, seeds):
-        try:
-            images = data.load(next(iter(columns.values())).dataset, "test", data_root, download=False)
-        except DataError:
-            return count
-        count += update(store, columns, images.to(engine.device(device)))
-    return count
+    place = engine.device(device)
+    # Reading images takes seconds, and mostly there is nothing new.
+    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _not_measured(store, columns)]
+    if not new:
+        return 0
+    try:
+        images = data.load(next(iter(new[0].values())).dataset, "test", data_root, download=False)
+    except DataError:
+        return 0
+    return sum(update(store, columns, images.to(place)) for columns in new)
 
 
 def measured(store: Store, pairs: Iterable[Pair], images: ImageSet) -> pd.DataFrame:
@@ -109,8 +104,7 @@ def measured(store: Store, pairs: Iterable[Pair], images: ImageSet) -> pd.DataFr
 
     rows = []
     for run, teacher in dict.fromkeys(pairs):
-        own = maps(run)
-        taught = maps(teacher) if teacher and own else None  # a pass through a network is not for nothing
+        own, taught = maps(run), None if teacher is None else maps(teacher)
         if own is None or (teacher is not None and taught is None):
             continue
         found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])
@@ -202,12 +196,25 @@ def _names(pair: Pair) -> tuple[str, str]:
     return run.run_id, "" if teacher is None else teacher.run_id
 
 
+def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
+    """The pairs of an experiment that are not in the table and whose networks have weights."""
+    known = load(store)
+    done = set(zip(known["run_id"], known["teacher"], strict=True))
+    pairs: list[Pair] = []
+    for run in columns.values():
+        teacher = run.teacher or columns.get("teacher")
+        pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
+    missing = [pair for pair in pairs if _names(pair) not in done]
+    return [pair for pair in missing if all(run is None or _has_weights(store, run) for run in pair)]
+
+
+def _has_weights(store: Store, run: Run) -> bool:
+    return store.has(run) and (record := store.load(run)).has_weights and not record.diverged
+
+
 def _maps(store: Store, run: Run, images: ImageSet, sample: ImageSet) -> dict[str, list[Tensor]] | None:
     """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
-    if not store.has(run):
-        return None
-    record = store.load(run)
-    if record.diverged or not record.has_weights or not record.measured_on(images):
+    if not _has_weights(store, run) or not store.load(run).measured_on(images):
         return None
     network = load_network(store, run, images, images.images.device)
     return measure.maps_by_mapping(network, sample, _MAPPINGS)
