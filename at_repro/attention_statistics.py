@@ -216,5 +216,5 @@ def _maps(store: Store, run: Run, images: ImageSet, sample: ImageSet) -> dict[st
     """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
     if not _has_weights(store, run) or not store.load(run).measured_on(images):
         return None
-    network = load_network(store, run, images, images.images.device)
+    network = load_network(store, run, images, images.device)
     return measure.maps_by_mapping(network, sample, _MAPPINGS)

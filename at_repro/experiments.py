@@ -54,11 +54,12 @@ _HALVED = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 30}, {"epoc
 
 
 # Fine-tuning as in Section 4.2: batch norms and the first group keep their ImageNet weights. Rate and length are
-# ours. In float32: convolutions within channels are slow in bfloat16 on a CPU.
-_TUNING = {"norms": "fixed", "frozen_groups": 1, "augmentation": "window-flip", "learning_rate": 0.01}
+# ours: at a rate of 0.01 the plain student learns, but KD and AT fall to guessing in the first epoch.
+# In float32: convolutions within channels are slow in bfloat16 on a CPU.
+_TUNING = {"norms": "fixed", "frozen_groups": 1, "augmentation": "window-flip", "learning_rate": 0.001}
 _FROM_IMAGENET = _TUNING | {"start": "imagenet", "batch_size": 32, "epochs": 20, "precision": "fp32"}
 _LARGE = _TUNING | {"start": "imagenet", "epochs": 60}
-_RANDOM = _FEW | _TUNING | {"epochs": 1, "batch_size": 32}  # at smoke nothing has to be downloaded or installed
+_RANDOM = _FEW | _TUNING | {"epochs": 2, "batch_size": 32}  # at smoke nothing has to be downloaded or installed
 
 
 def _fine_tuned(stand_in: str, published: str) -> dict[str, Preset]:
@@ -73,10 +74,14 @@ def _fine_tuned(stand_in: str, published: str) -> dict[str, Preset]:
 # Table 5's recipe. Imagenette, ten of ImageNet's classes at 64 pixels, stands in where a CPU has to carry it.
 _FROM_SCRATCH = {"augmentation": "resized-crop-flip", "weight_decay": 1e-4, "milestones": (0.3, 0.6, 0.9), "drop": 0.1}
 _IMAGENETTE = _FROM_SCRATCH | {"dataset": "imagenette64@64", "epochs": 40}
+_IMAGENET = _FROM_SCRATCH | {"dataset": "imagenet@224-streamed", "epochs": 100, "batch_size": 256}
 _SCRATCH = {
-    "smoke": Preset("smoke", PRESETS["smoke"].meant_for, *[_FEW | _FROM_SCRATCH | {"epochs": 1}] * 2, seeds=(0,)),
-    "reduced": Preset("reduced", PRESETS["reduced"].meant_for, _IMAGENETTE, _IMAGENETTE, seeds=(0,)),
-    "paper": Preset("paper", PRESETS["paper"].meant_for, *[_IMAGENETTE | {"epochs": 100}] * 2, seeds=(0, 1, 2, 3, 4)),
+    name: Preset(name, PRESETS[name].meant_for, fields, fields, seeds=(0,))
+    for name, fields in (
+        ("smoke", _FEW | _FROM_SCRATCH | {"epochs": 1}),
+        ("reduced", _IMAGENETTE),
+        ("paper", _IMAGENET),
+    )
 }
 
 
@@ -285,7 +290,7 @@ def fine_tuning(preset: Preset, seed: int) -> dict[str, Run]:
 
 
 def from_scratch(preset: Preset, seed: int) -> dict[str, Run]:
-    """Table 5 in small: ResNet-18 from ResNet-34, losses on the last two groups."""
+    """Table 5: ResNet-18 from ResNet-34, losses on the last two groups."""
     methods = {"KD": METHODS["KD"], "AT": (ActivationTransfer(groups=(2, 3)),)}
     return columns_of("resnet18", "resnet34", methods)(preset, seed)
 
@@ -342,7 +347,10 @@ EXPERIMENTS = {
             "fine-tuning-scenes", "Table 4: fine-tuning on MIT Indoor Scenes, at preset reduced on 15-Scene",
             fine_tuning, _fine_tuned("scene15@144", "indoor67@256"),
         ),
-        Experiment("imagenette", "Table 5 in small: ten classes of ImageNet at 64 pixels", from_scratch, _SCRATCH),
+        Experiment(
+            "imagenet-resnet18", "Table 5: ImageNet, at preset reduced ten of its classes at 64 pixels",
+            from_scratch, _SCRATCH,
+        ),
         Experiment(
             "precisions", "ours: does bfloat16 change what is learnt?", precisions,
             {"smoke": _BRIEF, "reduced": _SHORT},

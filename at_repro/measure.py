@@ -292,10 +292,8 @@ def level(name: str) -> int:
 
 def batches(network: nn.Module, images: ImageSet) -> Iterator[ImageSet]:
     """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
-    side = getattr(network, "side", images.images.shape[-1])  # of `networks.AtSide`
-    size = max(1, BATCH * 32**2 // side**2)
-    for start in range(0, len(images), size):
-        yield images.select(slice(start, start + size))
+    side = getattr(network, "side", images.side)  # of `networks.AtSide`
+    return images.chunks(max(1, BATCH * 32**2 // side**2))
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ NUMBERS: tuple[Number, ...] = (
 )  # fmt: skip
 
 
-DATA_SETS = ("cifar10", "cub200@256", "indoor67@256")
+DATA_SETS = ("cifar10", "cub200@256", "indoor67@256", "imagenet@224-streamed")
 """What the numbers are of, as `data.load` knows it: errors on other images are not held against them."""
 
 TABLE_4_ROWS = {

@@ -78,7 +78,8 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
         ParameterError: for a value that is not allowed.
     """
     check_networks(names)
-    if own.parse(dataset) is None:  # the others are not normalised as photographs are
+    data.check_name(dataset)
+    if dataset in data.DATA_SETS:  # they are not normalised as photographs are
         raise ParameterError("dataset", dataset, own.NAMING)
     place, found, lacking, images = engine.device(device), {}, {}, None
     for name in names:

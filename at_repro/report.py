@@ -42,7 +42,8 @@ def operations(run: Run) -> float:
 
 
 # Training images of folders that experiments name; what is in them is known before they are read.
-_FOLDERS = {"cub50": 1500, "cub200": 5994, "scene15": 1500, "indoor67": 5360, "imagenette64": 9469}
+_FOLDERS = {"cub50": 1500, "cub200": 5994, "scene15": 1500, "indoor67": 5360, "imagenette64": 9469,
+            "imagenet": 1_281_167}  # fmt: skip
 
 
 def _images(dataset: str) -> int:

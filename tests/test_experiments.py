@@ -317,7 +317,7 @@ def test_table_4_at_preset_paper_is_of_resnets():
 
 
 def test_table_5_in_small():
-    columns = reduced("imagenette")
+    columns = reduced("imagenet-resnet18")
     for run in columns.values():
         assert (run.dataset, run.weight_decay, run.milestones, run.drop) == (
             "imagenette64@64",
@@ -326,5 +326,16 @@ def test_table_5_in_small():
             0.1,
         )
         assert (run.dataset, run.augmentation) == ("imagenette64@64", "resized-crop-flip") and run.start == "random"
+    assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),)
+    assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")
+
+
+def test_table_5_at_preset_paper_is_of_imagenet():
+    """Appendix: 100 epochs in batches of 256, rate 0.1 divided by ten at 30, 60 and 90, weight decay 1e-4."""
+    columns = experiments.get("imagenet-resnet18").runs("paper")[0]
+    for run in columns.values():
+        assert (run.dataset, run.augmentation) == ("imagenet@224-streamed", "resized-crop-flip")
+        assert (run.epochs, run.batch_size, run.learning_rate, run.weight_decay) == (100, 256, 0.1, 1e-4)
+        assert ([round(part * run.epochs) for part in run.milestones], run.drop) == ([30, 60, 90], 0.1)
     assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),)
     assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")

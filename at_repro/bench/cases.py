@@ -28,7 +28,7 @@ class Cohort:
     """Students with random weights in the loop that trains them for real: speed does not depend on the weights."""
 
     def __init__(self, images: ImageSet, student: str, terms: list[tuple[Term, ...]], teacher: str, compiled: bool):
-        device = images.images.device
+        device = images.device
         taught_by = Run(teacher, epochs=1)
         self.images = images.subset(BATCH * STEPS)
         precision = engine.fastest_precision(device)
@@ -49,7 +49,7 @@ class Cohort:
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
     """Images per second, data included, of the field's loop and of ours."""
     rows: list[Row] = []
-    device = images.images.device
+    device = images.device
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
         ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
         network, frozen = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
@@ -98,7 +98,7 @@ def cohort(images: ImageSet, compiled: bool) -> list[Row]:
 
 def peak(images: ImageSet, compiled: bool) -> list[Row]:
     """What share of the convolution peak, measured here on one large convolution, a plain training step reaches."""
-    device = images.images.device
+    device = images.device
     precision = engine.fastest_precision(device)
     kind = {"dtype": torch.bfloat16 if precision == "bf16" else torch.float32, "device": device}
     x = torch.randn(BATCH, 128, 32, 32, **kind).to(memory_format=torch.channels_last)
@@ -122,7 +122,7 @@ def profiled(images: ImageSet, compiled: bool) -> list[Row]:
 
     On a CPU; a GPU works on while the profiler looks at what was asked of it.
     """
-    if images.images.device.type != "cpu":
+    if images.device.type != "cpu":
         return []
     single = Cohort(images, "wrn-16-1", [()], "wrn-10-1", compiled)
     single.train()
@@ -143,7 +143,7 @@ def profiled(images: ImageSet, compiled: bool) -> list[Row]:
 def processes(images: ImageSet, compiled: bool) -> list[Row]:
     """Images per second in all: one process with all threads, or a process of one thread on each core."""
     cores = torch.get_num_threads()
-    if images.images.device.type != "cpu" or cores > 16:  # a process of its own on each of many cores has no use
+    if images.device.type != "cpu" or cores > 16:  # a process of its own on each of many cores has no use
         return []
     rows: list[Row] = []
     for count in (1, cores):

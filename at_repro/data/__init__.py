@@ -1,4 +1,4 @@
-"""Image sets in memory: `load` reads or generates one by name, `describe` says what there is."""
+"""Image sets: `load` reads, lists or generates one by name, `describe` says what there is."""
 
 import os
 from collections.abc import Callable
@@ -9,8 +9,10 @@ from pathlib import Path
 from at_repro.data import cifar10 as _cifar10
 from at_repro.data import own as _own
 from at_repro.data import shapes as _shapes
-from at_repro.data.augment import CIFAR10_MEAN, CIFAR10_STD
+from at_repro.data import streamed as _streamed
+from at_repro.data.augment import AUGMENTATIONS, CIFAR10_MEAN, CIFAR10_STD
 from at_repro.data.image_set import ImageSet
+from at_repro.data.streamed import StreamedSet
 from at_repro.errors import DataError, ParameterError, check_choice
 
 __all__ = [
@@ -18,9 +20,12 @@ __all__ = [
     "SPLITS",
     "Description",
     "ImageSet",
+    "StreamedSet",
+    "augmentations",
     "check_name",
     "data_root",
     "describe",
+    "is_streamed",
     "load",
     "normalization",
     "side",
@@ -37,7 +42,7 @@ class _DataSet:
     `read` takes split, subset, data root and whether it may download.
     """
 
-    read: Callable[[str, int | None, str | Path | None, bool], ImageSet]
+    read: Callable[[str, int | None, str | Path | None, bool], ImageSet | StreamedSet]
     sizes: dict[str, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -60,18 +65,29 @@ DATA_SETS = tuple(_REGISTRY)
 
 
 def check_name(name: str) -> None:
-    """Raises ParameterError unless `name` is a data set: one of DATA_SETS, or as `own.NAMING` says."""
-    if name not in DATA_SETS and _own.parse(name) is None:  # a tuple: a spec from JSON may hold what has no hash
-        raise ParameterError("data set", name, [*DATA_SETS, _own.NAMING])
+    """Raises ParameterError unless `name` is one of DATA_SETS, or as `own.NAMING` or `streamed.NAMING` says."""
+    if name not in DATA_SETS and _folder(name) is None:  # a tuple: a spec from JSON may hold what has no hash
+        raise ParameterError("data set", name, [*DATA_SETS, _own.NAMING, _streamed.NAMING])
+
+
+def is_streamed(name: str) -> bool:
+    """Whether the images of this data set stay in their files, see `streamed`."""
+    return _streamed.parse(name) is not None
+
+
+def _folder(name: object) -> tuple[str, int] | None:
+    """The folder and side that a name stands for; None for one of DATA_SETS and for no name."""
+    return _own.parse(name) or _streamed.parse(name)
 
 
 def load(
     name: str, split: str, root: str | Path | None = None, subset: int | None = None, download: bool = True
-) -> ImageSet:
-    """A split of a data set, in memory.
+) -> ImageSet | StreamedSet:
+    """A split of a data set: in memory or, where its name ends in "-streamed", as a list of files.
 
     Args:
-        name: one of DATA_SETS, or a folder of the data root and a size such as "faces@64", see `own.own`.
+        name: one of DATA_SETS, or a folder of the data root and a size such as "faces@64", see `own.own`, or
+            "imagenet@224-streamed", see `streamed.streamed`.
         split: "train" or "test".
         root: the data root, see `data_root`; not used by generated sets.
         subset: only the first so many images in the set's order; None: all.
@@ -89,8 +105,10 @@ def _named(name: str) -> _DataSet:
     return _REGISTRY[name] if name in _REGISTRY else _DataSet(partial(_read_own, name), {}, _own.MEAN, _own.STD)
 
 
-def _read_own(name: str, split: str, subset: int | None, root: str | Path | None, download: bool) -> ImageSet:
-    images = _own.own(name, split, data_root(root))
+def _read_own(
+    name: str, split: str, subset: int | None, root: str | Path | None, download: bool
+) -> ImageSet | StreamedSet:
+    images = (_streamed.streamed if is_streamed(name) else _own.own)(name, split, data_root(root))
     return images if subset is None else images.subset(subset)
 
 
@@ -103,13 +121,18 @@ def size(name: str, split: str) -> int:
 def side(name: str) -> int:
     """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
     check_name(name)
-    return 32 if name in DATA_SETS else _own.parse(name)[1]
+    return 32 if name in DATA_SETS else _folder(name)[1]
 
 
 def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per channel for `augment.normalize`, in units of 0 to 255. Raises ParameterError."""
     named = _named(name)
     return named.mean, named.std
+
+
+def augmentations(name: str) -> tuple[str, ...]:
+    """What images of this data set can be augmented with: streamed ones as for ImageNet, or not at all."""
+    return _streamed.AUGMENTATIONS if is_streamed(name) else tuple(AUGMENTATIONS)
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -169,11 +192,11 @@ def describe(name: str, root: str | Path | None = None) -> Description:
     return Description(name, loaded["train"].source, {split: _describe(images) for split, images in loaded.items()})
 
 
-def _describe(images: ImageSet) -> SplitDescription:
+def _describe(images: ImageSet | StreamedSet) -> SplitDescription:
     counts = images.labels.bincount(minlength=len(images.classes)).tolist()
     return SplitDescription(
         images=len(images),
-        size=tuple(images.images.shape[2:]),
+        size=(images.side, images.side),
         class_counts=dict(zip(images.classes, counts, strict=True)),
         fingerprint=images.fingerprint,
     )

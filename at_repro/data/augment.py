@@ -40,6 +40,11 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return crop_flip(images, generator, padding=0)
 
 
+def unchanged(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The images as they are; nothing is drawn."""
+    return images
+
+
 def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """A random window of each image, half of them flipped left to right: the paper's crop of 224 from 256 (Table 4).
 
@@ -160,6 +165,16 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     mean, std = (torch.tensor(value, dtype=torch.float32, device=images.device).view(shape) for value in (mean, std))
     # Arithmetic first, layout last: broadcasting over the innermost dimension of channels_last is several times slower.
     return images.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+AUGMENTATIONS = {
+    "crop-flip": crop_flip,
+    "flip": flip,
+    "none": unchanged,
+    "window-flip": window_flip,
+    "resized-crop-flip": resized_crop_flip,
+}
+"""By name: functions of a batch of images and a generator."""
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

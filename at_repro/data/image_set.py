@@ -1,6 +1,7 @@
 """A labelled set of images of one size, held in memory."""
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from at_repro.data.augment import AUGMENTATIONS
 from at_repro.errors import ParameterError, is_integer
 
 
@@ -50,6 +52,45 @@ class ImageSet:
         """The same set with its tensors on `device`."""
         masks = None if self.masks is None else self.masks.to(device)
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where images and labels are."""
+        return self.images.device
+
+    @property
+    def side(self) -> int:
+        """Width of the images in pixels."""
+        return self.images.shape[-1]
+
+    def chunks(self, size: int) -> Iterator["ImageSet"]:
+        """All images in their order, `size` at a time; the last chunk may be smaller."""
+        for start in range(0, len(self), size):
+            yield self.select(slice(start, start + size))
+
+    def batches(
+        self,
+        order: Tensor,
+        size: int,
+        augmentation: str,
+        generator: torch.Generator,
+        part: Callable[[Tensor], Tensor],
+        first: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches to train on: uint8 images, augmented, and labels.
+
+        Args:
+            order: int64, the places of the images in the order in which they are seen.
+            size: images per batch; the last batch may be smaller.
+            augmentation: one of `augment.AUGMENTATIONS`.
+            generator: of the augmentation. It advances by whole batches, whatever is yielded of them.
+            part: what is kept of a tensor of the whole batch, such as this process's part.
+            first: the batch to begin with; those before it are drawn and not yielded.
+        """
+        for number, chosen in enumerate(order.to(self.device).split(size)):
+            batch = AUGMENTATIONS[augmentation](self.images[chosen], generator)
+            if number >= first:
+                yield part(batch), part(self.labels[chosen])
 
     @property
     def names(self) -> list[str]:

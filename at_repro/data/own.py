@@ -23,7 +23,7 @@ NAMING = (
 MEAN = (123.7, 116.3, 103.5)
 STD = (58.4, 57.1, 57.4)
 
-_SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
+SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 
 
 def parse(name: object) -> tuple[str, int] | None:
@@ -52,7 +52,7 @@ def own(name: str, split: str, root: Path) -> ImageSet:
         ParameterError: unknown split.
         DataError: nothing is there, an image or shard is damaged, which is named, or the splits' classes differ.
     """
-    check_choice("split", split, _SPLITS)
+    check_choice("split", split, SPLITS)
     folder, side = parse(name)
     images, labels, classes, source = _read(root / folder, split, side)
     if classes != (others := _classes(root / folder, "test" if split == "train" else "train")):
@@ -63,13 +63,13 @@ def own(name: str, split: str, root: Path) -> ImageSet:
 
 def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     if (archive := published.find(folder)) is not None:
-        images = [_square(_decoded(photo.path, photo.box), side) for photo in archive.photographs(split)]
+        images = [_square(decoded(photo.path, photo.box), side) for photo in archive.photographs(split)]
         labels = torch.tensor([photo.label for photo in archive.photographs(split)])
         return torch.stack(images), labels, archive.classes, folder
     place = _place(folder, split)
     if place.is_dir():
-        found = _image_folder(place)
-        images, labels = [_square(_decoded(path), side) for path, _ in found.samples], torch.tensor(found.targets)
+        found = image_folder(folder, split)
+        images, labels = [_square(decoded(path), side) for path, _ in found.samples], torch.tensor(found.targets)
         return torch.stack(images), labels, tuple(found.classes), place
     images, labels, classes = read_shards(find_shards(folder, place.name))
     return torch.stack([_square(image, side) for image in images]), labels, classes, folder
@@ -80,28 +80,30 @@ def _classes(folder: Path, split: str) -> tuple[str, ...]:
         return archive.classes
     place = _place(folder, split)
     if place.is_dir():
-        return tuple(_image_folder(place).classes)
+        return tuple(image_folder(folder, split).classes)
     return shard_classes(find_shards(folder, place.name)[0])
 
 
 def _place(folder: Path, split: str) -> Path:
     """The folder of a split, or the beginning of the names of its shards."""
-    for name in _SPLITS[split]:
+    for name in SPLITS[split]:
         if (folder / name).is_dir() or find_shards(folder, name):
             return folder / name
-    wanted = " or ".join(f"{name}/CLASS/*.png" for name in _SPLITS[split])
+    wanted = " or ".join(f"{name}/CLASS/*.png" for name in SPLITS[split])
     raise DataError(f"{folder} holds no {split} images; looked for {wanted} (or JPEG, WebP) and for parquet shards")
 
 
-def _image_folder(place: Path) -> ImageFolder:
+def image_folder(folder: Path, split: str) -> ImageFolder:
+    """The images of a split as torchvision lists them: a folder with a folder for each class. Raises DataError."""
+    place = _place(folder, split)
     try:
         return ImageFolder(place)
     except FileNotFoundError as error:  # a class without images, or no class
         raise DataError(f"{place}: {error}") from None
 
 
-def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
-    """uint8 (3, H, W); of a part of the image where a box (left, top, right, bottom) is given."""
+def decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
+    """An image as uint8 (3, H, W), upright; of its part in a box (left, top, right, bottom). Raises DataError."""
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")  # as one sees it

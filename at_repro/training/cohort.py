@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from at_repro import data
-from at_repro.data import ImageSet, augment
+from at_repro.data import ImageSet, StreamedSet, augment
 from at_repro.training import engine
 from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.engine import Forward
@@ -20,21 +20,13 @@ from at_repro.training.ranks import ALONE, Ranks
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
-# By name; "none" leaves the images as they are.
-_AUGMENTATIONS = {
-    "crop-flip": augment.crop_flip,
-    "flip": augment.flip,
-    "window-flip": augment.window_flip,
-    "resized-crop-flip": augment.resized_crop_flip,
-}
-
 Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far
 
 
 def train_epoch(
     students: list[Student],
     teachers: dict[Run, Teacher],
-    images: ImageSet,
+    images: ImageSet | StreamedSet,
     forward: Forward,
     report: Report,
     ranks: Ranks = ALONE,
@@ -49,13 +41,10 @@ def train_epoch(
     settings = {student: student.begin_epoch() for student in students}
     steps = math.ceil(len(images) / run.batch_size)
     start = time.perf_counter()
-    # A step that all have done is drawn all the same: the next batch comes from the same generators.
-    for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch), 1):
+    done = min(student.step for student in students)
+    for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch, ranks, done), done + 1):
         behind = [student for student in students if student.step < step]
-        if not behind:
-            continue
-        weight = ranks.weight(len(ranks.share(labels)), len(labels))
-        batch, labels = ranks.share(batch), ranks.share(labels)
+        weight = ranks.weight(len(labels), min(run.batch_size, len(images) - (step - 1) * run.batch_size))
         needed = {student.run.teacher for student in behind if any(term.needs_teacher for term in student.run.terms)}
         shown = {teacher: teachers[teacher].see(batch, labels) for teacher in needed}
         for student in behind:
@@ -95,18 +84,17 @@ def _learn(
         student.totals[1] += (seen.output.logits[: len(labels)].argmax(1) != labels).sum()
 
 
-def batches(images: ImageSet, run: Run, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, normalised float32 images and labels, the last and smaller one kept.
+def batches(
+    images: ImageSet | StreamedSet, run: Run, epoch: int, ranks: Ranks = ALONE, done: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's part of the batches of an epoch, normalised float32 images and labels, the last and smaller one
+    kept; without those that are done.
 
     They depend on the run's seed and the epoch alone, so that a run goes on after a stop without stored random state.
     """
-    device = images.images.device
     # Order and augmentation come from two generators: another augmentation leaves the order as it was.
-    order = torch.randperm(len(images), generator=engine.generator(run.seed, f"order/{epoch}")).to(device)
-    draws = engine.generator(run.seed, f"augmentation/{epoch}", device)
+    order = torch.randperm(len(images), generator=engine.generator(run.seed, f"order/{epoch}"))
+    draws = engine.generator(run.seed, f"augmentation/{epoch}", images.device)
     mean, std = data.normalization(images.name)
-    for chosen in order.split(run.batch_size):
-        batch = images.images[chosen]
-        if run.augmentation in _AUGMENTATIONS:
-            batch = _AUGMENTATIONS[run.augmentation](batch, draws)
-        yield augment.normalize(batch, mean, std), images.labels[chosen]
+    for batch, labels in images.batches(order, run.batch_size, run.augmentation, draws, ranks.share, done):
+        yield augment.normalize(batch, mean, std), labels

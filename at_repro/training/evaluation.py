@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from at_repro import data
-from at_repro.data import ImageSet, augment
+from at_repro.data import ImageSet, StreamedSet, augment
 from at_repro.training.engine import Forward
 
 BATCH = 250  # divides 10,000: one batch size, so one compilation
@@ -15,27 +15,35 @@ BATCH = 250  # divides 10,000: one batch size, so one compilation
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`loss`: mean cross-entropy; `error`: percent; `predictions`: int64 (N,), on the CPU."""
+    """`loss`: mean cross-entropy; `error`: percent; `predictions`: int64 (N,), on the CPU.
+
+    `top5_error`: percent of images whose class is not among the five likeliest; None where there are 100 classes or
+    fewer, of which nobody counts it.
+    """
 
     loss: float
     error: float
     predictions: Tensor
+    top5_error: float | None = None
 
 
 @torch.no_grad()
-def evaluate(forward: Forward, network: nn.Module, images: ImageSet) -> Evaluation:
+def evaluate(forward: Forward, network: nn.Module, images: ImageSet | StreamedSet) -> Evaluation:
     """Runs a network in evaluation mode over a whole image set, on the device the set is on."""
     network.eval()
     mean, std = data.normalization(images.name)
     logits = torch.cat(
-        [
-            forward(network, augment.normalize(images.images[start : start + BATCH], mean, std)).logits.float()
-            for start in range(0, len(images), BATCH)
-        ]
+        [forward(network, augment.normalize(chunk.images, mean, std)).logits.float() for chunk in images.chunks(BATCH)]
     )
     predictions = logits.argmax(1)
     wrong = (predictions != images.labels).sum().item()
-    return Evaluation(cross_entropy(logits, images.labels).item(), 100 * wrong / len(images), predictions.cpu())
+    top5 = 100 * _missed(logits, images.labels, 5) / len(images) if len(images.classes) > 100 else None
+    return Evaluation(cross_entropy(logits, images.labels).item(), 100 * wrong / len(images), predictions.cpu(), top5)
+
+
+def _missed(logits: Tensor, labels: Tensor, count: int) -> int:
+    """The number of images whose label is not among the `count` largest logits."""
+    return (logits.topk(count).indices != labels.unsqueeze(1)).all(1).sum().item()
 
 
 def stored_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -62,7 +62,8 @@ def outcome(record: "Record") -> str:
     """What came of a run, in a few words."""
     if record.diverged:
         return f"diverged in epoch {record.diverged}"
-    return f"test error {record.final['test_error']:.2f} %"
+    top5 = record.final.get("top5_error")
+    return f"test error {record.final['test_error']:.2f} %" + ("" if top5 is None else f", top-5 {top5:.2f} %")
 
 
 def duration(seconds: float) -> str:

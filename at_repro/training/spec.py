@@ -11,7 +11,6 @@ from at_repro.errors import ParameterError, check_choice, check_count, check_wei
 from at_repro.networks import imagenet
 from at_repro.training.terms import TERMS, Term, check_together
 
-AUGMENTATIONS = ("crop-flip", "flip", "none", "window-flip", "resized-crop-flip")
 STARTS = ("random", "imagenet")
 NORMS = ("trained", "fixed")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -119,7 +118,7 @@ class Run:
         _check_kind("milestones", self.milestones, tuple, "a tuple of numbers from 0 to 1")
         for milestone in self.milestones:
             _check_range("milestones", milestone, 0, 1)
-        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        check_choice("augmentation", self.augmentation, data.augmentations(self.dataset))
         check_choice("precision", self.precision, PRECISIONS)
         self._check_start()
         _check_kind("terms", self.terms, tuple, "a tuple of terms")

@@ -320,6 +320,8 @@ def _record(student: Student, store: "Store", images: ImageSet, test_images: Ima
         "environment": environment,
         "sessions": [_session(session, environment) for session in student.sessions],
     }
+    if result.top5_error is not None:
+        values["final"]["top5_error"] = result.top5_error
     if student.diverged:  # its numbers mean nothing, and JSON has no NaN
         values["diverged"] = student.epoch
         values["final"] = dict.fromkeys(values["final"])

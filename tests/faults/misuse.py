@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from at_repro import cli
-from at_repro.data import DATA_SETS
+from at_repro.data import DATA_SETS, augmentations
 from at_repro.errors import ParameterError
 from at_repro.experiments import EXPERIMENTS
 from at_repro.training import Run
-from at_repro.training.spec import AUGMENTATIONS, PRECISIONS
+from at_repro.training.spec import PRECISIONS
 from at_repro.training.terms import TERMS
 
 GOOD = {"network": "wrn-10-1", "epochs": 2, "dataset": "shapes"}
@@ -38,7 +38,7 @@ FIELDS = {
     "subset": NO_COUNT.filter(lambda value: value is not None),
     "seed": NO_COUNT.filter(lambda value: value != 0 or value is False),
     "dataset": _no_name(*DATA_SETS),
-    "augmentation": _no_name(*AUGMENTATIONS),
+    "augmentation": _no_name(*augmentations("shapes")),
     "precision": _no_name(*PRECISIONS),
     "learning_rate": NO_NUMBER | st.floats(max_value=0.0),
     "drop": NO_NUMBER | st.floats(max_value=0.0),

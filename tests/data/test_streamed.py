@@ -1,0 +1,197 @@
+"""Images that stay in their files: the same whoever decodes them, and as tests of ImageNet see them."""
+
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from at_repro import data, measure, networks
+from at_repro.data import streamed
+from at_repro.errors import DataError, ParameterError
+from at_repro.results import Store
+from at_repro.training import ActivationTransfer, Run, cohort, engine, train
+from at_repro.training.evaluation import evaluate
+from at_repro.training.keeper import Keeper
+from at_repro.training.ranks import ALONE, Ranks
+
+NAME = "photos@32-streamed"
+SPEC = {"dataset": NAME, "augmentation": "resized-crop-flip", "batch_size": 8, "precision": "fp32"}
+TEACHER = Run("wrn-10-1", epochs=1, **SPEC)
+STUDENT = Run("wrn-10-1", epochs=2, terms=(ActivationTransfer(),), teacher=TEACHER, **SPEC)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two classes with eleven and nine photographs to train on and six to test, of several sizes and formats."""
+    random, root = np.random.default_rng(0), tmp_path_factory.mktemp("data")
+    for split, counts in {"train": (11, 9), "val": (4, 2)}.items():
+        for name, count in zip(("bee", "ant"), counts, strict=True):
+            folder = root / "photos" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                height, width = 40 + 3 * index, 70 - 4 * index
+                grain = random.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+                picture = Image.fromarray(grain).resize((width, height))
+                picture.save(folder / f"{index}.{'png' if index % 2 else 'JPEG'}")
+    return root
+
+
+@pytest.fixture(params=[0, 2])
+def workers(request, monkeypatch):
+    """The main process decodes, or two others."""
+    monkeypatch.setattr(streamed, "_workers", lambda: request.param)
+
+
+@pytest.fixture
+def images(root):
+    return data.load(NAME, "train", root)
+
+
+def seen(images, run=TEACHER, ranks=ALONE, done=0):
+    return list(cohort.batches(images, run, 0, ranks, done))
+
+
+def same(first, second):
+    pairs = zip(first, second, strict=True)
+    return all(torch.equal(own, other) for batches in pairs for own, other in zip(*batches, strict=True))
+
+
+def test_nothing_is_read_but_the_names(images):
+    assert len(images) == 20 and images.classes == ("ant", "bee") and images.side == 32
+    assert images.labels.bincount().tolist() == [9, 11]
+    assert [path.split("/")[0] for path in images.paths] == images.select(slice(None)).names, "labels are of the files"
+    assert len(set(images.labels[:10].tolist())) == 2, "a subset is a random sample"
+    part = images.subset(7)
+    assert part.paths == images.paths[:7] and torch.equal(part.labels, images.labels[:7])
+    with pytest.raises(ParameterError, match="subset"):
+        images.subset(21)
+
+
+def test_tests_see_the_middle_of_the_resized_image(images, workers):
+    """The usual evaluation of ImageNet: 256 of which 224 remain, here 37 of which 32."""
+    chunks = list(images.chunks(6))
+    assert [len(chunk) for chunk in chunks] == [6, 6, 6, 2]
+    whole = torch.cat([chunk.images for chunk in chunks])
+    for path, image in zip(images.paths, whole, strict=True):
+        with Image.open(f"{images.source}/{path}") as file:
+            picture = file.convert("RGB")
+            short = min(picture.size)
+            width, height = (int(37 * length / short) for length in picture.size)
+            left, top = round((width - 32) / 2), round((height - 32) / 2)
+            box = (left, top, left + 32, top + 32)
+            expected = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR).crop(box))
+        assert np.abs(image.permute(1, 2, 0).numpy().astype(int) - expected.astype(int)).max() <= 1, "rounding apart"
+    chosen = torch.tensor([5, 3])
+    assert torch.equal(images.select(chosen).images, whole[chosen]) and len(images.select(slice(0))) == 0
+    assert torch.equal(images.labels, torch.cat([chunk.labels for chunk in chunks]))
+
+
+def test_an_image_is_augmented_as_its_own_seed_says(images, workers):
+    """Neither the number of workers nor what else is decoded may change what is trained on."""
+    order = torch.randperm(20, generator=engine.generator(0, "order/0"))
+    seeds = torch.randint(2**62, (20,), generator=engine.generator(0, "augmentation/0"))
+    transform = v2.Compose([v2.RandomResizedCrop(32, antialias=True), v2.RandomHorizontalFlip()])
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in data.normalization(NAME))
+    state = torch.random.get_rng_state()
+    batches = seen(images)
+    assert torch.equal(torch.random.get_rng_state(), state), "the process's own generator is left alone"
+    assert [len(labels) for _, labels in batches] == [8, 8, 4]
+    assert torch.equal(torch.cat([labels for _, labels in batches]), images.labels[order])
+    pixels = torch.cat([batch for batch, _ in batches])
+    for place, seed, image in zip(order.tolist(), seeds.tolist(), pixels, strict=True):
+        with Image.open(f"{images.source}/{images.paths[place]}") as file:
+            picture = v2.functional.pil_to_tensor(file.convert("RGB"))
+        torch.manual_seed(seed)
+        assert torch.allclose(image, (transform(picture) - mean) / std, atol=1e-5)
+    assert not same(batches, list(cohort.batches(images, TEACHER, 1))), "every epoch has its own"
+    plain = torch.cat([batch for batch, _ in seen(images, replace(TEACHER, augmentation="none"))])
+    assert torch.allclose(plain * std + mean, images.select(order).images.float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [NAME, "photos@32"])
+def test_processes_and_continued_epochs_see_parts_of_the_same_batches(name, root):
+    images = data.load(name, "train", root)
+    whole = seen(images)
+    parts = [seen(images, ranks=Ranks(rank, 3)) for rank in range(3)]
+    assert same(
+        whole, [[torch.cat(column) for column in zip(*of_step, strict=True)] for of_step in zip(*parts, strict=True)]
+    )
+    assert same(whole[2:], seen(images, done=2))
+
+
+def test_a_file_that_is_no_image_is_named(root, tmp_path, workers):
+    shutil.copytree(root / "photos", tmp_path / "photos")
+    images = data.load(NAME, "train", tmp_path)
+    broken = tmp_path / "photos" / "train" / images.paths[3]
+    broken.write_bytes(b"no image")
+    for use in (seen, lambda images: list(images.chunks(4)), lambda images: images.select(torch.tensor([3]))):
+        with pytest.raises(DataError, match=f"^{broken}: cannot identify"):
+            use(images)
+
+
+def test_the_fingerprint_follows_names_sizes_and_labels(images, root):
+    again = data.load(NAME, "train", root)
+    assert again.fingerprint == images.fingerprint and len(images.fingerprint) == 64
+    assert data.load("photos@40-streamed", "train", root).fingerprint != images.fingerprint
+    assert replace(images, labels=1 - images.labels).fingerprint != images.fingerprint
+    assert replace(images, paths=images.paths[::-1]).fingerprint != images.fingerprint
+    assert data.load(NAME, "test", root).fingerprint != images.fingerprint
+
+
+def test_a_folder_that_is_not_there_and_classes_that_differ(root, tmp_path):
+    with pytest.raises(DataError, match="holds no train images"):
+        data.load("nothing@32-streamed", "train", tmp_path)
+    for split in ("train/ant", "train/bee", "val/ant"):
+        (tmp_path / "few" / split).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "few" / split / "0.png")
+    with pytest.raises(DataError, match="classes of its splits differ: bee"):
+        data.load("few@32-streamed", "test", tmp_path)
+    assert "not found" not in str(data.describe(NAME, root)) and data.describe(NAME, root).splits["test"].images == 6
+    assert data.side(NAME) == 32 and not data.is_streamed("photos@32")
+
+
+@pytest.mark.parametrize("name", ["photos-streamed", "photos@12-streamed", "shapes-streamed", "-streamed"])
+def test_a_name_needs_a_size(name):
+    with pytest.raises(ParameterError, match=r"^data set: .* NAME@SIZE-streamed"):
+        data.load(name, "train")
+
+
+@pytest.mark.parametrize("augmentation", ["crop-flip", "flip", "window-flip"])
+def test_what_workers_do_not_do_is_refused_before_anything_is_read(augmentation):
+    with pytest.raises(ParameterError, match=r"^augmentation: .*; allowed: resized-crop-flip, none$"):
+        replace(TEACHER, augmentation=augmentation).validate()
+
+
+def test_students_are_trained_on_them_and_go_on_where_they_stopped(root, tmp_path, monkeypatch):
+    """A run that was stopped within an epoch has the weights of one that was not; its record can be verified."""
+    whole = Store(tmp_path / "whole", writable=True)
+    train([STUDENT], whole, device="cpu", data_root=str(root))
+    stopped, steps = Store(tmp_path / "stopped", writable=True), []
+    after_step = Keeper.after_step
+
+    def stop(self, students):
+        steps.append(students)
+        if len(steps) == 5:  # the teacher has three, its student's second is done
+            self.save(students)
+            raise KeyboardInterrupt
+        after_step(self, students)
+
+    monkeypatch.setattr(Keeper, "after_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train([STUDENT], stopped, device="cpu", data_root=str(root))
+    train([STUDENT], stopped, device="cpu", data_root=str(root))
+    first, second = whole.load(STUDENT), stopped.load(STUDENT)
+    assert all(torch.equal(value, second.weights()[name]) for name, value in first.weights().items())
+    test_images = data.load(NAME, "test", root)
+    assert first.measured_on(test_images) and first.values["data"]["test"] == test_images.fingerprint
+    network = networks.build(STUDENT.network, 2)
+    network.load_state_dict(first.weights())
+    result = evaluate(engine.forward("fp32", False), network, test_images)
+    assert result.predictions.tolist() == first.predictions()["prediction"].tolist()
+    assert math.isclose(result.error, first.final["test_error"]) and "top5_error" not in first.final
+    assert [len(level) for level in measure.maps(network, test_images)] == [6, 6, 6]
