@@ -19,7 +19,7 @@ from at_repro.errors import ParameterError, UserError
 from at_repro.results import Store
 from at_repro.training import Progress, Run, train, with_teachers
 from at_repro.training.progress import outcome
-from at_repro.training.train import cohorts
+from at_repro.training.train import tasks
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
@@ -91,8 +91,7 @@ def train_on(
     progress = progress or Progress()
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = [run for run in wanted if not store.has(run)]
-    awaited = {run.teacher for run in needed}
-    groups = [[run] for run in needed if run in awaited] + cohorts([run for run in needed if run not in awaited])
+    groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
     resources = {"GPU": 1} if _announce_gpus(client) else {}
     progress.say(f"{len(needed)} run(s) in {len(groups)} cohort(s); watch them at {client.dashboard_link}")
     task_of: dict[Run, object] = {}

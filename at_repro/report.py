@@ -5,13 +5,14 @@ from contextlib import suppress
 
 import pandas as pd
 
-from at_repro import data, networks
+from at_repro import costs, data
 from at_repro.claims import summary
 from at_repro.errors import DataError
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.results import Record, Store
 from at_repro.training import Run, Student, with_teachers
 from at_repro.training.progress import duration, outcome
+from at_repro.training.train import tasks
 
 # A training step reaches about this on two cores, measured on a Zen 4 in bfloat16 and on a Xeon in float32.
 CORES_RATE = 250e9
@@ -24,32 +25,12 @@ def experiments() -> str:
         lines += [f"{experiment.name}", f"    {experiment.title}"]
         for preset in PRESETS.values():
             runs = with_teachers(run for columns in experiment.runs(preset.name) for run in columns.values())
-            hours = duration(sum(map(operations, runs)) / CORES_RATE)
+            hours = duration(sum(map(costs.operations_together, tasks(runs))) / CORES_RATE)
             count = len(experiment.size(preset.name).seeds)
             seeds = f"{count} seed{'s' * (count > 1)}"
             lines.append(f"    {preset.name:8} {len(runs):3} runs, {seeds}, about {hours} ({preset.meant_for})")
     lines.append(f"Times are for two CPU cores that reach {CORES_RATE / 1e9:.0f} GFLOP/s in training.")
     return "\n".join(lines)
-
-
-def operations(run: Run) -> float:
-    """Floating-point operations of a whole run: three forward passes of the student per image, one of its teacher."""
-    images = (run.subset or _images(run.dataset)) * run.epochs
-    forward = 3 * networks.forward_operations(run.network)
-    if run.teacher is not None:
-        forward += networks.forward_operations(run.teacher.network)
-    return images * forward * (data.side(run.dataset) / 32) ** 2  # convolutions: as many as there are places
-
-
-# Training images of folders that experiments name; what is in them is known before they are read.
-_FOLDERS = {"cub50": 1500, "cub200": 5994, "scene15": 1500, "indoor67": 5360, "imagenette64": 9469,
-            "imagenet": 1_281_167}  # fmt: skip
-
-
-def _images(dataset: str) -> int:
-    if dataset in data.DATA_SETS:
-        return data.size(dataset, "train")
-    return _FOLDERS[dataset.split("@")[0]]
 
 
 def status(runs: Sequence[Run], store: Store) -> str:

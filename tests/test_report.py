@@ -3,30 +3,10 @@
 import pytest
 from torchvision import datasets
 
-from at_repro import data, networks, report
+from at_repro import data, report
 from at_repro.errors import UserError
 from at_repro.results import Record
 from at_repro.training import Run
-
-
-def test_operations_of_a_convolution_network_by_hand():
-    """WRN-16-1 on 32x32: the convolutions and the linear layer, two operations per multiply-add."""
-    conv = [(3, 16, 3, 32), *[(16, 16, 3, 32)] * 4]
-    conv += [(16, 32, 3, 16), (16, 32, 1, 16), *[(32, 32, 3, 16)] * 3]
-    conv += [(32, 64, 3, 8), (32, 64, 1, 8), *[(64, 64, 3, 8)] * 3]
-    multiply_adds = sum(i * o * k * k * size * size for i, o, k, size in conv) + 64 * 10
-    assert networks.forward_operations("wrn-16-1") == 2 * multiply_adds
-
-
-def test_operations_of_a_run(small):
-    """Forward and backward through the student, forward only through its teacher."""
-    one = networks.forward_operations("wrn-10-1")
-    assert report.operations(small["student"]) == 96 * 3 * 3 * one
-    assert report.operations(small["at"]) == 96 * 3 * 4 * one
-    whole = Run("wrn-10-1", epochs=2)
-    faces = Run("wrn-10-1", 2, dataset="anyone@64", subset=96)
-    assert report.operations(faces) == 4 * 96 * 2 * 3 * one, "four times as many places"
-    assert report.operations(whole) == data.size("cifar10", "train") * 2 * 3 * one
 
 
 def test_status_of_every_kind(store, small, hand_made, monkeypatch):

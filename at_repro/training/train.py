@@ -137,6 +137,13 @@ def with_teachers(runs: Iterable[Run]) -> list[Run]:
     return list(ordered)
 
 
+def tasks(runs: Iterable[Run]) -> list[list[Run]]:
+    """What can be handed to several machines: every teacher by itself, before the cohorts of the other runs."""
+    runs = with_teachers(runs)
+    awaited = {run.teacher for run in runs}
+    return [[run] for run in runs if run in awaited] + cohorts([run for run in runs if run not in awaited])
+
+
 def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that can be trained in one loop, in order of their first appearance.
 

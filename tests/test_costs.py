@@ -1,0 +1,82 @@
+"""Operations counted by hand, and hours on several devices as a schedule on paper has them."""
+
+import pytest
+
+from at_repro import bench, costs, data, experiments, networks
+from at_repro.errors import ParameterError
+from at_repro.training import ActivationTransfer, Run
+from at_repro.training.train import tasks
+
+
+def test_operations_of_a_convolution_network_by_hand():
+    """WRN-16-1 on 32x32: the convolutions and the linear layer, two operations per multiply-add."""
+    conv = [(3, 16, 3, 32), *[(16, 16, 3, 32)] * 4]
+    conv += [(16, 32, 3, 16), (16, 32, 1, 16), *[(32, 32, 3, 16)] * 3]
+    conv += [(32, 64, 3, 8), (32, 64, 1, 8), *[(64, 64, 3, 8)] * 3]
+    multiply_adds = sum(i * o * k * k * size * size for i, o, k, size in conv) + 64 * 10
+    assert networks.forward_operations("wrn-16-1") == 2 * multiply_adds
+
+
+def test_operations_of_runs(small):
+    """Forward and backward through the student, forward only through its teacher, once for all students."""
+    one = networks.forward_operations("wrn-10-1")
+    assert costs.operations(small["student"]) == 96 * 3 * 3 * one
+    assert costs.operations(small["at"]) == 96 * 3 * 4 * one
+    assert costs.operations_together([small["student"], small["at"], small["kd"]]) == 96 * 3 * (3 * 3 + 1) * one
+    whole = Run("wrn-10-1", epochs=2)
+    faces = Run("wrn-10-1", 2, dataset="anyone@64", subset=96)
+    assert costs.operations(faces) == 4 * 96 * 2 * 3 * one, "four times as many places"
+    assert costs.operations(whole) == data.size("cifar10", "train") * 2 * 3 * one
+
+
+def test_a_schedule():
+    """Two teachers of 3 and 1 hours; a student of each, 2 and 5 hours; one without a teacher, 4 hours."""
+    slow, fast = Run("wrn-16-2", 3), Run("wrn-10-2", 1)
+    taught = [Run("wrn-16-1", 2, terms=(ActivationTransfer(),), teacher=teacher) for teacher in (slow, fast)]
+    units, hours = [[slow], [fast], [taught[0]], [taught[1]], [Run("wrn-10-1", 1)]], [3, 1, 2, 5, 4]
+    assert costs.finished(units, hours, 1) == 15
+    # The run without a teacher from 0 to 4, beside it slow to 3 and fast to 4; then their students, to 9 and to 6.
+    assert costs.finished(units, hours, 2) == 9
+    assert costs.finished(units, hours, 64) == 6, "fast and its student, however many devices there are"
+
+
+def test_tasks_are_teachers_and_cohorts():
+    columns = experiments.get("wrn-16-2-to-16-1").runs("reduced", [0, 1])
+    teacher = columns[0]["teacher"]
+    students = [[run for name, run in of_seed.items() if name != "teacher"] for of_seed in columns]
+    assert tasks(run for of_seed in columns for run in of_seed.values()) == [[teacher], *students]
+
+
+@pytest.mark.parametrize("preset", list(experiments.PRESETS))
+def test_the_table_counts_what_is_shared_once(preset):
+    found = {"rows": [["peak", costs.RATE, 100.0, "GFLOP/s"]]}
+    table = costs.table(found, preset)
+    assert list(table.index) == [*costs.TABLES, "all"]
+    assert list(table.columns) == ["runs", "device-hours", "1 device", "8 devices", "64 devices"]
+    assert ((table["1 device"] / table["device-hours"] - 1).abs() < 1e-9).all(), "one device does all"
+    assert (table["64 devices"] <= table["8 devices"]).all() and (table["8 devices"] <= table["1 device"]).all()
+    assert (table["64 devices"] >= table["device-hours"] / 64).all()
+    assert table["runs"].iloc[:-1].sum() > table["runs"]["all"], "Tables 1 and 2 have runs in common"
+    half = costs.table({"rows": [["peak", costs.RATE, 50.0, "GFLOP/s"]]}, preset)
+    assert half["device-hours"]["all"] == pytest.approx(2 * table["device-hours"]["all"])
+
+
+def test_table_5_at_preset_paper_by_hand():
+    """ResNet-34 once; a plain student, KD and AT together, with one pass of the teacher: at 224, 49 times 32x32."""
+    small, large = (networks.forward_operations(name) for name in ("resnet18", "resnet34"))
+    hours = 1_281_167 * 100 * 49 * (3 * large + 3 * 3 * small + large) / 1e12 / 3600
+    table = costs.table({"rows": [["peak", costs.RATE, 1000.0, "GFLOP/s"]]})
+    assert table["device-hours"]["Table 5"] == pytest.approx(hours) and table["runs"]["Table 5"] == 4
+
+
+def test_without_a_benchmark_there_are_no_hours():
+    assert costs.table({"rows": []})["device-hours"].isna().all()
+    assert any(name == costs.RATE for _, name, *_ in bench.load()["rows"]), "the committed one has the rate"
+    with pytest.raises(ParameterError, match=r"^preset: 'huge'"):
+        costs.table({"rows": []}, "huge")
+
+
+def test_every_table_of_the_paper_is_in_it():
+    named = {name for of_table in costs.TABLES.values() for name in of_table}
+    ours = {"convergence", "training-length", "forms-and-betas", "faces", "precisions"}
+    assert named | ours == set(experiments.EXPERIMENTS)
