@@ -109,9 +109,9 @@ def test_the_code_is_in_the_style_that_ruff_checks():
         assert done.returncode == 0, done.stdout
 
 
-# What no test here calls, and why.
+# What no test of this file calls, and why.
 ELSEWHERE = {
-    "conda": "makes an environment from what pyproject.toml says, which test_environment compares",
+    "conda": "is run by test_environment, where it is installed, as on the runners of GitHub Actions",
     ".venv/bin/python": "is what runs these tests",
     ".ci/run": "runs these tests",
 }

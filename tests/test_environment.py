@@ -2,10 +2,14 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -50,6 +54,16 @@ def test_conda_environment_agrees_with_the_project():
     assert "at-repro[book,cluster,photographs]" in PROJECT["optional-dependencies"]["test"], "one environment for all"
     # No other package, so no second place where a version could stand.
     assert set(entries) == {"conda-forge", f"python{PROJECT['requires-python']}", "pip", "pip:", installed}
+
+
+@pytest.mark.skipif(shutil.which("conda") is None, reason="conda is not here")
+def test_conda_makes_an_environment_that_works(tmp_path):
+    """The README's commands, in a folder of this test instead of among the user's environments."""
+    create = ["conda", "env", "create", "--quiet", "--file", "environment.yml", "--prefix", str(tmp_path / "env")]
+    subprocess.run(create, cwd=REPOSITORY, check=True)
+    within = ["conda", "run", "--prefix", str(tmp_path / "env"), "--cwd", str(REPOSITORY)]
+    shown = subprocess.run([*within, "at-repro", "experiments"], check=True, capture_output=True, text=True).stdout
+    assert "Table 1, second row" in shown
 
 
 def test_makefile_asks_for_the_same_python():
