@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from at_repro import concentration, data, disk, experiments, measure
-from at_repro.data import ImageSet
+from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
 from at_repro.results import Store, load_record
 from at_repro.training import Run, engine, load_network
@@ -51,7 +51,7 @@ def load(store: Store) -> pd.DataFrame:
         raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
 
 
-def update(store: Store, columns: Mapping[str, Run], images: ImageSet | None) -> int:
+def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
     """Measures the runs of an experiment that have weights and are not in the table; returns how many that were.
 
     A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
@@ -92,7 +92,7 @@ def update_experiment(
     return sum(update(store, columns, images.to(place)) for columns in new)
 
 
-def measured(store: Store, pairs: Iterable[Pair], images: ImageSet) -> pd.DataFrame:
+def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFrame:
     """The rows of the table for these pairs; none for a pair whose weights or test images are not at hand."""
     sample = images.select(slice(IMAGES))
     seen: dict[Run, dict[str, list[Tensor]] | None] = {}
@@ -116,7 +116,7 @@ def measured(store: Store, pairs: Iterable[Pair], images: ImageSet) -> pd.DataFr
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def differing(store: Store, run: Run, images: ImageSet) -> str:
+def differing(store: Store, run: Run, images: Images) -> str:
     """The first number of a run's rows that its stored weights do not give; empty where all agree or cannot be tried.
 
     Another processor rounds otherwise: a thousandth of a value is allowed.
@@ -212,7 +212,7 @@ def _has_weights(store: Store, run: Run) -> bool:
     return store.has(run) and (record := store.load(run)).has_weights and not record.diverged
 
 
-def _maps(store: Store, run: Run, images: ImageSet, sample: ImageSet) -> dict[str, list[Tensor]] | None:
+def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:
     """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
     if not _has_weights(store, run) or not store.load(run).measured_on(images):
         return None

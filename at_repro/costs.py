@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from at_repro import data, experiments, networks
+from at_repro.data import augment
 from at_repro.training import Run, with_teachers
 from at_repro.training.train import tasks
 
@@ -20,6 +21,7 @@ TABLES = {
     "Table 5": ("imagenet-resnet18",),
 }
 """The experiments behind each table of the paper."""
+TOGETHER = ("Table 5",)  # so long that all devices train each of its cohorts together, as `torchrun` does
 
 # Training images of folders that experiments name; what is in them is known before they are read.
 _FOLDERS = {"cub50": 1500, "cub200": 5994, "scene15": 1500, "indoor67": 5360, "imagenette64": 9469,
@@ -29,8 +31,9 @@ _FOLDERS = {"cub50": 1500, "cub200": 5994, "scene15": 1500, "indoor67": 5360, "i
 def table(found: dict, preset: str = "paper") -> pd.DataFrame:
     """What the tables of the paper cost on devices like the one of a benchmark.
 
-    A cohort stays on one device, and waits for its teacher. Runs that several tables share are in each of them, and
-    once in the last row.
+    A cohort stays on one device, and waits for its teacher; those of TOGETHER are divided among all devices, one after
+    the other, as if communication cost nothing. Runs that several tables share are in each of them, and once in the
+    last row.
 
     Args:
         found: see `bench.load`.
@@ -44,44 +47,48 @@ def table(found: dict, preset: str = "paper") -> pd.DataFrame:
     """
     rate = 1e9 * next((value for _, name, value, _ in found["rows"] if name == RATE), float("nan"))
     runs = {name: _runs(of_table, preset) for name, of_table in TABLES.items()}
+    together = {run for name in TOGETHER for run in runs[name]}
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
     rows = []
     for of_table in runs.values():
-        units = tasks(of_table)
-        hours = [operations_together(unit) / rate / 3600 for unit in units]
-        rows.append([len(of_table), sum(hours), *(finished(units, hours, number) for number in DEVICES)])
+        hours = [(unit, operations(unit) / rate / 3600) for unit in tasks(of_table)]
+        shared = sum(length for unit, length in hours if unit[0] in together)
+        single = [(unit, length) for unit, length in hours if unit[0] not in together]
+        ends = (shared / number + finished(single, number) for number in DEVICES)
+        rows.append([len(of_table), sum(length for _, length in hours), *ends])
     columns = ["runs", "device-hours", *(f"{number} device{'s' * (number > 1)}" for number in DEVICES)]
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
 
 
-def operations(run: Run) -> float:
-    """Floating-point operations of a whole run: three forward passes of the student per image, one of its teacher."""
-    forward = 3 * networks.forward_operations(run.network)
-    if run.teacher is not None:
-        forward += networks.forward_operations(run.teacher.network)
-    return _places(run) * forward
+def operations(cohort: Sequence[Run]) -> float:
+    """Floating-point operations of runs that are trained in one loop; at most, where groups of layers are frozen.
+
+    Forward and backward are three passes of a student; twice as many with a term on gradients, which is differentiated
+    twice, and twice as many with mirror images. The teacher sees a batch once, whoever learns from it, and twice more, forward and
+    backward, where its gradient is asked for.
+    """
+    (taught_by,) = {run.teacher for run in cohort} - {None} or {None}
+    passes = {run: 3 << _any(run, "needs_gradient") << _any(run, "needs_mirror") for run in cohort}
+    forward = sum(count * networks.forward_operations(run.network) for run, count in passes.items())
+    if taught_by is not None:
+        of_gradient = any(_any(run, "needs_gradient") for run in cohort if run.teacher is not None)
+        forward += (3 if of_gradient else 1) * networks.forward_operations(taught_by.network)
+    return _places(cohort[0]) * forward
 
 
-def operations_together(cohort: Sequence[Run]) -> float:
-    """Floating-point operations of runs that are trained in one loop: the teacher's passes serve all of them."""
-    taught = [run for run in cohort if run.teacher is not None]
-    saved = [_places(run) * networks.forward_operations(run.teacher.network) for run in taught[1:]]
-    return sum(map(operations, cohort)) - sum(saved)
-
-
-def finished(units: Sequence[Sequence[Run]], hours: Sequence[float], devices: int) -> float:
-    """When the last of these cohorts is done, in hours, if each goes to the first device that is free.
+def finished(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> float:
+    """When the last of these cohorts, each with its length, is done, if each goes to the first device that is free.
 
     Longest first, but no cohort before its teacher, which is a unit of its own.
     """
     free, done = [0.0] * devices, {}
     # By the depth of teachers first: those come before their students.
-    for unit, length in sorted(zip(units, hours, strict=True), key=lambda pair: (_depth(pair[0][0]), -pair[1])):
-        ready = max((done.get(run.teacher, 0.0) for run in unit), default=0.0)
+    for unit, length in sorted(hours, key=lambda pair: (max(map(_depth, pair[0])), -pair[1])):
+        ready = max(done[run.teacher] if run.teacher else 0.0 for run in unit)
         end = max(heapq.heappop(free), ready) + length
         heapq.heappush(free, end)
         done |= dict.fromkeys(unit, end)
-    return max(done.values())
+    return max(done.values(), default=0.0)
 
 
 def _runs(names: Iterable[str], preset: str) -> list[Run]:
@@ -90,9 +97,15 @@ def _runs(names: Iterable[str], preset: str) -> list[Run]:
     )
 
 
+def _any(run: Run, need: str) -> bool:
+    return any(getattr(term, need) for term in run.terms)
+
+
 def _places(run: Run) -> float:
     """Images in all, in units of 32x32 pixels: convolutions cost as much as there are places."""
-    return (run.subset or _images(run.dataset)) * run.epochs * (data.side(run.dataset) / 32) ** 2
+    side = data.side(run.dataset)
+    seen = augment.window_side(side) if run.augmentation == "window-flip" else side
+    return (run.subset or _images(run.dataset)) * run.epochs * (seen / 32) ** 2
 
 
 def _images(dataset: str) -> int:

@@ -64,24 +64,23 @@ _RANDOM = _FEW | _TUNING | {"epochs": 2, "batch_size": 32}  # at smoke nothing h
 
 def _fine_tuned(stand_in: str, published: str) -> dict[str, Preset]:
     """The sizes of fine-tuning on a data set that stands in at `reduced` for the published one, that of `paper`."""
-    sizes = {"smoke": (_RANDOM, (0,)), "reduced": (_FROM_IMAGENET | {"dataset": stand_in}, (0, 1, 2)),
-             "paper": (_LARGE | {"dataset": published}, (0, 1, 2, 3, 4))}  # fmt: skip
+    at_reduced, at_paper = _FROM_IMAGENET | {"dataset": stand_in}, _LARGE | {"dataset": published}
     return {
-        name: Preset(name, PRESETS[name].meant_for, fields, fields, seeds) for name, (fields, seeds) in sizes.items()
+        "smoke": Preset("smoke", PRESETS["smoke"].meant_for, _RANDOM, _RANDOM, seeds=(0,)),
+        "reduced": Preset("reduced", "a laptop: other networks, fewer images", at_reduced, at_reduced, seeds=(0, 1, 2)),
+        "paper": Preset("paper", "one GPU: the published images", at_paper, at_paper, seeds=(0, 1, 2, 3, 4)),
     }
 
 
 # Table 5's recipe. Imagenette, ten of ImageNet's classes at 64 pixels, stands in where a CPU has to carry it.
 _FROM_SCRATCH = {"augmentation": "resized-crop-flip", "weight_decay": 1e-4, "milestones": (0.3, 0.6, 0.9), "drop": 0.1}
+_TINY = _FEW | _FROM_SCRATCH | {"epochs": 1}
 _IMAGENETTE = _FROM_SCRATCH | {"dataset": "imagenette64@64", "epochs": 40}
 _IMAGENET = _FROM_SCRATCH | {"dataset": "imagenet@224-streamed", "epochs": 100, "batch_size": 256}
 _SCRATCH = {
-    name: Preset(name, PRESETS[name].meant_for, fields, fields, seeds=(0,))
-    for name, fields in (
-        ("smoke", _FEW | _FROM_SCRATCH | {"epochs": 1}),
-        ("reduced", _IMAGENETTE),
-        ("paper", _IMAGENET),
-    )
+    "smoke": Preset("smoke", PRESETS["smoke"].meant_for, _TINY, _TINY, seeds=(0,)),
+    "reduced": Preset("reduced", "a laptop: Imagenette, 40 epochs", _IMAGENETTE, _IMAGENETTE, seeds=(0,)),
+    "paper": Preset("paper", "several GPUs: ImageNet, 100 epochs", _IMAGENET, _IMAGENET, seeds=(0,)),
 }
 
 

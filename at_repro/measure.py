@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.data import ImageSet, augment
+from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
 from at_repro.networks import Output
 
@@ -25,7 +25,7 @@ def check_mappings(mappings: list[str]) -> None:
         attention.mapping(mapping)
 
 
-def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[Tensor]:
+def maps(network: nn.Module, images: Images, mapping: str = "sum-2") -> list[Tensor]:
     """Attention maps of a network in evaluation mode: one tensor (N, H, W) per group, low to top, float32 on the CPU.
 
     Raises ParameterError for an unknown mapping.
@@ -33,7 +33,7 @@ def maps(network: nn.Module, images: ImageSet, mapping: str = "sum-2") -> list[T
     return maps_by_mapping(network, images, [mapping])[mapping]
 
 
-def maps_by_mapping(network: nn.Module, images: ImageSet, mappings: Sequence[str]) -> dict[str, list[Tensor]]:
+def maps_by_mapping(network: nn.Module, images: Images, mappings: Sequence[str]) -> dict[str, list[Tensor]]:
     """`maps` of several mapping functions, for which the network sees the images once. Raises ParameterError."""
     functions = {mapping: attention.mapping(mapping) for mapping in mappings}
     parts = [
@@ -46,7 +46,7 @@ def maps_by_mapping(network: nn.Module, images: ImageSet, mappings: Sequence[str
     }
 
 
-def predictions(network: nn.Module, images: ImageSet) -> Tensor:
+def predictions(network: nn.Module, images: Images) -> Tensor:
     """The class that a network in evaluation mode gives each image: int64 (N,), on the CPU."""
     return torch.cat([output.logits.argmax(1).cpu() for output in _outputs(network, images)])
 
@@ -272,7 +272,7 @@ def distances(
     return pd.DataFrame(found, columns=["network", "level", "distance"])
 
 
-def one_per_class(images: ImageSet, count: int = 1) -> ImageSet:
+def one_per_class(images: Images, count: int = 1) -> ImageSet:
     """The first `count` images of every class in the set's order: a rule stated in advance, never a choice by hand."""
     of_class = [(images.labels == label).nonzero()[:count, 0] for label in range(len(images.classes))]
     return images.select(torch.cat(of_class))
@@ -290,14 +290,14 @@ def level(name: str) -> int:
     return LEVELS.index(name)
 
 
-def batches(network: nn.Module, images: ImageSet) -> Iterator[ImageSet]:
+def batches(network: nn.Module, images: Images) -> Iterator[ImageSet]:
     """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
     side = getattr(network, "side", images.side)  # of `networks.AtSide`
     return images.chunks(max(1, BATCH * 32**2 // side**2))
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, images: ImageSet) -> Iterator[Output]:
+def _outputs(network: nn.Module, images: Images) -> Iterator[Output]:
     """What a network in evaluation mode makes of the images, batch by batch."""
     mean, std = data.normalization(images.name)
     network.eval()

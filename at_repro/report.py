@@ -23,12 +23,12 @@ def experiments() -> str:
     lines = []
     for experiment in EXPERIMENTS.values():
         lines += [f"{experiment.name}", f"    {experiment.title}"]
-        for preset in PRESETS.values():
-            runs = with_teachers(run for columns in experiment.runs(preset.name) for run in columns.values())
-            hours = duration(sum(map(costs.operations_together, tasks(runs))) / CORES_RATE)
-            count = len(experiment.size(preset.name).seeds)
-            seeds = f"{count} seed{'s' * (count > 1)}"
-            lines.append(f"    {preset.name:8} {len(runs):3} runs, {seeds}, about {hours} ({preset.meant_for})")
+        for preset in PRESETS:
+            size = experiment.size(preset)
+            runs = with_teachers(run for columns in experiment.runs(preset) for run in columns.values())
+            hours = duration(sum(map(costs.operations, tasks(runs))) / CORES_RATE)
+            seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
+            lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, about {hours} ({size.meant_for})")
     lines.append(f"Times are for two CPU cores that reach {CORES_RATE / 1e9:.0f} GFLOP/s in training.")
     return "\n".join(lines)
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from at_repro import disk
-from at_repro.data import ImageSet
+from at_repro.data import Images
 from at_repro.errors import ParameterError, UserError
 from at_repro.training.spec import Run
 
@@ -102,7 +102,7 @@ class Record:
         """The epoch in which the loss was no longer finite; None for a run that reached its end."""
         return self.values["diverged"]
 
-    def measured_on(self, images: ImageSet) -> bool:
+    def measured_on(self, images: Images) -> bool:
         """Whether these are the test images that the record's numbers were measured on."""
         return self.values["data"]["test"] == images.fingerprint
 

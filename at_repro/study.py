@@ -8,7 +8,7 @@ import pandas as pd
 from torch import nn
 
 from at_repro import attention_statistics, data, experiments, measure
-from at_repro.data import ImageSet
+from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError, ParameterError
 from at_repro.results import Record, Store, open_store
 from at_repro.training import Run, engine, load_network, train
@@ -39,7 +39,7 @@ class Study:
     columns: dict[str, Run]
     records: dict[str, dict[int, Record]]
     missing: list[Run]
-    images: ImageSet | None
+    images: Images | None
     note: str
     changes: dict[str, object] = field(default_factory=dict)
 
@@ -215,7 +215,7 @@ def open_study(
     return Study(chosen, preset, store, device, asked, columns, records, list(missing), images, note, changed)
 
 
-def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[ImageSet | None, str]:
+def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[Images | None, str]:
     try:
         images = data.load(dataset, "test", data_root or None, download=policy == "missing")
         return images.to(engine.device(device)), ""

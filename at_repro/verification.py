@@ -76,6 +76,9 @@ def _compare(record: Record, store: Store, device: torch.device, data_root: str 
         return f"its weights are not those of a {record.run.network}", ""
     result = evaluate(engine.forward("fp32", False), network, images)
     changed = int((result.predictions.numpy() != recorded["prediction"].to_numpy()).sum())
+    top5 = record.final.get("top5_error")
+    if top5 is not None and abs(result.top5_error - top5) > 100 * TOLERANCE:
+        return f"recorded a top-5 error of {top5:.2f} %, recomputed {result.top5_error:.2f} %", ""
     text = f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {changed} of {len(images)} predictions differ"
     if changed > TOLERANCE * len(images):
         return text, ""

@@ -111,7 +111,7 @@ def test_the_code_is_in_the_style_that_ruff_checks():
 
 # What no test of this file calls, and why.
 ELSEWHERE = {
-    "conda": "is run by test_environment, where it is installed, as on the runners of GitHub Actions",
+    "conda": "is run by test_environment where AT_REPRO_TEST_CONDA is set, as on the runners of GitHub Actions",
     ".venv/bin/python": "is what runs these tests",
     ".ci/run": "runs these tests",
 }

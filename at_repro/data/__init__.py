@@ -15,11 +15,14 @@ from at_repro.data.image_set import ImageSet
 from at_repro.data.streamed import StreamedSet
 from at_repro.errors import DataError, ParameterError, check_choice
 
+Images = ImageSet | StreamedSet
+
 __all__ = [
     "DATA_SETS",
     "SPLITS",
     "Description",
     "ImageSet",
+    "Images",
     "StreamedSet",
     "augmentations",
     "check_name",
@@ -42,7 +45,7 @@ class _DataSet:
     `read` takes split, subset, data root and whether it may download.
     """
 
-    read: Callable[[str, int | None, str | Path | None, bool], ImageSet | StreamedSet]
+    read: Callable[[str, int | None, str | Path | None, bool], Images]
     sizes: dict[str, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -82,7 +85,7 @@ def _folder(name: object) -> tuple[str, int] | None:
 
 def load(
     name: str, split: str, root: str | Path | None = None, subset: int | None = None, download: bool = True
-) -> ImageSet | StreamedSet:
+) -> Images:
     """A split of a data set: in memory or, where its name ends in "-streamed", as a list of files.
 
     Args:
@@ -105,9 +108,7 @@ def _named(name: str) -> _DataSet:
     return _REGISTRY[name] if name in _REGISTRY else _DataSet(partial(_read_own, name), {}, _own.MEAN, _own.STD)
 
 
-def _read_own(
-    name: str, split: str, subset: int | None, root: str | Path | None, download: bool
-) -> ImageSet | StreamedSet:
+def _read_own(name: str, split: str, subset: int | None, root: str | Path | None, download: bool) -> Images:
     images = (_streamed.streamed if is_streamed(name) else _own.own)(name, split, data_root(root))
     return images if subset is None else images.subset(subset)
 
@@ -187,12 +188,13 @@ def describe(name: str, root: str | Path | None = None) -> Description:
     named = _named(name)
     try:
         loaded = {split: named.read(split, None, root, False) for split in SPLITS}
+        found = {split: _describe(images) for split, images in loaded.items()}
     except (DataError, ParameterError) as error:
         return Description(name, None, {}, str(error))
-    return Description(name, loaded["train"].source, {split: _describe(images) for split, images in loaded.items()})
+    return Description(name, loaded["train"].source, found)
 
 
-def _describe(images: ImageSet | StreamedSet) -> SplitDescription:
+def _describe(images: Images) -> SplitDescription:
     counts = images.labels.bincount(minlength=len(images.classes)).tolist()
     return SplitDescription(
         images=len(images),

@@ -53,10 +53,10 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         generator: the source of all random numbers; it advances by one draw of N integers.
 
     Returns:
-        uint8 (N, C, s, s), with s = 7/8 of S to the nearest multiple of 8: 224 of 256, 128 of 144.
+        uint8 (N, C, s, s), with s of `window_side`: 224 of 256, 128 of 144.
     """
     number, channels, side, _ = images.shape
-    small = max(8, 8 * round(side * 7 / 64))
+    small = window_side(side)
     places = side - small + 1
     draw = torch.randint(2 * places * places, (number,), generator=generator, device=generator.device)
     flipped, place = (draw % 2 == 1).to(images.device).unsqueeze(1), (draw // 2).to(images.device).unsqueeze(1)
@@ -67,6 +67,11 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return (
         images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(-1, channels, small, small)
     )
+
+
+def window_side(side: int) -> int:
+    """Side of the windows of `window_flip` in pixels: 7/8 of the images' to the nearest multiple of 8."""
+    return max(8, 8 * round(side * 7 / 64))
 
 
 def resized_crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,9 +93,15 @@ def resized_crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return resized_crop(images, *parts(*draws[:4]), draws[4] < 0.5)
 
 
-def parts(area: Tensor, shape: Tensor, down: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Parts of images from numbers from 0 to 1, (N,) each: top, left, height and width as shares of the side."""
-    root, ratio = (0.08 + 0.92 * area).sqrt(), ((2 * shape - 1) * math.log(4 / 3) / 2).exp()
+def parts(
+    area: Tensor, shape: Tensor, down: Tensor, right: Tensor, elongation: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Parts of images from numbers from 0 to 1, (N,) each: top, left, height and width as shares of the image's own.
+
+    Args:
+        elongation: width of the images by their height.
+    """
+    root, ratio = (0.08 + 0.92 * area).sqrt(), ((2 * shape - 1) * math.log(4 / 3) / 2).exp() / elongation**0.5
     height, width = (root / ratio).clamp_max(1), (root * ratio).clamp_max(1)
     return down * (1 - height), right * (1 - width), height, width
 

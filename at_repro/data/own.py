@@ -1,6 +1,7 @@
 """Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
 
 import re
+import struct
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ NAMING = (
 MEAN = (123.7, 116.3, 103.5)
 STD = (58.4, 57.1, 57.4)
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 
 
@@ -63,29 +65,29 @@ def own(name: str, split: str, root: Path) -> ImageSet:
 
 def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     if (archive := published.find(folder)) is not None:
-        images = [_square(decoded(photo.path, photo.box), side) for photo in archive.photographs(split)]
+        images = [_square(_decoded(photo.path, photo.box), side) for photo in archive.photographs(split)]
         labels = torch.tensor([photo.label for photo in archive.photographs(split)])
         return torch.stack(images), labels, archive.classes, folder
-    place = _place(folder, split)
-    if place.is_dir():
-        found = image_folder(folder, split)
-        images, labels = [_square(decoded(path), side) for path, _ in found.samples], torch.tensor(found.targets)
-        return torch.stack(images), labels, tuple(found.classes), place
-    images, labels, classes = read_shards(find_shards(folder, place.name))
+    of_split = place(folder, split)
+    if of_split.is_dir():
+        found = image_folder(of_split)
+        images, labels = [_square(_decoded(path), side) for path, _ in found.samples], torch.tensor(found.targets)
+        return torch.stack(images), labels, tuple(found.classes), of_split
+    images, labels, classes = read_shards(find_shards(folder, of_split.name))
     return torch.stack([_square(image, side) for image in images]), labels, classes, folder
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
     if (archive := published.find(folder)) is not None:
         return archive.classes
-    place = _place(folder, split)
-    if place.is_dir():
-        return tuple(image_folder(folder, split).classes)
-    return shard_classes(find_shards(folder, place.name)[0])
+    of_split = place(folder, split)
+    if of_split.is_dir():
+        return tuple(image_folder(of_split).classes)
+    return shard_classes(find_shards(folder, of_split.name)[0])
 
 
-def _place(folder: Path, split: str) -> Path:
-    """The folder of a split, or the beginning of the names of its shards."""
+def place(folder: Path, split: str) -> Path:
+    """The folder of a split, or the beginning of the names of its shards. Raises DataError where there is neither."""
     for name in SPLITS[split]:
         if (folder / name).is_dir() or find_shards(folder, name):
             return folder / name
@@ -93,23 +95,28 @@ def _place(folder: Path, split: str) -> Path:
     raise DataError(f"{folder} holds no {split} images; looked for {wanted} (or JPEG, WebP) and for parquet shards")
 
 
-def image_folder(folder: Path, split: str) -> ImageFolder:
+def image_folder(of_split: Path) -> ImageFolder:
     """The images of a split as torchvision lists them: a folder with a folder for each class. Raises DataError."""
-    place = _place(folder, split)
     try:
-        return ImageFolder(place)
+        return ImageFolder(of_split)
     except FileNotFoundError as error:  # a class without images, or no class
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{of_split}: {error}") from None
 
 
-def decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
-    """An image as uint8 (3, H, W), upright; of its part in a box (left, top, right, bottom). Raises DataError."""
+def opened(path: str | Path) -> Image.Image:
+    """An image in RGB, upright as one sees it. Raises DataError."""
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")  # as one sees it
-            return transforms.pil_to_tensor(upright if box is None else upright.crop(box))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    # What Pillow raises for files, and for EXIF data, that are damaged.
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
+    """An image as uint8 (3, H, W), upright; of its part in a box (left, top, right, bottom). Raises DataError."""
+    upright = opened(path)
+    return transforms.pil_to_tensor(upright if box is None else upright.crop(box))
 
 
 def _square(image: Tensor, side: int) -> Tensor:

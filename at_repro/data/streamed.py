@@ -1,29 +1,34 @@
-"""Image sets too large for memory, such as ImageNet: they stay in their files, workers decode them batch by batch."""
+"""Image sets too large for memory, such as ImageNet: they stay in their files, threads decode them batch by batch."""
 
 import hashlib
 import os
-import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
+from torchvision.datasets.folder import find_classes
+from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import own
+from at_repro.data import augment, own
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.errors import DataError, check_choice
 
 NAMING = "NAME@SIZE-streamed (the same, read from its files again and again: for what is larger than the memory)"
-AUGMENTATIONS = ("resized-crop-flip", "none")  # what the workers can do
+AUGMENTATIONS = ("resized-crop-flip", "none")
 
 _SUFFIX = "-streamed"
-_CHUNK = 64  # images that `select` and `chunks` have decoded at a time
+_CHUNK = 64  # images that `select` has decoded at a time
+_AHEAD = 4  # batches that are decoded before they are asked for
 
-Key = tuple[int, int | None]  # of an image: its place, and the seed of its augmentation; None: as tests see it
+# Places of images, and for each the five draws of its augmentation; None: as tests see it.
+Task = tuple[Sequence[int], Sequence[Tensor | None]]
 
 
 def parse(name: object) -> tuple[str, int] | None:
@@ -46,19 +51,30 @@ def streamed(name: str, split: str, root: Path) -> "StreamedSet":
 
     Raises:
         ParameterError: unknown split.
-        DataError: nothing is there, or the splits' classes differ.
+        DataError: nothing is there, a file is none of these, or the splits' classes differ.
     """
     check_choice("split", split, own.SPLITS)
     folder, side = parse(name)
-    place, other = (own.image_folder(root / folder, part) for part in (split, "test" if split == "train" else "train"))
-    if place.classes != other.classes:
-        differing = ", ".join(sorted(set(place.classes) ^ set(other.classes)))
-        raise DataError(f"{root / folder}: the classes of its splits differ: {differing}")
-    files = [(str(Path(path).relative_to(place.root)), label) for path, label in place.samples]
-    files.sort(key=lambda file: hashlib.blake2b(file[0].encode(), digest_size=16).digest())
+    place, other = (own.place(root / folder, part) for part in (split, "test" if split == "train" else "train"))
+    for part in (place, other):
+        if not part.is_dir():
+            raise DataError(f"{part} is no folder: only files can be streamed, no shards")
+    found = own.image_folder(place)
+    try:
+        others = find_classes(other)[0]
+    except FileNotFoundError as error:
+        raise DataError(str(error)) from None
+    if differing := sorted(set(found.classes) ^ set(others)):
+        raise DataError(f"{root / folder}: the classes of its splits differ: {', '.join(differing)}")
+    start = len(os.path.join(found.root, ""))
+    files = [(path[start:], label) for path, label in found.samples]
+    for path, _ in files:
+        if not path.lower().endswith(own.SUFFIXES):
+            raise DataError(f"{place / path} is none of {', '.join(own.SUFFIXES)}")
+    files.sort(key=lambda file: hashlib.blake2b(os.fsencode(file[0]), digest_size=16).digest())
     paths, labels = zip(*files, strict=True)
     on_cpu = torch.tensor(labels)
-    return StreamedSet(name, split, paths, on_cpu, tuple(place.classes), str(place.root), side, on_cpu.device)
+    return StreamedSet(name, split, paths, on_cpu, tuple(found.classes), str(place), side, on_cpu.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +82,7 @@ class StreamedSet:
     """Images and labels of one split of a data set, as an `ImageSet` whose images are not in memory.
 
     Attributes:
-        name, split, labels, classes: as of an `ImageSet`.
+        name, split, labels, classes: as of an `ImageSet`; there are no masks.
         paths: the files, below the folder `source`.
         side: height and width in pixels that they are decoded to.
         device: where batches are put.
@@ -80,6 +96,7 @@ class StreamedSet:
     source: str
     side: int
     device: torch.device
+    masks: None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,10 +108,10 @@ class StreamedSet:
 
     def select(self, chosen: Tensor | slice) -> ImageSet:
         """The images at these places, in memory, as tests see them. Raises DataError for a file that is damaged."""
-        places = torch.arange(len(self))[chosen]
-        parts = self._decoded([(place, None) for place in part.tolist()] for part in places.split(_CHUNK) if len(part))
+        places = torch.arange(len(self))[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
+        parts = self._decoded((part.tolist(), [None] * len(part)) for part in places.split(_CHUNK) if len(part))
         images = torch.cat([*parts, torch.empty(0, 3, self.side, self.side, dtype=torch.uint8, device=self.device)])
-        labels = self.labels[places.to(self.labels.device)]
+        labels = self.labels[places.to(self.device)]
         return ImageSet(self.name, self.split, images, labels, self.classes, source=self.source)
 
     def to(self, device: torch.device | str) -> "StreamedSet":
@@ -103,9 +120,8 @@ class StreamedSet:
 
     def chunks(self, size: int) -> Iterator[ImageSet]:
         """All images in their order, so many at a time, as tests see them. Raises DataError for a damaged file."""
-        places = range(len(self))
-        parts = [places[start : start + size] for start in range(0, len(self), size)]
-        decoded = self._decoded([(place, None) for place in part] for part in parts)
+        parts = [range(len(self))[start : start + size] for start in range(0, len(self), size)]
+        decoded = self._decoded((part, [None] * len(part)) for part in parts)
         for part, images in zip(parts, decoded, strict=True):
             labels = self.labels[part.start : part.stop]
             yield ImageSet(self.name, self.split, images, labels, self.classes, source=self.source)
@@ -119,75 +135,79 @@ class StreamedSet:
         part: Callable[[Tensor], Tensor],
         first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `ImageSet.batches`, decoded by workers ahead of time; what other processes train on is not decoded.
+        """As `ImageSet.batches`, decoded ahead of time; what other processes train on is not decoded.
 
-        Each image has a seed of its own, so it is the same whichever worker makes it. Raises DataError.
+        "resized-crop-flip" draws the same parts of the same images as there: here of whole images, in full resolution.
+        Raises DataError.
         """
-        seeds = torch.randint(2**62, order.shape, generator=generator, device=generator.device).cpu()
         chosen = [part(places) for places in order.cpu().split(size)][first:]
-        drawn = [part(own_seeds) for own_seeds in seeds.split(size)][first:]
-        keys = (
-            [(place, None if augmentation == "none" else seed) for place, seed in zip(places, own_seeds, strict=True)]
-            for places, own_seeds in zip(map(Tensor.tolist, chosen), map(Tensor.tolist, drawn), strict=True)
-        )
-        for places, images in zip(chosen, self._decoded(keys), strict=True):
+
+        def tasks() -> Iterator[Task]:
+            for number, places in enumerate(order.cpu().split(size)):
+                if augmentation == "none":
+                    draws = [None] * len(part(places))
+                else:
+                    draws = part(torch.rand(5, len(places), generator=generator, device=generator.device).T.cpu())
+                if number >= first:
+                    yield part(places).tolist(), draws
+
+        for places, images in zip(chosen, self._decoded(tasks()), strict=True):
             yield images, self.labels[places.to(self.device)]
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of names, sizes in bytes and labels of the files: their pixels would take hours."""
+        """SHA-256 (hexadecimal) of names, sizes in bytes and labels of the files: their pixels would take hours.
+
+        Raises DataError for a file that is empty or not there.
+        """
         digest = hashlib.sha256(repr(self.side).encode())
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
-            digest.update(f"{path}\0{(Path(self.source) / path).stat().st_size}\0{label}\n".encode())
+            try:
+                size = os.stat(os.path.join(self.source, path)).st_size
+            except OSError as error:
+                raise DataError(f"{self.source}/{path}: {error.strerror}") from None
+            if not size:
+                raise DataError(f"{self.source}/{path} is empty")
+            digest.update(b"%b\0%d\0%d\n" % (os.fsencode(path), size, label))
         return digest.hexdigest()
 
-    def _decoded(self, keys: Iterable[list[Key]]) -> Iterator[Tensor]:
-        """uint8 (N, 3, side, side) on the device, for each list of keys in turn."""
-        loader = DataLoader(
-            _Files(self.source, self.paths, self.side),
-            batch_sampler=list(keys),
-            num_workers=_workers(),
-            collate_fn=_stacked,
-            worker_init_fn=_leave_interrupts,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # else it draws from the process's own
-        )
-        for images in loader:
-            if isinstance(images, str):
-                raise DataError(images)
-            yield images.to(self.device, non_blocking=True)
-
-
-class _Files(Dataset):
-    """Decodes the file of a key; where it is damaged, returns what is wrong: an error would come with a traceback."""
-
-    def __init__(self, folder: str, paths: Sequence[str], side: int):
-        self.folder, self.paths = Path(folder), paths
-        self.tested = v2.Compose([v2.Resize(round(side * 8 / 7), antialias=True), v2.CenterCrop(side)])
-        self.augmented = v2.Compose([v2.RandomResizedCrop(side, antialias=True), v2.RandomHorizontalFlip()])
-
-    def __getitem__(self, key: Key) -> Tensor | str:
-        place, seed = key
+    def _decoded(self, tasks: Iterable[Task]) -> Iterator[Tensor]:
+        """uint8 (N, 3, side, side) on the device for each task in turn, decoded by threads a few tasks ahead."""
+        pool, waiting = ThreadPoolExecutor(_threads()), deque[list[Future]]()
         try:
-            image = own.decoded(self.folder / self.paths[place])
-        except DataError as error:
-            return str(error)
-        if seed is None:
-            return self.tested(image)
-        with torch.random.fork_rng(devices=[]):  # torchvision's transforms draw from the global generator
-            torch.manual_seed(seed)
-            return self.augmented(image)
+            for task in tasks:
+                waiting.append([pool.submit(self._image, place, draw) for place, draw in zip(*task, strict=True)])
+                if len(waiting) > _AHEAD:
+                    yield self._gathered(waiting.popleft())
+            while waiting:
+                yield self._gathered(waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _gathered(self, images: list[Future]) -> Tensor:
+        batch = torch.stack([image.result() for image in images])
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()
+        return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+
+    def _image(self, place: int, draws: Tensor | None) -> Tensor:
+        """uint8 (side, side, 3): the order in which files hold an image, and in which convolutions are fastest."""
+        image = own.opened(os.path.join(self.source, self.paths[place]))
+        if draws is None:
+            image = transforms.resize(image, [round(self.side * 8 / 7)])
+            return _pixels(transforms.center_crop(image, [self.side, self.side]))
+        shares = augment.parts(*draws[:4], image.width / image.height)
+        sides = (image.height, image.width)
+        top, left, height, width = (round(share.item() * side) for share, side in zip(shares, sides * 2, strict=True))
+        image = transforms.resized_crop(image, top, left, max(1, height), max(1, width), [self.side, self.side])
+        return _pixels(transforms.horizontal_flip(image) if draws[4] < 0.5 else image)
 
 
-def _stacked(items: list[Tensor | str]) -> Tensor | str:
-    return next((item for item in items if isinstance(item, str)), None) or torch.stack(items)
+def _pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image))
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal: this one's batches are needed until the step in progress is saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _workers() -> int:
-    """One for each core, shared among the processes that `torchrun` started on this machine; 16 at most."""
-    return min(16, max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+def _threads() -> int:
+    """One for each core that this process may use, shared with what `torchrun` started beside it; 16 at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(16, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

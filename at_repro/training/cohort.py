@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from at_repro import data
-from at_repro.data import ImageSet, StreamedSet, augment
+from at_repro.data import Images, augment
 from at_repro.training import engine
 from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.engine import Forward
@@ -26,7 +26,7 @@ Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds 
 def train_epoch(
     students: list[Student],
     teachers: dict[Run, Teacher],
-    images: ImageSet | StreamedSet,
+    images: Images,
     forward: Forward,
     report: Report,
     ranks: Ranks = ALONE,
@@ -85,7 +85,7 @@ def _learn(
 
 
 def batches(
-    images: ImageSet | StreamedSet, run: Run, epoch: int, ranks: Ranks = ALONE, done: int = 0
+    images: Images, run: Run, epoch: int, ranks: Ranks = ALONE, done: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's part of the batches of an epoch, normalised float32 images and labels, the last and smaller one
     kept; without those that are done.

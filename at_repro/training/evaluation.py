@@ -1,5 +1,6 @@
 """Test error of a network, and the weights as they are stored and published."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from at_repro import data
-from at_repro.data import ImageSet, StreamedSet, augment
+from at_repro.data import Images, augment
 from at_repro.training.engine import Forward
 
 BATCH = 250  # divides 10,000: one batch size, so one compilation
@@ -27,14 +28,24 @@ class Evaluation:
     top5_error: float | None = None
 
 
-@torch.no_grad()
-def evaluate(forward: Forward, network: nn.Module, images: ImageSet | StreamedSet) -> Evaluation:
+def evaluate(forward: Forward, network: nn.Module, images: Images) -> Evaluation:
     """Runs a network in evaluation mode over a whole image set, on the device the set is on."""
-    network.eval()
+    return evaluate_all(forward, [network], images)[0]
+
+
+@torch.no_grad()
+def evaluate_all(forward: Forward, networks: Sequence[nn.Module], images: Images) -> list[Evaluation]:
+    """`evaluate` of several networks, for which the images are read once."""
     mean, std = data.normalization(images.name)
-    logits = torch.cat(
-        [forward(network, augment.normalize(chunk.images, mean, std)).logits.float() for chunk in images.chunks(BATCH)]
-    )
+    logits: list[list[Tensor]] = [[] for _ in networks]
+    for chunk in images.chunks(BATCH):
+        batch = augment.normalize(chunk.images, mean, std)
+        for network, own in zip(networks, logits, strict=True):
+            own.append(forward(network.eval(), batch).logits.float())
+    return [_evaluation(torch.cat(own), images) for own in logits]
+
+
+def _evaluation(logits: Tensor, images: Images) -> Evaluation:
     predictions = logits.argmax(1)
     wrong = (predictions != images.labels).sum().item()
     top5 = 100 * _missed(logits, images.labels, 5) / len(images) if len(images.classes) > 100 else None

@@ -1,6 +1,6 @@
 """Several processes that train together, each on its part of every batch: what `torchrun` starts.
 
-Every process draws and augments the whole batch, so that the parts are those of one process's batch. Gradients are
+Every process draws for the whole batch, so that the parts are those of one process's batch. Gradients are
 averaged by torch's DistributedDataParallel; since every loss here is a mean over images, each process weighs its own by
 its share of the batch, and their average is the gradient of the whole batch, whatever the number of processes. Batch
 norms in training mode see the images of their own process.
@@ -12,6 +12,7 @@ import atexit
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -20,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from at_repro.errors import ParameterError
 from at_repro.training.spec import Run
+
+PATIENCE = timedelta(hours=2)
 
 Value = TypeVar("Value")
 
@@ -71,15 +74,16 @@ class Ranks:
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
         return found.item()
 
-    def check(self, run: Run) -> None:
-        """Raises ParameterError where several processes cannot train a run."""
+    def check(self, run: Run, images: int) -> None:
+        """Raises ParameterError where several processes cannot train a run on so many images."""
         if self.count == 1:
             return
         for term in run.terms:
             if term.needs_adapters or term.needs_gradient or term.needs_mirror:
                 raise ParameterError("processes", self.count, f"1, for a run with {term.kind}")
-        if run.batch_size < self.count:
-            raise ParameterError("batch_size", run.batch_size, f"{self.count} or more, one image for each process")
+        if min(run.batch_size, images % run.batch_size or run.batch_size) < self.count:
+            allowed = f"a size that leaves {self.count} images, one for each process, for every batch of {images}"
+            raise ParameterError("batch_size", run.batch_size, allowed)
 
 
 ALONE = Ranks()
@@ -102,6 +106,7 @@ def join(device: torch.device) -> tuple[Ranks, torch.device]:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)  # the others wait while the first one evaluates
         atexit.register(distributed.destroy_process_group)
     return Ranks(distributed.get_rank(), count), device

@@ -14,12 +14,12 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from at_repro import data, disk, networks
-from at_repro.data import ImageSet
+from at_repro.data import Images
 from at_repro.errors import UserError
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
-from at_repro.training.evaluation import Evaluation, evaluate, stored_weights
+from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
 from at_repro.training.keeper import Keeper
 from at_repro.training.progress import Progress
 from at_repro.training.ranks import Ranks, join
@@ -62,14 +62,13 @@ def train(
     ranks, target = join(engine.device(device))
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = ranks.decide(lambda: [run for run in wanted if not store.has(run)])
-    for run in needed:
-        ranks.check(run)
     progress = progress or Progress(None if ranks.first else io.StringIO())
-    sets: dict[tuple, ImageSet] = {}
+    sets: dict[tuple, Images] = {}
     for run in needed:
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
+        ranks.check(run, len(sets[run.dataset, "train", run.subset]))
     _check_folders([run for run in wanted if run not in needed], store, data_root)
     if ranks.first:
         tidy(store)
@@ -216,8 +215,8 @@ def _precision(run: Run, store: "Store", device: torch.device) -> str:
 def _train_cohort(
     runs: Sequence[Run],
     store: "Store",
-    images: ImageSet,
-    test_images: ImageSet,
+    images: Images,
+    test_images: Images,
     device: torch.device,
     precision: str,
     compile: str,
@@ -264,8 +263,8 @@ def _train_cohort(
 def _train_epoch(
     students: Sequence[Student],
     teachers: dict[Run, Teacher],
-    images: ImageSet,
-    test_images: ImageSet,
+    images: Images,
+    test_images: Images,
     forward: engine.Forward,
     keeper: Keeper,
     progress: Progress,
@@ -279,7 +278,8 @@ def _train_epoch(
 
     rows = train_epoch(students, teachers, images, forward, report, ranks)
     start = time.perf_counter()
-    measured = ranks.decide(lambda: [_tested(evaluate(forward, student.network, test_images)) for student in students])
+    tested = [student.network for student in students]
+    measured = ranks.decide(lambda: [_tested(found) for found in evaluate_all(forward, tested, test_images)])
     seconds = time.perf_counter() - start
     for student, row, tested in zip(students, rows, measured, strict=True):
         student.spend(seconds)
@@ -292,7 +292,7 @@ def _tested(result: Evaluation) -> dict:
     return {"test_loss": result.loss, "test_error": result.error}
 
 
-def load_network(store: "Store", run: Run, images: ImageSet, device: torch.device) -> nn.Module:
+def load_network(store: "Store", run: Run, images: Images, device: torch.device) -> nn.Module:
     """The network of a recorded run with its stored weights, frozen, in evaluation mode.
 
     Raises UserError where the record has no weights here or the run diverged.
@@ -305,7 +305,7 @@ def load_network(store: "Store", run: Run, images: ImageSet, device: torch.devic
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _record(student: Student, store: "Store", images: ImageSet, test_images: ImageSet) -> None:
+def _record(student: Student, store: "Store", images: Images, test_images: Images) -> None:
     run, environment = student.run, student.sessions[-1]["environment"]
     curve = pd.DataFrame(student.curve)
     weights = stored_weights(student.network)

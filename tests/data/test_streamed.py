@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import v2
+from shards import write_shard
 
 from at_repro import data, measure, networks
 from at_repro.data import streamed
 from at_repro.errors import DataError, ParameterError
+from at_repro.networks import Output
 from at_repro.results import Store
 from at_repro.training import ActivationTransfer, Run, cohort, engine, train
 from at_repro.training.evaluation import evaluate
@@ -41,10 +42,10 @@ def root(tmp_path_factory):
     return root
 
 
-@pytest.fixture(params=[0, 2])
-def workers(request, monkeypatch):
-    """The main process decodes, or two others."""
-    monkeypatch.setattr(streamed, "_workers", lambda: request.param)
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch):
+    """How many decode."""
+    monkeypatch.setattr(streamed, "_threads", lambda: request.param)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_nothing_is_read_but_the_names(images):
         images.subset(21)
 
 
-def test_tests_see_the_middle_of_the_resized_image(images, workers):
+def test_tests_see_the_middle_of_the_resized_image(images, threads):
     """The usual evaluation of ImageNet: 256 of which 224 remain, here 37 of which 32."""
     chunks = list(images.chunks(6))
     assert [len(chunk) for chunk in chunks] == [6, 6, 6, 2]
@@ -91,26 +92,57 @@ def test_tests_see_the_middle_of_the_resized_image(images, workers):
     assert torch.equal(images.labels, torch.cat([chunk.labels for chunk in chunks]))
 
 
-def test_an_image_is_augmented_as_its_own_seed_says(images, workers):
-    """Neither the number of workers nor what else is decoded may change what is trained on."""
+def test_an_image_is_augmented_as_its_draws_say(images, threads):
+    """Neither the number of threads nor what else is decoded may change what is trained on."""
     order = torch.randperm(20, generator=engine.generator(0, "order/0"))
-    seeds = torch.randint(2**62, (20,), generator=engine.generator(0, "augmentation/0"))
-    transform = v2.Compose([v2.RandomResizedCrop(32, antialias=True), v2.RandomHorizontalFlip()])
+    generator = engine.generator(0, "augmentation/0")
+    draws = torch.cat([torch.rand(5, size, generator=generator) for size in (8, 8, 4)], 1)
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in data.normalization(NAME))
-    state = torch.random.get_rng_state()
     batches = seen(images)
-    assert torch.equal(torch.random.get_rng_state(), state), "the process's own generator is left alone"
     assert [len(labels) for _, labels in batches] == [8, 8, 4]
     assert torch.equal(torch.cat([labels for _, labels in batches]), images.labels[order])
-    pixels = torch.cat([batch for batch, _ in batches])
-    for place, seed, image in zip(order.tolist(), seeds.tolist(), pixels, strict=True):
+    pixels = torch.cat([batch for batch, _ in batches]) * std + mean
+    for place, drawn, image in zip(order.tolist(), draws.T.tolist(), pixels, strict=True):
+        area, shape, down, right, flipped = drawn
         with Image.open(f"{images.source}/{images.paths[place]}") as file:
-            picture = v2.functional.pil_to_tensor(file.convert("RGB"))
-        torch.manual_seed(seed)
-        assert torch.allclose(image, (transform(picture) - mean) / std, atol=1e-5)
+            picture = file.convert("RGB")
+        # Of the pixels 8 to 100 %, and 3/4 to 4/3 as many columns as rows, as far as the picture reaches.
+        wanted = (0.08 + 0.92 * area) * picture.width * picture.height
+        columns_by_rows = (3 / 4) ** (1 - shape) * (4 / 3) ** shape
+        width = min(picture.width, math.sqrt(wanted * columns_by_rows))
+        height = min(picture.height, math.sqrt(wanted / columns_by_rows))
+        left, top = right * (picture.width - width), down * (picture.height - height)
+        left, top, width, height = round(left), round(top), round(width), round(height)
+        crop = picture.crop((left, top, left + width, top + height)).resize((32, 32), Image.Resampling.BILINEAR)
+        expected = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float()
+        expected = expected.flip(2) if flipped < 0.5 else expected
+        assert torch.allclose(image, expected, atol=1e-3)
     assert not same(batches, list(cohort.batches(images, TEACHER, 1))), "every epoch has its own"
     plain = torch.cat([batch for batch, _ in seen(images, replace(TEACHER, augmentation="none"))])
     assert torch.allclose(plain * std + mean, images.select(order).images.float(), atol=1e-3)
+
+
+def test_the_parts_of_square_images_are_those_that_are_drawn_in_memory(tmp_path):
+    """Another way to hold the same images is no other experiment: interpolation apart, batches are the same."""
+    across = np.linspace(0, 255, 64)
+    for split in ("train", "test"):
+        for name, pixels in (("down", across[:, None, None]), ("right", across[None, :, None])):
+            (tmp_path / "ramps" / split / name).mkdir(parents=True)
+            picture = np.broadcast_to(pixels, (64, 64, 3)).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "ramps" / split / name / "0.png")
+    held, files = (data.load(name, "train", tmp_path) for name in ("ramps@64", "ramps@64-streamed"))
+    order = torch.tensor([0, 1] * 10)
+    for images in (held, files):
+        assert images.labels.tolist() in ([0, 1], [1, 0])
+    if held.labels[0] != files.labels[0]:  # of two images, in an order of their own
+        held = held.select(torch.tensor([1, 0]))
+    drawn = [
+        list(images.batches(order, 8, "resized-crop-flip", engine.generator(3, "test"), lambda whole: whole))
+        for images in (held, files)
+    ]
+    for (own, labels), (other, others) in zip(*drawn, strict=True):
+        assert torch.equal(labels, others)
+        assert (own.float() - other.float()).abs().mean() < 3, "of 255"
 
 
 @pytest.mark.parametrize("name", [NAME, "photos@32"])
@@ -124,7 +156,7 @@ def test_processes_and_continued_epochs_see_parts_of_the_same_batches(name, root
     assert same(whole[2:], seen(images, done=2))
 
 
-def test_a_file_that_is_no_image_is_named(root, tmp_path, workers):
+def test_a_file_that_is_no_image_is_named(root, tmp_path, threads):
     shutil.copytree(root / "photos", tmp_path / "photos")
     images = data.load(NAME, "train", tmp_path)
     broken = tmp_path / "photos" / "train" / images.paths[3]
@@ -151,8 +183,49 @@ def test_a_folder_that_is_not_there_and_classes_that_differ(root, tmp_path):
         Image.new("RGB", (40, 40)).save(tmp_path / "few" / split / "0.png")
     with pytest.raises(DataError, match="classes of its splits differ: bee"):
         data.load("few@32-streamed", "test", tmp_path)
-    assert "not found" not in str(data.describe(NAME, root)) and data.describe(NAME, root).splits["test"].images == 6
+    found = data.describe(NAME, root)
+    assert found.problem is None and {name: split.images for name, split in found.splits.items()} == {
+        "train": 20, "test": 6
+    }  # fmt: skip
     assert data.side(NAME) == 32 and not data.is_streamed("photos@32")
+
+
+def test_what_cannot_be_decoded_is_found_before_training(root, tmp_path):
+    """Hours of ImageNet would pass until its turn comes."""
+    shutil.copytree(root / "photos", tmp_path / "photos")
+    added = tmp_path / "photos" / "train" / "ant"
+    (added / "11.png").touch()
+    with pytest.raises(DataError, match=r"11\.png is empty$"):
+        _ = data.load(NAME, "train", tmp_path).fingerprint
+    (added / "11.png").unlink()
+    (added / "12.png").symlink_to(tmp_path / "nowhere.png")
+    assert data.describe(NAME, tmp_path).problem == f"{added / '12.png'}: No such file or directory"
+    (added / "12.png").unlink()
+    Image.new("RGB", (40, 40)).save(added / "13.bmp")
+    with pytest.raises(DataError, match=r"13\.bmp is none of \.jpg, \.jpeg, \.png, \.webp$"):
+        data.load(NAME, "train", tmp_path)
+
+
+def test_shards_cannot_be_streamed(tmp_path):
+    for split in ("train", "test"):
+        write_shard(tmp_path / "hub" / f"{split}-00000-of-00001.parquet", [b"not read"] * 2, [0, 1])
+    with pytest.raises(DataError, match="only files can be streamed, no shards"):
+        data.load("hub@32-streamed", "train", tmp_path)
+
+
+def test_of_many_classes_the_five_likeliest_count(root):
+    """Top-5 error: the share of images whose class is not among the five largest logits."""
+    images = replace(data.load(NAME, "test", root), classes=tuple(map(str, range(101))))
+    logits = torch.zeros(6, 101)
+    for row, label in enumerate(images.labels.tolist()):
+        logits[row, 90:95] = torch.arange(5.0, 0, -1)  # five others, the last of which may give way to the class
+        logits[row, label] = 1.5 if row < 4 else 0.5
+
+    def forward(network, batch):
+        return Output(logits=logits, groups=[])
+
+    assert evaluate(forward, torch.nn.Identity(), images).top5_error == pytest.approx(100 * 2 / 6)
+    assert evaluate(forward, torch.nn.Identity(), replace(images, classes=images.classes[:100])).top5_error is None
 
 
 @pytest.mark.parametrize("name", ["photos-streamed", "photos@12-streamed", "shapes-streamed", "-streamed"])

@@ -104,14 +104,17 @@ def test_parts_make_the_whole_and_weights_its_mean(count, size):
 @pytest.mark.parametrize("term", [FullActivation(), GradientTransfer(beta=0.1), SymmetryNorm(beta=0.1)])
 def test_what_several_processes_cannot_train_is_refused(term):
     run = Run("wrn-10-1", 1, terms=(term,), teacher=None if term.kind == "sym" else TEACHER)
-    ALONE.check(run)
+    ALONE.check(run, 100)
     with pytest.raises(ParameterError, match=r"^processes: 2 is not allowed; allowed: 1, for a run with"):
-        Ranks(0, 2).check(run)
+        Ranks(0, 2).check(run, 100)
 
 
 def test_a_batch_has_an_image_for_every_process():
-    with pytest.raises(ParameterError, match=r"^batch_size: 4 is not allowed; allowed: 8 or more"):
-        Ranks(0, 8).check(Run("wrn-10-1", 1, batch_size=4))
+    Ranks(0, 8).check(Run("wrn-10-1", 1, batch_size=16), images=48)
+    Ranks(0, 8).check(Run("wrn-10-1", 1, batch_size=16), images=40)
+    for size, images in ((4, 48), (16, 37), (33, 34)):
+        with pytest.raises(ParameterError, match=rf"^batch_size: {size} is not allowed; allowed: a size that leaves 8"):
+            Ranks(0, 8).check(Run("wrn-10-1", 1, batch_size=size), images)
 
 
 def test_alone_a_student_is_its_network():
