@@ -151,7 +151,8 @@ class StreamedSet:
                 if number >= first:
                     yield part(places).tolist(), draws
 
-        for places, images in zip(chosen, self._decoded(tasks()), strict=True):
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of `torchrun`, which decode their own parts
+        for places, images in zip(chosen, self._decoded(tasks(), beside), strict=True):
             yield images, self.labels[places.to(self.device)]
 
     @cached_property
@@ -171,9 +172,9 @@ class StreamedSet:
             digest.update(b"%b\0%d\0%d\n" % (os.fsencode(path), size, label))
         return digest.hexdigest()
 
-    def _decoded(self, tasks: Iterable[Task]) -> Iterator[Tensor]:
+    def _decoded(self, tasks: Iterable[Task], processes: int = 1) -> Iterator[Tensor]:
         """uint8 (N, 3, side, side) on the device for each task in turn, decoded by threads a few tasks ahead."""
-        pool, waiting = ThreadPoolExecutor(_threads()), deque[list[Future]]()
+        pool, waiting = ThreadPoolExecutor(_threads(processes)), deque[list[Future]]()
         try:
             for task in tasks:
                 waiting.append([pool.submit(self._image, place, draw) for place, draw in zip(*task, strict=True)])
@@ -207,7 +208,7 @@ def _pixels(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image))
 
 
-def _threads() -> int:
-    """One for each core that this process may use, shared with what `torchrun` started beside it; 16 at most."""
+def _threads(processes: int) -> int:
+    """One for each core that this process may use, if so many share them; 16 at most: Python runs one at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(16, max(1, cores // processes))

@@ -45,7 +45,7 @@ def root(tmp_path_factory):
 @pytest.fixture(params=[1, 3])
 def threads(request, monkeypatch):
     """How many decode."""
-    monkeypatch.setattr(streamed, "_threads", lambda: request.param)
+    monkeypatch.setattr(streamed, "_threads", lambda processes: request.param)
 
 
 @pytest.fixture
