@@ -64,8 +64,8 @@ def operations(cohort: Sequence[Run]) -> float:
     """Floating-point operations of runs that are trained in one loop; at most, where groups of layers are frozen.
 
     Forward and backward are three passes of a student; twice as many with a term on gradients, which is differentiated
-    twice, and twice as many with mirror images. The teacher sees a batch once, whoever learns from it, and twice more, forward and
-    backward, where its gradient is asked for.
+    twice, and twice as many with mirror images. The teacher sees a batch once, whoever learns from it, and twice more,
+    forward and backward, where its gradient is asked for.
     """
     (taught_by,) = {run.teacher for run in cohort} - {None} or {None}
     passes = {run: 3 << _any(run, "needs_gradient") << _any(run, "needs_mirror") for run in cohort}
