@@ -71,12 +71,12 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
     seeds = store.seeds() if seeds is None else seeds
     rows = {}
     for claim in paper.CLAIMS:
-        findings = [find(rule, preset, store, seeds) for rule in RULES.get(claim.name, ())]
+        findings = [find(rule, preset, store, seeds) for rule in RULES[claim.name]]
         run = [finding for finding in findings if finding.differences]
         rows[claim.name] = {
             "claim": claim.text,
             "verdict": min((finding.verdict for finding in run), key=ORDER.index, default=NOT_RUN),
-            "comparisons": f"{len(run)} of {len(findings)}" if findings else "",
+            "comparisons": f"{len(run)} of {len(findings)}",
             "seeds": min((len(finding.differences) for finding in run), default=0),
             "numbers": "; ".join(finding.numbers for finding in run),
             "rule": "; ".join(str(finding.rule) for finding in findings),

@@ -6,7 +6,7 @@ papermill itself only warns of a name that it does not know, and takes any value
 import ast
 from collections.abc import Callable, Mapping
 
-from at_repro import bench, data, experiments, measure, photographs, trust
+from at_repro import bench, data, experiments, measure, paper, photographs, trust
 from at_repro.errors import ParameterError, check_choice, check_count
 from at_repro.results import Store
 from at_repro.training import engine
@@ -46,6 +46,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "level": lambda _, value: measure.level(value),
     "mappings": lambda _, value: measure.check_mappings(value),
     "networks": lambda _, value: photographs.check_networks(value),
+    "photographs": lambda name, value: check_choice(name, value, paper.TABLE_4_ROWS),
     "method": lambda name, value: check_choice(name, value, experiments.METHODS),
     "measured": lambda _, value: bench.load(value),
     "proofs": lambda _, value: trust.load(value),
