@@ -209,6 +209,6 @@ def _pixels(image: Image.Image) -> Tensor:
 
 
 def _threads(processes: int) -> int:
-    """One for each core that this process may use, if so many share them; 16 at most, whom Python keeps waiting."""
+    """One for each core this process may use, if so many share them; 16 at most: more would wait for Python's lock."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(16, max(1, cores // processes))
