@@ -46,7 +46,7 @@ def table(found: dict, preset: str = "paper") -> pd.DataFrame:
     Raises ParameterError for an unknown preset.
     """
     rate = 1e9 * next((value for _, name, value, _ in found["rows"] if name == RATE), float("nan"))
-    runs = {name: _runs(of_table, preset) for name, of_table in TABLES.items()}
+    runs = {name: runs_of(of_table, preset) for name, of_table in TABLES.items()}
     together = {run for name in TOGETHER for run in runs[name]}
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
     rows = []
@@ -91,7 +91,8 @@ def finished(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> floa
     return max(done.values(), default=0.0)
 
 
-def _runs(names: Iterable[str], preset: str) -> list[Run]:
+def runs_of(names: Iterable[str], preset: str) -> list[Run]:
+    """The runs of experiments at a preset and their teachers, each once. Raises ParameterError."""
     return with_teachers(
         run for name in names for columns in experiments.get(name).runs(preset) for run in columns.values()
     )

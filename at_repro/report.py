@@ -25,7 +25,7 @@ def experiments() -> str:
         lines += [f"{experiment.name}", f"    {experiment.title}"]
         for preset in PRESETS:
             size = experiment.size(preset)
-            runs = with_teachers(run for columns in experiment.runs(preset) for run in columns.values())
+            runs = costs.runs_of([experiment.name], preset)
             hours = duration(sum(map(costs.operations, tasks(runs))) / CORES_RATE)
             seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
             lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, about {hours} ({size.meant_for})")

@@ -64,7 +64,7 @@ class Study:
     def sample(self, count: int = attention_statistics.IMAGES) -> ImageSet | None:
         """The first test images, all where there are fewer; None where there are none.
 
-        Their order is by content and as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
+        Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
         """
         return None if self.images is None else self.images.select(slice(count))
 

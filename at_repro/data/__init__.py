@@ -183,6 +183,8 @@ class Description:
 def describe(name: str, root: str | Path | None = None) -> Description:
     """Reads a data set and describes it. Downloads nothing; data that are missing or damaged are a `problem`.
 
+    Of a streamed one no more than names and sizes of its files is read.
+
     Raises ParameterError for an unknown name.
     """
     named = _named(name)

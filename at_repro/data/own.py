@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -57,8 +58,7 @@ def own(name: str, split: str, root: Path) -> ImageSet:
     check_choice("split", split, SPLITS)
     folder, side = parse(name)
     images, labels, classes, source = _read(root / folder, split, side)
-    if classes != (others := _classes(root / folder, "test" if split == "train" else "train")):
-        raise DataError(f"{root / folder}: the classes of its splits differ: {', '.join(set(classes) ^ set(others))}")
+    check_classes(root / folder, classes, _classes(root / folder, "test" if split == "train" else "train"))
     order = canonical_order(images, labels)
     return ImageSet(name, split, images[order], labels[order], classes, source=str(source))
 
@@ -84,6 +84,12 @@ def _classes(folder: Path, split: str) -> tuple[str, ...]:
     if of_split.is_dir():
         return tuple(image_folder(of_split).classes)
     return shard_classes(find_shards(folder, of_split.name)[0])
+
+
+def check_classes(folder: Path, classes: Sequence[str], others: Sequence[str]) -> None:
+    """Raises DataError, with those that differ, unless the two splits of a folder have the same classes."""
+    if classes != others:
+        raise DataError(f"{folder}: the classes of its splits differ: {', '.join(sorted({*classes} ^ {*others}))}")
 
 
 def place(folder: Path, split: str) -> Path:

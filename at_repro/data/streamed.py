@@ -61,11 +61,9 @@ def streamed(name: str, split: str, root: Path) -> "StreamedSet":
             raise DataError(f"{part} is no folder: only files can be streamed, no shards")
     found = own.image_folder(place)
     try:
-        others = find_classes(other)[0]
+        own.check_classes(root / folder, found.classes, find_classes(other)[0])
     except FileNotFoundError as error:
         raise DataError(str(error)) from None
-    if differing := sorted(set(found.classes) ^ set(others)):
-        raise DataError(f"{root / folder}: the classes of its splits differ: {', '.join(differing)}")
     start = len(os.path.join(found.root, ""))
     files = [(path[start:], label) for path, label in found.samples]
     for path, _ in files:
@@ -140,19 +138,21 @@ class StreamedSet:
         "resized-crop-flip" draws the same parts of the same images as there: here of whole images, in full resolution.
         Raises DataError.
         """
-        chosen = [part(places) for places in order.cpu().split(size)][first:]
+        whole = order.cpu().split(size)
+        chosen = [part(places) for places in whole]
 
         def tasks() -> Iterator[Task]:
-            for number, places in enumerate(order.cpu().split(size)):
+            for number, places in enumerate(chosen):
                 if augmentation == "none":
-                    draws = [None] * len(part(places))
+                    draws = [None] * len(places)
                 else:
-                    draws = part(torch.rand(5, len(places), generator=generator, device=generator.device).T.cpu())
+                    count = len(whole[number])
+                    draws = part(torch.rand(5, count, generator=generator, device=generator.device).T.cpu())
                 if number >= first:
-                    yield part(places).tolist(), draws
+                    yield places.tolist(), draws
 
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of `torchrun`, which decode their own parts
-        for places, images in zip(chosen, self._decoded(tasks(), beside), strict=True):
+        for places, images in zip(chosen[first:], self._decoded(tasks(), beside), strict=True):
             yield images, self.labels[places.to(self.device)]
 
     @cached_property
