@@ -74,7 +74,7 @@ def _fine_tuned(stand_in: str, published: str) -> dict[str, Preset]:
 
 # Table 5's recipe. Imagenette, ten of ImageNet's classes at 64 pixels, stands in where a CPU has to carry it.
 _FROM_SCRATCH = {"augmentation": "resized-crop-flip", "weight_decay": 1e-4, "milestones": (0.3, 0.6, 0.9), "drop": 0.1}
-_TINY = _FEW | _FROM_SCRATCH | {"epochs": 1}
+_TINY = _FEW | _FROM_SCRATCH | {"epochs": 2}
 _IMAGENETTE = _FROM_SCRATCH | {"dataset": "imagenette64@64", "epochs": 40}
 _IMAGENET = _FROM_SCRATCH | {"dataset": "imagenet@224-streamed", "epochs": 100, "batch_size": 256}
 _SCRATCH = {

@@ -154,14 +154,15 @@ def open_study(
     device: str = "auto",
     data_root: str = "",
     results: str = "",
+    train_missing: bool = True,
     **changes: object,
 ) -> Study:
     """Checks the parameters, trains what has no record, and loads the records and the test images.
 
     The attention of what has no row in the table of `attention_statistics` is measured.
 
-    Where the environment variable AT_REPRO_TRAIN is "never", nothing is trained, and what has no record is listed
-    as missing: for tests and for a look at what there is.
+    Where the environment variable AT_REPRO_TRAIN is "never", or without `train_missing`, nothing is trained, and what
+    has no record is listed as missing: for tests and for a look at what there is.
 
     Args:
         experiment, preset: names, see `experiments`.
@@ -177,6 +178,7 @@ def open_study(
     policy = os.environ.get("AT_REPRO_TRAIN", "missing")
     if policy not in TRAIN:
         raise ParameterError("AT_REPRO_TRAIN", policy, TRAIN)
+    policy = policy if train_missing else "never"
     own_seeds = None if seeds in ((), [], "") else seeds
     original = experiments.get(experiment)
     chosen = experiments.vary(original, **changes)

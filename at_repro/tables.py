@@ -27,15 +27,38 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
         table, row: where the paper prints the numbers, see `paper.NUMBERS`.
     """
     recorded = study.errors()
-    same_images = next(iter(study.columns.values())).dataset in paper.DATA_SETS
-    as_published = same_images and not {"mapping", "beta"} & study.changes.keys()
     rows = {}
     for column in study.columns:
-        published = paper.number(table, row, column) if as_published else None
+        published = paper.number(table, row, column) if _as_published(study) else None
         rows[column] = _row(study, recorded[recorded["column"] == column], published)
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "method"
     return frame
+
+
+def _as_published(study: Study) -> bool:
+    """Whether the paper's numbers are of the same images, mapping function and beta."""
+    same_images = next(iter(study.columns.values())).dataset in paper.DATA_SETS
+    return same_images and not {"mapping", "beta"} & study.changes.keys()
+
+
+def top5(study: Study) -> pd.DataFrame:
+    """Top-5 errors of the last epoch in percent as text, to stand beside `readable`, a row per method that has one.
+
+    Columns: `top-5`, the median over seeds; and where the paper's Table 5 is of the same images `paper, top-5` and
+    `deviation, top-5`. No column where there are so few classes that no top-5 error is recorded.
+    """
+    rows = {}
+    for column, by_seed in study.records.items():
+        found = [record.final["top5_error"] for record in by_seed.values() if "top5_error" in record.final]
+        if not found:
+            continue
+        ours = pd.Series(found).median()
+        rows[column] = {"top-5": f"{ours:.2f}"}
+        number = paper.number("Table 5", paper.TABLE_5_ROWS["top-5"], column) if _as_published(study) else None
+        if number is not None:
+            rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
 def published(table: str, row: str) -> pd.DataFrame:
@@ -225,6 +248,20 @@ def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
         for level in students.columns[3:]
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["students", "rho", "p"]).rename_axis("level")
+
+
+def map_distances(study: Study) -> pd.DataFrame:
+    """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
+
+    Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_statistics`: so
+    without weights and images. A row per method, a column per level; no rows where nothing was measured.
+    """
+    teacher = study.columns["teacher"].run_id
+    measured = attention_statistics.load(study.store)
+    measured = measured[(measured["statistic"] == "distance") & (measured["teacher"] == teacher)]
+    runs = study.errors()[["column", "run_id"]].rename(columns={"column": "method"})
+    both = runs.merge(measured, on="run_id")
+    return both.groupby(["method", "level"], sort=False)["value"].median().unstack("level", sort=False)
 
 
 def decays(epochs: int) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.io import write_png
 
-from at_repro import book
+from at_repro import book, experiments
 from at_repro.results import Store
 
 NAMES = book.names()
@@ -60,7 +60,8 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch):
         changes = ", ".join(f"{key} {chosen[key]}" for key in names if key in known and key in chosen)
         assert f"preset smoke, {changes}, seed {chosen['seeds'][0]}, CPU" in printed
         images = chosen.get("dataset", "shapes")
-        student = chosen.get("student", "wrn-16-1") if "student" in known else "efficientnet-lite0"
+        (columns,) = experiments.get(book.experiments_of(notebook)[0]).runs("smoke")
+        student = given.get("student", columns["student"].network)
         assert "not run" not in printed and f"{images}-{student}-" in printed
     values = known | given | {key: Path(folder).name for key, folder in folders.items() if key in FOLDERS}
     named = [f"{key} {value!r}" for key, value in values.items() if key != "device"]

@@ -34,13 +34,15 @@ def studies(store):
             "best": {"test_error": None if error is None else error - 0.5, "epoch": 3},
             "environment": {"commit": "abc", "device": "CPU"},
         }
+        if run.dataset.startswith("imagenet@"):
+            values["final"]["top5_error"] = error / 4
         frame = pd.DataFrame({"label": labels, "prediction": predictions})
         return store.write(run, values, pd.DataFrame(epochs | {"test_error": errors}), frame, {"w": torch.zeros(1)})
 
-    def make(preset: str, **columns: dict[int, object]) -> Study:
+    def make(preset: str, name: str = NAME, **columns: dict[int, object]) -> Study:
         names = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
         wrong = {names.get(column, column): by_seed for column, by_seed in columns.items()}
-        experiment = experiments.get(NAME)
+        experiment = experiments.get(name)
         seeds = sorted({seed for by_seed in wrong.values() for seed in by_seed} or {0})
         by_seed = experiment.runs(preset, seeds)
         records, missing = {}, []
@@ -65,6 +67,34 @@ def wilson(wrong: int, images: int) -> tuple[float, float]:
 
 def errors(study: Study) -> pd.DataFrame:
     return tables.errors(study, *ROW)
+
+
+def test_top5_errors_stand_beside_the_papers(studies):
+    study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)}, kd={0: range(62)})
+    found = tables.top5(study)
+    assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
+    assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
+
+
+def test_there_is_no_top5_error_of_ten_classes(studies):
+    found = tables.top5(studies("reduced", "imagenet-resnet18", student={0: range(60)}, at={0: range(62)}))
+    assert found.empty and not len(found.columns), "nothing to join to the table of errors"
+
+
+def test_distances_of_maps_come_from_the_table_that_stays_without_weights(studies):
+    study = studies("reduced", student={0: [], 1: [], 2: []}, at={0: []}, teacher={0: []})
+    runs = {column: [record.run.run_id for record in by.values()] for column, by in study.records.items()}
+    (teacher,) = runs["teacher"]
+    rows = [
+        (run, teacher, "top", "distance", value, "")
+        for run, value in zip(runs["student"], (0.1, 0.4, 0.2), strict=True)
+    ]
+    rows += [(runs["AT"][0], teacher, level, "distance", value, "") for level, value in (("low", 0.3), ("top", 0.05))]
+    rows += [(runs["AT"][0], "another", "top", "distance", 9, ""), (runs["AT"][0], "", "top", "entropy", 9, "")]
+    pd.DataFrame(rows, columns=attention_statistics.COLUMNS).to_csv(study.store.folder / "attention.csv", index=False)
+    found = tables.map_distances(study)
+    assert found["top"].to_dict() == {"student": 0.2, "AT": 0.05}, "the median over seeds, to this teacher"
+    assert found.loc["AT", "low"] == 0.3 and math.isnan(found.loc["student", "low"])
 
 
 def test_errors_of_one_seed_beside_the_paper(studies):
