@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.datasets.folder import find_classes
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import augment, own
+from at_repro.data import augment, jpeg, own
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.errors import DataError, check_choice
 
@@ -26,6 +26,7 @@ AUGMENTATIONS = ("resized-crop-flip", "none")
 _SUFFIX = "-streamed"
 _CHUNK = 64  # images that `select` has decoded at a time
 _AHEAD = 4  # batches that are decoded before they are asked for
+_DECODERS = ("cuda",)  # devices that decode JPEG files themselves; for others the threads do
 
 # Places of images, and for each the five draws of its augmentation; None: as tests see it.
 Task = tuple[Sequence[int], Sequence[Tensor | None]]
@@ -173,11 +174,11 @@ class StreamedSet:
         return digest.hexdigest()
 
     def _decoded(self, tasks: Iterable[Task], processes: int = 1) -> Iterator[Tensor]:
-        """uint8 (N, 3, side, side) on the device for each task in turn, decoded by threads a few tasks ahead."""
+        """uint8 (N, 3, side, side) on the device for each task in turn; threads read, and decode, a few tasks ahead."""
         pool, waiting = ThreadPoolExecutor(_threads(processes)), deque[list[Future]]()
         try:
             for task in tasks:
-                waiting.append([pool.submit(self._image, place, draw) for place, draw in zip(*task, strict=True)])
+                waiting.append([pool.submit(self._read, place, draw) for place, draw in zip(*task, strict=True)])
                 if len(waiting) > _AHEAD:
                     yield self._gathered(waiting.popleft())
             while waiting:
@@ -185,27 +186,48 @@ class StreamedSet:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def _read(self, place: int, draws: Tensor | None) -> Tensor | jpeg.Encoded:
+        """uint8 (side, side, 3), the order in which files hold an image; not decoded if the device does that."""
+        path = os.path.join(self.source, self.paths[place])
+        if self.device.type in _DECODERS and (content := jpeg.content(path)) is not None:
+            return jpeg.Encoded(path, content, draws)
+        return torch.from_numpy(np.array(self._cropped(own.opened(path), draws)))
+
     def _gathered(self, images: list[Future]) -> Tensor:
-        batch = torch.stack([image.result() for image in images])
+        found = [image.result() for image in images]
+        if any(isinstance(image, jpeg.Encoded) for image in found):
+            return jpeg.beside(self.device, partial(self._decoded_there, found))
+        batch = torch.stack(found)
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
-    def _image(self, place: int, draws: Tensor | None) -> Tensor:
-        """uint8 (side, side, 3): the order in which files hold an image, and in which convolutions are fastest."""
-        image = own.opened(os.path.join(self.source, self.paths[place]))
+    def _decoded_there(self, images: list[Tensor | jpeg.Encoded]) -> Tensor:
+        """The same of images of which some are still to be decoded, on the device, by it."""
+        files = [image for image in images if isinstance(image, jpeg.Encoded)]
+        try:
+            decoded = jpeg.decode([file.content for file in files], self.device)
+        except RuntimeError:  # one is damaged or unknown to the decoder: Pillow says which, or knows it
+            decoded = [transforms.pil_to_tensor(own.opened(file.path)).to(self.device) for file in files]
+        cropped = iter([self._cropped(*pair) for pair in zip(decoded, (file.draws for file in files), strict=True)])
+        return torch.stack(
+            [
+                next(cropped) if isinstance(image, jpeg.Encoded) else image.permute(2, 0, 1).to(self.device)
+                for image in images
+            ]
+        )
+
+    def _cropped(self, image: Image.Image | Tensor, draws: Tensor | None) -> Image.Image | Tensor:
+        """The part that these draws choose, or that tests see, as a square; of Pillow's images or uint8 (3, H, W)."""
+        size = [self.side, self.side]
         if draws is None:
-            image = transforms.resize(image, [round(self.side * 8 / 7)])
-            return _pixels(transforms.center_crop(image, [self.side, self.side]))
-        shares = augment.parts(*draws[:4], image.width / image.height)
-        sides = (image.height, image.width)
-        top, left, height, width = (round(share.item() * side) for share, side in zip(shares, sides * 2, strict=True))
-        image = transforms.resized_crop(image, top, left, max(1, height), max(1, width), [self.side, self.side])
-        return _pixels(transforms.horizontal_flip(image) if draws[4] < 0.5 else image)
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image))
+            return transforms.center_crop(transforms.resize(image, [round(self.side * 8 / 7)]), size)
+        rows, columns = transforms.get_size(image)
+        shares = augment.parts(*draws[:4], columns / rows)
+        sides = (rows, columns, rows, columns)
+        top, left, height, width = (round(share.item() * side) for share, side in zip(shares, sides, strict=True))
+        image = transforms.resized_crop(image, top, left, max(1, height), max(1, width), size)
+        return transforms.horizontal_flip(image) if draws[4] < 0.5 else image
 
 
 def _threads(processes: int) -> int:

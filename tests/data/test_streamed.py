@@ -3,6 +3,7 @@
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from shards import write_shard
 
 from at_repro import data, measure, networks
-from at_repro.data import streamed
+from at_repro.data import jpeg, streamed
 from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output
 from at_repro.results import Store
@@ -164,6 +165,73 @@ def test_a_file_that_is_no_image_is_named(root, tmp_path, threads):
     for use in (seen, lambda images: list(images.chunks(4)), lambda images: images.select(torch.tensor([3]))):
         with pytest.raises(DataError, match=f"^{broken}: cannot identify"):
             use(images)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """JPEG files, some of which a decoder on the device must not get: turned, of four colours, of another format."""
+    across, down = np.meshgrid(np.linspace(0, 255, 90), np.linspace(0, 255, 60))
+    picture = Image.fromarray(np.stack([across, down, 255 - across], -1).astype(np.uint8))
+    for split in ("train", "test"):
+        folder = tmp_path / "mixed" / split / "one"
+        folder.mkdir(parents=True)
+        picture.save(folder / "usual.jpg", quality=95)
+        picture.save(folder / "progressive.jpg", quality=95, progressive=True)
+        picture.convert("L").save(folder / "grey.jpg", quality=95)
+        picture.convert("CMYK").save(folder / "four colours.jpg", quality=95)
+        picture.save(folder / "a PNG.jpg", format="PNG")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(folder / "turned.jpg", quality=95, exif=exif)
+    return data.load("mixed@48-streamed", "train", tmp_path)
+
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_device_that_decodes_gives_the_same_images(mixed, device, monkeypatch):
+    """Decoders of JPEG may differ in rounding, and antialiasing on a tensor from Pillow's: by some of 255."""
+    run = replace(TEACHER, dataset=mixed.name)
+    of_tests, trained_on = mixed.select(slice(None)).images, seen(mixed, run)
+    monkeypatch.setattr(streamed, "_DECODERS", (device,))
+    handed_over, decode = [], jpeg.decode
+
+    def counted(contents, place):
+        handed_over.append(len(contents))
+        return decode(contents, place)
+
+    monkeypatch.setattr(jpeg, "decode", counted)
+    there = mixed.to(device)
+    found = there.select(slice(None)).images
+    assert found.device.type == device and found.shape == of_tests.shape and found.dtype == torch.uint8
+    assert handed_over == [3], "usual, progressive and grey; the others are Pillow's work"
+    difference = (found.cpu().float() - of_tests.float()).abs()
+    assert difference.amax() <= 8 and difference.mean() < 1
+    deviations = torch.tensor(data.normalization(mixed.name)[1]).view(3, 1, 1)
+    for (own, labels), (other, others) in zip(seen(there, run), trained_on, strict=True):
+        assert torch.equal(labels.cpu(), others)
+        assert ((own.cpu() - other) * deviations).abs().mean() < 1, "the same parts, flipped alike"
+
+
+def test_a_file_that_a_device_cannot_decode_is_named_or_decoded_by_pillow(mixed, monkeypatch):
+    whole = mixed.select(slice(None)).images
+    monkeypatch.setattr(streamed, "_DECODERS", ("cpu",))
+    damaged = Path(mixed.source) / "one" / "usual.jpg"
+    content = damaged.read_bytes()
+
+    def refuse(contents, device):
+        raise RuntimeError("unknown to the decoder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jpeg, "decode", refuse)
+        assert (mixed.select(slice(None)).images.float() - whole.float()).abs().amax() <= 8
+    damaged.write_bytes(content[: content.index(b"\xff\xda")])  # its header, and nothing of the image
+    with pytest.raises(DataError, match=f"^{damaged}: "):
+        mixed.select(slice(None))
 
 
 def test_the_fingerprint_follows_names_sizes_and_labels(images, root):

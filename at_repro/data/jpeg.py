@@ -1,0 +1,71 @@
+"""JPEG files decoded where the network is: a GPU decodes many at once, and the cores beside it only read."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
+
+
+class Encoded(NamedTuple):
+    """A file that waits to be decoded: its path, its bytes, uint8 (B,), and the draws of its augmentation, if any."""
+
+    path: str
+    content: Tensor
+    draws: Tensor | None
+
+
+def content(path: str | Path) -> Tensor | None:
+    """The bytes of a file, uint8 (B,), that every decoder of JPEG reads alike; None for one that is Pillow's work.
+
+    Alike are those in the usual colours or in grey, upright. In folders of JPEG files some are in truth of another
+    format, of other colours, turned by their EXIF data, or damaged.
+    """
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            usual = image.mode in ("RGB", "L") and image.info.get("adobe_transform", 1) == 1
+            upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        return torch.from_numpy(np.fromfile(path, np.uint8)) if usual and upright else None
+    except Exception:  # of many kinds: whoever decodes it with Pillow says what is wrong with which file
+        return None
+
+
+def decode(contents: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Images of the bytes that `content` gives, in RGB.
+
+    Args:
+        contents: uint8 (B,) each, on the CPU.
+        device: where the images shall be; a GPU decodes them itself, with nvJPEG, all at once.
+
+    Returns:
+        uint8 (3, H, W) each, on the device.
+
+    Raises RuntimeError where one of them is damaged or unknown to the decoder; it does not say which.
+    """
+    if device.type == "cuda":
+        # The decoder writes on a stream of its own into memory that the caller's may still have to read
+        # (pytorch/vision, pull request 9606).
+        torch.cuda.current_stream(device).synchronize()
+    return decode_jpeg(list(contents), mode=ImageReadMode.RGB, device=device)
+
+
+def beside(device: torch.device, work: Callable[[], Tensor]) -> Tensor:
+    """What `work` returns; on a GPU it is computed on a stream of its own, and does not wait for the steps before."""
+    if device.type != "cuda":
+        return work()
+    current, own = torch.cuda.current_stream(device), _stream(device)
+    with torch.cuda.stream(own):
+        found = work()
+    current.wait_stream(own)
+    found.record_stream(current)
+    return found
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
