@@ -12,7 +12,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from at_repro import data, figures
+from at_repro import data, experiments, figures
+from at_repro.figures import theme
 from at_repro.figures.training import _apart
 
 STAMP = "preset smoke, seed 0, CPU"
@@ -496,3 +497,14 @@ def test_distances_stand_beside_the_errors_of_their_students():
         assert tuple(dots.get_facecolors()[1]) == to_rgba(figures.COLOURS["AT"])
     assert {"AT", "student", "group 1"} <= set(texts(figure)), "nobody knows which student a dot is"
     assert texts(figures.distance_and_error(students()[:0], STAMP)) == [f"Nothing to show: {STAMP}"]
+
+
+def test_every_method_of_a_page_has_its_own_colour():
+    """Ten at once, as in Table 2 with our columns; the plain student and the teacher look as on every page."""
+    (columns,) = experiments.get("mapping-functions").runs("reduced", [0])
+    colours = theme.colours_of(columns)
+    assert len(columns) == 10 and len(set(colours.values())) == 10
+    assert colours["student"] == theme.COLOURS["student"] and colours["teacher"] == theme.COLOURS["teacher"]
+    names = ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"]
+    others = set(theme.colours_of([*names, "one", "two", "three"]).values()) - {theme.COLOURS[name] for name in names}
+    assert len(others) == 3, "a method's colour is not lent while it is there"

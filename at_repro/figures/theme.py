@@ -44,6 +44,9 @@ def stamped(figure: Figure, stamp: str) -> Figure:
 
 
 def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
-    """By name, in their order. Names that are not in `COLOURS` take what no method there has."""
-    spare = itertools.cycle(colour for colour in PALETTE if colour not in COLOURS.values())
+    """By name, in their order. Names that are not in `COLOURS` take what no method has, then what none of these has."""
+    names = list(names)
+    taken = [COLOURS[name] for name in names if name in COLOURS]
+    free = [colour for colour in PALETTE if colour not in taken]
+    spare = itertools.cycle(sorted(free, key=lambda colour: colour in COLOURS.values()))
     return {name: COLOURS[name] if name in COLOURS else next(spare) for name in names}
