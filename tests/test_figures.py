@@ -96,6 +96,17 @@ def students() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "test_error", "low", "middle", "top"])
 
 
+def by_length(*methods: str) -> pd.DataFrame:
+    """As from `training_lengths.final`, and from `training_lengths.leads` as well."""
+    rows = [
+        (method, length, epoch, 0.1 if epoch < 3 else 0.02, 20.0 + place, float(place) - epoch)
+        for place, method in enumerate(methods)
+        for length in (10, 40)
+        for epoch in (1, 2, 3)
+    ]
+    return pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "test_error", "difference"])
+
+
 def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
@@ -110,6 +121,8 @@ def every_figure(images) -> dict[str, Figure]:
         "slopes": figures.slopes(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
+        "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
+        "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
         "distance_and_error": figures.distance_and_error(students(), STAMP),
         "unavailable": figures.unavailable(STAMP),
@@ -173,6 +186,8 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
+        lambda images: figures.lengths(by_length(), STAMP),
+        lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
         lambda images: figures.errors(table().iloc[:0], STAMP),
         lambda images: figures.slopes(table().drop("student"), STAMP),
@@ -257,6 +272,15 @@ def test_slopes_are_gains_over_the_plain_student():
         pytest.approx([7.51 - 8.77, 8.0 - 9.0]),
     ]  # fmt: skip
     assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
+
+
+def test_leads_are_drawn_against_the_plain_student_at_every_length():
+    figure = figures.leads(by_length("student", "AT"), STAMP)
+    assert [axis.get_title() for axis in figure.axes] == ["10 epochs", "40 epochs"]
+    for axis in figure.axes:
+        zero, drop, lead = axis.lines
+        assert list(zero.get_ydata()) == [0, 0] and list(drop.get_xdata()) == [2.5, 2.5], "between epochs 2 and 3"
+        assert list(lead.get_ydata()) == [0, -1, -2] and to_rgba(lead.get_color()) == to_rgba(figures.COLOURS["AT"])
 
 
 def test_labels_keep_their_distance_and_their_order():

@@ -93,6 +93,59 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
+def lengths(final: pd.DataFrame, stamp: str) -> Figure:
+    """Test error, and what each method has less than the plain student, against the length of training.
+
+    Args:
+        final: columns method, epochs, test_error and difference, see `training_lengths.final`.
+    """
+    if final.empty:
+        return unavailable(stamp)
+    style()
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    ticks = sorted(pd.unique(final["epochs"]))
+    for axis, shown, label in zip(
+        axes, ("test_error", "difference"), ("test error (%)", "minus the plain student's"), strict=True
+    ):
+        for method, colour in colours_of(pd.unique(final["method"])).items():
+            of_method = final[final["method"] == method].sort_values("epochs")
+            axis.plot(of_method["epochs"], of_method[shown], color=colour, marker="o", linewidth=1.5, label=method)
+        axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
+        axis.set_xticks(ticks, map(str, ticks))
+        axis.minorticks_off()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return stamped(figure, stamp)
+
+
+def leads(found: pd.DataFrame, stamp: str) -> Figure:
+    """A panel per training length: test error minus the plain student's in the same epoch; below zero is ahead.
+
+    Args:
+        found: columns method, epochs, epoch, learning_rate and difference, see `training_lengths.leads`.
+    """
+    found = found[found["method"] != "student"]
+    if found.empty:
+        return unavailable(stamp)
+    style()
+    lengths = sorted(pd.unique(found["epochs"]))
+    figure, axes = plt.subplots(len(lengths), 1, figsize=(WIDTH, 0.8 + 1.9 * len(lengths)), squeeze=False)
+    colours = colours_of(["student", *pd.unique(found["method"])])
+    for axis, length in zip(axes[:, 0], lengths, strict=True):
+        of_length = found[found["epochs"] == length]
+        axis.axhline(0, color=colours["student"], linestyle="--", linewidth=1)
+        drops = of_length.groupby("learning_rate")["epoch"].min()
+        for epoch in drops[drops > 1]:
+            axis.axvline(epoch - 0.5, color="0.85", linewidth=1, zorder=0)
+        for method, of_method in of_length.groupby("method", sort=False):
+            axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
+        axis.set(ylabel="minus the student's", title=f"{length} epochs", xlim=(1, max(2, length)))
+    axes[-1, 0].set_xlabel("epoch; grey lines: the learning rate drops")
+    handles, labels = axes[-1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return stamped(figure, stamp)
+
+
 def decays(epochs: int, stamp: str) -> Figure:
     """The factor on a term's weight in every epoch of a training, by the name of its decay."""
     style()

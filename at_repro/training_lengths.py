@@ -1,0 +1,50 @@
+"""When does transfer pay? Methods against the plain student of the same training length, at the end and on the way."""
+
+import pandas as pd
+
+from at_repro.study import Study
+
+
+def final(study: Study) -> pd.DataFrame:
+    """How every method ends at every training length, a row for each that has finished.
+
+    Columns: `method`; `epochs`, the length; `seeds`, of those that did not diverge; `test_error` of the last epoch in
+    percent, the median over them; `difference`, of method minus plain student of the same length and seed, the median
+    in percentage points, NaN where no plain student has finished.
+    """
+    found = _differences(study.errors().dropna(subset="test_error"), study, ["epochs", "seed"])
+    groups = found.groupby(["method", "epochs"], sort=False)
+    ends = groups[["test_error", "difference"]].median()
+    return ends.assign(seeds=groups.size()).reset_index()[["method", "epochs", "seeds", "test_error", "difference"]]
+
+
+def leads(study: Study) -> pd.DataFrame:
+    """Who is ahead during training: a row per method, training length and epoch.
+
+    Columns: `method`; `epochs`, the length; `epoch`; `learning_rate`; `difference`, of method minus plain student in
+    the same epoch of the same length and seed, in percentage points of test error, the median over seeds.
+    """
+    found = _differences(study.curves(), study, ["epochs", "seed", "epoch"])
+    keys = ["method", "epochs", "epoch", "learning_rate"]
+    return found.groupby(keys, sort=False)["difference"].median().dropna().reset_index()
+
+
+def phases(study: Study) -> pd.DataFrame:
+    """The mean of `leads` while the learning rate stays the same: a row per length and rate, a column per method."""
+    found = leads(study)
+    found = found[found["method"] != "student"]
+    means = found.groupby(["epochs", "learning_rate", "method"], sort=False)["difference"].mean().unstack("method")
+    return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(found["method"]))
+
+
+def _differences(found: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFrame:
+    """Rows of students with their method and length, and the difference to the plain student's row of the same keys."""
+    lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
+    found = found[found["column"].isin(lengths)]
+    found = found.assign(
+        method=found["column"].str.rsplit(", ", n=1).str[0],  # columns are named "AT, 40 epochs"
+        epochs=found["column"].map(lengths),
+    )
+    plain = found[found["method"] == "student"][[*keys, "test_error"]]
+    both = found.merge(plain, on=keys, how="left", suffixes=("", "_plain"))
+    return both.assign(difference=both["test_error"] - both["test_error_plain"])

@@ -1,0 +1,70 @@
+"""Who is ahead at which length, on records whose numbers are counted by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from at_repro import experiments, training_lengths
+from at_repro.study import Study
+
+
+class Made(Study):
+    """A study whose records are rows."""
+
+    @staticmethod
+    def of(ends: list[tuple], curves: list[tuple]) -> "Made":
+        experiment = experiments.get("training-length")
+        (columns,) = experiment.runs("reduced", [0])
+        made = Made(experiment, "reduced", None, "cpu", [0, 1], columns, {}, [], None, "")
+        object.__setattr__(made, "rows", (ends, curves))
+        return made
+
+    def errors(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows[0], columns=["column", "seed", "test_error"])
+
+    def curves(self) -> pd.DataFrame:
+        columns = ["column", "seed", "epoch", "learning_rate", "test_error"]
+        return pd.DataFrame(self.rows[1], columns=columns)
+
+
+@pytest.fixture
+def study():
+    ends = [
+        ("student, 10 epochs", 0, 20.0), ("student, 10 epochs", 1, 24.0), ("student, 80 epochs", 0, 10.0),
+        ("AT, 10 epochs", 0, 18.0), ("AT, 10 epochs", 1, 18.0), ("AT, 80 epochs", 0, 10.5),
+        ("AT, decaying, 80 epochs", 0, 9.0), ("KD, 20 epochs", 0, 15.0), ("KD, 80 epochs", 0, math.nan),
+        ("teacher", 0, 7.0),
+    ]  # fmt: skip
+    curves = [
+        (f"{method}, 10 epochs", 0, epoch, rate, error)
+        for method, errors in {"student": (80, 60, 20), "AT": (70, 40, 21), "AT, decaying": (75, 50, 20)}.items()
+        for epoch, rate, error in zip((1, 2, 3), (0.1, 0.1, 0.02), errors, strict=True)
+    ] + [("teacher", 0, 1, 0.1, 50.0), ("AT, 20 epochs", 0, 1, 0.1, 60.0)]
+    return Made.of(ends, curves)
+
+
+def test_methods_are_held_against_the_plain_student_of_their_length_and_seed(study):
+    found = training_lengths.final(study).set_index(["method", "epochs"])
+    assert found.loc[("student", 10), ["seeds", "test_error", "difference"]].tolist() == [2, 22, 0]
+    assert found.loc[("AT", 10), ["seeds", "test_error", "difference"]].tolist() == [2, 18, -4], "median of -2 and -6"
+    assert found.loc[("AT", 80), "difference"] == 0.5, "another length, another winner"
+    assert found.loc[("AT, decaying", 80), "difference"] == -1, "a method of its own, whatever its name holds"
+    assert math.isnan(found.loc[("KD", 20), "difference"]), "there is no plain student of 20 epochs"
+    assert ("KD", 80) not in found.index, "what diverged has no error"
+    assert "teacher" not in found.index.get_level_values("method"), "its length is its own"
+
+
+def test_who_leads_may_change_with_the_rate(study):
+    found = training_lengths.leads(study)
+    assert set(found["method"]) == {"student", "AT", "AT, decaying"} and set(found["epochs"]) == {10}
+    assert found[found["method"] == "AT"]["difference"].tolist() == [-10, -20, 1]
+    means = training_lengths.phases(study)
+    assert list(means.columns) == ["AT", "AT, decaying"] and list(means.index) == [(10, 0.1), (10, 0.02)]
+    assert means["AT"].tolist() == [-15, 1] and means["AT, decaying"].tolist() == [-7.5, 0]
+
+
+def test_without_records_there_are_no_rows():
+    empty = Made.of([], [])
+    assert training_lengths.final(empty).empty and training_lengths.leads(empty).empty
+    assert training_lengths.phases(empty).empty
