@@ -204,6 +204,28 @@ def mirrored_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> di
     return rows
 
 
+def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: str = "teacher") -> pd.DataFrame:
+    """What gradient-based transfer and the symmetry norm act on, a row per network, means over images.
+
+    Columns: `network`; `norm`, the l2 norm of J = dL/dx; `asymmetry`, the l2 norm of J(x) minus the mirrored J of the
+    mirror image by that of J(x), 0 where flips change nothing; `distance`, the l2 norm of J minus the teacher's, and
+    `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
+    No rows without images or networks. An image whose J is 0 counts for `norm` and `distance` alone.
+    """
+    sums = {name: [] for name in networks} if images is not None else {}
+    for batch in images.chunks(BATCH) if sums else ():
+        found = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
+        taught = found.get(teacher)
+        for name, own in found.items():
+            other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
+            norm, nothing = own.norm(dim=1), torch.full((len(own),), float("nan"))
+            difference = nothing if taught is None else (own - taught).norm(dim=1)
+            cosine = nothing if taught is None else (own * taught).sum(1) / (norm * taught.norm(dim=1))
+            sums[name].append(torch.stack([norm, (own - other).norm(dim=1) / norm, difference, cosine]))
+    means = [(name, *torch.cat(parts, 1).double().nanmean(1).tolist()) for name, parts in sums.items()]
+    return pd.DataFrame(means, columns=["network", "norm", "asymmetry", "distance", "cosine"])
+
+
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
     """J of a network in evaluation mode at the images or at their mirror images: (N, 3, H, W), on the CPU."""
     network.eval()

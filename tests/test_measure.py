@@ -519,6 +519,39 @@ def test_mirrored_rows_are_both_sides_of_the_symmetry_norm(images):
     assert measure.mirrored_rows({}, None) == {}
 
 
+def test_gradients_are_measured_by_the_formula(images):
+    """J of a linear network is (softmax - label) W."""
+    network, plain = Linear(), normalized(images).flatten(1)
+    found = measure.gradients({"AT": Mirrored(), "teacher": network}, images).set_index("network")
+
+    def gradient(pixels):
+        error = (pixels @ network.weight.T).softmax(1)
+        error[range(20), images.labels] -= 1
+        return error @ network.weight
+
+    own = gradient(plain)
+    other = gradient(normalized(images).flip(-1).flatten(1)).view(20, 3, 32, 32).flip(-1).flatten(1)
+    row = found.loc["teacher"]
+    assert row["norm"] == pytest.approx(own.norm(dim=1).mean().item(), rel=1e-4)
+    wanted = ((own - other).norm(dim=1) / own.norm(dim=1)).mean().item()
+    assert row["asymmetry"] == pytest.approx(wanted, rel=1e-4) and wanted > 0.1
+    assert row["distance"] == 0 and row["cosine"] == pytest.approx(1, abs=1e-5)
+    assert found.loc["AT", "asymmetry"] < 1e-4, "a network that sees an image and its mirror image alike"
+    of_student = measure._gradient(Mirrored(), images, mirrored=False).flatten(1)
+    assert found.loc["AT", "distance"] == pytest.approx((of_student - own).norm(dim=1).mean().item(), rel=1e-4)
+    cosines = torch.nn.functional.cosine_similarity(of_student, own)
+    assert found.loc["AT", "cosine"] == pytest.approx(cosines.mean().item(), abs=1e-4)
+
+
+def test_gradients_without_teacher_images_or_networks(images, monkeypatch):
+    whole = measure.gradients({"AT": Linear()}, images)
+    assert whole[["distance", "cosine"]].isna().all(axis=None), "there is no teacher"
+    monkeypatch.setattr(measure, "BATCH", 7)
+    parts = measure.gradients({"AT": Linear()}, images)
+    assert parts["norm"].item() == pytest.approx(whole["norm"].item(), rel=1e-5), "whatever the batch"
+    assert measure.gradients({}, images).empty and measure.gradients({"AT": Linear()}, None).empty
+
+
 @pytest.mark.parametrize(("side", "sizes"), [(None, [20]), (128, [15, 5]), (224, [5] * 4), (2000, [1] * 20)])
 def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, side, sizes):
     """250 of 32 x 32 pixels are as many as 15 of 128 x 128."""
