@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from at_repro import data
 from at_repro.errors import ParameterError, UserError
 from at_repro.results import Store
 from at_repro.training import Progress, Run, train, with_teachers
@@ -83,12 +84,14 @@ def train_on(
         store: a folder that every worker sees at the same path, as for `data_root`.
 
     Raises:
-        UserError: with the message of the first one that was raised on a worker; what is recorded stays.
-        distributed.KilledWorker: a cohort's workers died again and again.
+        ParameterError: the data root is no folder.
+        UserError: with the message of the first one that was raised on a worker, or where a cohort's workers died again
+            and again; what is recorded stays.
     """
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     progress = progress or Progress()
+    root = str(data.data_root(data_root).absolute())  # workers have their own folder, and their own AT_REPRO_DATA
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = [run for run in wanted if not store.has(run)]
     groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
@@ -98,13 +101,17 @@ def train_on(
     for group in groups:
         before = [task_of[run.teacher] for run in group if run.teacher in task_of]
         task = client.submit(
-            _train, [run.to_dict() for run in group], str(store.folder), device, data_root, compile, before,
+            _train, [run.to_dict() for run in group], str(store.folder), device, root, compile, before,
             key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
         )  # fmt: skip
         task_of |= dict.fromkeys(group, task)
     done = 0
     for task in as_completed(set(task_of.values())):
-        recorded, error = task.result()
+        try:
+            recorded, error = task.result()
+        except KilledWorker:
+            died = f"{task.key}: {RETRIES + 1} workers died while they trained it; is there memory enough?"
+            recorded, error = [], f"{died} What is recorded stays, and the same command continues"
         if error:
             client.cancel(list(task_of.values()))
             raise UserError(error)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -95,6 +96,44 @@ def test_an_error_on_a_worker_is_one_line(tmp_path):
         cluster.train_on(
             client, [TEACHER], store, device="cpu", data_root=str(tmp_path), progress=Progress(io.StringIO())
         )
+
+
+def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypatch):
+    """Workers that somebody else has started, in another folder: each task takes one of the GPUs that they announce."""
+    import distributed
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)  # where the workers begin
+    options = {"n_workers": 1, "threads_per_worker": 4, "dashboard_address": ":0", "resources": {"GPU": 1}}
+    with distributed.LocalCluster(**options) as started:
+        monkeypatch.chdir(Path(data_root).parent)
+        monkeypatch.setenv("AT_REPRO_DATA", Path(data_root).name)
+        store = Store(tmp_path / "records", writable=True)
+        with cluster.connect(started.scheduler_address) as client:
+            asked = []
+            submit = client.submit
+            monkeypatch.setattr(client, "submit", lambda *a, **given: asked.append(given) or submit(*a, **given))
+            cluster.train_on(client, [TEACHER, OTHER], store, device="cpu", progress=Progress(io.StringIO()))
+    assert [given["resources"] for given in asked] == [{"GPU": 1}], "four threads would train four cohorts on one GPU"
+    assert store.has(TEACHER) and store.has(OTHER)
+
+
+def test_workers_that_die_again_and_again_are_one_line(data_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_train", lambda *_: os._exit(9))  # as when the memory is used up
+    monkeypatch.setattr(cluster, "RETRIES", 0)
+    store = Store(tmp_path / "records", writable=True)
+    with cluster.connect("local:1") as client:
+        client.run_on_scheduler(allow_no_failure)
+        with pytest.raises(UserError, match=rf"^{TEACHER.run_id}: 1 workers died .* the same command continues$"):
+            cluster.train_on(
+                client, [TEACHER], store, device="cpu", data_root=data_root, progress=Progress(io.StringIO())
+            )
+
+
+def allow_no_failure(dask_scheduler) -> None:
+    """A scheduler gives a task up after three workers by default."""
+    dask_scheduler.allowed_failures = 0
 
 
 @pytest.mark.parametrize("address", ["local", "local:0", "local:two", "host", "", "tcp://"])

@@ -310,10 +310,13 @@ def test_table_4_is_fine_tuned_as_section_4_2_says(name, dataset):
     assert [runs["AT"].seed for runs in experiments.get(name).runs("reduced")] == [0, 1, 2]
 
 
-def test_table_4_at_preset_paper_is_of_resnets():
-    columns = experiments.get("fine-tuning-birds").runs("paper")[0]
+@pytest.mark.parametrize(
+    ("name", "dataset"), [("fine-tuning-birds", "cub200@256"), ("fine-tuning-scenes", "indoor67@256")]
+)
+def test_table_4_at_preset_paper_is_of_resnets(name, dataset):
+    columns = experiments.get(name).runs("paper")[0]
     assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")
-    assert columns["AT"].dataset == "cub200@256" and columns["AT"].augmentation == "window-flip"
+    assert columns["AT"].dataset == dataset and columns["AT"].augmentation == "window-flip"
 
 
 def test_table_5_in_small():

@@ -59,6 +59,11 @@ class ImageSet:
         return self.images.device
 
     @property
+    def drawn_on(self) -> torch.device:
+        """Where the generator of `batches` draws: beside the images, so that nothing waits for it."""
+        return self.device
+
+    @property
     def side(self) -> int:
         """Width of the images in pixels."""
         return self.images.shape[-1]

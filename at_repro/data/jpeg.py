@@ -1,5 +1,6 @@
 """JPEG files decoded where the network is: a GPU decodes many at once, and the cores beside it only read."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
+
+_END = b"\xff\xd9"  # the marker at the end of every whole file
 
 
 class Encoded(NamedTuple):
@@ -20,17 +23,32 @@ class Encoded(NamedTuple):
     draws: Tensor | None
 
 
+@cache
+def decodes(device: torch.device) -> bool:
+    """Whether a device decodes JPEG files itself: a GPU does, unless torchvision was built without nvJPEG: it warns."""
+    if device.type != "cuda":
+        return False
+    try:
+        decode([encode_jpeg(torch.zeros(3, 16, 16, dtype=torch.uint8))], device)
+    except RuntimeError as error:
+        warnings.warn(f"JPEG files are decoded on the CPU: {str(error).splitlines()[0]}", stacklevel=2)
+        return False
+    return True
+
+
 def content(path: str | Path) -> Tensor | None:
     """The bytes of a file, uint8 (B,), that every decoder of JPEG reads alike; None for one that is Pillow's work.
 
-    Alike are those in the usual colours or in grey, upright. In folders of JPEG files some are in truth of another
-    format, of other colours, turned by their EXIF data, or damaged.
+    Alike are those in the usual colours or in grey, upright, with an end. In folders of JPEG files some are in truth of
+    another format, of other colours, turned by their EXIF data, or damaged.
     """
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             usual = image.mode in ("RGB", "L") and image.info.get("adobe_transform", 1) == 1
             upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        return torch.from_numpy(np.fromfile(path, np.uint8)) if usual and upright else None
+        found = np.fromfile(path, np.uint8)
+        whole = found.tobytes().rstrip(b"\0").endswith(_END)
+        return torch.from_numpy(found) if usual and upright and whole else None
     except Exception:  # of many kinds: whoever decodes it with Pillow says what is wrong with which file
         return None
 

@@ -26,7 +26,6 @@ AUGMENTATIONS = ("resized-crop-flip", "none")
 _SUFFIX = "-streamed"
 _CHUNK = 64  # images that `select` has decoded at a time
 _AHEAD = 4  # batches that are decoded before they are asked for
-_DECODERS = ("cuda",)  # devices that decode JPEG files themselves; for others the threads do
 
 # Places of images, and for each the five draws of its augmentation; None: as tests see it.
 Task = tuple[Sequence[int], Sequence[Tensor | None]]
@@ -96,6 +95,7 @@ class StreamedSet:
     side: int
     device: torch.device
     masks: None = None
+    drawn_on = torch.device("cpu")  # where the threads cut out the parts that are drawn, whatever the device
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -148,13 +148,13 @@ class StreamedSet:
                     draws = [None] * len(places)
                 else:
                     count = len(whole[number])
-                    draws = part(torch.rand(5, count, generator=generator, device=generator.device).T.cpu())
+                    draws = part(torch.rand(5, count, generator=generator).T)
                 if number >= first:
                     yield places.tolist(), draws
 
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of `torchrun`, which decode their own parts
         for places, images in zip(chosen[first:], self._decoded(tasks(), beside), strict=True):
-            yield images, self.labels[places.to(self.device)]
+            yield images, self.labels[self._sent(places)]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -180,42 +180,51 @@ class StreamedSet:
             for task in tasks:
                 waiting.append([pool.submit(self._read, place, draw) for place, draw in zip(*task, strict=True)])
                 if len(waiting) > _AHEAD:
-                    yield self._gathered(waiting.popleft())
+                    yield self._gathered(waiting.popleft(), pool)
             while waiting:
-                yield self._gathered(waiting.popleft())
+                yield self._gathered(waiting.popleft(), pool)
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _read(self, place: int, draws: Tensor | None) -> Tensor | jpeg.Encoded:
-        """uint8 (side, side, 3), the order in which files hold an image; not decoded if the device does that."""
+        """As `_image`; as it is in its file if the device decodes that."""
         path = os.path.join(self.source, self.paths[place])
-        if self.device.type in _DECODERS and (content := jpeg.content(path)) is not None:
+        if jpeg.decodes(self.device) and (content := jpeg.content(path)) is not None:
             return jpeg.Encoded(path, content, draws)
+        return self._image(path, draws)
+
+    def _image(self, path: str, draws: Tensor | None) -> Tensor:
+        """uint8 (side, side, 3): the order in which files hold an image, and in which convolutions are fastest."""
         return torch.from_numpy(np.array(self._cropped(own.opened(path), draws)))
 
-    def _gathered(self, images: list[Future]) -> Tensor:
+    def _gathered(self, images: list[Future], pool: ThreadPoolExecutor) -> Tensor:
         found = [image.result() for image in images]
         if any(isinstance(image, jpeg.Encoded) for image in found):
-            return jpeg.beside(self.device, partial(self._decoded_there, found))
-        batch = torch.stack(found)
-        if self.device.type == "cuda":
-            batch = batch.pin_memory()
-        return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+            return jpeg.beside(self.device, partial(self._decoded_there, found, pool))
+        return self._sent(torch.stack(found)).permute(0, 3, 1, 2)
 
-    def _decoded_there(self, images: list[Tensor | jpeg.Encoded]) -> Tensor:
+    def _decoded_there(self, images: list[Tensor | jpeg.Encoded], pool: ThreadPoolExecutor) -> Tensor:
         """The same of images of which some are still to be decoded, on the device, by it."""
         files = [image for image in images if isinstance(image, jpeg.Encoded)]
         try:
             decoded = jpeg.decode([file.content for file in files], self.device)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError:  # one is damaged or unknown to the decoder: Pillow says which, or knows it
-            decoded = [transforms.pil_to_tensor(own.opened(file.path)).to(self.device) for file in files]
-        cropped = iter([self._cropped(*pair) for pair in zip(decoded, (file.draws for file in files), strict=True)])
+            again = pool.map(lambda file: self._image(file.path, file.draws), files)
+            cropped = (self._sent(image).permute(2, 0, 1) for image in again)
+        else:
+            cropped = (self._cropped(image, file.draws) for image, file in zip(decoded, files, strict=True))
         return torch.stack(
             [
-                next(cropped) if isinstance(image, jpeg.Encoded) else image.permute(2, 0, 1).to(self.device)
+                next(cropped) if isinstance(image, jpeg.Encoded) else self._sent(image).permute(2, 0, 1)
                 for image in images
             ]
         )
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device, without waiting for what that is doing."""
+        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     def _cropped(self, image: Image.Image | Tensor, draws: Tensor | None) -> Image.Image | Tensor:
         """The part that these draws choose, or that tests see, as a square; of Pillow's images or uint8 (3, H, W)."""

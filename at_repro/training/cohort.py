@@ -94,7 +94,7 @@ def batches(
     """
     # Order and augmentation come from two generators: another augmentation leaves the order as it was.
     order = torch.randperm(len(images), generator=engine.generator(run.seed, f"order/{epoch}"))
-    draws = engine.generator(run.seed, f"augmentation/{epoch}", images.device)
+    draws = engine.generator(run.seed, f"augmentation/{epoch}", images.drawn_on)
     mean, std = data.normalization(images.name)
     for batch, labels in images.batches(order, run.batch_size, run.augmentation, draws, ranks.share, done):
         yield augment.normalize(batch, mean, std), labels

@@ -91,9 +91,12 @@ def keep_freed_memory() -> None:
 def repeat_exactly(device: torch.device) -> None:
     """Asks a GPU for kernels that give the same bits each time; torch warns where it has none. A CPU needs nothing.
 
-    For the whole process: cuDNN chooses by rule, not by a race, and cuBLAS works in a fixed space.
+    For the whole process: cuDNN chooses by rule, not by a race, and cuBLAS works in a fixed space. New memory stays
+    unfilled: torch would fill it on the stream of the caller, which libraries that write on their own, such as the
+    decoder of JPEG files, do not wait for.
     """
     if device.type == "cuda":
+        torch.utils.deterministic.fill_uninitialized_memory = False
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)

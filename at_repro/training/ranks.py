@@ -57,7 +57,11 @@ class Ranks:
 
     def together(self, network: nn.Module) -> nn.Module:
         """The network with gradients that are averaged over the processes after each backward pass."""
-        return network if self.count == 1 else DistributedDataParallel(network, broadcast_buffers=False)
+        if self.count == 1:
+            return network
+        parallel = DistributedDataParallel(network)
+        parallel.broadcast_buffers = False  # an argument of this name is deprecated in some versions of torch
+        return parallel
 
     def collect(self, sums: Sequence[Tensor]) -> None:
         """Adds up tensors over all processes, in place, for the first one; the others' become zero."""

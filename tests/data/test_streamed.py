@@ -197,7 +197,8 @@ def test_a_device_that_decodes_gives_the_same_images(mixed, device, monkeypatch)
     """Decoders of JPEG may differ in rounding, and antialiasing on a tensor from Pillow's: by some of 255."""
     run = replace(TEACHER, dataset=mixed.name)
     of_tests, trained_on = mixed.select(slice(None)).images, seen(mixed, run)
-    monkeypatch.setattr(streamed, "_DECODERS", (device,))
+    if device == "cpu":
+        monkeypatch.setattr(jpeg, "decodes", lambda device: True)
     handed_over, decode = [], jpeg.decode
 
     def counted(contents, place):
@@ -217,21 +218,35 @@ def test_a_device_that_decodes_gives_the_same_images(mixed, device, monkeypatch)
         assert ((own.cpu() - other) * deviations).abs().mean() < 1, "the same parts, flipped alike"
 
 
-def test_a_file_that_a_device_cannot_decode_is_named_or_decoded_by_pillow(mixed, monkeypatch):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_file_that_a_device_cannot_decode_is_named_or_decoded_by_pillow(mixed, device, monkeypatch):
     whole = mixed.select(slice(None)).images
-    monkeypatch.setattr(streamed, "_DECODERS", ("cpu",))
-    damaged = Path(mixed.source) / "one" / "usual.jpg"
-    content = damaged.read_bytes()
+    there = mixed.to(device)
+    monkeypatch.setattr(jpeg, "decodes", lambda device: True)
 
     def refuse(contents, device):
         raise RuntimeError("unknown to the decoder")
 
     with monkeypatch.context() as patch:
         patch.setattr(jpeg, "decode", refuse)
-        assert (mixed.select(slice(None)).images.float() - whole.float()).abs().amax() <= 8
-    damaged.write_bytes(content[: content.index(b"\xff\xda")])  # its header, and nothing of the image
-    with pytest.raises(DataError, match=f"^{damaged}: "):
-        mixed.select(slice(None))
+        assert torch.equal(there.select(slice(None)).images.cpu(), whole)
+    damaged = Path(mixed.source) / "one" / "usual.jpg"
+    content = damaged.read_bytes()
+    for length in (content.index(b"\xff\xda"), len(content) // 2):  # nothing, or half of it, after its header
+        damaged.write_bytes(content[:length])
+        with pytest.raises(DataError, match=f"^{damaged}: "):
+            there.select(slice(None))
+
+
+def test_a_gpu_that_cannot_decode_is_said_once(mixed, monkeypatch):
+    def refuse(contents, device):
+        raise RuntimeError("compiled without nvJPEG\nand more")
+
+    monkeypatch.setattr(jpeg, "decode", refuse)
+    jpeg.decodes.cache_clear()
+    with pytest.warns(UserWarning, match="^JPEG files are decoded on the CPU: compiled without nvJPEG$") as warned:
+        assert [jpeg.decodes(torch.device("cuda", 7)) for _ in range(3)] == [False] * 3
+    assert len(warned) == 1 and not jpeg.decodes(torch.device("cpu"))
 
 
 def test_the_fingerprint_follows_names_sizes_and_labels(images, root):

@@ -176,6 +176,9 @@ def test_a_gpu_is_asked_for_the_same_bits_each_time(monkeypatch):
         engine.repeat_exactly(torch.device("cuda"))
         assert torch.is_deterministic_algorithms_warn_only_enabled() and not torch.backends.cudnn.benchmark
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        fresh = torch.empty(1 << 12, dtype=torch.uint8).fill_(7)
+        assert not torch.utils.deterministic.fill_uninitialized_memory and (fresh == 7).all()
     finally:
+        torch.utils.deterministic.fill_uninitialized_memory = True
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = before
