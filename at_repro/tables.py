@@ -1,5 +1,7 @@
 """The tables and the sentences of the report, computed from records."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from at_repro import attention_statistics, experiments, paper, statistics
@@ -34,6 +36,27 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "method"
     return frame
+
+
+def pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
+    """Several pairs of student and teacher at once: three rows each, ours, the paper's and the deviation, in percent.
+
+    Args:
+        studies: by the row of the paper's table that each is held against; the columns are their methods.
+        table: where the paper prints them, see `paper.NUMBERS`.
+    """
+    parts = {row: errors(study, table, row)[["ours", "paper", "deviation"]].T for row, study in studies.items()}
+    return pd.concat(parts, names=["pair", "error"])
+
+
+def gains(pairs: pd.DataFrame) -> pd.DataFrame:
+    """What each method has less than the plain student, in percentage points of `pairs`: negative is better.
+
+    Columns pair, method, ours, paper: NaN where a method or the plain student is not run, or the paper has no number.
+    """
+    differences = pairs.drop(index="deviation", level="error").sub(pairs["student"], axis=0)
+    long = differences.drop(columns=["student", "teacher"], errors="ignore").stack().unstack("error")
+    return long.rename_axis(["pair", "method"]).reindex(columns=["ours", "paper"]).reset_index()
 
 
 def _as_published(study: Study) -> bool:

@@ -96,6 +96,17 @@ def students() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "test_error", "low", "middle", "top"])
 
 
+def of_pairs(**changes) -> pd.DataFrame:
+    """As from `tables.gains`: the second pair is not run."""
+    columns = {
+        "pair": ["a", "a", "b"],
+        "method": ["AT", "KD", "AT"],
+        "ours": [-1.0, 0.5, np.nan],
+        "paper": [-0.8, -1.3, -0.5],
+    }
+    return pd.DataFrame(columns | changes)
+
+
 def by_length(*methods: str) -> pd.DataFrame:
     """As from `training_lengths.final`, and from `training_lengths.leads` as well."""
     rows = [
@@ -121,6 +132,7 @@ def every_figure(images) -> dict[str, Figure]:
         "slopes": figures.slopes(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
+        "gains": figures.gains(of_pairs(), STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
@@ -186,6 +198,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
+        lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
         lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
@@ -272,6 +285,15 @@ def test_slopes_are_gains_over_the_plain_student():
         pytest.approx([7.51 - 8.77, 8.0 - 9.0]),
     ]  # fmt: skip
     assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
+
+
+def test_gains_of_both_stand_at_their_values():
+    figure = figures.gains(of_pairs(), STAMP)
+    (axis,) = figure.axes
+    places = axis.collections[0].get_offsets().tolist()
+    assert places == [[-0.8, -1.0], [-1.3, 0.5]], "the paper's across, ours up; what is not run is left out"
+    diagonal = axis.lines[0]
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
 
 
 def test_leads_are_drawn_against_the_plain_student_at_every_length():

@@ -69,6 +69,20 @@ def errors(study: Study) -> pd.DataFrame:
     return tables.errors(study, *ROW)
 
 
+def test_several_pairs_and_what_their_methods_gain(studies):
+    first = studies("reduced", student={0: range(20)}, at={0: range(17)}, teacher={0: range(13)})
+    second = studies("reduced", "wrn-40-2-to-16-2", student={0: range(14)}, kd={0: range(15)})
+    found = tables.pairs({ROW[1]: first, "wrn-16-2 from wrn-40-2": second}, "Table 1")
+    assert found.loc[(ROW[1], "ours"), ["student", "AT", "teacher"]].tolist() == [10, 8.5, 6.5]
+    assert found.loc[("wrn-16-2 from wrn-40-2", "paper"), "KD"] == 6.08
+    assert found.loc[("wrn-16-2 from wrn-40-2", "deviation"), "student"] == pytest.approx(7 - 6.31)
+    gains = tables.gains(found).set_index(["pair", "method"])
+    assert gains.loc[(ROW[1], "AT"), "ours"] == -1.5
+    assert gains.loc[(ROW[1], "AT"), "paper"] == pytest.approx(7.93 - 8.77)
+    assert gains.loc[("wrn-16-2 from wrn-40-2", "KD"), "ours"] == 0.5 and gains["ours"].notna().sum() == 2
+    assert not {"student", "teacher"} & set(gains.index.get_level_values("method"))
+
+
 def test_top5_errors_stand_beside_the_papers(studies):
     study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)}, kd={0: range(62)})
     found = tables.top5(study)

@@ -15,7 +15,7 @@ from at_repro.figures.attention import (
 )
 from at_repro.figures.panels import map_panel, overlay_panel
 from at_repro.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
-from at_repro.figures.training import cost, curves, decays, errors, leads, lengths, slopes, softened
+from at_repro.figures.training import cost, curves, decays, errors, gains, leads, lengths, slopes, softened
 
 __all__ = [
     "ATTENTION",
@@ -30,6 +30,7 @@ __all__ = [
     "distance",
     "distance_and_error",
     "errors",
+    "gains",
     "leads",
     "lengths",
     "map_panel",

@@ -60,6 +60,37 @@ def slopes(table: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
+def gains(found: pd.DataFrame, stamp: str) -> Figure:
+    """What each method gains over the plain student, ours against the paper's: on the grey line both are the same.
+
+    Args:
+        found: columns pair, method, ours and paper, in percentage points, see `tables.gains`.
+    """
+    both = found.dropna()
+    if both.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 4.2))
+    sns.scatterplot(
+        both,
+        x="paper",
+        y="ours",
+        hue="method",
+        style="pair",
+        palette=colours_of(pd.unique(both["method"])),
+        s=70,
+        ax=axis,
+    )
+    low = min(both[["paper", "ours"]].min(axis=None), 0) - 0.1
+    high = max(both[["paper", "ours"]].max(axis=None), 0) + 0.1
+    axis.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
+    axis.axhline(0, color="0.85", linewidth=1, zorder=0)
+    axis.axvline(0, color="0.85", linewidth=1, zorder=0)
+    axis.set(xlabel="paper: minus the student's error", ylabel="ours: minus the student's error")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return stamped(figure, stamp)
+
+
 def _apart(values: Iterable[float], distance: float) -> list[float]:
     """Places for labels near these values, in their order, that do not cover each other."""
     values = list(values)
