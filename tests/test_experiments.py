@@ -330,7 +330,10 @@ def test_table_5_in_small():
         )
         assert (run.dataset, run.augmentation) == ("imagenette64@64", "resized-crop-flip") and run.start == "random"
     assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),)
+    (small,) = columns["AT, beta 82"].terms
+    assert small.groups == (2, 3) and small.beta == pytest.approx(1000 * (64 / 224) ** 2, rel=0.01)
     assert (columns["student"].network, columns["teacher"].network) == ("resnet18", "resnet34")
+    assert list(experiments.get("imagenet-resnet18").runs("paper")[0]) == ["student", "KD", "AT", "teacher"]
 
 
 def test_table_5_at_preset_paper_is_of_imagenet():
