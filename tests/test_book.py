@@ -258,6 +258,19 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
     assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
 
 
+def test_build_trains_nothing_for_the_committed_records(checkout, monkeypatch):
+    """Days of training may be missing: who asks for the book of the records that are there gets it in minutes."""
+    monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
+    monkeypatch.setattr(book, "open_store", lambda *_, **__: Store(checkout / "records"))
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    trained = []
+    monkeypatch.setattr(book, "_train", lambda *given: trained.append(given))
+    stage = book.build("reduced", "cpu")
+    assert not trained and (stage / "notebooks" / "01_tiny.ipynb").exists()
+    book.build("reduced", "cpu", results=str(checkout / "records"))
+    assert len(trained) == 1, "records of one's own are made"
+
+
 def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     stale = checkout / "build" / "book-smoke" / "_build" / "html" / "old.html"
