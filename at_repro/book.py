@@ -107,7 +107,7 @@ def refresh() -> list[Path]:
     store = open_store(COMMITTED)
     for experiment in experiments.EXPERIMENTS:
         attention_statistics.update_experiment(experiment, COMMITTED, store, store.seeds())
-    here = [name for name in names() if _images_are_here(name, None, "never")]
+    here = [name for name in names() if _images_are_here(name, None)]
     for name in [name for name in names() if name not in here]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
     with tempfile.TemporaryDirectory() as folder:
@@ -176,14 +176,13 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     }
     stage = staged_pages(f"book-{preset}")
     committed = preset == COMMITTED and not results  # what the notebooks in the repository were executed with
-    policy = "never" if committed else os.environ.get("AT_REPRO_TRAIN", "missing")
     executed = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
     (stage / "notebooks").mkdir()
     for name in names():
-        if committed and not _images_are_here(name, data_root, policy):
+        if committed and not _images_are_here(name, data_root):
             say(f"notebook {name} is shown as it is: its images are not here to execute it with")
             shutil.copyfile(_source(name), executed.pop(name))
-    if policy == "missing":
+    if not committed and os.environ.get("AT_REPRO_TRAIN", "missing") == "missing":
         _train(executed, preset, store, device, data_root)
     for number, _ in enumerate(_execute_all(executed, shared), 1):
         say(f"{number} of {len(executed)} notebooks executed")
@@ -242,12 +241,10 @@ def shown_images(notebook: "NotebookNode") -> str | None:
     return notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
 
 
-def _images_are_here(name: str, data_root: str | None, policy: str) -> bool:
-    """Whether the images that a committed notebook shows are here, or there are none, or they can be downloaded."""
+def _images_are_here(name: str, data_root: str | None) -> bool:
+    """Whether the images that a committed notebook shows are here, or there are none."""
     dataset = shown_images(_read(name))
-    if dataset is None or (dataset == "cifar10" and policy != "never"):
-        return True
-    return data.describe(dataset, data_root).problem is None
+    return dataset is None or data.describe(dataset, data_root).problem is None
 
 
 def _read(name: str) -> "NotebookNode":

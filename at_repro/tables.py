@@ -238,9 +238,7 @@ def distance_and_error(study: Study) -> pd.DataFrame:
     Returns a row per run, by distance at the last level: columns method, seed, test_error (percent) and one per level,
     the distance to the teacher's maps, see `attention_statistics`.
     """
-    plain, teacher = study.columns["student"], study.columns["teacher"]
-    measured = attention_statistics.load(study.store)
-    measured = measured[(measured["statistic"] == "distance") & (measured["teacher"] == teacher.run_id)]
+    plain, measured = study.columns["student"], _measured_distances(study)
     by_run = measured.pivot(index="run_id", columns="level", values="value")[list(pd.unique(measured["level"]))]
     rows = []
     for run, name in _named(study).items():
@@ -273,17 +271,20 @@ def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["students", "rho", "p"]).rename_axis("level")
 
 
+def _measured_distances(study: Study) -> pd.DataFrame:
+    """The rows of the table of `attention_statistics` that hold a distance to the study's teacher."""
+    measured = attention_statistics.load(study.store)
+    return measured[(measured["statistic"] == "distance") & (measured["teacher"] == study.columns["teacher"].run_id)]
+
+
 def map_distances(study: Study) -> pd.DataFrame:
     """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
 
     Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_statistics`: so
     without weights and images. A row per method, a column per level; no rows where nothing was measured.
     """
-    teacher = study.columns["teacher"].run_id
-    measured = attention_statistics.load(study.store)
-    measured = measured[(measured["statistic"] == "distance") & (measured["teacher"] == teacher)]
     runs = study.errors()[["column", "run_id"]].rename(columns={"column": "method"})
-    both = runs.merge(measured, on="run_id")
+    both = runs.merge(_measured_distances(study), on="run_id")
     return both.groupby(["method", "level"], sort=False)["value"].median().unstack("level", sort=False)
 
 

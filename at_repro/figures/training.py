@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from at_repro.data import ImageSet
@@ -144,9 +145,14 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
         axis.set_xticks(ticks, map(str, ticks))
         axis.minorticks_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    _legend_above(figure, axes[0])
     return stamped(figure, stamp)
+
+
+def _legend_above(figure: Figure, axis: Axes) -> None:
+    """One legend for all panels, of the lines of one of them."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
 def leads(found: pd.DataFrame, stamp: str) -> Figure:
@@ -172,8 +178,7 @@ def leads(found: pd.DataFrame, stamp: str) -> Figure:
             axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
         axis.set(ylabel="minus the student's", title=f"{length} epochs", xlim=(1, max(2, length)))
     axes[-1, 0].set_xlabel("epoch; grey lines: the learning rate drops")
-    handles, labels = axes[-1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    _legend_above(figure, axes[-1, 0])
     return stamped(figure, stamp)
 
 
