@@ -89,16 +89,25 @@ def test_a_script_is_timed_in_its_own_process():
 def test_targets_are_judged_and_all_belong_to_a_measurement():
     measured = {"data: share of a step": 3.5, "wrn-16-2: share of the peak": 75.0, "another": 1.0}
     rows = [["case", name, value, "%"] for name, value in measured.items()]
-    frame = bench.frame({"rows": rows})
+    frame = bench.frame({"environment": {}, "rows": rows})
     assert frame["met"].tolist() == ["no, 16.7% off", "yes", ""], "3.5 is a sixth above 3"
     assert frame["target"].tolist() == ["at most 3", "at least 75", ""]
-    assert "data: share of a step" in bench.table({"rows": rows})
+    assert "data: share of a step" in bench.table({"environment": {}, "rows": rows})
+
+
+def test_a_gpu_has_targets_of_its_own():
+    rows = [["case", name, 50_000.0, "images/s"] for name in (*bench.TARGETS, *bench.GPU_TARGETS)]
+    frame = bench.frame({"environment": {"device": "NVIDIA H100 80GB HBM3"}, "rows": rows})
+    assert frame.loc[frame["target"] != "", "measured"].tolist() == list(bench.GPU_TARGETS)
+    assert frame["met"].iloc[-1] == "no, 16.7% off"
 
 
 def test_a_target_names_what_the_cases_measure(images):
     """A renamed row would lose its target, silently."""
-    measured = {name for case in (cases.cohort, cases.peak, cases.data_share) for name, _, _ in case(images, False)}
-    assert {name for name in bench.TARGETS if "share" in name} <= measured
+    used = (cases.against_plain, cases.cohort, cases.peak, cases.data_share)
+    measured = {name for case in used for name, _, _ in case(images, False)}
+    targets = {*bench.TARGETS, *bench.GPU_TARGETS}
+    assert {name for name in targets if "share" in name or "AT" in name} <= measured
 
 
 def test_results_are_saved_as_json(tmp_path):

@@ -61,7 +61,7 @@ def test_operations_are_those_that_torch_counts(column):
         network = networks.build(run.teacher.network).eval().requires_grad_(False)
         teacher = Teacher(network, run.teacher.network, "fp32", False, watched)
     with Counted() as counted:
-        cohort._learn(student, *settings, images, labels, teacher and teacher.see(images, labels), forward, 1.0)
+        cohort._learn(student, settings, images, labels, teacher and teacher.see(images, labels), forward, 1.0)
     estimated = costs.operations([run]) / (run.subset * run.epochs)
     assert counted.total / 4 == pytest.approx(estimated, rel=0.1)
 

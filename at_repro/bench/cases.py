@@ -16,11 +16,13 @@ from at_repro.data import ImageSet
 from at_repro.training import Run, Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import batches, train_epoch
+from at_repro.training.replay import Replay, recorder
 from at_repro.training.terms import Term
 
 Row = tuple[str, float, str]
 BATCH = 128
-STEPS = 8  # of one measured call
+STEPS = 8  # of one measured call; of GPU_STEPS times as many, which take a GPU as long
+GPU_STEPS = 16
 METHODS: dict[str, tuple[Term, ...]] = {"student": ()} | experiments.METHODS
 
 
@@ -30,7 +32,7 @@ class Cohort:
     def __init__(self, images: ImageSet, student: str, terms: list[tuple[Term, ...]], teacher: str, compiled: bool):
         device = images.device
         taught_by = Run(teacher, epochs=1)
-        self.images = images.subset(BATCH * STEPS)
+        self.images = images.subset(BATCH * _steps(device))
         precision = engine.fastest_precision(device)
         self.forward = engine.forward(precision, compiled)
         self.students = [
@@ -38,10 +40,11 @@ class Cohort:
             for own in terms
         ]
         self.teachers = {taught_by: _teacher(teacher, device, compiled)}
+        self.replay = Replay(recorder(device))
 
     def train(self) -> None:
         """One measured call: data, teacher, students."""
-        rows = train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None)
+        rows = train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None, replay=self.replay)
         for student, row in zip(self.students, rows, strict=True):
             student.end_epoch(row)
 
@@ -50,18 +53,19 @@ def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
     """Images per second, data included, of the field's loop and of ours."""
     rows: list[Row] = []
     device = images.device
+    shown = BATCH * _steps(device)
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
         ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
         network, frozen = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
         optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
-        loader = plain.loader(images.subset(BATCH * STEPS).to("cpu"), BATCH)
+        loader = plain.loader(images.subset(shown).to("cpu"), BATCH)
         seconds = timing.interleaved(
             {
                 "plain": lambda n=network, t=frozen, b=loader, o=optimizer: plain.train_epoch(n, t, b, o, device),
                 "ours": ours.train,
             }
         )
-        speeds = {name: BATCH * STEPS / value for name, value in seconds.items()}
+        speeds = {name: shown / value for name, value in seconds.items()}
         pair = f"{student} from {teacher}, AT"
         rows += [
             (f"{pair}: plain loop", speeds["plain"], "images/s"),
@@ -87,9 +91,10 @@ def cohort(images: ImageSet, compiled: bool) -> list[Row]:
 
     calls = {"together": together.train, "alone": one_after_another, "teacher": teacher_only}
     seconds = timing.interleaved(calls)
-    per_step = {name: 1000 * value / STEPS / len(METHODS) for name, value in seconds.items()}
+    steps = _steps(images.device)
+    per_step = {name: 1000 * value / steps / len(METHODS) for name, value in seconds.items()}
     return [
-        ("the teacher's pass, data included", 1000 * seconds["teacher"] / STEPS, "ms per step"),
+        ("the teacher's pass, data included", 1000 * seconds["teacher"] / steps, "ms per step"),
         ("five students one after another", per_step["alone"], "ms per student and step"),
         ("five students in a cohort", per_step["together"], "ms per student and step"),
         ("cohort: share of the cost per student", per_step["together"] / per_step["alone"], "x"),
@@ -111,7 +116,7 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
     best = operations / seconds["peak"]
     rows: list[Row] = [(f"convolution peak, {precision}", best / 1e9, "GFLOP/s")]
     for name in names:
-        reached = 3 * networks.forward_operations(name) * BATCH * STEPS / seconds[name]
+        reached = 3 * networks.forward_operations(name) * BATCH * _steps(device) / seconds[name]
         rows.append((f"{name} training step", reached / 1e9, "GFLOP/s"))
         rows.append((f"{name}: share of the peak", 100 * reached / best, "%"))
     return rows
@@ -175,9 +180,9 @@ def growth(images: ImageSet, compiled: bool) -> list[Row]:
                 for depth in (10, 16, 28, 40)}  # fmt: skip
     rows: list[Row] = []
     for name, value in timing.interleaved(by_number, repeats=3).items():
-        rows.append((f"step with {name} AT students", 1000 * value / STEPS, "ms"))
+        rows.append((f"step with {name} AT students", 1000 * value / _steps(images.device), "ms"))
     for name, value in timing.interleaved(by_depth, repeats=3).items():
-        rows.append((f"step of {name}", 1000 * value / STEPS, "ms"))
+        rows.append((f"step of {name}", 1000 * value / _steps(images.device), "ms"))
     return rows
 
 
@@ -267,6 +272,10 @@ def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
 def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:
     layout = torch.contiguous_format if nchw else torch.channels_last
     return networks.build(name, 10, torch.Generator().manual_seed(0)).to(device, memory_format=layout)
+
+
+def _steps(device: torch.device) -> int:
+    return STEPS if device.type == "cpu" else GPU_STEPS * STEPS
 
 
 def _synchronised(device: torch.device, result: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ generator gives the same batch whatever the device.
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -172,8 +173,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         float32 (N, C, H, W) in channels_last memory format, the layout convolutions are fastest in.
     """
-    shape = (1, len(mean), 1, 1)
-    mean, std = (torch.tensor(value, dtype=torch.float32, device=images.device).view(shape) for value in (mean, std))
+    mean, std = (_per_channel(tuple(values), images.device) for values in (mean, std))
     # Arithmetic first, layout last: broadcasting over the innermost dimension of channels_last is several times slower.
     return images.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
@@ -186,6 +186,12 @@ AUGMENTATIONS = {
     "resized-crop-flip": resized_crop_flip,
 }
 """By name: functions of a batch of images and a generator."""
+
+
+@cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Copied to a device once: with every batch, the CPU would wait each time until a GPU had caught up."""
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

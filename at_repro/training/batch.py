@@ -1,6 +1,6 @@
 """One batch as its teacher and as one student see it: what the transfer terms compare, each part computed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 
 import torch
@@ -55,32 +55,49 @@ class Teacher:
 
 
 class TeacherBatch:
-    """What a teacher says of one batch: shared by all students and all terms of a cohort."""
+    """What a teacher says of one batch: shared by all students and all terms of a cohort.
+
+    Whatever is asked for is computed on the stream of the teacher, and then waited for on that of the student who asks:
+    see `replay.side_by_side`.
+    """
 
     def __init__(self, teacher: Teacher, images: Tensor, labels: Tensor):
         self._teacher, self._images, self._labels = teacher, images, labels
+        self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
+        self._known: dict[tuple, Tensor] = {}
         self.watched = teacher.watched
-        self._maps: dict[tuple[str, str], Tensor] = {}
-        self._softened: dict[float, Tensor] = {}
         self.output, self._layers = self.watched.sort(teacher.infer(images))
 
-    @torch.no_grad()
     def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
         """The attention maps (N, H, W) of these layers, in float32; each is computed once, whoever asks."""
-        for layer in layers:
-            if (mapping, layer) not in self._maps:
-                self._maps[mapping, layer] = self._teacher.compute(_mapping(mapping), self._layers[layer])
-        return [self._maps[mapping, layer] for layer in layers]
+        return [self._once(self._map, mapping, layer) for layer in layers]
 
     def softened(self, temperature: float) -> Tensor:
         """Logarithms of the class probabilities (N, K) at a temperature; computed once, whoever asks."""
-        if temperature not in self._softened:
-            self._softened[temperature] = losses.softened(self.output.logits, temperature)
-        return self._softened[temperature]
+        return self._once(self._softened, temperature)
 
-    @cached_property
+    @property
     def gradient(self) -> Tensor:
         """J_T = dL/dx of each image (N, 3, H, W), without graph: a forward and a backward pass of the teacher."""
+        return self._once(self._gradient)
+
+    def _once(self, compute: Callable[..., Tensor], *arguments: object) -> Tensor:
+        key = (compute.__name__, *arguments)
+        with torch.cuda.stream(self._stream):  # on a CPU, where there are no streams, this does nothing
+            if key not in self._known:
+                self._known[key] = compute(*arguments)
+        if self._stream is not None and (asking := torch.cuda.current_stream()) != self._stream:
+            asking.wait_stream(self._stream)
+        return self._known[key]
+
+    @torch.no_grad()
+    def _map(self, mapping: str, layer: str) -> Tensor:
+        return self._teacher.compute(_mapping(mapping), self._layers[layer])
+
+    def _softened(self, temperature: float) -> Tensor:
+        return losses.softened(self.output.logits, temperature)
+
+    def _gradient(self) -> Tensor:
         images = self._images.detach().requires_grad_()
         logits = self._teacher.differentiable(self._teacher.network, images).logits.float()
         return attention.input_gradient(cross_entropy(logits, self._labels, reduction="none"), images)

@@ -6,7 +6,8 @@ sees nothing of its company: its weights are the same, bit for bit on the CPU, w
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,8 +18,9 @@ from at_repro.training import engine
 from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.engine import Forward
 from at_repro.training.ranks import ALONE, Ranks
+from at_repro.training.replay import AS_WRITTEN, Replay, side_by_side
 from at_repro.training.spec import Run
-from at_repro.training.student import Student
+from at_repro.training.student import Settings, Student
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far
 
@@ -30,12 +32,14 @@ def train_epoch(
     forward: Forward,
     report: Report,
     ranks: Ranks = ALONE,
+    replay: Replay = AS_WRITTEN,
 ) -> list[dict]:
     """Trains students of one cohort, all in the same epoch, to its end; returns `train_loss` (the task loss) and
     `train_error` (percent, on the augmented images) of each. A student whose loss is not finite has NaN there.
 
     Students that were stopped within the epoch go on at their step, those behind first. Whenever `report` is called,
     every student can be saved. With `ranks`, this process sees its part of every batch; the losses are those of all.
+    `replay` keeps its recordings from epoch to epoch.
     """
     run = students[0].run
     settings = {student: student.begin_epoch() for student in students}
@@ -45,10 +49,9 @@ def train_epoch(
     for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch, ranks, done), done + 1):
         behind = [student for student in students if student.step < step]
         weight = ranks.weight(len(labels), min(run.batch_size, len(images) - (step - 1) * run.batch_size))
-        needed = {student.run.teacher for student in behind if any(term.needs_teacher for term in student.run.terms)}
-        shown = {teacher: teachers[teacher].see(batch, labels) for teacher in needed}
-        for student in behind:
-            _learn(student, *settings[student], batch, labels, shown.get(student.run.teacher), forward, weight)
+        numbers = [settings[student] for student in behind]
+        learn = partial(_learn_together, behind, numbers, teachers, forward, weight)
+        replay(learn, behind, (numbers, weight), batch, labels)
         seconds = time.perf_counter() - start
         for student in behind:
             student.step = step
@@ -60,25 +63,44 @@ def train_epoch(
     return [{"train_loss": loss, "train_error": 100 * error} for loss, error in sums]
 
 
+def _learn_together(
+    students: Sequence[Student],
+    settings: Sequence[Settings],
+    teachers: dict[Run, Teacher],
+    forward: Forward,
+    part: float,
+    images: Tensor,
+    labels: Tensor,
+) -> None:
+    """One step of all students; `part` of the whole batch."""
+    needed = {student.run.teacher for student in students if any(term.needs_teacher for term in student.run.terms)}
+    shown = {teacher: teachers[teacher].see(images, labels) for teacher in needed}
+    side_by_side(
+        [
+            partial(_learn, student, numbers, images, labels, shown.get(student.run.teacher), forward, part)
+            for student, numbers in zip(students, settings, strict=True)
+        ]
+    )
+
+
 def _learn(
     student: Student,
-    share: float,
-    weights: list[float],
+    settings: Settings,
     images: Tensor,
     labels: Tensor,
     taught: TeacherBatch | None,
     forward: Forward,
     part: float,
 ) -> None:
-    """One step of one student: `share` of the task loss and the terms with their weights, `part` of the whole batch."""
+    """One step of one student: its share of the task loss and the terms with their weights."""
     seen = student.see(images, labels, forward)
     task = seen.losses.mean()
-    loss = share * task
-    for term, weight in zip(student.run.terms, weights, strict=True):
+    loss = settings.share * task
+    for term, weight in zip(student.run.terms, settings.weights, strict=True):
         loss = loss + weight * term.value(seen, taught)
+    student.optimizer.zero_grad()  # before, not after: a recording that failed may have left gradients
     (loss if part == 1.0 else part * loss).backward()
     student.optimizer.step()
-    student.optimizer.zero_grad()
     with torch.no_grad():
         student.totals[0] += task * len(labels) + 0.0 * loss
         student.totals[1] += (seen.output.logits[: len(labels)].argmax(1) != labels).sum()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,14 @@ from at_repro.training.spec import Run
 from at_repro.training.terms import chosen
 
 UNKNOWN = "not recorded"  # by the first format of checkpoints
+
+
+class Settings(NamedTuple):
+    """What the schedules say for an epoch: learning rate, share of the task loss, and the weight of each term."""
+
+    learning_rate: float
+    share: float
+    weights: list[float]
 
 
 class Student:
@@ -85,8 +94,8 @@ class Student:
         """Whether nothing is left to train: all epochs are done, or the run has diverged."""
         return self.epoch == self.run.epochs or self.diverged
 
-    def begin_epoch(self) -> tuple[float, list[float]]:
-        """Sets the learning rate of this epoch; returns the share of the task loss and the weight of each term."""
+    def begin_epoch(self) -> Settings:
+        """Sets the learning rate of this epoch and the modes of the layers."""
         run = self.run
         rate = schedules.rate_factor(self.epoch, run.epochs, run.milestones, run.drop)
         for group in self.optimizer.param_groups:
@@ -96,7 +105,7 @@ class Student:
         self.network.train()
         for norm in self._fixed_norms:
             norm.eval()
-        return share, weights
+        return Settings(run.learning_rate * rate, share, weights)
 
     def end_epoch(self, row: dict) -> None:
         """Appends an epoch to the curve: `row` holds its losses and errors by name."""
@@ -127,11 +136,8 @@ class Student:
         if self.sessions:
             self.sessions[-1]["seconds"] += seconds
 
-    def save(self, path: Path) -> None:
-        """Writes the checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
-
-        Random state is not part of it: every draw is made from the run's seed and the epoch.
-        """
+    def tensors(self) -> dict[str, Tensor]:
+        """What training changes, by name: the network's state, adapters, momentum once there is one, and `totals`."""
         tensors = {f"weights.{name}": value for name, value in self.network.state_dict().items()}
         if self.adapters is not None:
             tensors |= {f"adapters.{name}": value for name, value in self.adapters.state_dict().items()}
@@ -139,8 +145,14 @@ class Student:
             # None where the run has no momentum.
             if (buffer := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
                 tensors[f"momentum.{index}"] = buffer
-        tensors["totals"] = self.totals
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        return tensors | {"totals": self.totals}
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
+
+        Random state is not part of it: every draw is made from the run's seed and the epoch.
+        """
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors().items()}
         about = {
             "precision": self.precision,
             "curve": json.dumps(self.curve),

@@ -23,6 +23,7 @@ from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, sto
 from at_repro.training.keeper import Keeper
 from at_repro.training.progress import Progress
 from at_repro.training.ranks import Ranks, join
+from at_repro.training.replay import Replay, recorder
 from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
@@ -248,13 +249,14 @@ def _train_cohort(
         company = [other.run_id for other in runs if other != student.run]
         student.begin_session(fingerprints, environment | {"company": company})
     progress.begin(students, len(images))
+    replay = Replay(recorder(device, ranks.count))
     with Keeper(store, ranks) as keeper:
         while active := [student for student in students if not student.finished]:
             # After a stop between two checkpoints, or with a new member, students stand at different epochs:
             # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
             epoch = min(student.epoch for student in active)
             active = [student for student in active if student.epoch == epoch]
-            _train_epoch(active, teachers, images, test_images, forward, keeper, progress, ranks)
+            _train_epoch(active, teachers, images, test_images, forward, replay, keeper, progress, ranks)
     for student in students if ranks.first else ():
         _record(student, store, images, test_images)
         progress.finished(store.load(student.run))
@@ -266,6 +268,7 @@ def _train_epoch(
     images: Images,
     test_images: Images,
     forward: engine.Forward,
+    replay: Replay,
     keeper: Keeper,
     progress: Progress,
     ranks: Ranks,
@@ -276,7 +279,7 @@ def _train_epoch(
         progress.step(done, steps, seconds)
         keeper.after_step(students)
 
-    rows = train_epoch(students, teachers, images, forward, report, ranks)
+    rows = train_epoch(students, teachers, images, forward, report, ranks, replay)
     start = time.perf_counter()
     tested = [student.network for student in students]
     measured = ranks.decide(lambda: [_tested(found) for found in evaluate_all(forward, tested, test_images)])

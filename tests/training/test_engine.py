@@ -103,7 +103,7 @@ def loss_and_gradient(run, precision, images, labels) -> tuple[float, torch.Tens
     student = Student(run, 10, torch.device("cpu"), precision)
     teacher = networks.build("wrn-16-2", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
     taught = Teacher(teacher, "wrn-16-2", precision, False).see(images, labels)
-    share, weights = student.begin_epoch()
+    _, share, weights = student.begin_epoch()
     seen = student.see(images, labels, engine.forward(precision, False))
     terms = zip(run.terms, weights, strict=True)
     loss = share * seen.losses.mean() + sum(weight * term.value(seen, taught) for term, weight in terms)

@@ -183,11 +183,11 @@ def test_weights_and_decay_of_the_documented_defaults():
     defaults = {FullActivation(): ("linear", 1000.0), ActivationTransfer(): ("constant", 1000.0)}
     assert all((term.decay, term.weight) == expected for term, expected in defaults.items())
     student = prepared(FullActivation())
-    assert student.begin_epoch() == (1.0, [1000.0])
+    assert student.begin_epoch() == (0.1, 1.0, [1000.0])
     student.epoch = 5
-    assert student.begin_epoch() == (1.0, [500.0])
+    assert student.begin_epoch() == (pytest.approx(0.1 * 0.2), 1.0, [500.0])
     distilled = prepared(Distillation())
-    assert distilled.begin_epoch() == (pytest.approx(0.1), [0.9])
+    assert distilled.begin_epoch() == (0.1, pytest.approx(0.1), [0.9])
 
 
 @pytest.mark.parametrize("kind", [ActivationTransfer, FullActivation])
@@ -198,9 +198,10 @@ def test_a_weight_that_falls_by_steps_follows_the_learning_rate(kind):
     for student.epoch in range(10):
         begun.append((student.begin_epoch(), student.optimizer.param_groups[0]["lr"]))
     factors = [1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.008, 0.008]
-    assert [share for (share, _), _ in begun] == [1.0] * 10
-    assert [weight for (_, (weight,)), _ in begun] == pytest.approx([50 * factor for factor in factors])
+    assert [settings.share for settings, _ in begun] == [1.0] * 10
+    assert [weight for (_, _, (weight,)), _ in begun] == pytest.approx([50 * factor for factor in factors])
     assert [rate for _, rate in begun] == pytest.approx([0.1 * factor for factor in factors])
+    assert [settings.learning_rate for settings, _ in begun] == [rate for _, rate in begun]
 
 
 def test_a_share_that_falls_by_steps_is_given_back_to_the_task_loss():
@@ -208,6 +209,6 @@ def test_a_share_that_falls_by_steps_is_given_back_to_the_task_loss():
     student = prepared(Distillation(decay="step"))
     begun = []
     for student.epoch in (0, 3, 6):
-        share, (weight,) = student.begin_epoch()
+        _, share, (weight,) = student.begin_epoch()
         begun += [share, weight]
     assert begun == pytest.approx([0.1, 0.9, 0.82, 0.18, 0.964, 0.036])

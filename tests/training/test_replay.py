@@ -1,0 +1,179 @@
+"""Recorded steps: what is replayed is what the step does, and a recording that is not is never trained with.
+
+The recorder is a parameter: here it is one that calls the step again, which reads what a CUDA graph would read. The
+last test has a GPU record.
+"""
+
+import sys
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from at_repro.training import FullActivation, Run, engine, replay, train
+from at_repro.training.replay import WARM_UP, Replay
+
+METHODS = ("student", "at", "kd", "at+kd")
+
+
+class Recorder:
+    """Stands for a GPU: `disturb` is called at the end of every replay, `fail` in the middle of every recording."""
+
+    def __init__(self, disturb=lambda: None, fail=None):
+        self.recorded = self.replayed = 0
+        self._disturb, self._fail = disturb, fail
+
+    def __call__(self, function):
+        self.recorded += 1
+        if self._fail is not None:
+            function()  # leaves gradients and more behind
+            raise self._fail
+
+        def launch():
+            self.replayed += 1
+            function()
+            self._disturb()
+
+        return launch
+
+
+@pytest.fixture
+def cohort(small):
+    """Seven batches of 16 images, the last one smaller, for three epochs: the rates of all of them differ."""
+    changes = {"subset": 100, "batch_size": 16}
+    taught = {name: Run(**(vars(small[name]) | changes)) for name in METHODS}
+    return [*taught.values(), Run(**(vars(taught["at"]) | {"terms": (FullActivation(),)}))]
+
+
+def trained(runs, folder, store, monkeypatch, quiet, recorder, device="cpu"):
+    """Weights and curves of the runs, trained together with this recorder."""
+    new = type(store)(folder, writable=True)
+    with monkeypatch.context() as patch:
+        # The module of this name; the package has a function of the same name.
+        patch.setattr(sys.modules["at_repro.training.train"], "recorder", lambda *_: recorder)
+        train(runs, new, device=device, progress=quiet)
+    records = [new.load(run) for run in runs]
+    return [record.weights() for record in records], [record.epochs().drop(columns="seconds") for record in records]
+
+
+def same(first, second):
+    weights = all(
+        torch.equal(one[name], other[name]) for one, other in zip(first[0], second[0], strict=True) for name in one
+    )
+    return weights and all(one.equals(other) for one, other in zip(first[1], second[1], strict=True))
+
+
+def test_training_with_recordings_is_training(cohort, store, tmp_path, monkeypatch, quiet):
+    """Every method, learning rates and weights that change, a last batch of another size: to the bit."""
+    recorder = Recorder()
+    plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
+    assert same(plain, trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, recorder))
+    # Whole batches of the students: the small ones, and the teacher with its two batches, are still warming up.
+    assert recorder.replayed == (6 - WARM_UP) + 6 + 6
+    assert recorder.recorded == 3, "anew for the numbers of every epoch"
+
+
+def test_a_recording_is_used_as_long_as_its_numbers_hold(small):
+    steps, recorder = [], Recorder()
+    student = type("Student", (), {"tensors": lambda self: {"total": total}})()
+    total = torch.zeros(1)
+    repeat = Replay(recorder)
+    for number in range(8):
+        for rate in (0.1, 0.02) if number == 7 else (0.1,):
+            images, labels = torch.full((2, 3, 4, 4), float(number)), torch.tensor([number, number])
+
+            def step(images, labels, rate=rate):
+                steps.append(rate)
+                total.add_(images.sum() * rate + labels.sum())
+
+            repeat(step, [student], rate, images, labels)
+    assert total.item() == pytest.approx(sum(number * (96 * 0.1 + 2) for number in range(8)) + 7 * (96 * 0.02 + 2))
+    assert recorder.recorded == 2 and recorder.replayed == 5 + 1
+
+
+@pytest.mark.parametrize(
+    ("recorder", "said"),
+    [
+        (lambda function: lambda: None, "does something else than the step itself"),
+        (Recorder(disturb=lambda: None, fail=RuntimeError("operation not permitted\nwhen capturing")), "not permitted"),
+    ],
+    ids=["a step that is missing", "a step that cannot be recorded"],
+)
+def test_a_recording_that_is_not_the_step_is_not_used(recorder, said, cohort, store, tmp_path, monkeypatch, quiet):
+    """Said once for a cohort, and nothing of it is left: a wrong recording would train another method, silently."""
+    plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
+    with pytest.warns(UserWarning, match=said) as warned:
+        found = trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, recorder)
+    assert same(plain, found)
+    assert len([warning for warning in warned if "kernel by kernel" in str(warning.message)]) == 1
+
+
+def test_a_student_that_a_recording_moves_too_far_is_noticed(cohort, store, tmp_path, monkeypatch, quiet):
+    """One of five, in one tensor: as a race between streams would."""
+    network = {}
+    see = replay.Student.see
+
+    def remember(self, *arguments):
+        network["last"] = self.network
+        return see(self, *arguments)
+
+    def disturb():
+        with torch.no_grad():
+            network["last"].fc.bias.add_(0.01)
+
+    monkeypatch.setattr(replay.Student, "see", remember)
+    plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
+    with pytest.warns(UserWarning, match="something else than the step"):
+        found = trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, Recorder(disturb))
+    assert same(plain, found)
+
+
+def test_only_a_gpu_records_and_only_for_itself():
+    assert replay.recorder(torch.device("cpu")) is None
+    assert replay.recorder(torch.device("cuda"), processes=2) is None, "each has a part of the batch"
+    assert replay.recorder(torch.device("cuda")) is not None
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make a CPU wait for a GPU: numbers read from it or copied to it, results of unknown size."""
+
+    KINDS = ("_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "is_nonzero", "unique")
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        name = function.overloadpacket.__name__
+        # A number that is part of an operation, such as the `2` of `2 * x`, travels with its launch.
+        self.count += any(name.startswith(kind) for kind in self.KINDS)
+        return function(*arguments, **(keywords or {}))
+
+
+def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
+    """A CPU that waited in every step would launch nothing in the meantime. Whole epochs wait, however long."""
+    counts = []
+    train([cohort[1].teacher], store, device="cpu", progress=quiet)
+    train_epoch = sys.modules["at_repro.training.train"].train_epoch
+
+    def counted(*arguments, **keywords):
+        with Waits() as waits:
+            rows = train_epoch(*arguments, **keywords)
+        counts.append(waits.count)
+        return rows
+
+    monkeypatch.setattr(sys.modules["at_repro.training.train"], "train_epoch", counted)
+    for size in (16, 50):
+        train([Run(**(vars(run) | {"batch_size": size, "epochs": 2})) for run in cohort], store, device="cpu",
+              progress=quiet)  # fmt: skip
+    assert counts[1] == counts[3], "seven steps of an epoch wait as often as two"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("compiled", ["off", "on"])
+def test_a_gpu_replays_what_it_would_have_done(compiled, cohort, store, tmp_path, monkeypatch, quiet, recwarn):
+    runs = [Run(**(vars(run) | {"precision": "bf16"})) for run in cohort]
+    plain = trained(runs, tmp_path / "plain", store, monkeypatch, quiet, None, "cuda")
+    recording = replay.recorder(engine.device("cuda"))
+    replayed = trained(runs, tmp_path / "replayed", store, monkeypatch, quiet, recording, "cuda")
+    assert not [warning for warning in recwarn if "kernel by kernel" in str(warning.message)]
+    for one, other in zip(plain[0], replayed[0], strict=True):
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)
