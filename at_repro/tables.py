@@ -6,7 +6,7 @@ import pandas as pd
 
 from at_repro import attention_statistics, experiments, paper, statistics
 from at_repro.study import Study, seed_names
-from at_repro.training import Run, schedules
+from at_repro.training import ActivationTransfer, Run, schedules
 
 NOT_RUN = "not run"
 
@@ -57,6 +57,16 @@ def gains(pairs: pd.DataFrame) -> pd.DataFrame:
     differences = pairs.drop(index="deviation", level="error").sub(pairs["student"], axis=0)
     long = differences.drop(columns=["student", "teacher"], errors="ignore").stack().unstack("error")
     return long.rename_axis(["pair", "method"]).reindex(columns=["ours", "paper"]).reset_index()
+
+
+def betas(study: Study, errors: pd.DataFrame) -> pd.DataFrame:
+    """The table of `errors` with columns `form` and `beta` of each method's attention transfer; "" and NaN without."""
+    terms = {
+        column: next((term for term in run.terms if isinstance(term, ActivationTransfer)), None)
+        for column, run in study.columns.items()
+    }
+    found = {column: (term.form, term.beta) if term else ("", float("nan")) for column, term in terms.items()}
+    return errors.join(pd.DataFrame.from_dict(found, orient="index", columns=["form", "beta"]))
 
 
 def _as_published(study: Study) -> bool:

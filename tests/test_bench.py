@@ -83,7 +83,7 @@ def test_repeats_are_interleaved():
 
 
 def test_a_script_is_timed_in_its_own_process():
-    assert timing.script("import sys; print('x'); print(float(sys.argv[1]) * 2)", "21") == 42
+    assert timing.script("import sys; print('x'); print(float(sys.argv[1]) * 2, 1)", "21") == [42, 1]
 
 
 def test_targets_are_judged_and_all_belong_to_a_measurement():

@@ -118,6 +118,18 @@ def by_length(*methods: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "test_error", "difference"])
 
 
+def by_beta() -> pd.DataFrame:
+    """As from `tables.betas`: one of the paper form's columns is not run."""
+    rows = {
+        "student": (10.5, 10.0, 11.0, "", np.nan),
+        "code form, beta 100": (10.0, 9.6, 10.4, "code", 100.0),
+        "code form, beta 10000": (12.0, 11.6, 12.4, "code", 1e4),
+        "paper form, beta 0.1": (10.2, 9.8, 10.6, "paper", 0.1),
+        "paper form, beta 1": (np.nan, np.nan, np.nan, "paper", 1.0),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "form", "beta"])
+
+
 def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
@@ -133,6 +145,7 @@ def every_figure(images) -> dict[str, Figure]:
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
+        "betas": figures.betas(by_beta(), STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
@@ -199,6 +212,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
+        lambda images: figures.betas(by_beta().loc[["student", "paper form, beta 1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
         lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
@@ -294,6 +308,14 @@ def test_gains_of_both_stand_at_their_values():
     assert places == [[-0.8, -1.0], [-1.3, 0.5]], "the paper's across, ours up; what is not run is left out"
     diagonal = axis.lines[0]
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+
+
+def test_errors_stand_at_their_betas_in_the_panel_of_their_form():
+    figure = figures.betas(by_beta(), STAMP)
+    assert [axis.get_title() for axis in figure.axes] == ["code form", "paper form"]
+    for axis, expected in zip(figure.axes, ([[100, 10.0], [10000, 12.0]], [[0.1, 10.2]]), strict=True):
+        plain, found = axis.lines
+        assert list(plain.get_ydata()) == [10.5, 10.5] and found.get_xydata().tolist() == expected
 
 
 def test_leads_are_drawn_against_the_plain_student_at_every_length():

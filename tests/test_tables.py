@@ -83,6 +83,14 @@ def test_several_pairs_and_what_their_methods_gain(studies):
     assert not {"student", "teacher"} & set(gains.index.get_level_values("method"))
 
 
+def test_every_method_has_its_form_and_beta(studies):
+    study = studies("reduced", "forms-and-betas", student={0: range(20)})
+    found = tables.betas(study, tables.errors(study, "ours", "forms-and-betas"))
+    assert found.loc["student", ["ours", "form"]].tolist() == [10, ""] and math.isnan(found.loc["student", "beta"])
+    assert found.loc["code form, beta 316", ["form", "beta"]].tolist() == ["code", 316]
+    assert found.loc["paper form, beta 0.1", ["form", "beta"]].tolist() == ["paper", 0.1]
+
+
 def test_top5_errors_stand_beside_the_papers(studies):
     study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)}, kd={0: range(62)})
     found = tables.top5(study)

@@ -20,10 +20,10 @@ def interleaved(functions: dict[str, Callable[[], object]], repeats: int = 5) ->
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def script(code: str, *arguments: str) -> float:
-    """Runs Python code in a process of its own and returns the number it prints last."""
+def script(code: str, *arguments: str) -> list[float]:
+    """Runs Python code in a process of its own and returns the numbers in the last line that it prints."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 
 def together(code: str, count: int, *arguments: str) -> list[float]:

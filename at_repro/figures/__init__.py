@@ -15,12 +15,13 @@ from at_repro.figures.attention import (
 )
 from at_repro.figures.panels import map_panel, overlay_panel
 from at_repro.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
-from at_repro.figures.training import cost, curves, decays, errors, gains, leads, lengths, slopes, softened
+from at_repro.figures.training import betas, cost, curves, decays, errors, gains, leads, lengths, slopes, softened
 
 __all__ = [
     "ATTENTION",
     "COLOURS",
     "WIDTH",
+    "betas",
     "by_height",
     "concentration",
     "correlations",

@@ -149,6 +149,35 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
+def betas(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test error against beta, a panel per form of the loss; dashed, with its interval, the plain student.
+
+    Args:
+        table: index method with a row "student"; columns ours, low, high in percent, form and beta, see `tables.betas`.
+    """
+    found = table[table["ours"].notna()]
+    transfers = found[found["form"] != ""]
+    if transfers.empty:
+        return unavailable(stamp)
+    style()
+    forms = pd.unique(transfers["form"])
+    figure, axes = plt.subplots(1, len(forms), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
+    for axis, form in zip(axes[0], forms, strict=True):
+        of_form = transfers[transfers["form"] == form].sort_values("beta")
+        if "student" in found.index:
+            plain = found.loc["student"]
+            axis.axhspan(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
+            axis.axhline(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
+        axis.vlines(of_form["beta"], of_form["low"], of_form["high"], color=COLOURS["AT"], linewidth=2)
+        axis.plot(of_form["beta"], of_form["ours"], color=COLOURS["AT"], marker="o", linewidth=1.5, label="AT")
+        axis.set(xscale="log", xlabel="beta", title=f"{form} form")
+        axis.set_xticks(of_form["beta"], [f"{beta:g}" for beta in of_form["beta"]])
+        axis.minorticks_off()
+    axes[0, 0].set_ylabel("test error (%)")
+    _legend_above(figure, axes[0, 0])
+    return stamped(figure, stamp)
+
+
 def _legend_above(figure: Figure, axis: Axes) -> None:
     """One legend for all panels, of the lines of one of them."""
     handles, labels = axis.get_legend_handles_labels()

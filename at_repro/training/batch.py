@@ -1,6 +1,7 @@
 """One batch as its teacher and as one student see it: what the transfer terms compare, each part computed once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cache, cached_property
 
 import torch
@@ -83,7 +84,7 @@ class TeacherBatch:
 
     def _once(self, compute: Callable[..., Tensor], *arguments: object) -> Tensor:
         key = (compute.__name__, *arguments)
-        with torch.cuda.stream(self._stream):  # on a CPU, where there are no streams, this does nothing
+        with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
             if key not in self._known:
                 self._known[key] = compute(*arguments)
         if self._stream is not None and (asking := torch.cuda.current_stream()) != self._stream:

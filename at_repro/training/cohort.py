@@ -93,12 +93,12 @@ def _learn(
     part: float,
 ) -> None:
     """One step of one student: its share of the task loss and the terms with their weights."""
+    student.optimizer.zero_grad()  # before, not after: a recording that failed may have left gradients
     seen = student.see(images, labels, forward)
     task = seen.losses.mean()
     loss = settings.share * task
     for term, weight in zip(student.run.terms, settings.weights, strict=True):
         loss = loss + weight * term.value(seen, taught)
-    student.optimizer.zero_grad()  # before, not after: a recording that failed may have left gradients
     (loss if part == 1.0 else part * loss).backward()
     student.optimizer.step()
     with torch.no_grad():

@@ -8,10 +8,12 @@ to launch: every step is made as it is written.
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from at_repro.data import Images, ImageSet
 from at_repro.training.student import Student
 
 Step = Callable[[Tensor, Tensor], None]  # of images and labels
@@ -19,26 +21,35 @@ Recorder = Callable[[Callable[[], None]], Callable[[], None]]  # what a function
 
 WARM_UP = 3  # steps as they are written: compilers and libraries prepare, momentum comes into being
 TOLERANCE = 0.01  # of what a step changes in a tensor: rounding may differ, where a GPU has no kernel with fixed sums
+ROUNDING = 1e-6  # of the tensor itself: a small step is lost in its digits
+
+_failed: list[torch.cuda.CUDAGraph] = []  # kept: some versions of torch go on asking them whose memory is whose
 
 
-def recorder(device: torch.device, processes: int = 1) -> Recorder | None:
-    """How steps are recorded on a device; None: they are not, on a CPU and with several processes on one batch."""
-    return _cuda_graph if device.type == "cuda" and processes == 1 else None
+def recorder(images: Images, processes: int = 1) -> Recorder | None:
+    """How steps on these images are recorded; None: they are not.
+
+    Neither on a CPU, nor with several processes on one batch, nor of images that are decoded meanwhile, whose networks
+    keep a GPU busy as it is; nor once a recording has failed in this process.
+    """
+    recorded = images.device.type == "cuda" and processes == 1 and isinstance(images, ImageSet) and not _failed
+    return _cuda_graph if recorded else None
 
 
 class Replay:
     """Makes steps, by a recording where there is one.
 
-    A recording is made for every set of students and every shape of a batch, and anew when a learning rate or a weight
-    of a term changes, which are part of it. It is used if its first step moves the students as the step does that is
-    made as it is written; else, or where nothing can be recorded, Python's warnings say so once, and all steps are made
-    as they are written.
+    A recording is made for every shape of a batch, and anew when the students change, or a learning rate or a weight of
+    a term, which are part of it. It is used if its first step moves the students as the step does that is made as it
+    is written; else, or where nothing can be recorded, Python's warnings say so once, and all steps are made as they
+    are written.
     """
 
     def __init__(self, record: Recorder | None = None):
         self._record = record
+        self._company: object = None
         self._seen: Counter = Counter()
-        self._recordings: dict[tuple, _Recording] = {}
+        self._recordings: dict[torch.Size, _Recording] = {}
 
     def __call__(
         self, step: Step, students: Sequence[Student], settings: object, images: Tensor, labels: Tensor
@@ -54,42 +65,43 @@ class Replay:
         if self._record is None:
             step(images, labels)
             return
-        kind = (*students, images.shape)
-        if self._seen[kind] < WARM_UP:
-            self._seen[kind] += 1
+        if (company := (*students, settings)) != self._company:
+            # All recordings go before the next one comes: they take memory, and share what torch may then clear.
+            self._company, self._seen, self._recordings = company, Counter(), {}
+        if images.shape in self._recordings:
+            self._recordings[images.shape](images, labels)
+        elif self._seen[images.shape] < WARM_UP:
+            self._seen[images.shape] += 1
             step(images, labels)
-            return
-        if kind in self._recordings and self._recordings[kind].settings == settings:
-            self._recordings[kind](images, labels)
-            return
-        self._recordings.pop(kind, None)  # before the next one takes memory
-        if (recording := self._recorded(step, students, settings, images, labels)) is not None:
-            self._recordings[kind] = recording
+        else:
+            self._make(step, students, images, labels)
 
-    def _recorded(
-        self, step: Step, students: Sequence[Student], settings: object, images: Tensor, labels: Tensor
-    ) -> "_Recording | None":
+    def _make(self, step: Step, students: Sequence[Student], images: Tensor, labels: Tensor) -> None:
         """Makes a step as it is written, and compares what its recording does to the same students."""
         state = [tensor for student in students for tensor in student.tensors().values()]
         before = _copies(state)
-        step(images, labels)
+        needed = _memory_taken(lambda: step(images, labels))
         after = _copies(state)
-        _restore(state, before)
         recording, problem = None, None
-        try:
-            recording = _Recording(step, settings, self._record, images, labels)
-            recording(images, labels)
-            if not _agree(before, after, state):
-                problem = "a recorded step does something else than the step itself"
-        except RuntimeError as error:
-            problem = str(error).splitlines()[0]
-        _restore(state, after)
+        # A student waits for no other one's memory: a recording takes that of all.
+        if needed * (len(students) + 1) > _memory_left(images.device):
+            problem = "too little memory for a recording"
+        else:
+            _restore(state, before)
+            try:
+                recording = _Recording(step, self._record, images, labels)
+                recording(images, labels)
+                if not _agree(before, after, state):
+                    problem = "a recorded step does something else than the step itself"
+            except RuntimeError as error:
+                problem = str(error.__context__ or error).splitlines()[0]  # the first one says why
+            _restore(state, after)
         if problem is None:
-            return recording
-        warnings.warn(f"steps are launched kernel by kernel, which is slower: {problem}", stacklevel=2)
-        self._record = None
-        self._recordings.clear()
-        return None
+            self._recordings[images.shape] = recording
+        else:
+            warnings.warn(f"steps are launched kernel by kernel, which is slower: {problem}", stacklevel=2)
+            self._record = None
+            self._recordings.clear()
 
 
 AS_WRITTEN = Replay()
@@ -105,7 +117,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
             task()
         return
     trunk = torch.cuda.current_stream()
-    branches = [torch.cuda.Stream() for _ in tasks]
+    branches = [_branch(number) for number in range(len(tasks))]
     for task, branch in zip(tasks, branches, strict=True):
         branch.wait_stream(trunk)
         with torch.cuda.stream(branch):
@@ -114,11 +126,16 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
         trunk.wait_stream(branch)
 
 
+@cache
+def _branch(number: int) -> torch.cuda.Stream:
+    """The same streams for all recordings: libraries keep memory for every stream that they have seen."""
+    return torch.cuda.Stream()
+
+
 class _Recording:
     """A step that reads its images and labels from the same memory each time."""
 
-    def __init__(self, step: Step, settings: object, record: Recorder, images: Tensor, labels: Tensor):
-        self.settings = settings
+    def __init__(self, step: Step, record: Recorder, images: Tensor, labels: Tensor):
         self._read = [images.clone(), labels.clone()]
         self._launch = record(lambda: step(*self._read))
 
@@ -130,13 +147,36 @@ class _Recording:
 
 def _cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
-    # The outer context: torch stays on the stream of a recording that fails. Threads that decode images may go on.
-    with (
-        torch.cuda.stream(torch.cuda.current_stream()),
-        torch.cuda.graph(graph, capture_error_mode="thread_local"),
-    ):
-        function()
+    try:
+        # The outer context: torch stays on the stream of a recording that fails.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        ):
+            function()
+    except RuntimeError:
+        _failed.append(graph)
+        raise
     return graph.replay
+
+
+def _memory_taken(function: Callable[[], None]) -> int:
+    """Calls a function; the bytes of GPU memory that it took at its peak, 0 without a GPU."""
+    if not torch.cuda.is_available():
+        function()
+        return 0
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    function()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _memory_left(device: torch.device) -> int:
+    """Bytes that can still be taken: what is free, and what torch has kept for later."""
+    if device.type != "cuda":
+        return 0
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 @torch.no_grad()
@@ -152,9 +192,10 @@ def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 @torch.no_grad()
 def _agree(before: Sequence[Tensor], expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
-    """Whether every tensor has moved as expected. What is not finite agrees with anything: such a run ends anyway."""
+    """Whether every tensor has moved as expected; one that was expected to be finite is so."""
     for start, one, other in zip(before, expected, found, strict=True):
         start, one, other = start.double(), one.double(), other.double()
-        if (other - one).norm() > TOLERANCE * (one - start).norm():
+        allowed = TOLERANCE * (one - start).norm() + ROUNDING * one.norm()
+        if one.isfinite().all() and not (other - one).norm() <= allowed:
             return False
     return True

@@ -249,7 +249,7 @@ def _train_cohort(
         company = [other.run_id for other in runs if other != student.run]
         student.begin_session(fingerprints, environment | {"company": company})
     progress.begin(students, len(images))
-    replay = Replay(recorder(device, ranks.count))
+    replay = Replay(recorder(images, ranks.count))
     with Keeper(store, ranks) as keeper:
         while active := [student for student in students if not student.finished]:
             # After a stop between two checkpoints, or with a new member, students stand at different epochs:

@@ -5,12 +5,16 @@ last test has a GPU record.
 """
 
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from at_repro.training import FullActivation, Run, engine, replay, train
+from at_repro import data
+from at_repro.training import FullActivation, GradientTransfer, replay, train
 from at_repro.training.replay import WARM_UP, Replay
 
 METHODS = ("student", "at", "kd", "at+kd")
@@ -41,17 +45,18 @@ class Recorder:
 def cohort(small):
     """Seven batches of 16 images, the last one smaller, for three epochs: the rates of all of them differ."""
     changes = {"subset": 100, "batch_size": 16}
-    taught = {name: Run(**(vars(small[name]) | changes)) for name in METHODS}
-    return [*taught.values(), Run(**(vars(taught["at"]) | {"terms": (FullActivation(),)}))]
+    taught = {name: replace(small[name], **changes) for name in METHODS}
+    more = [(FullActivation(),), (GradientTransfer(beta=1.0),)]
+    return [*taught.values(), *(replace(taught["at"], terms=terms) for terms in more)]
 
 
-def trained(runs, folder, store, monkeypatch, quiet, recorder, device="cpu"):
+def trained(runs, folder, store, monkeypatch, quiet, recorder, device="cpu", compile="off"):
     """Weights and curves of the runs, trained together with this recorder."""
     new = type(store)(folder, writable=True)
     with monkeypatch.context() as patch:
         # The module of this name; the package has a function of the same name.
         patch.setattr(sys.modules["at_repro.training.train"], "recorder", lambda *_: recorder)
-        train(runs, new, device=device, progress=quiet)
+        train(runs, new, device=device, compile=compile, progress=quiet)
     records = [new.load(run) for run in runs]
     return [record.weights() for record in records], [record.epochs().drop(columns="seconds") for record in records]
 
@@ -69,26 +74,23 @@ def test_training_with_recordings_is_training(cohort, store, tmp_path, monkeypat
     plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
     assert same(plain, trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, recorder))
     # Whole batches of the students: the small ones, and the teacher with its two batches, are still warming up.
-    assert recorder.replayed == (6 - WARM_UP) + 6 + 6
+    assert recorder.replayed == 3 * (6 - WARM_UP)
     assert recorder.recorded == 3, "anew for the numbers of every epoch"
 
 
-def test_a_recording_is_used_as_long_as_its_numbers_hold(small):
-    steps, recorder = [], Recorder()
-    student = type("Student", (), {"tensors": lambda self: {"total": total}})()
-    total = torch.zeros(1)
+def test_a_recording_is_used_as_long_as_its_numbers_and_its_company_hold():
+    recorder, total = Recorder(), torch.zeros(1)
+    first, second = (SimpleNamespace(tensors=lambda: {"total": total}, name=name) for name in "ab")
     repeat = Replay(recorder)
-    for number in range(8):
-        for rate in (0.1, 0.02) if number == 7 else (0.1,):
-            images, labels = torch.full((2, 3, 4, 4), float(number)), torch.tensor([number, number])
+    steps = [([first], 0.1)] * 8 + [([first], 0.02)] * 4 + [([first, second], 0.02)] * 5
+    for number, (students, rate) in enumerate(steps):
 
-            def step(images, labels, rate=rate):
-                steps.append(rate)
-                total.add_(images.sum() * rate + labels.sum())
+        def step(images, labels, rate=rate):
+            total.add_(images.sum() * rate + labels.sum())
 
-            repeat(step, [student], rate, images, labels)
-    assert total.item() == pytest.approx(sum(number * (96 * 0.1 + 2) for number in range(8)) + 7 * (96 * 0.02 + 2))
-    assert recorder.recorded == 2 and recorder.replayed == 5 + 1
+        repeat(step, students, rate, torch.full((2, 3, 4, 4), float(number)), torch.tensor([number, number]))
+    assert total.item() == pytest.approx(sum(number * (96 * rate + 2) for number, (_, rate) in enumerate(steps)))
+    assert recorder.recorded == 3 and recorder.replayed == (8 - WARM_UP) + (4 - WARM_UP) + (5 - WARM_UP)
 
 
 @pytest.mark.parametrize(
@@ -101,15 +103,16 @@ def test_a_recording_is_used_as_long_as_its_numbers_hold(small):
 )
 def test_a_recording_that_is_not_the_step_is_not_used(recorder, said, cohort, store, tmp_path, monkeypatch, quiet):
     """Said once for a cohort, and nothing of it is left: a wrong recording would train another method, silently."""
-    plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
+    plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match=said) as warned:
-        found = trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, recorder)
+        found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, recorder)
     assert same(plain, found)
     assert len([warning for warning in warned if "kernel by kernel" in str(warning.message)]) == 1
 
 
-def test_a_student_that_a_recording_moves_too_far_is_noticed(cohort, store, tmp_path, monkeypatch, quiet):
-    """One of five, in one tensor: as a race between streams would."""
+@pytest.mark.parametrize("amount", [0.01, float("nan")])
+def test_a_student_that_a_recording_moves_too_far_is_noticed(amount, cohort, store, tmp_path, monkeypatch, quiet):
+    """One of two, in one tensor: as a race between streams would, or memory that is somebody else's by now."""
     network = {}
     see = replay.Student.see
 
@@ -119,19 +122,36 @@ def test_a_student_that_a_recording_moves_too_far_is_noticed(cohort, store, tmp_
 
     def disturb():
         with torch.no_grad():
-            network["last"].fc.bias.add_(0.01)
+            network["last"].fc.bias.add_(amount)
 
     monkeypatch.setattr(replay.Student, "see", remember)
-    plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
+    plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match="something else than the step"):
-        found = trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, Recorder(disturb))
+        found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, Recorder(disturb))
     assert same(plain, found)
 
 
-def test_only_a_gpu_records_and_only_for_itself():
-    assert replay.recorder(torch.device("cpu")) is None
-    assert replay.recorder(torch.device("cuda"), processes=2) is None, "each has a part of the batch"
-    assert replay.recorder(torch.device("cuda")) is not None
+def test_only_a_gpu_records_and_only_for_itself(monkeypatch):
+    images = data.load("shapes", "test")
+    on_gpu = Mock(spec=data.ImageSet, device=torch.device("cuda"))
+    assert replay.recorder(images) is None
+    assert replay.recorder(on_gpu) is not None
+    assert replay.recorder(on_gpu, processes=2) is None, "each has a part of the batch"
+    assert replay.recorder(Mock(device=torch.device("cuda"))) is None, "decoded meanwhile"
+    monkeypatch.setattr(replay, "_failed", [None])
+    assert replay.recorder(on_gpu) is None, "a recording that failed may have left torch's memory in disorder"
+
+
+def test_a_recording_needs_room_for_all_its_students(cohort, store, tmp_path, monkeypatch, quiet):
+    """As branches they cannot use each other's memory: what fits one after another may not fit side by side."""
+    recorder = Recorder()
+    two = cohort[1:3]
+    plain = trained(two, tmp_path / "plain", store, monkeypatch, quiet, None)
+    monkeypatch.setattr(replay, "_memory_taken", lambda step: step() or 10)
+    monkeypatch.setattr(replay, "_memory_left", lambda device: 29)
+    with pytest.warns(UserWarning, match="too little memory"):
+        assert same(plain, trained(two, tmp_path / "replayed", store, monkeypatch, quiet, recorder))
+    assert not recorder.recorded
 
 
 class Waits(TorchDispatchMode):
@@ -161,18 +181,17 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
 
     monkeypatch.setattr(sys.modules["at_repro.training.train"], "train_epoch", counted)
     for size in (16, 50):
-        train([Run(**(vars(run) | {"batch_size": size, "epochs": 2})) for run in cohort], store, device="cpu",
-              progress=quiet)  # fmt: skip
+        train([replace(run, batch_size=size, epochs=2) for run in cohort], store, device="cpu", progress=quiet)
     assert counts[1] == counts[3], "seven steps of an epoch wait as often as two"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("compiled", ["off", "on"])
-def test_a_gpu_replays_what_it_would_have_done(compiled, cohort, store, tmp_path, monkeypatch, quiet, recwarn):
-    runs = [Run(**(vars(run) | {"precision": "bf16"})) for run in cohort]
-    plain = trained(runs, tmp_path / "plain", store, monkeypatch, quiet, None, "cuda")
-    recording = replay.recorder(engine.device("cuda"))
-    replayed = trained(runs, tmp_path / "replayed", store, monkeypatch, quiet, recording, "cuda")
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_a_gpu_replays_what_it_would_have_done(compile, cohort, store, tmp_path, monkeypatch, quiet, recwarn):
+    runs = [replace(run, precision="bf16") for run in cohort]
+    plain = trained(runs, tmp_path / "plain", store, monkeypatch, quiet, None, "cuda", compile)
+    recording = replay.recorder(data.load("shapes", "test").to("cuda"))
+    replayed = trained(runs, tmp_path / "replayed", store, monkeypatch, quiet, recording, "cuda", compile)
     assert not [warning for warning in recwarn if "kernel by kernel" in str(warning.message)]
     for one, other in zip(plain[0], replayed[0], strict=True):
         for name in one:
