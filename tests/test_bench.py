@@ -102,6 +102,23 @@ def test_a_gpu_has_targets_of_its_own():
     assert frame["met"].iloc[-1] == "no, 16.7% off"
 
 
+def test_machines_stand_beside_each_other():
+    environment = {"packages": {"torch": "2.9"}, "compiled": True}
+    results = [
+        {"environment": environment | {"device": device, "commit": 40 * commit}, "rows": rows}
+        for device, commit, rows in (
+            ("CPU, a", "1", [["data", "data: share of a step", 1.0, "%"], ["x", "new", 2.0, "s"]]),
+            ("CPU, b", "2", [["data", "data: share of a step", 4.5, "%"]]),
+        )
+    ]
+    found = bench.compare([*results, {"environment": {}, "rows": []}])
+    assert found.columns.tolist() == ["CPU, a, torch 2.9, compiled", "CPU, b, torch 2.9, compiled"]
+    assert found.loc["code"].tolist() == ["1111111", "2222222"]
+    assert found.loc["data: share of a step"].tolist() == ["1 % (at most 3: yes)", "4.5 % (at most 3: no, 50.0% off)"]
+    assert found.loc["new"].tolist() == ["2 s", ""]
+    assert bench.compare([bench.load(bench.COMMITTED), bench.load(bench.OTHER)]).shape[1] == 2, "as the book shows them"
+
+
 def test_a_target_names_what_the_cases_measure(images):
     """A renamed row would lose its target, silently."""
     used = (cases.against_plain, cases.cohort, cases.peak, cases.data_share)

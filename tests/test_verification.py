@@ -116,6 +116,16 @@ def change_weights(folder, change) -> None:
     save_file(weights, folder / "weights.safetensors")
 
 
+def test_the_first_predictions_are_enough_to_find_others(trained, store, forged, capsys):
+    """What the build of the book compares: the first images in whole, and of the rest that they fit the error."""
+    folder, seal = forged
+    assert verify(store, device="cpu", count=40) == 0
+    assert "0 of the first 40 predictions differ" in lines(capsys)[0]
+    seal(final=trained.final | {"test_error": change_predictions(folder, 5)})
+    assert verify(store, device="cpu", count=40) == 1
+    assert " of the first 40 predictions differ" in lines(capsys)[0]
+
+
 def test_other_weights(store, forged, capsys):
     folder, seal = forged
     change_weights(folder, lambda weights: weights["fc.weight"].neg_())

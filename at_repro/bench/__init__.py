@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from at_repro.training import engine, provenance
 from at_repro.training.progress import Progress, duration
 
 COMMITTED = Path(__file__).resolve().parent.parent.parent / "book" / "bench.json"
+OTHER = COMMITTED.with_name("bench-other.json")  # of another processor: ratios are of one run, not of all machines
 COLUMNS = ["case", "measured", "value", "unit", "target", "met"]
 
 
@@ -132,6 +133,22 @@ def readable(found: dict) -> pd.DataFrame:
     shown = frame(found).drop(columns="case")
     shown["value"] = [f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in shown["value"]]
     return shown
+
+
+def compare(results: Sequence[dict]) -> pd.DataFrame:
+    """Results of `run` beside each other as text: a row per measurement, a column per machine that has any.
+
+    Behind a value stand its target and whether it is met.
+    """
+    columns: dict[str, pd.Series] = {}
+    for found in results:
+        if found["rows"]:
+            shown = readable(found).set_index("measured")
+            judged = [f" ({row.target}: {row.met})" if row.target else "" for row in shown.itertuples()]
+            own = shown["value"] + " " + shown["unit"] + judged
+            columns[stamp(found)] = pd.concat([pd.Series({"code": found["environment"]["commit"][:7]}), own])
+    order = dict.fromkeys(name for own in columns.values() for name in own.index)
+    return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")
 
 
 def table(found: dict) -> str:
