@@ -32,7 +32,7 @@ JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; m
 
 SITE = Path("_build") / "html"
 COMMITTED = "reduced"  # the preset of the committed notebooks
-VERIFIED = 1000  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
+VERIFIED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
 LEDGER = "claims.csv"  # the page on the claims, as a file beside the landing page
 
 
@@ -148,8 +148,8 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
 
     First trains what has no record of the experiments that notebooks name in their metadata, see `experiments_of`; but
     nothing for the committed records, to which days of training may be missing: what is not run is shown so. In the end
-    every record is compared with its stored weights, where its data set is here, on the first thousand test images. A
-    notebook of the committed preset whose images are not here is shown as it was committed.
+    every record is compared with its stored weights, where its data set is here, on some test images. A notebook of
+    the committed preset whose images are not here is shown as it was committed.
 
     Args:
         preset, device: see `experiments` and `training.engine`.
