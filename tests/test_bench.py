@@ -15,6 +15,7 @@ def images(monkeypatch):
     """One step of 16 images instead of eight steps of 128."""
     monkeypatch.setattr(cases, "STEPS", 1)
     monkeypatch.setattr(cases, "BATCH", 16)
+    monkeypatch.setattr(cases, "ROUNDS", 1)
     return data.load("shapes", "train", subset=32)
 
 
@@ -28,9 +29,11 @@ def test_the_kinds_of_a_profile_are_all_of_a_step(images):
     """A kernel under another name would make the convolutions look faster than they are."""
     rows = cases.profiled(images, False)
     shares = {name: value for name, value, unit in rows if unit == "%"}
-    assert rows[-1][0] == "wrn-16-1 step: rate of its convolutions" and rows[-1][2] == "GFLOP/s"
-    assert shares["wrn-16-1 step: convolutions, forward"] > shares["wrn-16-1 step: optimiser"]
-    assert shares["wrn-16-1 step: convolutions, backward"] > shares["wrn-16-1 step: optimiser"] > 0
+    rates = [(name, unit) for name, _, unit in rows if unit != "%"]
+    assert rates == [(f"{name} step: rate of its convolutions", "GFLOP/s") for name in ("wrn-16-1", "wrn-16-2")]
+    for name in ("wrn-16-1", "wrn-16-2"):
+        assert shares[f"{name} step: convolutions, forward"] > shares[f"{name} step: optimiser"]
+        assert shares[f"{name} step: convolutions, backward"] > shares[f"{name} step: optimiser"] > 0
 
 
 def test_processes_train_side_by_side(images):
@@ -123,6 +126,7 @@ def test_a_target_names_what_the_cases_measure(images):
     """A renamed row would lose its target, silently."""
     used = (cases.against_plain, cases.cohort, cases.peak, cases.data_share)
     measured = {name for case in used for name, _, _ in case(images, False)}
+    assert not {name for name, _, _ in cases.plain_untouched(images)} & measured
     targets = {*bench.TARGETS, *bench.GPU_TARGETS}
     assert {name for name in targets if "share" in name or "AT" in name} <= measured
 

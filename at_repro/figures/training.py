@@ -269,7 +269,7 @@ def cost(measured: pd.DataFrame, stamp: str) -> Figure:
         return unavailable(stamp)
     style()
     figure, (speed, growth) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
-    loops = measured[measured["unit"] == "images/s"].copy()
+    loops = measured[(measured["case"] == "against the plain loop") & (measured["unit"] == "images/s")].copy()
     loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
     loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
     sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)

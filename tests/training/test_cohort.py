@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.nn.functional import cross_entropy, normalize
 
 from at_repro import data, losses, networks
@@ -21,7 +22,8 @@ from at_repro.training import (
     load_network,
     train,
 )
-from at_repro.training.cohort import batches
+from at_repro.training.batch import Teacher
+from at_repro.training.cohort import batches, train_epoch
 from at_repro.training.student import Student
 from at_repro.training.train import cohorts, next_cohort, with_teachers
 
@@ -74,6 +76,37 @@ def test_a_students_weights_do_not_depend_on_its_company(small, taught, tmp_path
         assert (
             taught.load(run).epochs().drop(columns="seconds").equals(alone.load(run).epochs().drop(columns="seconds"))
         )
+
+
+@pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler here to compile with")
+def test_company_does_not_matter_on_the_fast_path_either(small, store, quiet):
+    """As the records are trained, bf16 and compiled: alone, in twos and with all, in any order, to the bit; and what
+    was compiled for one network serves the next of its architecture."""
+    students = [replace(run, precision="bf16") for name, run in small.items() if name != "teacher"]
+    images = data.load("shapes", "train", subset=64)  # one batch, one shape to compile
+    frozen = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
+    teachers = {small["teacher"]: Teacher(frozen, "wrn-10-1", "bf16", True)}
+    found, graphs = {}, set()
+    for company in ([3, 1, 0, 2], [0], [2, 3], [1], [1, 0], [2], [3]):
+        members = [Student(students[index], 10, torch.device("cpu"), "bf16") for index in company]
+        train_epoch(members, teachers, images, engine.forward("bf16", True), lambda *_: None)
+        for index, student in zip(company, members, strict=True):
+            found.setdefault(index, []).append(student.network.state_dict())
+        graphs.add(counters["stats"]["unique_graphs"])
+    assert [len(states) for states in found.values()] == [3, 3, 3, 3]
+    assert all(same(states[0], state) for states in found.values() for state in states)
+    assert len(graphs) == 1, "compiled once, in the first company"
+
+
+def test_a_teacher_sees_a_batch_once_and_only_where_it_is_needed(small, taught, monkeypatch, quiet):
+    """Else a cohort would cost what its students cost one after another."""
+    seen = []
+    see = Teacher.see
+    monkeypatch.setattr(Teacher, "see", lambda self, *batch: seen.append(len(batch[0])) or see(self, *batch))
+    train([small["student"]], taught, device="cpu", progress=quiet)
+    assert not seen
+    train([small["at"], small["kd"], small["at+kd"]], taught, device="cpu", progress=quiet)
+    assert seen == [64, 32] * 3, "two batches in each of three epochs, whoever looks"
 
 
 def test_transfer_changes_what_is_learnt(small, taught, quiet):
