@@ -43,7 +43,7 @@ def home(tmp_path, monkeypatch, few_test_images):
     for name, experiment in experiments.EXPERIMENTS.items():
         monkeypatch.setitem(experiments.EXPERIMENTS, name, replace(experiment, sizes={}))
     monkeypatch.setattr(book, "build", lambda preset, *_: results.default_folder(preset))
-    monkeypatch.setattr(bench, "run", lambda *_: {"rows": []})
+    monkeypatch.setattr(bench, "run", lambda *_: {"environment": {}, "rows": []})
     return tmp_path
 
 

@@ -26,6 +26,7 @@ def headless(monkeypatch):
     matplotlib.use("Agg")
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit, values that are dropped
+        warnings.simplefilter("ignore", ResourceWarning)  # of tests before, when their garbage is collected
         yield
     plt.close("all")
     matplotlib.use(before)
