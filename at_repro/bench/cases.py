@@ -54,31 +54,18 @@ class Cohort:
 
 def plain_untouched(images: ImageSet) -> list[Row]:
     """The field's loop with the memory setting that a process begins with; `engine.keep_freed_memory` is for good."""
-    device = images.device
-    network, frozen = _random("wrn-16-1", device, nchw=True), _random("wrn-16-2", device, nchw=True)
-    optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
-    loader = plain.loader(images.subset(BATCH * _steps(device)).to("cpu"), BATCH)
-    seconds = timing.interleaved({"plain": lambda: plain.train_epoch(network, frozen, loader, optimizer, device)})
-    speed = BATCH * _steps(device) / seconds["plain"]
+    seconds = timing.interleaved({"plain": _plain_loop(images, "wrn-16-1", "wrn-16-2")})
+    speed = BATCH * _steps(images.device) / seconds["plain"]
     return [("wrn-16-1 from wrn-16-2, AT: plain loop, own memory setting", speed, "images/s")]
 
 
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
     """Images per second, data included, of the field's loop and of ours."""
     rows: list[Row] = []
-    device = images.device
-    shown = BATCH * _steps(device)
+    shown = BATCH * _steps(images.device)
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
         ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
-        network, frozen = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
-        optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
-        loader = plain.loader(images.subset(shown).to("cpu"), BATCH)
-        seconds = timing.interleaved(
-            {
-                "plain": lambda n=network, t=frozen, b=loader, o=optimizer: plain.train_epoch(n, t, b, o, device),
-                "ours": ours.train,
-            }
-        )
+        seconds = timing.interleaved({"plain": _plain_loop(images, student, teacher), "ours": ours.train})
         speeds = {name: shown / value for name, value in seconds.items()}
         pair = f"{student} from {teacher}, AT"
         rows += [
@@ -87,6 +74,15 @@ def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
             (f"{pair}: ratio", speeds["ours"] / speeds["plain"], "x"),
         ]
     return rows
+
+
+def _plain_loop(images: ImageSet, student: str, teacher: str) -> Callable[[], None]:
+    """One measured call of the field's loop."""
+    device = images.device
+    network, frozen = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
+    loader = plain.loader(images.subset(BATCH * _steps(device)).to("cpu"), BATCH)
+    return lambda: plain.train_epoch(network, frozen, loader, optimizer, device)
 
 
 def cohort(images: ImageSet, compiled: bool) -> list[Row]:
