@@ -154,10 +154,13 @@ RULES: dict[str, list[Rule]] = {
     "kd-depth": _below("wrn-40-1-to-16-1", "AT", "KD"),
     "three-losses": _below("one-or-three", "all groups", "group 1", "group 2", "group 3"),
     "sum-over-max": [Comparison("mapping-functions", ("sum-1", "sum-2", "sum-4"), ("max-1",))],
-    "normalisation": _below("mapping-functions", "sum-2", "not normalised, beta 1000", "not normalised, beta 0.001"),
+    # Each where the term pulls at the untrained student as strongly as with the l2 norm, and where others were tried.
+    "normalisation": _below(
+        "mapping-functions", "sum-2", *(f"not normalised, beta {beta}" for beta in ("1000", "0.001", "0.0001"))
+    ),
     "l1": [
-        *_below("mapping-functions", "l1 normalised", "student"),
-        Comparison("mapping-functions", ("l1 normalised",), ("sum-2",), margin=0.3),
+        *_below("mapping-functions", "l1 normalised, beta 42000", "student"),
+        Comparison("mapping-functions", ("l1 normalised, beta 42000",), ("sum-2",), margin=0.3),
     ],
     "gradient-at": _below("gradient-methods", "gradient AT", "student"),
     "symmetry": _below("gradient-methods", "symmetry norm", "student", "gradient AT"),

@@ -120,10 +120,10 @@ def test_a_claim_is_as_strong_as_its_weakest_comparison(recorded, store):
     ],
 )
 def test_what_shall_be_as_good_may_be_worse_by_its_margin(l1, expected, recorded, store):
-    recorded("mapping-functions", **{"sum-2": [8.0] * 3, "l1_normalised": l1, "student": [9.0] * 3})
+    recorded("mapping-functions", **{"sum-2": [8.0] * 3, "l1 normalised, beta 42000": l1, "student": [9.0] * 3})
     row = verdict(store, name="l1")
     assert (row["verdict"], row["comparisons"]) == (expected, "2 of 2")
-    assert "l1 normalised less than 0.3 above sum-2 (mapping-functions)" in row["rule"]
+    assert "l1 normalised, beta 42000 less than 0.3 above sum-2 (mapping-functions)" in row["rule"]
 
 
 def test_several_columns_are_compared_by_their_mean(recorded, store):

@@ -125,6 +125,7 @@ def test_the_other_rows_of_table_1(name, student, teacher, epochs):
     )
 
 
+TABLE_1 = ("nin-wide-to-nin-thin", NAME, "wrn-40-1-to-16-1", "wrn-40-2-to-16-2")
 TEACHER = Run("wrn-16-2", epochs=60)
 
 
@@ -150,11 +151,12 @@ def test_table_2():
     columns = reduced("mapping-functions")
     for mapping in ("sum-1", "sum-2", "sum-4", "max-1", "max-2"):
         assert columns[mapping] == taught(ActivationTransfer(mapping=mapping))
-    for beta in (1000.0, 0.001):
+    for beta in (1000.0, 0.001, 0.0001):
         assert columns[f"not normalised, beta {beta:g}"] == taught(ActivationTransfer(norm="none", beta=beta))
     # On an even map the l1 norm leaves 1/HW of the squared length: HW is 1024, 256 and 64 after the three groups.
-    assert columns["l1 normalised"] == taught(ActivationTransfer(norm="l1", beta=1000.0 * 256))
-    assert len(columns) == 10
+    assert columns["l1 normalised, beta 256000"] == taught(ActivationTransfer(norm="l1", beta=1000.0 * 256))
+    assert columns["l1 normalised, beta 42000"] == taught(ActivationTransfer(norm="l1", beta=42_000.0))
+    assert len(columns) == 12
 
 
 def test_one_or_three():
@@ -211,6 +213,18 @@ def test_faces_are_the_same_where_there_is_a_record_of_them():
     (columns,) = experiments.get("faces").runs("reduced")
     assert columns == {"network": Run("wrn-16-2", 100, dataset="orl_faces@64", subset=320, batch_size=32)}
     assert experiments.get("faces").runs("paper") == [columns]
+
+
+def test_objects_has_every_network_of_table_1_on_images_with_masks():
+    (columns,) = experiments.get("objects").runs("reduced")
+    assert {run.network for run in columns.values()} == {
+        run.network for name in TABLE_1 for run in experiments.get(name).runs("reduced")[0].values()
+    }
+    fields = {"epochs": 10, "dataset": "shapes"}
+    teacher = Run("wrn-16-2", **fields)
+    assert columns["AT"] == Run("wrn-16-1", terms=(AT,), teacher=teacher, **fields)
+    assert columns["wrn-40-2"] == Run("wrn-40-2", **fields)
+    assert experiments.get("objects").runs("paper") == [columns]
 
 
 def test_smoke_is_brief_in_all_but_the_first_experiment():
