@@ -19,8 +19,8 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
     """Every method of a study at its student's initial weights, on the first test images as one batch, in float32.
 
     Columns: `method`; `beta`, the weight of its term; `term`, the term times its weight; `pull`, the l2 norm of that
-    product's gradient by all parameters of the student; `task`, the same of the cross-entropy. A row per term that needs
-    a teacher, of the first seed; no rows without images or without the teacher's weights.
+    product's gradient by all parameters of the student; `task`, the same of the cross-entropy. A row per term that
+    needs a teacher, of the first seed; no rows without images or without the teacher's weights.
 
     Raises ParameterError unless count is an integer from 1.
     """
