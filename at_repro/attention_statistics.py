@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from at_repro import concentration, data, disk, experiments, measure
+from at_repro import concentration, data, disk, experiments, faces, measure
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
 from at_repro.results import Store, load_record
@@ -38,6 +38,8 @@ def load(store: Store) -> pd.DataFrame:
 
     - `entropy`, `top share`: of F_sum^2 maps, in percent, see `concentration`; `top share, sum-1` and so on: of others
     - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`
+    - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
+      or on eyes, nose and mouth, in percent
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
     Raises DataError where the file cannot be read.
@@ -151,7 +153,15 @@ def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str,
         for mapping in [mapping for mapping in maps if mapping != "sum-2"]:
             found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
         found[level, "edges"] = _mean(correlation(squares, edge_strength(images.images.cpu(), squares.shape[-2:])))
+        for where, masks in _regions(images).items():
+            found[level, where] = 100 * _mean(measure.object_share(squares, masks.cpu()))
     return found
+
+
+def _regions(images: ImageSet) -> dict[str, Tensor]:
+    """Where attention may lie, by the statistic's name: bool (N, H, W)."""
+    regions = {} if images.masks is None else {"on object": images.masks}
+    return regions | ({"on parts": faces.parts(images)} if images.name == faces.DATASET else {})
 
 
 def distances(maps: list[Tensor], taught: list[Tensor]) -> dict[tuple[str, str], float]:

@@ -22,7 +22,7 @@ FAILS = "does not hold"
 NOT_RUN = "not run"
 ORDER = (FAILS, DIRECTION, HOLDS)  # from weak to strong
 
-COLUMNS = ["claim", "verdict", "comparisons", "seeds", "numbers", "rule", "source", "runs"]
+COLUMNS = ["claim", "on", "verdict", "comparisons", "seeds", "numbers", "rule", "source", "runs"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def find(rule: Rule, preset: str, store: Store, seeds: Sequence[int] | None = No
 def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:
     """A row per claim of the paper, in its order; the index is the claim's name.
 
-    Columns: `claim`, `verdict`, `comparisons` ("2 of 4" were run), `seeds` (the fewest of a comparison that was run),
+    Columns: `claim`; `on`, the networks and images that it was tested on, or would be where nothing is run; `verdict`;
+    `comparisons` ("2 of 4" were run); `seeds`, the fewest of a comparison that was run;
     `numbers`, `rule`, `source` and `runs` (run ids). seeds None: all that have a record.
 
     Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
@@ -75,6 +76,7 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
         run = [finding for finding in findings if finding.differences]
         rows[claim.name] = {
             "claim": claim.text,
+            "on": "; ".join(dict.fromkeys(on for finding in run or findings for on in finding.rule.subjects(preset))),
             "verdict": min((finding.verdict for finding in run), key=ORDER.index, default=NOT_RUN),
             "comparisons": f"{len(run)} of {len(findings)}",
             "seeds": min((len(finding.differences) for finding in run), default=0),
@@ -87,8 +89,8 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
 
 
 def readable(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers, indexed by the claims' text: verdict, seeds, and the numbers that it rests on."""
-    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds", "numbers"]]
+    """The ledger for readers, indexed by the claims' text: networks, verdict, seeds, the numbers that it rests on."""
+    shown = ledger.set_index("claim")[["on", "verdict", "comparisons", "seeds", "numbers"]]
     shown["seeds"] = [
         "" if verdict == NOT_RUN else seeds for verdict, seeds in zip(shown["verdict"], shown["seeds"], strict=True)
     ]

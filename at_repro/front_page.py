@@ -38,8 +38,11 @@ def update() -> list[Path]:
 def verdicts(ledger: pd.DataFrame) -> str:
     """The claims that were tested as a Markdown table, under the sentence that counts all verdicts."""
     tested = ledger[ledger["verdict"] != claims.NOT_RUN]
-    rows = [f"| {row.claim} | {row.verdict} | {row.numbers.replace('; ', '<br>')} |" for row in tested.itertuples()]
-    heading = ["| the paper claims | verdict | differences in test error |", "|---|---|---|"]
+    rows = [
+        f"| {row.claim} | {row.on.replace('; ', '<br>')} | {row.verdict} | {row.numbers.replace('; ', '<br>')} |"
+        for row in tested.itertuples()
+    ]
+    heading = ["| the paper claims | tested on | verdict | differences |", "|---|---|---|---|"]
     return "\n".join([claims.summary(ledger), "", *heading, *rows, ""])
 
 

@@ -154,9 +154,9 @@ class Claim:
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("levels",
-          "Low-level maps follow edges, middle ones fire on discriminative parts, top ones cover the whole object",
-          "Section 3.1, Figures 1 and 3"),
+    Claim("levels", "Low-level maps follow edges, top-level ones cover the whole object", "Section 3.1, Figure 1"),
+    Claim("parts", "Middle-level maps fire on the most discriminative parts: eyes, nose and lips of a face",
+          "Section 3.1, Figure 3"),
     Claim("stronger-networks", "Stronger networks have attention peaks where weaker ones have none",
           "Section 3.1, Figure 4"),
     Claim("power", "A larger power gives more weight to the places where the strongest neurons fire",

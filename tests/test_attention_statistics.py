@@ -1,12 +1,13 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
-from at_repro import attention_statistics, data, experiments
+from at_repro import attention_statistics, data, experiments, faces
 from at_repro.attention_statistics import COLUMNS, FILE, alone, correlation, differing, distances, edge_strength, load
 from at_repro.errors import DataError
 from at_repro.training import train
@@ -66,6 +67,24 @@ def test_statistics_of_maps_that_lie_on_an_edge(images):
     assert math.isnan(found["top", "edges"]), "an even map follows nothing"
     strength = edge_strength(two.images, (4, 4))
     assert found["low", "edges"] == pytest.approx(correlation(one, strength).mean().item(), abs=1e-6)
+
+
+def test_the_share_on_the_object_is_measured_where_there_are_masks(images):
+    """All of the mass in the middle of a place that the object covers, none of it beside."""
+    two = images.subset(2)
+    covered = two.masks.float()
+    found = alone({"sum-2": [covered, 1 - covered, torch.ones(2, 32, 32)]}, two)
+    assert found["low", "on object"] == pytest.approx(100) and found["middle", "on object"] == pytest.approx(0)
+    assert found["top", "on object"] == pytest.approx(100 * covered.mean().item(), rel=1e-4)
+    assert ("low", "on parts") not in found, "of faces alone"
+    bare = alone({"sum-2": [covered] * 3}, replace(two, masks=None))
+    assert ("low", "on object") not in bare
+
+
+def test_the_share_on_parts_is_measured_on_faces(images):
+    pictures = replace(images.subset(2), name="orl_faces@64", masks=None)
+    found = alone({"sum-2": [torch.ones(2, 32, 32)] * 3}, pictures)
+    assert found["middle", "on parts"] == pytest.approx(100 * faces.parts(pictures)[0].float().mean().item(), rel=1e-4)
 
 
 def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size():

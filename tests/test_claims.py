@@ -7,7 +7,7 @@ from at_repro import attention_statistics, bench, claims, experiments, paper
 from at_repro.claims import DIRECTION, FAILS, HOLDS, NOT_RUN, find, ledger
 from at_repro.errors import ParameterError
 from at_repro.results import DamagedRecord
-from at_repro.rules import Comparison, Cost, Look
+from at_repro.rules import Comparison, Cost, Either, Look
 
 
 @pytest.fixture
@@ -46,8 +46,9 @@ def test_every_rule_names_runs_that_exist(preset, store):
     for rule in [rule for of_claim in claims.RULES.values() for rule in of_claim]:
         if isinstance(rule, Cost):
             continue
-        named = (*rule.better, *rule.worse) if isinstance(rule, Comparison) else (rule.lower[0], rule.higher[0])
-        assert set(named) <= set(experiments.get(rule.experiment).runs(preset)[0]), rule
+        for part in rule.comparisons if isinstance(rule, Either) else [rule]:
+            named = (*part.better, *part.worse) if isinstance(part, Comparison) else (part.lower[0], part.higher[0])
+            assert set(named) <= set(experiments.get(part.experiment).runs(preset)[0]), part
         assert find(rule, preset, store).verdict == NOT_RUN
 
 
@@ -132,6 +133,46 @@ def test_several_columns_are_compared_by_their_mean(recorded, store):
     assert found.differences == {0: -0.5}
 
 
+def test_one_of_two_is_enough_where_the_claim_is_of_one(hand_made, store):
+    """The paper says that AT beats KD on one of its two tasks and contradicts itself about which."""
+    tasks = "birds", "scenes"
+    rule = Either(tuple(Comparison(f"fine-tuning-{task}", ("AT",), ("KD",)) for task in tasks))
+    errors = {"birds": {"AT": (30.0, 30.0), "KD": (28.0, 27.0)}, "scenes": {"AT": (8.0, 9.0), "KD": (8.5, 8.0)}}
+    for task in tasks:
+        assert find(rule, "reduced", store).verdict == NOT_RUN, "one task alone decides nothing"
+        for seed, columns in enumerate(experiments.get(f"fine-tuning-{task}").runs("reduced", [0, 1])):
+            for name, by_seed in errors[task].items():
+                hand_made(columns[name], final={"test_error": by_seed[seed]})
+    found = find(rule, "reduced", store)
+    assert found.differences == {0: -0.5, 1: 1.0} and len(found.runs) == 8
+    assert str(rule) == "either AT below KD (fine-tuning-birds) or AT below KD (fine-tuning-scenes)"
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.3, DIRECTION), (0.6, FAILS), (-0.1, FAILS)])
+def test_little_better_is_better_and_little(gain, expected, recorded, store):
+    """A student that gains more than half a point speaks against "little", one that loses against "better"."""
+    recorded("wrn-16-2-to-16-1", student=[9.0], f_actt=[9.0 - gain])
+    row = verdict(store, name="f-actt")
+    assert (row["verdict"], row["comparisons"]) == (expected, "2 of 8")
+
+
+def test_the_ledger_names_what_was_tested(recorded, store, no_benchmark):
+    """Else ten classes at 64 pixels would stand under the name of ImageNet."""
+    recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
+    found = ledger("smoke", store)
+    assert found.loc["at", "on"] == "wrn-16-1 from wrn-16-2 on shapes", "the other three rows are not run"
+    assert ledger("reduced", store).loc["imagenet", "on"] == "resnet18 from resnet34 on imagenette64@64"
+    assert ledger("reduced", store).loc["parts", "on"] == "wrn-16-2 on orl_faces@64"
+
+
+def test_guessing_is_wrong_as_often_as_there_are_classes(hand_made, store):
+    """Four test images of four classes here: a diverged run counts 75 percent, not the 90 of ten classes."""
+    columns = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]
+    hand_made(columns["student"], final={"test_error": None}, diverged=2)
+    hand_made(columns["AT"], final={"test_error": 25.0})
+    assert find(Comparison("wrn-16-2-to-16-1", ("AT",), ("student",)), "smoke", store).differences == {0: -50.0}
+
+
 def test_early_errors_are_those_before_the_rate_drops(hand_made, store):
     """AT is ahead by 10 points on average before the drop, although behind in one epoch, and behind at the end."""
     columns = experiments.get("convergence").runs("smoke")[0]
@@ -164,11 +205,13 @@ def test_the_ledger_for_readers(recorded, store, no_benchmark):
     recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
     found = ledger("smoke", store)
     shown = claims.readable(found)
-    assert list(shown.columns) == ["verdict", "comparisons run", "seeds", "numbers"] and len(shown) == len(paper.CLAIMS)
+    assert list(shown.columns) == ["on", "verdict", "comparisons run", "seeds", "numbers"] and len(shown) == len(
+        paper.CLAIMS
+    )
     row = shown.loc[found.loc["at", "claim"]]
     assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
     assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
-    assert claims.summary(found) == f"Of 20 claims: 1 {DIRECTION}, 19 not run."
+    assert claims.summary(found) == f"Of 21 claims: 1 {DIRECTION}, 20 not run."
 
 
 @pytest.fixture
@@ -199,7 +242,7 @@ def test_what_is_claimed_of_maps_is_judged_by_the_same_rule(at, expected, measur
     """The student's top maps are 0.25 from its teacher's; on average the last case's are 0.267 from them."""
     measured("top", "distance", AT=at, student=[0.25] * 3)
     row = verdict(store, name="alike")
-    assert (row["verdict"], row["seeds"], row["comparisons"]) == (expected, len(at), "1 of 1")
+    assert (row["verdict"], row["seeds"], row["comparisons"]) == (expected, len(at), "1 of 3")
     difference = sum(at) / len(at) - 0.25
     assert row["numbers"].startswith(
         f"distance of AT, top, below distance of student, top (wrn-16-2-to-16-1): {difference:+.2f}"
