@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from at_repro import attention, measure
+from at_repro import attention, experiments, measure
 from at_repro.data import ImageSet
 from at_repro.results import Record
 from at_repro.study import Study
@@ -34,12 +34,12 @@ def answers(records: Mapping[str, Record], images: ImageSet, places: Sequence[in
 def moved_rows(
     before: nn.Module, after: nn.Module, images: ImageSet, level: int, mapping: str = "sum-2"
 ) -> dict[str, Tensor]:
-    """Where the normalised maps of one level grew from one network to the other, and where they shrank: (N, H, W).
+    """Where the normalised maps of one level grew from one network to the other (positive) and where they shrank.
 
-    By the labels "more" and "less". Raises ParameterError for an unknown mapping.
+    (N, H, W) by the label "moved". Raises ParameterError for an unknown mapping.
     """
     first, second = (attention.normalize(measure.maps(network, images, mapping)[level]) for network in (before, after))
-    return {"more": (second - first).clamp_min(0), "less": (first - second).clamp_min(0)}
+    return {"moved": second - first}
 
 
 def movement(
@@ -67,15 +67,18 @@ def movement(
 
 
 class Transfer:
-    """The plain student of a study before, the student of one method after transfer, and their teacher for comparison.
+    """The plain student of a study before, the student of one method after transfer, and for comparison those of the
+    other methods and their teacher.
 
     Attributes:
         places: the test images by what became of them, see `changed`; empty where a student or the images are missing.
-        networks, records: of "student", the method and "teacher", as far as there are any.
+        networks, records: of "student", the method, the other ones of `experiments.METHODS` and "teacher", as far as
+            there are any.
     """
 
     def __init__(self, study: Study, method: str):
-        columns = ("student", method, "teacher")
+        others = [other for other in experiments.METHODS if other != method]
+        columns = ("student", method, *others, "teacher")
         self.method, self.stamp = method, study.stamp
         self.networks = study.networks(*columns)
         self.records = {name: study.first(name) for name in columns if name in study.records}

@@ -61,41 +61,23 @@ def of_maps(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
-def class_rows(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
-    """The average map of every class, (K, H, W), each image's map counted by its shares of mass.
+def class_rows(network: nn.Module | None, images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The average map of every class, and what it has more and less than the average of all classes: (K, H, W) each.
 
-    By labels such as "low, teacher", level after level; nothing without images. A class without images has an all-zero
-    map. Raises ParameterError for an unknown mapping.
+    Each image's map counts by its shares of mass. By labels such as "low, average" and "low, minus all", level after
+    level; nothing without network or images. A class without images has an all-zero average map. Raises ParameterError
+    for an unknown mapping.
     """
-    if images is None:
+    if network is None or images is None:
         return {}
     belongs = torch.nn.functional.one_hot(images.labels.cpu(), len(images.classes)).float()
     belongs = belongs / belongs.sum(0).clamp_min(1)
-    return {
-        label: torch.einsum("nk,nhw->khw", belongs, _shares(maps).nan_to_num().view(maps.shape))
-        for label, maps in measure.rows(networks, images, mapping).items()
-    }
-
-
-def by_height(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
-    """How much attention each band of rows gets, from the top of the images to their bottom.
-
-    There are as many bands as the smallest maps have rows.
-
-    Returns columns network, level, height (the middle of the band, percent of the image from its top) and share (mean
-    over images, percent of what the band has in an even map); no rows without images or networks. Raises ParameterError
-    for an unknown mapping.
-    """
-    parts = [pd.DataFrame(columns=["network", "level", "height", "share"])]
-    for name, network in networks.items() if images is not None else ():
-        levels = measure.maps(network, images, mapping)
-        bands = levels[-1].shape[1]
-        heights = [100 * (band + 0.5) / bands for band in range(bands)]
-        for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
-            shares = _shares(maps).double().view(len(maps), bands, -1).sum(2).nanmean(0)
-            column = {"height": heights, "share": 100 * bands * shares}
-            parts.append(pd.DataFrame({"network": name, "level": level} | column))
-    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    levels = measure.maps(network, images, mapping)
+    rows = {}
+    for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
+        average = torch.einsum("nk,nhw->khw", belongs, _shares(maps).nan_to_num().view(maps.shape))
+        rows |= {f"{level}, average": average, f"{level}, minus all": average - average.mean(0)}
+    return rows
 
 
 def mapping_correlations(

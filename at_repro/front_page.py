@@ -11,7 +11,7 @@ from at_repro.errors import UserError
 from at_repro.results import open_store
 
 MAPS = Path("book") / "_assets" / "maps.png"
-_FIGURE = "fig-maps-teacher"  # of the notebook on attention maps
+_FIGURE = "fig-levels"  # of the notebook on attention maps
 _VERDICTS = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 
 

@@ -249,21 +249,39 @@ def object_share(maps: Tensor, masks: Tensor) -> Tensor:
     return (maps * cover).flatten(1).sum(1) / maps.flatten(1).sum(1)
 
 
-def object_shares(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
-    """`object_share` of every network, level and image, and of an even map ("even map": the object's area).
+def object_shares(
+    networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequence[str] = ("sum-2",)
+) -> pd.DataFrame:
+    """`object_share` of every network, mapping function, level and image, and of an even map: the object's area.
 
-    Returns columns network, level, share (percent); no rows where the images have no masks.
+    Returns columns network, mapping, level, share (percent), the even map as a network of that name under every
+    mapping; no rows where the images have no masks. Raises ParameterError for an unknown mapping.
     """
-    parts = [_column("", "", "share", torch.empty(0))]
+    parts = [_column("", "", "share", torch.empty(0)).assign(mapping="")]
     if images is not None and images.masks is not None:
         masks = images.masks.cpu()
-        for name, network in networks.items():
-            levels = maps(network, images, mapping)
-            for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
-                parts.append(_column(name, level, "share", 100 * object_share(level_maps, masks)))
         area = 100 * masks.float().mean((1, 2))
-        parts += [_column("even map", level, "share", area) for level in pd.unique(pd.concat(parts)["level"])]
-    return pd.concat(parts, ignore_index=True)
+        for name, network in networks.items():
+            for mapping, levels in maps_by_mapping(network, images, mappings).items():
+                for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
+                    shares = _column(name, level, "share", 100 * object_share(level_maps, masks))
+                    parts.append(shares.assign(mapping=mapping))
+        found = pd.concat(parts)[["mapping", "level"]].drop_duplicates()
+        parts += [
+            _column("even map", row.level, "share", area).assign(mapping=row.mapping) for row in found.itertuples()
+        ]
+    return pd.concat(parts, ignore_index=True)[["network", "mapping", "level", "share"]]
+
+
+def share_matrices(shares: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The means of `object_shares` for `figures.matrices`: by level, a row per network and a column per mapping."""
+    means = shares.groupby(["level", "network", "mapping"], sort=False)["share"].mean().unstack("mapping", sort=False)
+    return {level: means.loc[level] for level in pd.unique(shares["level"])}
+
+
+def of_level(rows: dict[str, Tensor], level: str) -> dict[str, Tensor]:
+    """Of maps by labels such as "low, teacher", see `rows`, those of one level, by the rest of their labels."""
+    return {label.removeprefix(f"{level}, "): maps for label, maps in rows.items() if label.startswith(f"{level}, ")}
 
 
 def map_distance(ours: Tensor, others: Tensor) -> float:

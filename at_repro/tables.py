@@ -49,6 +49,14 @@ def pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
     return pd.concat(parts, names=["pair", "error"])
 
 
+def readable_pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
+    """`pairs` as text for readers, with the interval of ours and its seeds, and what is not run or diverged said so."""
+    parts = {row: readable(errors(study, table, row)) for row, study in studies.items()}
+    columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
+    shown = {row: part.reindex(columns=columns).astype(object).T for row, part in parts.items()}
+    return pd.concat(shown, names=["pair", "error"]).fillna("")
+
+
 def gains(pairs: pd.DataFrame) -> pd.DataFrame:
     """What each method has less than the plain student, in percentage points of `pairs`: negative is better.
 
@@ -164,7 +172,7 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     finished = study.errors().dropna(subset="test_error").pivot(index="seed", columns="column", values="test_error")
     rows = {}
     for column in study.records:
-        if column in (reference, "teacher") or not {column, reference} <= set(finished):
+        if column in {reference, *_teachers(study)} or not {column, reference} <= set(finished):
             continue
         if len(differences := (finished[column] - finished[reference]).dropna()):
             interval = statistics.paired_interval(differences)
@@ -245,8 +253,8 @@ def distance_and_error(study: Study) -> pd.DataFrame:
     Students of all experiments count that are trained as long as the plain one of this study; each is named as in the
     first experiment that has it. What diverged, and what was not measured, is left out.
 
-    Returns a row per run, by distance at the last level: columns method, seed, test_error (percent) and one per level,
-    the distance to the teacher's maps, see `attention_statistics`.
+    Returns a row per run, by distance at the last level and numbered from 1: columns method, seed, test_error (percent)
+    and one per level, the distance to the teacher's maps, see `attention_statistics`.
     """
     plain, measured = study.columns["student"], _measured_distances(study)
     by_run = measured.pivot(index="run_id", columns="level", values="value")[list(pd.unique(measured["level"]))]
@@ -258,7 +266,8 @@ def distance_and_error(study: Study) -> pd.DataFrame:
         if alike and run.run_id in by_run.index and not (record := study.store.load(run)).diverged:
             rows.append((name, run.seed, record.final["test_error"], *by_run.loc[run.run_id]))
     frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *by_run.columns])
-    return frame.sort_values(frame.columns[-1], ignore_index=True)
+    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
+    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
 
 
 def _named(study: Study) -> dict[Run, str]:
@@ -273,10 +282,14 @@ def _named(study: Study) -> dict[Run, str]:
 
 
 def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of test error and distance, a row per level of `distance_and_error`: students, rho, p."""
+    """Spearman's correlation of test error and what was measured at each level: a row per level, students, rho and p.
+
+    Args:
+        students: see `distance_and_error`; `collection.table` of networks will do as well.
+    """
     rows = {
         level: (len(students), *statistics.rank_correlation(students[level], students["test_error"]))
-        for level in students.columns[3:]
+        for level in students.columns[students.columns.get_loc("test_error") + 1 :]
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["students", "rho", "p"]).rename_axis("level")
 
@@ -309,7 +322,7 @@ def summary(study: Study) -> str:
     """What was found, in one or two sentences with the numbers they rest on."""
     where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
     compared = comparisons(study)
-    compared = compared[compared["method"] != "teacher"]
+    compared = compared[~compared["method"].isin(_teachers(study))]
     sentences = [_sentence(method, found) for method, found in compared.groupby("method", sort=False)]
     for column, by_seed in study.records.items():
         if diverged := [seed for seed, record in by_seed.items() if record.diverged]:
@@ -317,6 +330,12 @@ def summary(study: Study) -> str:
     if not sentences:
         return f"{where} there is nothing to compare yet: the plain student or every method is not run."
     return f"{where}: " + "; ".join(sentences) + "."
+
+
+def _teachers(study: Study) -> set[str]:
+    """The columns that are no method but what methods learn from; there may be two of them."""
+    taught_by = {run.teacher for run in study.columns.values()}
+    return {"teacher"} | {column for column, run in study.columns.items() if run in taught_by}
 
 
 def _sentence(method: str, compared: pd.DataFrame) -> str:

@@ -62,8 +62,7 @@ def test_attention_that_moves_from_left_to_right_is_more_there_and_less_here(ima
     """Normalised, two of four places have 1 / sqrt 2 each, however large the activations were."""
     rows = before_after.moved_rows(Fixed(LEFT), Fixed(RIGHT), images, level=1)
     half = 1 / math.sqrt(2)
-    torch.testing.assert_close(rows["more"][3], torch.tensor([[0, half], [0, half]]))
-    torch.testing.assert_close(rows["less"][3], torch.tensor([[half, 0], [half, 0]]))
+    torch.testing.assert_close(rows["moved"][3], torch.tensor([[-half, half], [-half, half]]))
 
 
 def test_movement_is_a_mean_distance_per_group(images):
@@ -100,13 +99,21 @@ def test_the_first_images_of_a_group_are_shown_with_their_maps_and_what_moved(im
     transfer = before_after.Transfer(Opened(images, student=(0, 9, 2, 9, 9), KD=(0, 1, 8, 8, 4)), "KD")
     shown, rows = transfer.images("newly right", 1), transfer.rows("newly right", 1, level=2)
     assert torch.equal(shown.images, images.images[[1]])
-    assert list(rows) == ["student", "KD", "more", "less"] and {len(maps) for maps in rows.values()} == {1}
+    assert list(rows) == ["student", "KD", "moved"] and {len(maps) for maps in rows.values()} == {1}
     torch.testing.assert_close(rows["KD"][0], 25 * torch.tensor([[0.0, 1], [0, 1]]))
     assert transfer.answers("newly right", 1).to_dict("list") == {
         "student": [images.classes[9]], "KD": [images.classes[1]],
     }  # fmt: skip
     assert transfer.movement().loc["newly right", "top"] == pytest.approx(math.sqrt(2))
     assert transfer.note("newly right") == "seed 0"
+
+
+def test_every_method_is_shown_beside_the_one_that_is_compared(images, monkeypatch):
+    opened = Opened(images, student=(0, 9, 2, 9, 9), AT=(0, 9, 2, 9, 9), KD=(0, 1, 8, 8, 4))
+    monkeypatch.setattr(opened, "networks", lambda *columns: {n: Fixed(LEFT) for n in columns if n in opened.records})
+    transfer = before_after.Transfer(opened, "KD")
+    assert list(transfer.rows("newly right", 1, level=0)) == ["student", "KD", "AT", "moved"]
+    assert list(transfer.answers("newly right", 1)) == ["student", "KD", "AT"]
 
 
 def test_a_group_without_images_says_so(images):

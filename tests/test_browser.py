@@ -1,6 +1,8 @@
 """The book in a browser: every page is whole, on a screen and on a phone, and the explorer does what it says."""
 
+import re
 import shutil
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 
@@ -38,8 +40,8 @@ def opened(browser):
     """Opens pages of one width, and gathers what goes wrong on them."""
     contexts = []
 
-    def open_page(width: int, faults: list[str]):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
+    def open_page(width: int, faults: list[str], colours: str = "light"):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=colours))
         page = contexts[-1].new_page()
         page.on("request", lambda it: it.url.startswith(("file:", "data:", "blob:")) or faults.append(f"asks {it.url}"))
         page.on("requestfailed", lambda it: faults.append(f"does not find {it.url}"))
@@ -94,41 +96,57 @@ def explorer(site, opened):
     assert faults == []
 
 
+@pytest.mark.parametrize("panel", [0, 1])
 @pytest.mark.parametrize(
-    ("what", "choice", "changed"),
-    [("network", "AT", [1, 2]), ("level", "low", [1, 2]), ("mapping", "max-1", [1, 2])],
+    ("what", "choice"), [("network", "WRN-16-1 from WRN-16-2, KD"), ("level", "low"), ("mapping", "max-1")]
 )
-def test_a_choice_changes_its_panel_alone(what, choice, changed, explorer):
+def test_a_choice_changes_its_panel_alone(panel, what, choice, explorer):
     before = shown(explorer)
-    choose(explorer, 0, what, choice)
+    choose(explorer, panel, what, choice)
     after = shown(explorer)
-    assert [place for place in range(6) if before[place] != after[place]] == changed
-    assert f"left-{what}={choice}" in explorer.url
+    assert [place for place in range(6) if before[place] != after[place]] == [3 * panel + 1, 3 * panel + 2]
+    assert parse_qs(urlparse(explorer.url).fragment)[f"{('left', 'right')[panel]}-{what}"] == [choice]
 
 
-def test_the_image_is_chosen_with_the_keyboard_for_both_panels(explorer):
+def test_everything_is_chosen_with_the_keyboard(explorer):
     before = shown(explorer)
     explorer.locator(".explorer-images input").first.focus()
     explorer.keyboard.press("ArrowRight")
     after = shown(explorer)
     assert all(one != other for one, other in zip(before, after, strict=True)) and "image=1" in explorer.url
+    explorer.keyboard.press("Tab")
+    explorer.keyboard.press("ArrowRight")  # the slider
+    explorer.keyboard.press("Tab")
+    explorer.keyboard.press("Space")  # the check box
+    explorer.keyboard.press("Tab")
+    explorer.keyboard.press("ArrowDown")  # the network of the left panel
+    last = shown(explorer)
+    assert all(last[place] != after[place] for place in (1, 2, 5)), "opacity, smoothing, network"
+    address = parse_qs(urlparse(explorer.url).fragment)
+    assert (address["opacity"], address["smooth"]) == (["65"], ["true"])
+    assert address["left-network"] != address["right-network"]
 
 
-def test_opacity_and_smoothing_change_the_overlay_alone(explorer):
+def test_smoothing_interpolates_the_map_and_opacity_changes_the_overlay_alone(explorer):
     before = shown(explorer)
     explorer.locator(".explorer-common input[type=checkbox]").check()
     smooth = shown(explorer)
-    assert [place for place in range(6) if before[place] != smooth[place]] == [2, 5]
+    assert [place for place in range(6) if before[place] != smooth[place]] == [1, 2, 4, 5]
+    widths = explorer.evaluate("() => [...document.querySelectorAll('.explorer-pictures canvas')].map(it => it.width)")
+    assert widths == [32, 256, 256] * 2
     explorer.locator(".explorer-common input[type=range]").fill("0")
     clear = shown(explorer)
     assert clear[2] == clear[5] != smooth[2], "without the map both overlays are the image"
 
 
 def test_the_address_restores_the_view(explorer, site, opened):
-    for label, choice in (("network", "student"), ("level", "middle")):
-        explorer.locator(".explorer-panel").last.locator("label", has_text=label).locator("select").select_option(
-            choice
-        )
+    choices = [("network", "WRN-16-1"), ("level", "middle"), ("mapping", "sum-4")]
+    for panel in (0, 1):
+        for label, choice in choices[panel:]:
+            choose(explorer, panel, label, choice)
+    explorer.locator(".explorer-common input[type=checkbox]").check()
+    explorer.locator(".explorer-common input[type=range]").fill("35")
+    explorer.locator(".explorer-common input[type=range]").dispatch_event("change")
     explorer.locator(".explorer-images input").first.focus()
     explorer.keyboard.press("ArrowRight")
     view = shown(explorer)
@@ -136,6 +154,40 @@ def test_the_address_restores_the_view(explorer, site, opened):
     again = opened(390, faults)
     again.goto(explorer.url)
     assert shown(again) == view and faults == []
+
+
+def test_the_explorer_can_be_read_in_the_dark(site, opened):
+    """The theme once laid a light box under it, and light letters on that."""
+    faults = []
+    page = opened(390, faults, "dark")
+    page.goto((site / "notebooks" / "07_explorer.html").as_uri())
+    shown(page)
+    page.evaluate("() => document.documentElement.setAttribute('data-theme', 'dark')")
+    letters, ground = page.evaluate(
+        """() => {
+          const caption = document.querySelector('.explorer figcaption');
+          const clear = (it) => ['rgba(0, 0, 0, 0)', 'transparent'].includes(getComputedStyle(it).backgroundColor);
+          let box = caption;
+          while (box.parentElement && clear(box)) box = box.parentElement;
+          return [getComputedStyle(caption).color, getComputedStyle(box).backgroundColor];
+        }"""
+    )
+    bright, dark = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (letters, ground))
+    assert bright - dark > 300 and faults == [], (letters, ground)
+
+
+def test_the_explorer_is_small(site):
+    """It is loaded as a whole, on a phone as well."""
+    assert (site / "notebooks" / "07_explorer.html").stat().st_size < 10e6
+
+
+def test_every_figure_is_described_to_who_cannot_see_it(site):
+    """Without words of its own a figure's description is the path of its file."""
+    pages = [*(site / "notebooks").glob("*.html"), site / "intro.html"]
+    bare = [
+        f"{path.name}: {found}" for path in pages for found in re.findall(r'alt="(\S*_images/\S*)"', path.read_text())
+    ]
+    assert bare == []
 
 
 @pytest.mark.parametrize("address", ["image=999&left-level=highest", "opacity=-5&smooth=maybe", "%%%", "image=1.5"])

@@ -69,7 +69,7 @@ def test_concentrations_of_every_network_level_and_image(images):
 def test_without_images_or_networks_there_are_no_rows(networks, images):
     frame = concentration.concentrations(networks, images if not networks else None)
     assert frame.empty and list(frame.columns) == ["network", "level", "entropy", "top_share"]
-    assert concentration.class_rows(networks, None) == {}
+    assert concentration.class_rows(None, images) == concentration.class_rows(Fixed(EVEN), None) == {}
 
 
 def test_average_maps_of_classes_count_every_image_alike(images, monkeypatch):
@@ -79,26 +79,17 @@ def test_average_maps_of_classes_count_every_image_alike(images, monkeypatch):
         first, *others = (images.labels == label).nonzero()[:, 0].tolist()
         maps[first, 0, 0] = 1000.0
         maps[others, 7, 7] = 1.0
-    monkeypatch.setattr(measure, "rows", lambda *_: {"low, teacher": maps})
-    averages = concentration.class_rows({}, images)["low, teacher"]
-    assert averages.shape == (10, 8, 8)
+    monkeypatch.setattr(measure, "maps", lambda *_: [maps])
+    found = concentration.class_rows(nn.Identity(), images)
+    assert list(found) == ["level 1, average", "level 1, minus all"]
+    averages, differences = found.values()
+    assert averages.shape == differences.shape == (10, 8, 8)
     for label in range(10):
         count = int((images.labels == label).sum())
         assert averages[label, 0, 0].item() == pytest.approx(1 / count)
         assert averages[label, 7, 7].item() == pytest.approx(1 - 1 / count)
-
-
-def test_attention_by_height_counts_rows_against_an_even_map(images):
-    """A 16x16 map with all its mass in rows 2 and 3, one band of eight: eight times an even map's share there."""
-    low = torch.zeros(1, 16, 16)
-    low[0, 2:4] = 3.0
-    frame = concentration.by_height({"one": Fixed(low, EVEN, EVEN)}, images)
-    assert list(frame.columns) == ["network", "level", "height", "share"] and len(frame) == 3 * 8
-    first = frame[frame["level"] == "low"]
-    assert first["height"].tolist() == [6.25, 18.75, 31.25, 43.75, 56.25, 68.75, 81.25, 93.75]
-    assert first["share"].tolist() == pytest.approx([0, 800, 0, 0, 0, 0, 0, 0])
-    assert frame[frame["level"] == "top"]["share"].tolist() == pytest.approx([100] * 8)
-    assert concentration.by_height({"one": Fixed(low, EVEN, EVEN)}, None).empty
+    assert differences.sum(0).abs().max() < 1e-6, "of all classes together nothing is left"
+    torch.testing.assert_close(averages - differences, averages.mean(0).expand(10, 8, 8))
 
 
 def test_correlations_of_mapping_functions(images):

@@ -77,12 +77,6 @@ def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
 
 
-def heights() -> pd.DataFrame:
-    """As from `concentration.by_height`."""
-    rows = [("network", level, 25 + 50 * band, 100 + 10 * band) for level in ("low", "top") for band in (0, 1)]
-    return pd.DataFrame(rows, columns=["network", "level", "height", "share"])
-
-
 def panel(images) -> Figure:
     return figures.map_panel(images, {"low, AT": torch.rand(3, 8, 8)}, STAMP)
 
@@ -94,7 +88,7 @@ def overlay(images) -> Figure:
 
 def students() -> pd.DataFrame:
     rows = [("student", 0, 10.0, 0.4, 0.3, 0.3), ("AT", 0, 9.0, 0.1, 0.1, 0.2), ("group 1", 0, 9.5, 0.2, 0.3, 0.25)]
-    return pd.DataFrame(rows, columns=["method", "seed", "test_error", "low", "middle", "top"])
+    return pd.DataFrame(rows, [1, 2, 3], columns=["method", "seed", "test_error", "low", "middle", "top"])
 
 
 def of_pairs(**changes) -> pd.DataFrame:
@@ -138,8 +132,8 @@ def every_figure(images) -> dict[str, Figure]:
         "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
         "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
-        "by_height": figures.by_height(images, heights(), STAMP),
-        "correlations": figures.correlations({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
+        "on_parts": figures.on_parts(images, {"low": torch.rand(3, 8, 8)}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP),
+        "matrices": figures.matrices({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
         "slopes": figures.slopes(table(), STAMP),
@@ -150,7 +144,7 @@ def every_figure(images) -> dict[str, Figure]:
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
-        "distance_and_error": figures.distance_and_error(students(), STAMP),
+        "against_error": figures.against_error(students(), "distance", STAMP),
         "unavailable": figures.unavailable(STAMP),
     }
 
@@ -206,9 +200,9 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.on_object(of_levels("share"), STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
         lambda images: figures.concentration(of_levels("entropy"), STAMP),
-        lambda images: figures.correlations({}, STAMP),
-        lambda images: figures.by_height(None, heights(), STAMP),
-        lambda images: figures.by_height(images, heights().iloc[:0], STAMP),
+        lambda images: figures.matrices({}, STAMP),
+        lambda images: figures.on_parts(None, {"low": torch.rand(3, 8, 8)}, {}, STAMP),
+        lambda images: figures.on_parts(images, {}, {}, STAMP),
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
@@ -230,37 +224,76 @@ def test_nothing_to_draw_is_said(images, empty):
     assert not figure.axes[0].axison
 
 
+def cells(figure: Figure, columns: int) -> np.ndarray:
+    """The axes of a panel, a row per image, without its colour bars."""
+    grid = [axis for axis in figure.axes if axis.get_subplotspec() is not None]
+    return np.array(grid).reshape(-1, columns)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("labels", [["low"], ["low, teacher", "low, AT", "top, teacher", "top, AT"]])
 def test_a_panel_has_a_cell_for_every_image_and_every_map(images, count, labels):
     chosen = images.subset(count)
     figure = figures.map_panel(chosen, {label: torch.rand(count, 8, 8) for label in labels}, STAMP)
-    assert len(figure.axes) == (1 + len(labels)) * count
-    assert all(len(axis.images) == 1 for axis in figure.axes), "a cell without its picture"
-    grid = np.array(figure.axes).reshape(1 + len(labels), count)
-    assert [axis.get_title() for axis in grid[0]] == [images.classes[label] for label in chosen.labels]
-    assert [axis.get_ylabel() for axis in grid[:, 0]] == ["image", *labels]
+    grid = cells(figure, 1 + len(labels))
+    assert len(grid) == count
+    assert all(len(axis.images) == 1 for axis in grid.flat), "a cell without its picture"
+    assert [axis.get_ylabel() for axis in grid[:, 0]] == [images.classes[label] for label in chosen.labels]
+    assert [axis.get_title() for axis in grid[0]] == ["image", *(label.replace(", ", "\n") for label in labels)]
+
+
+def test_a_panel_is_as_wide_as_its_columns_need(images):
+    """On a phone a picture is as wide as the page: ten narrow columns could not be read there."""
+    narrow, wide = (
+        figures.map_panel(images, {f"map {i}": torch.rand(3, 8, 8) for i in range(count)}, STAMP) for count in (3, 12)
+    )
+    assert narrow.get_figwidth() < 0.6 * figures.WIDTH < wide.get_figwidth() <= figures.WIDTH
+    narrow.draw_without_rendering()
+    sides = [cells(narrow, 4)[1, place].get_window_extent() for place in (0, 1)]
+    assert sides[0].x1 <= sides[1].x0, "cells lie over each other"
 
 
 def test_maps_are_drawn_as_they_are(images):
     """Interpolated maps would show a precision that they do not have."""
     low, top = torch.rand(3, 16, 16), 100 * torch.rand(3, 4, 4)
-    figure = figures.map_panel(images, {"low": low, "top": top}, STAMP)
-    grid = np.array(figure.axes).reshape(3, 3)
-    for column in range(3):
-        picture = np.asarray(grid[0, column].images[0].get_array())
-        assert np.array_equal(picture, images.images[column].permute(1, 2, 0)), "another image, or other colours"
-        for row, maps in ((1, low), (2, top)):
-            (drawn,) = grid[row, column].images
-            assert np.array_equal(drawn.get_array(), maps[column]), "not at its own resolution, or of another image"
+    grid = cells(figures.map_panel(images, {"low": low, "top": top}, STAMP), 3)
+    for row in range(3):
+        picture = np.asarray(grid[row, 0].images[0].get_array())
+        assert np.array_equal(picture, images.images[row].permute(1, 2, 0)), "another image, or other colours"
+        for place, maps in ((1, low), (2, top)):
+            (drawn,) = grid[row, place].images
+            assert np.array_equal(drawn.get_array(), maps[row]), "not at its own resolution, or of another image"
             assert drawn.get_interpolation() == "nearest"
-            assert drawn.get_clim() == (0, pytest.approx(maps[column].max().item())), "dark must mean no attention"
+            assert drawn.get_clim() == (0, pytest.approx(maps[row].max().item())), "dark must mean no attention"
             assert drawn.cmap.name == figures.ATTENTION
+
+
+def test_maps_that_are_compared_share_their_scale(images):
+    """Else a small difference looks as bright as a large one beside it."""
+    maps = {
+        "low, AT": torch.full((3, 8, 8), 0.1),
+        "low, student": torch.full((3, 8, 8), 0.4),
+        "top, AT": torch.ones(3, 2, 2),
+    }
+    grid = cells(figures.map_panel(images, maps, STAMP, lambda label: label.split(", ")[0]), 4)
+    assert [axis.images[0].get_clim()[1] for axis in grid[0, 1:]] == pytest.approx([0.4, 0.4, 1.0])
+    own = cells(figures.map_panel(images, maps, STAMP), 4)
+    assert [axis.images[0].get_clim()[1] for axis in own[0, 1:]] == pytest.approx([0.1, 0.4, 1.0])
+
+
+def test_differences_have_colours_of_their_own_around_nothing(images):
+    figure = figures.map_panel(
+        images, {"map": torch.rand(3, 8, 8), "moved": torch.tensor([[-2.0, 1.0]]).expand(3, 1, 2)}, STAMP
+    )
+    (drawn,) = cells(figure, 3)[0, 2].images
+    assert drawn.get_clim() == (-2.0, 2.0) and drawn.cmap.name == theme.DIFFERENCE
+    assert {"less", "more", "no attention"} <= set(texts(figure))
+    assert "less" not in texts(figures.map_panel(images, {"map": torch.rand(3, 8, 8)}, STAMP))
 
 
 def test_a_map_without_any_attention_is_dark(images):
     figure = figures.map_panel(images, {"low": torch.zeros(3, 8, 8)}, STAMP)
-    (drawn,) = figure.axes[3].images
+    (drawn,) = cells(figure, 2)[0, 1].images
     figure.draw_without_rendering()
     assert drawn.get_clim()[0] == 0 and drawn.norm(0.0) == 0
 
@@ -268,7 +301,7 @@ def test_a_map_without_any_attention_is_dark(images):
 def test_images_and_maps_may_have_other_shapes(images):
     """High images, flat maps: rows and columns are not exchanged."""
     flat = figures.map_panel(images, {"low": torch.rand(3, 4, 8)}, STAMP)
-    assert flat.axes[3].images[0].get_array().shape == (4, 8)
+    assert cells(flat, 2)[0, 1].images[0].get_array().shape == (4, 8)
 
 
 def test_errors_of_both_stand_at_their_values():
@@ -417,22 +450,27 @@ def test_concentration_has_a_panel_for_each_measure():
     heights = [[line.get_ydata().tolist() for line in axis.lines if len(line.get_ydata()) == 3] for axis in figure.axes]
     assert heights == [[[10, 20, 30]] * 2, [[5, 10, 15]] * 2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]
-    assert all(axis.get_ylim() == (0, 100) for axis in figure.axes)
+    for axis, even in zip(figure.axes, (100, 10), strict=True):
+        assert axis.get_ylim()[0] < even < axis.get_ylim()[1], "what the numbers are held against is not in the plot"
 
 
-def test_attention_by_height_stands_beside_the_average_image(images):
-    """Both from top to bottom: a profile upside down would put the mouth where the hair is."""
-    picture, profile = figures.by_height(images, heights(), STAMP).axes
-    shown = picture.images[0].get_array()
-    np.testing.assert_allclose(shown, images.images.float().mean(0).permute(1, 2, 0) / 255)
-    assert picture.get_ylim() == profile.get_ylim() == (100, 0)
-    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in profile.lines}
-    assert lines["low"] == lines["top"] == ([100, 110], [25, 75]) and lines["even map"][0] == [100, 100]
+def test_average_maps_count_every_image_alike_and_carry_the_boxes(images):
+    maps = torch.zeros(3, 2, 2)
+    maps[0, 0, 0], maps[1:, 1, 1] = 1000.0, 1.0
+    figure = figures.on_parts(images, {"low": maps}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP)
+    picture, average = figure.axes
+    np.testing.assert_allclose(picture.images[0].get_array(), images.images.float().mean(0).permute(1, 2, 0) / 255)
+    np.testing.assert_allclose(average.images[0].get_array(), [[1 / 3, 0], [0, 2 / 3]])
+    for axis in figure.axes:
+        assert axis.images[0].get_extent() == [0, 1, 1, 0], "an upside-down picture would put the mouth on the hair"
+        (box,) = axis.patches
+        assert (box.get_x(), box.get_y()) == (0.1, 0.2)
+        assert (box.get_width(), box.get_height()) == pytest.approx((0.8, 0.3))
 
 
 def test_correlations_are_written_into_their_places():
     frame = pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=["sum-1", "max-1"], columns=["sum-1", "max-1"])
-    figure = figures.correlations({"low": frame, "top": 0.5 * frame}, STAMP)
+    figure = figures.matrices({"low": frame, "top": 0.5 * frame}, STAMP)
     written = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert written == [["1.00", "0.25", "0.25", "1.00"], ["0.50", "0.12", "0.12", "0.50"]]
     assert [axis.get_title() for axis in figure.axes] == ["low", "top"]
@@ -554,26 +592,39 @@ def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
         assert np.array_equal(over.get_array(), shown.numpy()), "the map was resampled"
         assert over.get_interpolation() == "nearest" and over.cmap.name == figures.ATTENTION
         assert over.get_clim() == (0, pytest.approx(shown.max().item())), "scaled to its own maximum"
-    assert {"photograph", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))
+    assert {"image", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))
 
 
 def test_distances_stand_beside_the_errors_of_their_students():
-    figure = figures.distance_and_error(students(), STAMP)
+    figure = figures.against_error(students(), "distance", STAMP)
     assert [axis.get_title() for axis in figure.axes] == ["low", "middle", "top"]
     for axis, distances in zip(figure.axes, ([0.4, 0.1, 0.2], [0.3, 0.1, 0.3], [0.3, 0.2, 0.25]), strict=True):
         (dots,) = axis.collections
         assert dots.get_offsets().tolist() == [[d, e] for d, e in zip(distances, (10, 9, 9.5), strict=True)]
         assert tuple(dots.get_facecolors()[1]) == to_rgba(figures.COLOURS["AT"])
-    assert {"AT", "student", "group 1"} <= set(texts(figure)), "nobody knows which student a dot is"
-    assert texts(figures.distance_and_error(students()[:0], STAMP)) == [f"Nothing to show: {STAMP}"]
+    assert {"1", "2", "3"} <= set(texts(figure)), "nobody knows which student a dot is"
+    assert tuple(dots.get_facecolors()[2]) == to_rgba(figures.COLOURS["even map"]), "no method of Table 1"
+    assert "distance" in texts(figure)
+    networks = students().drop(columns=["method", "seed"]).set_axis(["WRN-16-1", "NIN-THIN", "WRN-40-2"])
+    networks.loc["NIN-THIN", "top"] = np.nan
+    shown = texts(figures.against_error(networks, "share", STAMP))
+    assert "WRN-16-1" in shown and "NIN-THIN" not in shown, "what was not measured has no place"
+    assert texts(figures.against_error(students()[:0], "distance", STAMP)) == [f"Nothing to show: {STAMP}"]
 
 
-def test_every_method_of_a_page_has_its_own_colour():
-    """Ten at once, as in Table 2 with our columns; the plain student and the teacher look as on every page."""
-    (columns,) = experiments.get("mapping-functions").runs("reduced", [0])
+@pytest.mark.parametrize("name", list(experiments.EXPERIMENTS))
+def test_what_is_no_method_never_has_the_colour_of_one(name):
+    """Twelve at once in Table 2; and a colour that is AT's on one page is not another column's on the next."""
+    (columns,) = experiments.get(name).runs("paper", [0])
     colours = theme.colours_of(columns)
-    assert len(columns) == 10 and len(set(colours.values())) == 10
-    assert colours["student"] == theme.COLOURS["student"] and colours["teacher"] == theme.COLOURS["teacher"]
-    names = ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"]
-    others = set(theme.colours_of([*names, "one", "two", "three"]).values()) - {theme.COLOURS[name] for name in names}
-    assert len(others) == 3, "a method's colour is not lent while it is there"
+    for column, colour in colours.items():
+        assert (colour in theme.COLOURS.values()) == (column in theme.COLOURS | theme.ALIASES), column
+    if name != "training-length":  # its columns are methods at several lengths; figures draw the methods
+        assert len(set(colours.values())) == len(colours)
+
+
+def test_at_has_its_colour_under_every_name():
+    for name, column in (("mapping-functions", "sum-2"), ("one-or-three", "all groups")):
+        (columns,) = experiments.get(name).runs("reduced")
+        assert columns[column] == experiments.get("wrn-16-2-to-16-1").runs("reduced")[0]["AT"]
+        assert theme.colours_of([column])[column] == theme.COLOURS["AT"]

@@ -40,7 +40,7 @@ def test_verdicts_have_a_row_for_each_claim_that_was_tested(store, hand_made, no
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     picture = {"image/png": base64.b64encode(b"a picture").decode(), "text/plain": "figure"}
-    figure = {"mystnb": {"figure": {"name": "fig-maps-teacher"}}}
+    figure = {"mystnb": {"figure": {"name": "fig-levels"}}}
     cell = new_code_cell("figure", metadata=figure, outputs=[new_output("display_data", picture)], execution_count=1)
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks" / "01_attention_maps.ipynb")

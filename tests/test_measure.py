@@ -94,15 +94,36 @@ def test_maps_do_not_depend_on_how_images_are_batched(images, monkeypatch):
         assert level.dtype == torch.float32 and not level.requires_grad
 
 
+SHARES = ["network", "mapping", "level", "share"]
+
+
 def test_object_shares_of_networks(images):
     even = torch.ones(8, 8)
-    frame = measure.object_shares({"a": Fixed(even, even, even), "b": Fixed(even, even, even)}, images)
+    given = {"a": Fixed(even, even, even), "b": Fixed(even, even, even)}
+    frame = measure.object_shares(given, images, ["sum-1", "max-2"])
     area = 100 * images.masks.float().mean((1, 2))
-    assert list(frame.columns) == ["network", "level", "share"]
-    assert len(frame) == 3 * 3 * 20
-    for (network, level), shares in frame.groupby(["network", "level"])["share"]:
+    assert list(frame.columns) == SHARES
+    assert len(frame) == 3 * 2 * 3 * 20
+    for (network, mapping, level), shares in frame.groupby(["network", "mapping", "level"])["share"]:
         assert level in ("low", "middle", "top") and network in ("a", "b", "even map")
+        assert mapping in ("sum-1", "max-2")
         assert shares.tolist() == pytest.approx(area.tolist(), rel=1e-5), "an even map shows the object's area"
+
+
+def test_share_matrices_are_means_by_level():
+    rows = [
+        (n, m, "top", v) for n, m, v in (("a", "sum-1", 1), ("a", "sum-1", 3), ("a", "sum-2", 5), ("b", "sum-1", 7))
+    ]
+    (frame,) = measure.share_matrices(pd.DataFrame(rows, columns=SHARES)).values()
+    assert frame.loc["a"].tolist() == [2, 5] and frame.loc["b", "sum-1"] == 7
+    assert list(frame.columns) == ["sum-1", "sum-2"]
+    assert measure.share_matrices(pd.DataFrame(columns=SHARES)) == {}
+
+
+def test_rows_of_one_level_are_named_by_the_rest():
+    given = {"low, AT": torch.zeros(1), "top, WRN-16-1 from WRN-16-2, AT": torch.ones(1)}
+    assert measure.of_level(given, "top") == {"WRN-16-1 from WRN-16-2, AT": given["top, WRN-16-1 from WRN-16-2, AT"]}
+    assert measure.of_level(given, "middle") == {}
 
 
 def test_without_masks_or_networks_there_are_no_shares(images):
@@ -112,7 +133,7 @@ def test_without_masks_or_networks_there_are_no_shares(images):
         measure.object_shares({"a": Fixed(torch.ones(8, 8))}, None),
         measure.object_shares({}, images),
     ):
-        assert frame.empty and list(frame.columns) == ["network", "level", "share"]
+        assert frame.empty and list(frame.columns) == SHARES
 
 
 def corner(row: int, column: int) -> torch.Tensor:
@@ -297,7 +318,9 @@ def test_the_teacher_may_have_another_name(images):
 
 def test_one_unknown_mapping_is_refused_everywhere(images):
     one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
-    for function in (measure.rows, measure.object_shares, measure.distances, measure.norms):
+    with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
+        measure.object_shares(one, images, ["mean"])
+    for function in (measure.rows, measure.distances, measure.norms):
         with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
             function(one, images, "mean")
     with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):

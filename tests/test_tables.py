@@ -83,6 +83,24 @@ def test_several_pairs_and_what_their_methods_gain(studies):
     assert not {"student", "teacher"} & set(gains.index.get_level_values("method"))
 
 
+def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):
+    """A run that diverged is not one that is missing."""
+    study = studies("reduced", student={0: range(20), 1: range(16)}, at={0: None})
+    found = tables.readable_pairs({ROW[1]: study}, "Table 1")
+    ours = found.loc[(ROW[1], "ours")]
+    assert ours[["student", "AT", "KD"]].tolist() == ["9.00", "diverged", "not run"]
+    assert found.loc[(ROW[1], "seeds"), "student"] == 2 and found.loc[(ROW[1], "paper"), "KD"] == "7.41"
+    assert found.loc[(ROW[1], "95 % interval"), "AT"] == found.loc[(ROW[1], "deviation"), "KD"] == ""
+
+
+def test_a_second_teacher_is_no_method(studies):
+    """Table 3 has one for the terms on gradients and one for activation-based transfer."""
+    wrong = {"student": {0: range(20)}, "KD": {0: range(10)}, "teacher": {0: ()}, "teacher of AT": {0: ()}}
+    study = studies("smoke", "gradient-methods", **wrong)
+    assert "teacher" not in tables.summary(study) and "KD is" in tables.summary(study)
+    assert list(tables.paired(study).index) == ["KD"]
+
+
 def test_every_method_has_its_form_and_beta(studies):
     study = studies("reduced", "forms-and-betas", student={0: range(20)})
     found = tables.betas(study, tables.errors(study, "ours", "forms-and-betas"))

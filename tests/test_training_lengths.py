@@ -68,3 +68,29 @@ def test_without_records_there_are_no_rows():
     empty = Made.of([], [])
     assert training_lengths.final(empty).empty and training_lengths.leads(empty).empty
     assert training_lengths.phases(empty).empty
+
+
+def ends(**differences):
+    """As from `training_lengths.final`, at 10, 20, 40 epochs."""
+    rows = [(m, e, 1, 9.0, d) for m, by in differences.items() for e, d in zip((10, 20, 40), by, strict=False)]
+    return pd.DataFrame(rows, columns=["method", "epochs", "seeds", "test_error", "difference"])
+
+
+def test_a_crossing_lies_between_the_lengths_of_different_signs():
+    found = training_lengths.crossings(
+        ends(student=(0, 0, 0), AT=(-4.0, -1.0, 0.5), KD=(0.1, -0.2, 0.0), F=(-1.0, -1.0, -1.0), L=(-1.0, float("nan")))
+    )
+    assert found.loc["AT"].tolist() == ["10, 20", "40", "20 to 40"]
+    assert found.loc["KD"].tolist() == ["20", "10, 40", "10 to 20, 20 to 40"], "no gain is no gain"
+    assert found.loc["F"].tolist() == ["10, 20, 40", "", ""]
+    assert found.loc["L"].tolist() == ["10", "", ""], "of what is not run nothing is said"
+    assert "student" not in found.index and training_lengths.crossings(ends()).empty
+
+
+def test_the_last_lead_is_the_last_epoch_below_the_plain_student():
+    rows = [("AT", 4, epoch, 0.1, d) for epoch, d in enumerate((-3.0, 1.0, -1.0, 2.0), 1)]
+    rows += [("KD", 4, epoch, 0.1, 1.0) for epoch in range(1, 5)]
+    leads = pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "difference"])
+    found = training_lengths.last_leads(leads)
+    assert found.loc[("AT", 4)].tolist() == [50, 3]
+    assert found.loc[("KD", 4), "ahead"] == 0 and pd.isna(found.loc[("KD", 4), "last epoch ahead"])

@@ -5,13 +5,13 @@ there is nothing to draw, the figure holds the stamp alone, so that its number i
 """
 
 from at_repro.figures.attention import (
-    by_height,
+    against_error,
     concentration,
-    correlations,
     distance,
-    distance_and_error,
+    matrices,
     norms,
     on_object,
+    on_parts,
 )
 from at_repro.figures.panels import map_panel, overlay_panel
 from at_repro.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
@@ -21,22 +21,22 @@ __all__ = [
     "ATTENTION",
     "COLOURS",
     "WIDTH",
+    "against_error",
     "betas",
-    "by_height",
     "concentration",
-    "correlations",
     "cost",
     "curves",
     "decays",
     "distance",
-    "distance_and_error",
     "errors",
     "gains",
     "leads",
     "lengths",
     "map_panel",
+    "matrices",
     "norms",
     "on_object",
+    "on_parts",
     "overlay_panel",
     "slopes",
     "softened",

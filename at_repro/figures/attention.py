@@ -4,9 +4,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from at_repro.data import ImageSet
-from at_repro.figures.theme import ATTENTION, COLOURS, PALETTE, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.figures.theme import ATTENTION, COLOURS, WIDTH, colours_of, stamped, style, unavailable
+
+Box = tuple[float, float, float, float]
 
 
 def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
@@ -38,7 +43,9 @@ def norms(measured: pd.DataFrame, stamp: str) -> Figure:
 
 
 def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
-    """How concentrated maps are per level, a line per network, with the 95 % interval of the mean over images.
+    """How concentrated maps are per level, a dot per network, with the 95 % interval of the mean over images.
+
+    The dashed line is a map that is the same everywhere.
 
     Args:
         measured: columns network, level, entropy and top_share, see `concentration.concentrations`.
@@ -48,57 +55,61 @@ def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
     style()
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     colours = colours_of(pd.unique(measured["network"]))
-    labels = {"entropy": "entropy (% of an even map's)", "top_share": "mass in the top 10 % of places (%)"}
-    for axis, (value, label) in zip(axes, labels.items(), strict=True):
+    labels = {("entropy", 100): "entropy (% of an even map's)", ("top_share", 10): "mass in the top tenth (%)"}
+    for axis, ((value, even), label) in zip(axes, labels.items(), strict=True):
         sns.pointplot(
             measured, x="level", y=value, hue="network", palette=colours, errorbar=("se", 1.96), markersize=5,
-            linewidth=1.5, ax=axis,
+            linestyle="none", dodge=0.05 * len(colours) if len(colours) > 1 else False, ax=axis,
         )  # fmt: skip
-        axis.set(ylabel=label, ylim=(0, 100))
+        axis.axhline(even, color=COLOURS["even map"], linestyle="--", linewidth=1)
+        axis.set(xlabel="level", ylabel=label)  # limits from the data: networks differ little
         handles, names = axis.get_legend_handles_labels()
         axis.get_legend().remove()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
     return stamped(figure, stamp)
 
 
-def by_height(images: ImageSet | None, shares: pd.DataFrame, stamp: str) -> Figure:
-    """The average image, and beside it how much attention each height gets, a line per level.
+def on_parts(images: ImageSet | None, levels: dict[str, Tensor], boxes: dict[str, Box], stamp: str) -> Figure:
+    """The average image and the average map of each level, each with the same boxes drawn on it.
 
     Args:
-        shares: columns level, height and share in percent, see `concentration.by_height`.
+        levels: maps (N, H, W) of the images, by level; each image's map counts by its shares of mass.
+        boxes: top, bottom, left and right as shares of the picture, by name, see `faces.PARTS`.
     """
-    if images is None or shares.empty:
+    if images is None or not levels:
         return unavailable(stamp)
     style()
-    figure, (picture, profile) = plt.subplots(1, 2, figsize=(WIDTH, 3.6), width_ratios=[1, 1.2])
-    average = images.images.float().mean(0).permute(1, 2, 0).cpu().numpy() / 255
-    picture.imshow(average, extent=(0, 100, 100, 0))
-    picture.set(xticks=[], ylabel="height (% of the image)")
-    picture.grid(False)
-    for (level, of_level), colour in zip(shares.groupby("level", sort=False), PALETTE, strict=False):
-        profile.plot(of_level["share"], of_level["height"], color=colour, label=level)
-    profile.axvline(100, color=COLOURS["even map"], linestyle="--", linewidth=1, label="even map")
-    profile.set(xlabel="attention (% of an even map's)", ylim=(100, 0))
-    profile.legend(frameon=False)
+    figure, axes = plt.subplots(1, 1 + len(levels), figsize=(WIDTH, 0.45 + WIDTH / (1 + len(levels))))
+    axes[0].imshow(images.images.float().mean(0).permute(1, 2, 0).cpu().numpy() / 255, extent=(0, 1, 1, 0))
+    for axis, maps in zip(axes[1:], levels.values(), strict=True):
+        average = (maps / maps.sum((1, 2), keepdim=True)).mean(0)
+        axis.imshow(average.cpu().numpy(), cmap=ATTENTION, vmin=0, extent=(0, 1, 1, 0), interpolation="nearest")
+    for axis, title in zip(axes, ["average image", *levels], strict=True):
+        axis.set(xticks=[], yticks=[], title=title)
+        axis.grid(False)
+        for top, bottom, left, right in boxes.values():
+            axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white"))
     return stamped(figure, stamp)
 
 
-def correlations(frames: dict[str, pd.DataFrame], stamp: str) -> Figure:
-    """How alike mapping functions are: a matrix of correlations per level.
+def matrices(frames: dict[str, pd.DataFrame], stamp: str, most: float = 1.0, digits: int = 2) -> Figure:
+    """Numbers in a matrix per level, coloured from 0 to `most`.
 
     Args:
-        frames: square frames by level, see `concentration.mapping_correlations`.
+        frames: by level, see `concentration.mapping_correlations` and `measure.share_matrices`.
+        digits: behind the point.
     """
     if not frames:
         return unavailable(stamp)
     style()
-    figure, axes = plt.subplots(1, len(frames), figsize=(WIDTH, 0.9 + WIDTH / len(frames)), squeeze=False)
+    tall = 1.4 + 0.24 * max(len(frame) for frame in frames.values())
+    figure, axes = plt.subplots(1, len(frames), figsize=(WIDTH, tall), squeeze=False)
     for place, (axis, (level, frame)) in enumerate(zip(axes[0], frames.items(), strict=True)):
         sns.heatmap(
-            frame, vmin=0, vmax=1, cmap=ATTENTION, annot=True, fmt=".2f", annot_kws={"size": 7}, square=True, ax=axis,
+            frame, vmin=0, vmax=most, cmap=ATTENTION, annot=True, fmt=f".{digits}f", annot_kws={"size": 7}, ax=axis,
             cbar=False, yticklabels=place == 0,
         )  # fmt: skip
-        axis.set_title(level)
+        axis.set(title=level, xlabel="", ylabel="")
         axis.tick_params(labelsize=7, rotation=0)
         axis.tick_params("x", rotation=45)
     return stamped(figure, stamp)
@@ -114,29 +125,39 @@ def distance(distances: pd.DataFrame, stamp: str) -> Figure:
                      errorbar=None, markersize=6, linestyle="none")  # fmt: skip
 
 
-def distance_and_error(students: pd.DataFrame, stamp: str) -> Figure:
-    """Test error against attention distance to the teacher, a plot per level and a named dot per student.
+def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
+    """What was measured of maps at every level against the test error: a plot per level, a dot per network.
+
+    A dot carries its label in the frame; methods of Table 1 have their colour, and all others are grey.
 
     Args:
-        students: columns method, test_error (percent) and one per level, see `tables.distance_and_error`.
+        found: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
+            `tables.distance_and_error` and `collection.table`.
+        quantity: what was measured, with its unit.
     """
-    if students.empty:
+    levels = list(found.columns[found.columns.get_loc("test_error") + 1 :])
+    found = found.dropna(subset=levels)
+    if found.empty:
         return unavailable(stamp)
     style()
-    levels = list(students.columns[students.columns.get_loc("test_error") + 1 :])
     figure, axes = plt.subplots(1, len(levels), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
-    colours = colours_of(pd.unique(students["method"]))
+    methods = found["method"] if "method" in found else pd.Series("", found.index)
+    colours = [COLOURS.get(method, COLOURS["even map"]) for method in methods]
+    longest = max(len(str(label)) for label in found.index)
     for axis, level in zip(axes[0], levels, strict=True):
-        axis.scatter(
-            students[level], students["test_error"], c=[colours[name] for name in students["method"]], zorder=3
-        )
-        for row in students.itertuples():
-            axis.annotate(
-                row.method, (getattr(row, level), row.test_error), (3, 3), textcoords="offset points", fontsize=6
-            )
-        axis.set(title=level, xlabel="distance to the teacher's map", xlim=(0, None))
-        axis.margins(x=0.25)
+        axis.scatter(found[level], found["test_error"], c=colours, zorder=3)
+        for label, row in found.iterrows():
+            axis.annotate(str(label), (row[level], row["test_error"]), (3, 3), textcoords="offset points", fontsize=7)
+        axis.set_title(level)
+        axis.margins(x=0.1, y=0.1)
+        low, high = axis.get_xlim()  # room for the label of a dot at the right edge
+        axis.set_xlim(low, high + 0.06 * longest * (high - low))
     axes[0, 0].set_ylabel("test error (%)")
+    axes[0, len(levels) // 2].set_xlabel(quantity)
+    named = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
+    if named:
+        marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in named.values()]
+        figure.legend(marks, named, loc="outside upper center", ncols=len(named), frameon=False)
     return stamped(figure, stamp)
 
 

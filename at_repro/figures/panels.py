@@ -1,44 +1,63 @@
 """Panels of images and their attention maps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from at_repro.data import ImageSet
-from at_repro.figures.theme import ATTENTION, WIDTH, stamped, style, unavailable
+from at_repro.figures.theme import ATTENTION, DIFFERENCE, WIDTH, stamped, style, unavailable
 
 
-def map_panel(images: ImageSet | None, rows: dict[str, Tensor], stamp: str) -> Figure:
-    """A column per image; the image on top and its attention maps below, at their own resolution.
+def map_panel(
+    images: ImageSet | None, columns: dict[str, Tensor], stamp: str, scale_of: Callable[[str], str] = str
+) -> Figure:
+    """A row per image: the image, and its attention maps at their own resolution, a square per place.
 
-    Each map is scaled to its own maximum: dark is no attention, bright is the most of this map.
+    Each map is scaled to its own maximum: dark is no attention, bright is the most of this map. Maps with negative
+    values are differences: their colours run from as much less to as much more, with nothing in the middle.
 
     Args:
         images: the images, uint8 (N, 3, H, W).
-        rows: maps (N, h, w) by the label of their row.
+        columns: maps (N, h, w) by the label of their column, which is broken at ", ".
+        scale_of: from a label to its scale's name: of maps of one name the largest value in a row is the brightest.
     """
-    if images is None or not rows:
+    if images is None or not columns:
         return unavailable(stamp)
     style()
-    count, tall = len(images), 1 + len(rows)
-    left, top, bottom = 1.1, 0.25, 0.3  # inches, for row labels, class names and the stamp
-    cell = (WIDTH - left) / count
-    height = top + cell * tall + bottom
-    figure, axes = plt.subplots(tall, count, figsize=(WIDTH, height), squeeze=False, layout="none")
-    figure.subplots_adjust(left / WIDTH, bottom / height, 1, 1 - top / height, 0.05, 0.05)
+    count, wide = len(images), 1 + len(columns)
+    labels = [label.replace(", ", "\n") for label in ("image", *columns)]
+    left = 0.8  # inches, for class names
+    top, bottom = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels), 0.42  # for labels; for bar and stamp
+    cell = min(0.85, (WIDTH - left) / wide)
+    width, height = min(WIDTH, left + cell * wide), top + cell * count + bottom
+    figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
+    figure.subplots_adjust(left / width, bottom / height, 1, 1 - top / height, 0.05, 0.05)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
-    for column in range(count):
-        axes[0, column].imshow(images.images[column].permute(1, 2, 0).cpu().numpy())
-        axes[0, column].set_title(images.classes[images.labels[column]], fontsize=7)
-        for row, maps in enumerate(rows.values(), 1):
-            axes[row, column].imshow(maps[column].cpu().numpy(), cmap=ATTENTION, vmin=0, interpolation="nearest")
-    for axis, label in zip(axes[:, 0], ["image", *rows], strict=True):
-        axis.set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center")
+    scales: dict[str, list[Tensor]] = {}
+    for label, maps in columns.items():
+        scales.setdefault(scale_of(label), []).append(maps.abs().amax((1, 2)))
+    largest = {name: torch.stack(of_scale).amax(0) for name, of_scale in scales.items()}
+    for row in range(count):
+        axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
+        axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
+        for place, (label, maps) in enumerate(columns.items(), 1):
+            most = largest[scale_of(label)][row].item()
+            colours = {"cmap": DIFFERENCE, "vmin": -most} if maps.min() < 0 else {"cmap": ATTENTION, "vmin": 0}
+            axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most or 1, interpolation="nearest")
+    for axis, label in zip(axes[0], labels, strict=True):
+        axis.set_title(label, fontsize=7.5, pad=3)
+    signed = [(maps < 0).any().item() for maps in columns.values()]
+    if not all(signed):
+        _bar(figure, 0.3, ATTENTION, "no attention", f"the most of this {'map' if scale_of is str else 'scale'}")
+    if any(signed):
+        _bar(figure, 0.3 if all(signed) else 0.2, DIFFERENCE, "less", "more")
     return stamped(figure, stamp)
 
 
@@ -75,11 +94,17 @@ def overlay_panel(
         for axis, maps in zip(axes[row, 1:], columns.values(), strict=True):
             axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
             colours = {"cmap": ATTENTION, "vmin": 0, "alpha": 0.65}
-            shown = axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
-    for place, label in enumerate(["photograph", *columns]):
+            axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
+    for place, label in enumerate(["image", *columns]):
         figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=6, ha="center", va="top")
-    bar = figure.add_axes((0.3, 0.3 / height, 0.4, 0.07 / height))
-    figure.colorbar(shown, cax=bar, orientation="horizontal", ticks=[]).solids.set_alpha(1)
-    for place, label, side in ((-0.03, "no attention", "right"), (1.03, "the most of this map", "left")):
-        bar.text(place, 0.5, label, transform=bar.transAxes, fontsize=6, ha=side, va="center")
+    _bar(figure, 0.3, ATTENTION, "no attention", "the most of this map")
     return stamped(figure, stamp)
+
+
+def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str) -> None:
+    """A colour bar so many inches above the figure's lower edge, with what its ends mean."""
+    height = figure.get_figheight()
+    axis = figure.add_axes((0.3, bottom / height, 0.4, 0.07 / height))
+    figure.colorbar(ScalarMappable(cmap=colours), cax=axis, orientation="horizontal", ticks=[])
+    for place, label, side in ((-0.03, least, "right"), (1.03, most, "left")):
+        axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=6, ha=side, va="center")

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 ATTENTION = "viridis"  # perceptually uniform, and readable for the colour-blind
+DIFFERENCE = "vlag"  # seaborn's, from blue through white to red
 PALETTE = sns.color_palette("colorblind")
 # One colour per method, on every page.
 COLOURS = {
@@ -19,6 +20,10 @@ COLOURS = {
     "teacher": (0.0, 0.0, 0.0),
     "even map": (0.6, 0.6, 0.6),
 }
+ALIASES = dict.fromkeys(("sum-2", "all groups", "code form, beta 1000"), "AT")  # what other tables call that column
+# For everything that is no method: the rest of the palette, then the same darker.
+_REST = [colour for colour in PALETTE if colour not in COLOURS.values()]
+SPARE = [*_REST, *(sns.set_hls_values(colour, l=0.25) for colour in _REST)]
 WIDTH = 7.5  # inches; the text column of the book
 
 
@@ -44,9 +49,7 @@ def stamped(figure: Figure, stamp: str) -> Figure:
 
 
 def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
-    """By name, in their order. Names that are not in `COLOURS` take what no method has, then what none of these has."""
-    names = list(names)
-    taken = [COLOURS[name] for name in names if name in COLOURS]
-    free = [colour for colour in PALETTE if colour not in taken]
-    spare = itertools.cycle(sorted(free, key=lambda colour: colour in COLOURS.values()))
-    return {name: COLOURS[name] if name in COLOURS else next(spare) for name in names}
+    """By name, in their order. Names that are not in `COLOURS` take those of `SPARE`, never one of a method."""
+    spare = itertools.cycle(SPARE)
+    method = {name: ALIASES.get(name, name) for name in names}
+    return {name: COLOURS[method[name]] if method[name] in COLOURS else next(spare) for name in method}

@@ -102,17 +102,15 @@
       const label = data.classes[data.labels[index]];
       crop(image, all, index);
       crop(map, maps, index);
+      if (smoothed) bicubic(map, OVERLAY);
       colour(map);
       overlay.width = overlay.height = OVERLAY;
       const context = overlay.getContext("2d");
       context.imageSmoothingEnabled = false;
       context.drawImage(image, 0, 0, OVERLAY, OVERLAY);
-      context.imageSmoothingEnabled = smoothed;
-      context.imageSmoothingQuality = "high";
       context.globalAlpha = alpha;
       context.drawImage(map, 0, 0, OVERLAY, OVERLAY);
-      map.style.imageRendering = smoothed ? "auto" : "pixelated";
-      const places = `${map.width}x${map.height} places`;
+      const places = `${maps.height}x${maps.height} places`;
       image.setAttribute("aria-label", `image of class ${label}`);
       map.setAttribute("aria-label", `attention of ${network} at the ${level} level, ${mapping}, ${places}`);
       overlay.setAttribute("aria-label", `the map over the image of class ${label}`);
@@ -162,6 +160,32 @@
   function crop(canvas, sprite, index) {
     canvas.width = canvas.height = sprite.height;
     canvas.getContext("2d").drawImage(sprite, -index * sprite.height, 0);
+  }
+
+  // Interpolates the grey values of a square canvas to a larger one, before they are coloured: Catmull-Rom's cubic.
+  function bicubic(canvas, size) {
+    const side = canvas.width;
+    const context = canvas.getContext("2d");
+    const grey = context.getImageData(0, 0, side, side).data;
+    const taps = Array.from({ length: size }, (_, at) => {
+      const place = ((at + 0.5) * side) / size - 0.5;
+      const first = Math.floor(place);
+      return [-1, 0, 1, 2].map((step) => {
+        const away = Math.abs(place - first - step);
+        const weight = away < 1 ? (1.5 * away - 2.5) * away * away + 1 : ((2.5 - 0.5 * away) * away - 4) * away + 2;
+        return [Math.min(side - 1, Math.max(0, first + step)), weight];
+      });
+    });
+    canvas.width = canvas.height = size;
+    const pixels = context.createImageData(size, size);
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        let value = 0;
+        for (const [row, high] of taps[y]) for (const [column, wide] of taps[x]) value += high * wide * grey[4 * (row * side + column)];
+        pixels.data.set([value, value, value, 255], 4 * (y * size + x)); // clamped to 0 to 255 by the array
+      }
+    }
+    context.putImageData(pixels, 0, 0);
   }
 
   function bar(colours) {

@@ -1,0 +1,82 @@
+"""Networks of several studies side by side, under names for readers."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+from torch import nn
+
+from at_repro import attention_statistics, measure
+from at_repro.results import Record
+from at_repro.study import Study
+from at_repro.training import Run
+
+Members = dict[str, tuple[Study, str]]  # a study and its column, by the name for readers
+
+
+def members(studies: Iterable[Study]) -> Members:
+    """Every recorded column of these studies, once: such as "WRN-16-1", and "WRN-16-1 from WRN-16-2, AT".
+
+    What learnt from labels alone is named by its network, and by its length too where there are several lengths.
+    """
+    found: dict[Run, tuple[Study, str]] = {}
+    for study in studies:
+        for column, record in _firsts(study):
+            found.setdefault(record.run, (study, column))
+    plain = [run.network for run in found if not run.terms]
+    named: Members = {}
+    for run, (study, column) in found.items():
+        name = run.network.upper()
+        if run.terms:
+            name += f" from {run.teacher.network.upper()}, {column}" if run.teacher else f", {column}"
+        elif plain.count(run.network) > 1:
+            name += f", {run.epochs} epochs"
+        named[name] = study, column
+    return named
+
+
+def plain(studies: Iterable[Study]) -> Members:
+    """What learnt from labels alone, the weakest first: of each network the run that trained longest, by its name."""
+    longest: dict[str, Record] = {}
+    where = {}
+    for study in studies:
+        for column, record in _firsts(study):
+            known = longest.get(record.run.network)
+            if not record.run.terms and (known is None or known.run.epochs < record.run.epochs):
+                longest[record.run.network] = record
+                where[record.run.network] = study, column
+    order = sorted(longest, key=lambda network: -longest[network].final["test_error"])
+    return {network.upper(): where[network] for network in order}
+
+
+def networks(found: Members) -> dict[str, nn.Module]:
+    """The networks themselves, as from `Study.networks`: without those that have no stored weights or no images."""
+    loaded = {name: study.networks(column).get(column) for name, (study, column) in found.items()}
+    return {name: network for name, network in loaded.items() if network is not None}
+
+
+def table(found: Members, statistic: str) -> pd.DataFrame:
+    """A row per network: `epochs`, `test_error` in percent, and a statistic of its attention at every level.
+
+    From the table of `attention_statistics`, see there; NaN for what was not measured.
+    """
+    rows = {}
+    for name, (study, column) in found.items():
+        record = study.first(column)
+        known = attention_statistics.load(study.store)
+        known = known[(known["run_id"] == record.run.run_id) & (known["statistic"] == statistic)]
+        values = dict(zip(known["level"], known["value"], strict=True))
+        levels = {level: values.get(level, float("nan")) for level in measure.LEVELS}
+        rows[name] = {"epochs": record.run.epochs, "test_error": record.final["test_error"]} | levels
+    columns = ["epochs", "test_error", *measure.LEVELS]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("network")
+
+
+def describe(found: Mapping[str, tuple[Study, str]]) -> str:
+    """A line per network: its name and its run id."""
+    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in found.items())
+
+
+def _firsts(study: Study) -> list[tuple[str, Record]]:
+    """The first seed's record of every column that has one and did not diverge."""
+    records = [(column, study.first(column)) for column in study.records]
+    return [(column, record) for column, record in records if not record.diverged]
