@@ -308,7 +308,8 @@ def map_distances(study: Study) -> pd.DataFrame:
     """
     runs = study.errors()[["column", "run_id"]].rename(columns={"column": "method"})
     both = runs.merge(_measured_distances(study), on="run_id")
-    return both.groupby(["method", "level"], sort=False)["value"].median().unstack("level", sort=False)
+    medians = both.groupby(["method", "level"], sort=False)["value"].median().unstack("level", sort=False)
+    return medians.assign(seeds=both.groupby("method", sort=False)["run_id"].nunique())
 
 
 def decays(epochs: int) -> pd.DataFrame:

@@ -135,6 +135,7 @@ def test_distances_of_maps_come_from_the_table_that_stays_without_weights(studie
     found = tables.map_distances(study)
     assert found["top"].to_dict() == {"student": 0.2, "AT": 0.05}, "the median over seeds, to this teacher"
     assert found.loc["AT", "low"] == 0.3 and math.isnan(found.loc["student", "low"])
+    assert found["seeds"].to_dict() == {"student": 3, "AT": 1}
 
 
 def test_errors_of_one_seed_beside_the_paper(studies):
