@@ -1,8 +1,8 @@
-"""The claims ledger: what our records say about each claim of the paper, by rules stated in advance, see `rules`.
+"""The claims ledger: what our records say about each claim of the paper, by rules, see `rules`.
 
 A claim is a list of rules, each a difference that shall be negative, paired over seeds: of test errors, of statistics
 of attention, of cost. A rule *holds* if it is negative and its 95 % bootstrap interval over three seeds or more leaves
-out zero. Where a claim is that one does as well as another, a margin stated in advance stands in the place of zero.
+out zero. Where a claim is that one does as well as another, a margin stands in the place of zero.
 With the sign alone, *direction holds, not significant*: one or two seeds never say more. A claim has the weakest
 verdict of its rules that were run. Only orderings and differences are tested, never absolute numbers.
 """

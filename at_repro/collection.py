@@ -1,5 +1,6 @@
 """Networks of several studies side by side, under names for readers."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -16,22 +17,21 @@ Members = dict[str, tuple[Study, str]]  # a study and its column, by the name fo
 def members(studies: Iterable[Study]) -> Members:
     """Every recorded column of these studies, once: such as "WRN-16-1", and "WRN-16-1 from WRN-16-2, AT".
 
-    What learnt from labels alone is named by its network, and by its length too where there are several lengths.
+    Where one name would stand for several lengths of training, the length is part of it: "WRN-16-2, 60 epochs".
     """
     found: dict[Run, tuple[Study, str]] = {}
     for study in studies:
         for column, record in _firsts(study):
             found.setdefault(record.run, (study, column))
-    plain = [run.network for run in found if not run.terms]
-    named: Members = {}
-    for run, (study, column) in found.items():
-        name = run.network.upper()
-        if run.terms:
-            name += f" from {run.teacher.network.upper()}, {column}" if run.teacher else f", {column}"
-        elif plain.count(run.network) > 1:
-            name += f", {run.epochs} epochs"
-        named[name] = study, column
-    return named
+    names = {run: _name(run, column) for run, (_, column) in found.items()}
+    alike = Counter(names.values())
+    return {name if alike[name] == 1 else f"{name}, {run.epochs} epochs": found[run] for run, name in names.items()}
+
+
+def _name(run: Run, column: str) -> str:
+    if not run.terms:
+        return run.network.upper()
+    return run.network.upper() + (f" from {run.teacher.network.upper()}, {column}" if run.teacher else f", {column}")
 
 
 def plain(studies: Iterable[Study]) -> Members:

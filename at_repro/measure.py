@@ -120,7 +120,7 @@ def resized_rows(
 def channel_rows(
     networks: dict[str, nn.Module], images: ImageSet | None, level: int, count: int = 4
 ) -> dict[str, Tensor]:
-    """What F-ActT compares, abs(A_c) of the strongest channels of a level, and below it what AT does, the F_sum^2 map.
+    """What F-ActT compares, abs(A_c) of the strongest channels of a level, and what AT does, the F_sum^2 map.
 
     The `count` channels with the most energy, the sum of A_c^2 over places and images, strongest first. By labels such
     as "channel 3, teacher", counted from 0, and "sum-2, teacher"; nothing without images.
@@ -194,7 +194,7 @@ def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> di
 def mirrored_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
     """What the symmetry norm compares: J of the images, and J of their mirror images, mirrored back; as maps.
 
-    Below them the map of their difference, which is what the norm makes small. By labels such as "J(x), teacher".
+    Then the map of their difference, which is what the norm makes small. By labels such as "J(x), teacher".
     """
     rows = {}
     for name, network in networks.items():

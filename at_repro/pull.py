@@ -1,4 +1,4 @@
-"""How strongly each term of a loss pulls at a student before it has learnt anything: terms on one scale."""
+"""How strongly each term of a loss pulls at a student at its initial weights: terms on one scale."""
 
 import pandas as pd
 import torch
@@ -19,7 +19,7 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
     """Every method of a study at its student's initial weights, on the first test images as one batch, in float32.
 
     Columns: `method`; `beta`, the weight of its term; `term`, the term times its weight; `pull`, the l2 norm of that
-    product's gradient by all parameters of the student; `task`, the same of the cross-entropy. A row per term that
+    product's gradient by all parameters that are trained; `task`, the same of the cross-entropy. A row per term that
     needs a teacher, of the first seed; no rows without images or without the teacher's weights.
 
     Raises ParameterError unless count is an integer from 1.
@@ -47,6 +47,6 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
 
 
 def _pull(loss: Tensor, student: Student) -> float:
-    parameters = list(student.network.parameters())
+    parameters = [parameter for parameter in student.network.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm().item()

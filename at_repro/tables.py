@@ -287,10 +287,10 @@ def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
     Args:
         students: see `distance_and_error`; `collection.table` of networks will do as well.
     """
-    rows = {
-        level: (len(students), *statistics.rank_correlation(students[level], students["test_error"]))
-        for level in students.columns[students.columns.get_loc("test_error") + 1 :]
-    }
+    rows = {}
+    for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
+        known = students[[level, "test_error"]].dropna()
+        rows[level] = (len(known), *statistics.rank_correlation(known[level], known["test_error"]))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["students", "rho", "p"]).rename_axis("level")
 
 

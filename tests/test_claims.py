@@ -137,14 +137,15 @@ def test_one_of_two_is_enough_where_the_claim_is_of_one(hand_made, store):
     """The paper says that AT beats KD on one of its two tasks and contradicts itself about which."""
     tasks = "birds", "scenes"
     rule = Either(tuple(Comparison(f"fine-tuning-{task}", ("AT",), ("KD",)) for task in tasks))
-    errors = {"birds": {"AT": (30.0, 30.0), "KD": (28.0, 27.0)}, "scenes": {"AT": (8.0, 9.0), "KD": (8.5, 8.0)}}
+    errors = {"birds": {"AT": (30.0, 30.0), "KD": (28.0, 31.0)}, "scenes": {"AT": (8.0, 9.0), "KD": (8.5, 9.1)}}
     for task in tasks:
         assert find(rule, "reduced", store).verdict == NOT_RUN, "one task alone decides nothing"
         for seed, columns in enumerate(experiments.get(f"fine-tuning-{task}").runs("reduced", [0, 1])):
             for name, by_seed in errors[task].items():
                 hand_made(columns[name], final={"test_error": by_seed[seed]})
     found = find(rule, "reduced", store)
-    assert found.differences == {0: -0.5, 1: 1.0} and len(found.runs) == 8
+    assert found.differences == {0: -0.5, 1: pytest.approx(-0.1)} and len(found.runs) == 4
+    assert all("scene15" in run for run in found.runs), "on birds AT is 0.5 points worse, by one better seed of two"
     assert str(rule) == "either AT below KD (fine-tuning-birds) or AT below KD (fine-tuning-scenes)"
 
 

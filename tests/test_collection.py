@@ -1,5 +1,7 @@
 """Networks of several studies under names, on records typed by hand."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -70,7 +72,16 @@ def test_statistics_stand_beside_the_errors(studies, store):
 
 
 def test_without_images_there_are_no_networks(studies):
-    both = studies(ERRORS)
-    if both[0].images is None:  # a machine without CIFAR-10
-        assert collection.networks(collection.plain(both)) == {}
+    both = [replace(study, images=None) for study in studies(ERRORS)]
+    assert collection.networks(collection.plain(both)) == {}
     assert collection.networks({}) == {} and collection.plain([]) == collection.members([]) == {}
+
+
+def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
+    """Else one of them would silently take the other's place in the explorer."""
+    both = studies(ERRORS)
+    given = {"device": "cpu", "results": str(store.folder), "train_missing": False, "epochs": 12}
+    (columns,) = experiments.vary(experiments.get(NAMES[1]), epochs=12).runs("reduced")
+    hand_made(columns["KD"], final={"test_error": 8.0})
+    found = collection.members([*both, open_study(NAMES[1], "reduced", **given)])
+    assert {"WRN-16-2 from WRN-40-2, KD, 20 epochs", "WRN-16-2 from WRN-40-2, KD, 12 epochs"} <= set(found)

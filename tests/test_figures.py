@@ -81,9 +81,9 @@ def panel(images) -> Figure:
     return figures.map_panel(images, {"low, AT": torch.rand(3, 8, 8)}, STAMP)
 
 
-def overlay(images) -> Figure:
+def overlay(images, stamp: str = STAMP) -> Figure:
     columns = {"level 1": torch.rand(3, 8, 8), "Grad-CAM": torch.rand(3, 2, 2)}
-    return figures.overlay_panel(images, columns, ["one", "two", "three"], STAMP)
+    return figures.overlay_panel(images, columns, ["one", "two", "three"], stamp)
 
 
 def students() -> pd.DataFrame:
@@ -181,6 +181,8 @@ def test_a_long_stamp_is_not_cut_off(images):
     )
     for figure in (
         figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.errors(table(), stamp),
+        overlay(images, stamp),
+        figures.map_panel(images, {"map": torch.rand(3, 8, 8), "moved": torch.randn(3, 8, 8)}, stamp),
         figures.norms(of_levels("norm", *METHODS), stamp),
         figures.softened(images, probabilities("student", "teacher"), stamp), figures.unavailable(stamp),
     ):  # fmt: skip
@@ -188,6 +190,8 @@ def test_a_long_stamp_is_not_cut_off(images):
         (shown,) = [text for text in figure.findobj(Text) if stamp in text.get_text()]
         box = shown.get_window_extent()
         assert min(box.x0, box.y0) >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+        for bar in [axis for axis in figure.axes if axis.get_subplotspec() is None]:
+            assert box.y1 <= bar.get_window_extent().y0, "it is written over a colour bar"
 
 
 @pytest.mark.parametrize(
@@ -288,6 +292,9 @@ def test_differences_have_colours_of_their_own_around_nothing(images):
     (drawn,) = cells(figure, 3)[0, 2].images
     assert drawn.get_clim() == (-2.0, 2.0) and drawn.cmap.name == theme.DIFFERENCE
     assert {"less", "more", "no attention"} <= set(texts(figure))
+    still = torch.tensor([[[-2.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]])
+    (drawn,) = cells(figures.map_panel(images, {"moved": still}, STAMP), 2)[1, 1].images
+    assert drawn.norm(0.0) == 0.5, "nothing moved: the middle of the colours"
     assert "less" not in texts(figures.map_panel(images, {"map": torch.rand(3, 8, 8)}, STAMP))
 
 
@@ -603,7 +610,7 @@ def test_distances_stand_beside_the_errors_of_their_students():
         assert dots.get_offsets().tolist() == [[d, e] for d, e in zip(distances, (10, 9, 9.5), strict=True)]
         assert tuple(dots.get_facecolors()[1]) == to_rgba(figures.COLOURS["AT"])
     assert {"1", "2", "3"} <= set(texts(figure)), "nobody knows which student a dot is"
-    assert tuple(dots.get_facecolors()[2]) == to_rgba(figures.COLOURS["even map"]), "no method of Table 1"
+    assert dots.get_facecolors()[2][3] == 0, "no method of Table 1: hollow"
     assert "distance" in texts(figure)
     networks = students().drop(columns=["method", "seed"]).set_axis(["WRN-16-1", "NIN-THIN", "WRN-40-2"])
     networks.loc["NIN-THIN", "top"] = np.nan

@@ -388,6 +388,8 @@ def test_rank_correlations_are_of_error_and_distance():
     found = pd.DataFrame({"method": list("abc"), "seed": 0, "test_error": errors, "low": low, "top": low[::-1]})
     table = tables.rank_correlations(found)
     assert table["rho"].tolist() == pytest.approx([1, -1]) and table["p"].tolist() == pytest.approx([1 / 3] * 2)
+    more = pd.concat([found, pd.DataFrame({"method": ["d"], "seed": [0], "test_error": [8.0]})])
+    assert tables.rank_correlations(more).equals(table), "what was not measured counts for nothing"
 
 
 def test_distance_and_error_of_nothing(studies):

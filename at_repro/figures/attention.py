@@ -82,7 +82,7 @@ def on_parts(images: ImageSet | None, levels: dict[str, Tensor], boxes: dict[str
     figure, axes = plt.subplots(1, 1 + len(levels), figsize=(WIDTH, 0.45 + WIDTH / (1 + len(levels))))
     axes[0].imshow(images.images.float().mean(0).permute(1, 2, 0).cpu().numpy() / 255, extent=(0, 1, 1, 0))
     for axis, maps in zip(axes[1:], levels.values(), strict=True):
-        average = (maps / maps.sum((1, 2), keepdim=True)).mean(0)
+        average = (maps / maps.sum((1, 2), keepdim=True)).nanmean(0)  # an all-zero map has no shares
         axis.imshow(average.cpu().numpy(), cmap=ATTENTION, vmin=0, extent=(0, 1, 1, 0), interpolation="nearest")
     for axis, title in zip(axes, ["average image", *levels], strict=True):
         axis.set(xticks=[], yticks=[], title=title)
@@ -128,7 +128,7 @@ def distance(distances: pd.DataFrame, stamp: str) -> Figure:
 def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     """What was measured of maps at every level against the test error: a plot per level, a dot per network.
 
-    A dot carries its label in the frame; methods of Table 1 have their colour, and all others are grey.
+    A dot carries its label in the frame; methods of Table 1 have their colour, and all others are hollow.
 
     Args:
         found: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
@@ -142,10 +142,11 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     style()
     figure, axes = plt.subplots(1, len(levels), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
     methods = found["method"] if "method" in found else pd.Series("", found.index)
-    colours = [COLOURS.get(method, COLOURS["even map"]) for method in methods]
+    colours = [COLOURS.get(method, "none") for method in methods]
+    edges = [COLOURS.get(method, "0.3") for method in methods]
     longest = max(len(str(label)) for label in found.index)
     for axis, level in zip(axes[0], levels, strict=True):
-        axis.scatter(found[level], found["test_error"], c=colours, zorder=3)
+        axis.scatter(found[level], found["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
         for label, row in found.iterrows():
             axis.annotate(str(label), (row[level], row["test_error"]), (3, 3), textcoords="offset points", fontsize=7)
         axis.set_title(level)

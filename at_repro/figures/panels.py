@@ -1,5 +1,6 @@
 """Panels of images and their attention maps."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
@@ -32,9 +33,11 @@ def map_panel(
     count, wide = len(images), 1 + len(columns)
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
     left = 0.8  # inches, for class names
-    top, bottom = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels), 0.42  # for labels; for bar and stamp
+    top = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels)
     cell = min(0.85, (WIDTH - left) / wide)
-    width, height = min(WIDTH, left + cell * wide), top + cell * count + bottom
+    width = min(WIDTH, left + cell * wide)
+    bottom = _room(stamp, width)
+    height = top + cell * count + bottom
     figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
     figure.subplots_adjust(left / width, bottom / height, 1, 1 - top / height, 0.05, 0.05)
     for axis in axes.flat:
@@ -48,16 +51,17 @@ def map_panel(
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
         axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
         for place, (label, maps) in enumerate(columns.items(), 1):
-            most = largest[scale_of(label)][row].item()
+            most = largest[scale_of(label)][row].item() or 1
             colours = {"cmap": DIFFERENCE, "vmin": -most} if maps.min() < 0 else {"cmap": ATTENTION, "vmin": 0}
-            axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most or 1, interpolation="nearest")
+            axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
     for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(label, fontsize=7.5, pad=3)
     signed = [(maps < 0).any().item() for maps in columns.values()]
     if not all(signed):
-        _bar(figure, 0.3, ATTENTION, "no attention", f"the most of this {'map' if scale_of is str else 'scale'}")
+        most_of = "the most of this map" if scale_of is str else "the most of this scale"
+        _bar(figure, bottom - 0.12, ATTENTION, "no attention", most_of)
     if any(signed):
-        _bar(figure, 0.3 if all(signed) else 0.2, DIFFERENCE, "less", "more")
+        _bar(figure, bottom - (0.12 if all(signed) else 0.22), DIFFERENCE, "less", "more")
     return stamped(figure, stamp)
 
 
@@ -79,7 +83,7 @@ def overlay_panel(
         return unavailable(stamp)
     style()
     count, wide = len(images), 1 + len(columns)
-    cell, gap, top, bottom = width / wide, 0.16, 0.14, 0.42  # inches, for titles, column labels, and bar and stamp
+    cell, gap, top, bottom = width / wide, 0.16, 0.14, _room(stamp, width)  # inches; for titles and column labels
     height = top + count * (cell + gap) + bottom
     figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
     figure.subplots_adjust(0, bottom / height, 1, 1 - (top + gap) / height, 0.02, gap / cell)
@@ -97,8 +101,13 @@ def overlay_panel(
             axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
     for place, label in enumerate(["image", *columns]):
         figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=6, ha="center", va="top")
-    _bar(figure, 0.3, ATTENTION, "no attention", "the most of this map")
+    _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map")
     return stamped(figure, stamp)
+
+
+def _room(stamp: str, width: float) -> float:
+    """Inches below a panel of this width, for two bars and the lines of the stamp."""
+    return 0.32 + 0.1 * math.ceil(len(stamp) / (18 * width))  # a letter of the stamp is at most 1/18 inch wide
 
 
 def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str) -> None:
