@@ -147,8 +147,10 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     longest = max(len(str(label)) for label in found.index)
     for axis, level in zip(axes[0], levels, strict=True):
         axis.scatter(found[level], found["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
-        for label, row in found.iterrows():
-            axis.annotate(str(label), (row[level], row["test_error"]), (3, 3), textcoords="offset points", fontsize=7)
+        # In turn above and below their dots: of two with nearly the same error one label would cover the other.
+        for place, (label, row) in enumerate(found.sort_values("test_error").iterrows()):
+            offset = (3, 3 if place % 2 else -8)
+            axis.annotate(str(label), (row[level], row["test_error"]), offset, textcoords="offset points", fontsize=7)
         axis.set_title(level)
         axis.margins(x=0.1, y=0.1)
         low, high = axis.get_xlim()  # room for the label of a dot at the right edge
