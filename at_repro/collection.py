@@ -59,13 +59,17 @@ def table(found: Members, statistic: str) -> pd.DataFrame:
 
     From the table of `attention_statistics`, see there; NaN for what was not measured.
     """
+    stores = {study.store.folder: study.store for study, _ in found.values()}
+    parts = [attention_statistics.load(store) for store in stores.values()]
+    values = {
+        (row.run_id, row.level): row.value
+        for part in parts
+        for row in part[part["statistic"] == statistic].itertuples()
+    }
     rows = {}
     for name, (study, column) in found.items():
         record = study.first(column)
-        known = attention_statistics.load(study.store)
-        known = known[(known["run_id"] == record.run.run_id) & (known["statistic"] == statistic)]
-        values = dict(zip(known["level"], known["value"], strict=True))
-        levels = {level: values.get(level, float("nan")) for level in measure.LEVELS}
+        levels = {level: values.get((record.run.run_id, level), float("nan")) for level in measure.LEVELS}
         rows[name] = {"epochs": record.run.epochs, "test_error": record.final["test_error"]} | levels
     columns = ["epochs", "test_error", *measure.LEVELS]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("network")
