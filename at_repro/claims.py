@@ -89,8 +89,8 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
 
 
 def readable(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers, indexed by the claims' text: networks, verdict, seeds, the numbers that it rests on."""
-    shown = ledger.set_index("claim")[["on", "verdict", "comparisons", "seeds", "numbers"]]
+    """The ledger for readers, indexed by the claims' text: verdict, seeds, and the numbers that it rests on."""
+    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds", "numbers"]]
     shown["seeds"] = [
         "" if verdict == NOT_RUN else seeds for verdict, seeds in zip(shown["verdict"], shown["seeds"], strict=True)
     ]
