@@ -206,9 +206,7 @@ def test_the_ledger_for_readers(recorded, store, no_benchmark):
     recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
     found = ledger("smoke", store)
     shown = claims.readable(found)
-    assert list(shown.columns) == ["verdict", "comparisons run", "seeds", "numbers"] and len(shown) == len(
-        paper.CLAIMS
-    )
+    assert list(shown.columns) == ["verdict", "comparisons run", "seeds", "numbers"] and len(shown) == len(paper.CLAIMS)
     row = shown.loc[found.loc["at", "claim"]]
     assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
     assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
