@@ -1,7 +1,7 @@
 """Networks of several studies side by side, under names for readers."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pandas as pd
 from torch import nn
@@ -75,7 +75,7 @@ def table(found: Members, statistic: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("network")
 
 
-def describe(found: Mapping[str, tuple[Study, str]]) -> str:
+def describe(found: Members) -> str:
     """A line per network: its name and its run id."""
     return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in found.items())
 

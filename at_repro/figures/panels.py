@@ -47,21 +47,21 @@ def map_panel(
     for label, maps in columns.items():
         scales.setdefault(scale_of(label), []).append(maps.abs().amax((1, 2)))
     largest = {name: torch.stack(of_scale).amax(0) for name, of_scale in scales.items()}
+    signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
     for row in range(count):
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
         axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
         for place, (label, maps) in enumerate(columns.items(), 1):
             most = largest[scale_of(label)][row].item() or 1
-            colours = {"cmap": DIFFERENCE, "vmin": -most} if maps.min() < 0 else {"cmap": ATTENTION, "vmin": 0}
+            colours = {"cmap": DIFFERENCE, "vmin": -most} if signed[label] else {"cmap": ATTENTION, "vmin": 0}
             axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
     for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(label, fontsize=7.5, pad=3)
-    signed = [(maps < 0).any().item() for maps in columns.values()]
-    if not all(signed):
+    if not all(signed.values()):
         most_of = "the most of this map" if scale_of is str else "the most of this scale"
         _bar(figure, bottom - 0.12, ATTENTION, "no attention", most_of)
-    if any(signed):
-        _bar(figure, bottom - (0.12 if all(signed) else 0.22), DIFFERENCE, "less", "more")
+    if any(signed.values()):
+        _bar(figure, bottom - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
     return stamped(figure, stamp)
 
 
