@@ -64,8 +64,6 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
         return 0
     known, found = load(store), measured(store, _not_measured(store, columns), images)
     if len(found):
-        again = set(zip(found["run_id"], found["teacher"], strict=True))
-        known = known[[pair not in again for pair in zip(known["run_id"], known["teacher"], strict=True)]]
         table = pd.concat([known, found] if len(known) else [found]).sort_values(["run_id", "teacher"], kind="stable")
         with disk.replacing(store.folder / FILE) as path:
             table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
@@ -212,20 +210,12 @@ def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
     """The pairs of an experiment that are not in the table and whose networks have weights."""
     known = load(store)
     done = set(zip(known["run_id"], known["teacher"], strict=True))
-    of_regions = set(zip(known["run_id"], known["statistic"], strict=True))
     pairs: list[Pair] = []
     for run in columns.values():
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    missing = [pair for pair in pairs if _names(pair) not in done or _lacks_region(pair, of_regions)]
+    missing = [pair for pair in pairs if _names(pair) not in done]
     return [pair for pair in missing if all(run is None or _has_weights(store, run) for run in pair)]
-
-
-def _lacks_region(pair: Pair, known: set[tuple[str, str]]) -> bool:
-    """Whether the table was written before the share of attention on objects or on parts was measured."""
-    run, teacher = pair
-    region = {"shapes": "on object", faces.DATASET: "on parts"}.get(run.dataset)
-    return teacher is None and region is not None and (run.run_id, region) not in known
 
 
 def _has_weights(store: Store, run: Run) -> bool:

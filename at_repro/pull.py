@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from at_repro import data
-from at_repro.data import augment
+from at_repro.data import Images, augment
 from at_repro.errors import check_count
+from at_repro.results import Store
 from at_repro.study import Study
-from at_repro.training import engine, load_network
+from at_repro.training import Run, engine, load_network
 from at_repro.training.batch import Teacher
 from at_repro.training.student import Student
 
@@ -28,13 +29,22 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
     images = study.sample(count)
     taught = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
     rows = []
-    for column, run in taught.items():
-        if not study.store.has(run.teacher) or not study.store.load(run.teacher).has_weights:
+    for teacher in dict.fromkeys(run.teacher for run in taught.values()):
+        if not study.store.has(teacher) or not study.store.load(teacher).has_weights:
             continue
-        batch = augment.normalize(images.images, *data.normalization(images.name))
-        network = load_network(study.store, run.teacher, images, images.device)
-        layers = [other for term in run.terms for _, other in term.layers or ()]
-        seen = Teacher(network, run.teacher.network, "fp32", False, layers).see(batch, images.labels)
+        own = {column: run for column, run in taught.items() if run.teacher == teacher}
+        rows += _of_teacher(teacher, own, study.store, images)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Images) -> list[tuple]:
+    """The rows of the methods that learn from one teacher, which sees the batch once."""
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    layers = [other for run in columns.values() for term in run.terms for _, other in term.layers or ()]
+    network = load_network(store, teacher, images, images.device)
+    seen = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
+    rows = []
+    for column, run in columns.items():
         student = Student(run, len(images.classes), images.device, "fp32")
         weights = student.begin_epoch().weights
         own = student.see(batch, images.labels, engine.forward("fp32", False))
@@ -43,7 +53,7 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
             if term.needs_teacher:
                 value = weight * term.value(own, seen)
                 rows.append((column, weight, value.item(), _pull(value, student), task))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return rows
 
 
 def _pull(loss: Tensor, student: Student) -> float:

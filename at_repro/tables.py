@@ -209,6 +209,8 @@ def by_epoch(study: Study) -> pd.DataFrame:
 def means(measured: pd.DataFrame, *quantities: str) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
+    A second decimal is there where the interval would be 0.0 with one.
+
     Args:
         measured: a row per image, with the columns network, level and those of the quantities.
 
@@ -219,11 +221,16 @@ def means(measured: pd.DataFrame, *quantities: str) -> pd.DataFrame:
     found = {name: (groups[name].mean(), 1.96 * groups[name].sem()) for name in quantities}
     return pd.DataFrame(
         {
-            name: [f"{mean:.1f} ± {half:.1f}" for mean, half in zip(centre, spread, strict=True)]
+            name: [_with_interval(mean, half) for mean, half in zip(centre, spread, strict=True)]
             for name, (centre, spread) in found.items()
         },
         index=next(iter(found.values()))[0].index,
     )
+
+
+def _with_interval(mean: float, half: float) -> str:
+    places = 2 if half < 0.05 else 1
+    return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
 def milestones(study: Study) -> pd.DataFrame:

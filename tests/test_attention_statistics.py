@@ -107,14 +107,6 @@ def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
     assert (store.folder / FILE).read_bytes() == before
 
 
-def test_a_table_from_before_a_statistic_is_completed(trained, store, images):
-    attention_statistics.update(store, trained, images)
-    whole = (store.folder / FILE).read_text()
-    (store.folder / FILE).write_text("".join(line for line in whole.splitlines(True) if "on object" not in line))
-    assert attention_statistics.update(store, trained, images) == 3
-    assert (store.folder / FILE).read_text() == whole
-
-
 def test_what_is_measured_later_joins_what_is_there(trained, store, images):
     attention_statistics.update(store, {"student": trained["student"]}, images)
     first = load(store)

@@ -323,14 +323,18 @@ def test_errors_by_epoch_are_medians_over_seeds(studies):
 
 
 def test_means_stand_with_the_interval_that_figures_draw():
-    """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none."""
+    """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none.
+
+    A hundredth of the values has a hundredth of the interval, 0.011, and two decimals.
+    """
     measured = pd.DataFrame(
         [("b", "low", 1.0, 50.0), ("a", "top", 7.0, 9.0), ("b", "low", 2.0, 50.0), ("b", "low", 3.0, 50.0)],
         columns=["network", "level", "share", "entropy"],
     )
     found = tables.means(measured, "share", "entropy")
     assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
-    assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
+    assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.00 ± 0.00"] and found.iloc[1, 0] == "7.0 ± nan"
+    assert tables.means(measured.assign(share=measured["share"] / 100), "share").iloc[0, 0] == "0.02 ± 0.01"
     assert tables.means(measured[:0], "share").empty
 
 
