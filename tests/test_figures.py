@@ -125,6 +125,18 @@ def by_beta() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "form", "beta"])
 
 
+def by_pull() -> pd.DataFrame:
+    """As from `tables.errors`, with a column of `pull.pulls`: one method diverged, one is not measured."""
+    rows = {
+        "student": (10.5, 10.0, 11.0, np.nan),
+        "sum-1": (10.0, 9.6, 10.4, 4.0),
+        "sum-2": (9.0, 8.6, 9.4, 13.0),
+        "not normalised": (np.nan, np.nan, np.nan, 1.4e8),
+        "max-1": (9.5, 9.1, 9.9, np.nan),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "pull"])
+
+
 def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
@@ -141,6 +153,7 @@ def every_figure(images) -> dict[str, Figure]:
         "decays": figures.decays(40, STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
         "betas": figures.betas(by_beta(), STAMP),
+        "pulls": figures.pulls(by_pull(), STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
@@ -212,6 +225,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
         lambda images: figures.betas(by_beta().loc[["student", "paper form, beta 1"]], STAMP),
+        lambda images: figures.pulls(by_pull().loc[["student", "not normalised", "max-1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
         lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
@@ -357,6 +371,15 @@ def test_errors_stand_at_their_betas_in_the_panel_of_their_form():
     for axis, expected in zip(figure.axes, ([[100, 10.0], [10000, 12.0]], [[0.1, 10.2]]), strict=True):
         plain, found = axis.lines
         assert list(plain.get_ydata()) == [10.5, 10.5] and found.get_xydata().tolist() == expected
+
+
+def test_errors_stand_at_their_pulls_and_what_diverged_is_named():
+    figure = figures.pulls(by_pull(), STAMP)
+    (axis,) = figure.axes
+    dots = axis.collections[-1].get_offsets()
+    assert dots.tolist() == [[13.0, 9.0], [4.0, 10.0]] and list(axis.lines[0].get_ydata()) == [10.5, 10.5]
+    assert {"sum-1", "sum-2", "diverged:\nnot normalised, at 1.4e+08"} <= set(texts(figure))
+    assert axis.get_xlim()[1] < 100, "what diverged is beyond the axis, or all others would stand in one line"
 
 
 def test_leads_are_drawn_against_the_plain_student_at_every_length():

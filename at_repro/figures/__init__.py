@@ -15,7 +15,19 @@ from at_repro.figures.attention import (
 )
 from at_repro.figures.panels import map_panel, overlay_panel
 from at_repro.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
-from at_repro.figures.training import betas, cost, curves, decays, errors, gains, leads, lengths, slopes, softened
+from at_repro.figures.training import (
+    betas,
+    cost,
+    curves,
+    decays,
+    errors,
+    gains,
+    leads,
+    lengths,
+    pulls,
+    slopes,
+    softened,
+)
 
 __all__ = [
     "ATTENTION",
@@ -38,6 +50,7 @@ __all__ = [
     "on_object",
     "on_parts",
     "overlay_panel",
+    "pulls",
     "slopes",
     "softened",
     "style",

@@ -178,6 +178,42 @@ def betas(table: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
+def pulls(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test error against how strongly each method's term pulls at the untrained student, a dot per method.
+
+    With intervals; dashed, the plain student. What diverged has no error: it is named in the corner, with its pull.
+
+    Args:
+        table: index method, maybe with a row "student"; columns ours, low, high in percent, NaN for what diverged, and
+            pull, see `tables.errors` and `pull.pulls`; methods without a pull are not drawn.
+    """
+    terms = table.dropna(subset="pull").sort_values("ours")
+    ended, diverged = terms[terms["ours"].notna()], terms[terms["ours"].isna()]
+    if ended.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 4))
+    if "student" in table.index:
+        plain = table.loc["student"]
+        axis.axhspan(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
+        axis.axhline(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
+        axis.legend(loc="upper left", frameon=False)
+    axis.vlines(ended["pull"], ended["low"], ended["high"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
+    axis.scatter(ended["pull"], ended["ours"], color=COLOURS["AT"], zorder=3)
+    axis.set(xscale="log", xlabel="length of the term's gradient at the initial weights", ylabel="test error (%)")
+    axis.margins(x=0.25)
+    # In turn below and above their dots, and towards the middle: no label covers another or leaves the figure.
+    middle = ended["pull"].median()
+    for place, (method, row) in enumerate(ended.iterrows()):
+        side, across = ("right", -5) if row["pull"] > middle else ("left", 5)
+        offset = (across, 4 if place % 2 else -9)
+        axis.annotate(method, (row["pull"], row["ours"]), offset, textcoords="offset points", ha=side, fontsize=7)
+    if len(diverged):
+        named = [f"{method}, at {pull:.2g}" for method, pull in diverged["pull"].items()]
+        axis.text(0.98, 0.03, "\n".join(["diverged:", *named]), transform=axis.transAxes, ha="right", fontsize=7)
+    return stamped(figure, stamp)
+
+
 def _legend_above(figure: Figure, axis: Axes) -> None:
     """One legend for all panels, of the lines of one of them."""
     handles, labels = axis.get_legend_handles_labels()
