@@ -203,8 +203,8 @@ def test_table_3():
 
     ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
     assert reduced("gradient-methods") == {
-        "student": run(), "min-l2": run(MinL2(beta=0.1)), "gradient AT": run(GradientTransfer(beta=0.1), teacher=plain),
-        "KD": run(KD, teacher=plain), "symmetry norm": run(SymmetryNorm(beta=0.1)),
+        "student": run(), "min-l2": run(MinL2(beta=1.0)), "gradient AT": run(GradientTransfer(beta=1.0), teacher=plain),
+        "KD": run(KD, teacher=plain), "symmetry norm": run(SymmetryNorm(beta=1.0)),
         "AT": run(ActivationTransfer(layers=ends), teacher=signed), "teacher": plain, "teacher of AT": signed,
     }  # fmt: skip
 
