@@ -391,6 +391,12 @@ def test_leads_are_drawn_against_the_plain_student_at_every_length():
         assert list(lead.get_ydata()) == [0, -1, -2] and to_rgba(lead.get_color()) == to_rgba(figures.COLOURS["AT"])
 
 
+def test_a_method_that_the_last_length_lacks_is_in_the_legend():
+    found = by_length("student", "AT", "KD")
+    figure = figures.leads(found[(found["method"] != "KD") | (found["epochs"] == 10)], STAMP)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["AT", "KD"]
+
+
 def test_labels_keep_their_distance_and_their_order():
     assert _apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
 

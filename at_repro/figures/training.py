@@ -145,7 +145,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
         axis.set_xticks(ticks, map(str, ticks))
         axis.minorticks_off()
-    _legend_above(figure, axes[0])
+    _legend_above(figure, axes)
     return stamped(figure, stamp)
 
 
@@ -174,7 +174,7 @@ def betas(table: pd.DataFrame, stamp: str) -> Figure:
         axis.set_xticks(of_form["beta"], [f"{beta:g}" for beta in of_form["beta"]])
         axis.minorticks_off()
     axes[0, 0].set_ylabel("test error (%)")
-    _legend_above(figure, axes[0, 0])
+    _legend_above(figure, axes[0])
     return stamped(figure, stamp)
 
 
@@ -214,10 +214,10 @@ def pulls(table: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
-def _legend_above(figure: Figure, axis: Axes) -> None:
-    """One legend for all panels, of the lines of one of them."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend for all panels, of every line that any of them has."""
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(found.values(), found, loc="outside upper center", ncols=len(found), frameon=False)
 
 
 def leads(found: pd.DataFrame, stamp: str) -> Figure:
@@ -243,7 +243,7 @@ def leads(found: pd.DataFrame, stamp: str) -> Figure:
             axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
         axis.set(ylabel="minus the student's", title=f"{length} epochs", xlim=(1, max(2, length)))
     axes[-1, 0].set_xlabel("epoch; grey lines: the learning rate drops")
-    _legend_above(figure, axes[-1, 0])
+    _legend_above(figure, axes[:, 0])
     return stamped(figure, stamp)
 
 
