@@ -13,8 +13,8 @@ book: .venv/installed
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
-	AT_REPRO_TRAIN=never $(BIN)/python -m pytest --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
+	OMP_NUM_THREADS=1 AT_REPRO_TRAIN=never $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
 
 # Tries what can go wrong: kills, full disks, damaged files, bad input. Minutes; writes the table that the book shows.
 faults: .venv/installed
