@@ -164,10 +164,7 @@ def betas(table: pd.DataFrame, stamp: str) -> Figure:
     figure, axes = plt.subplots(1, len(forms), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
     for axis, form in zip(axes[0], forms, strict=True):
         of_form = transfers[transfers["form"] == form].sort_values("beta")
-        if "student" in found.index:
-            plain = found.loc["student"]
-            axis.axhspan(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
-            axis.axhline(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
+        _plain_student(axis, found)
         axis.vlines(of_form["beta"], of_form["low"], of_form["high"], color=COLOURS["AT"], linewidth=2)
         axis.plot(of_form["beta"], of_form["ours"], color=COLOURS["AT"], marker="o", linewidth=1.5, label="AT")
         axis.set(xscale="log", xlabel="beta", title=f"{form} form")
@@ -193,10 +190,8 @@ def pulls(table: pd.DataFrame, stamp: str) -> Figure:
         return unavailable(stamp)
     style()
     figure, axis = plt.subplots(figsize=(WIDTH, 4))
-    if "student" in table.index:
-        plain = table.loc["student"]
-        axis.axhspan(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
-        axis.axhline(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
+    _plain_student(axis, table.dropna(subset="ours"))
+    if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="upper left", frameon=False)
     axis.vlines(ended["pull"], ended["low"], ended["high"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
     axis.scatter(ended["pull"], ended["ours"], color=COLOURS["AT"], zorder=3)
@@ -212,6 +207,14 @@ def pulls(table: pd.DataFrame, stamp: str) -> Figure:
         named = [f"{method}, at {pull:.2g}" for method, pull in diverged["pull"].items()]
         axis.text(0.98, 0.03, "\n".join(["diverged:", *named]), transform=axis.transAxes, ha="right", fontsize=7)
     return stamped(figure, stamp)
+
+
+def _plain_student(axis: Axes, table: pd.DataFrame) -> None:
+    """Dashed, with its interval, the plain student, where the table has one: what all others are held against."""
+    if "student" in table.index:
+        plain = table.loc["student"]
+        axis.axhspan(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
+        axis.axhline(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
 
 
 def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
