@@ -27,11 +27,15 @@ def read(name: str) -> NotebookNode:
     return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_notebook_was_executed_to_its_end(name):
     """nbval passes a notebook without outputs, silently."""
     notebook = read(name)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
     end = cells[-1].outputs[0].text
@@ -110,7 +114,7 @@ def falsify(notebook: NotebookNode, of_images: bool) -> int | None:
     In the first table, or where there is none in the first text. Returns the place of its cell among the cells of code;
     None where no such cell prints a digit.
     """
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells = code_cells(notebook)
     for place, cell in sorted(enumerate(cells[:-1]), key=lambda numbered: not shows_a_table(numbered[1])):
         if ("needs-images" in cell.metadata.get("tags", [])) != of_images:
             continue
@@ -146,8 +150,7 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
         assert wrong[name] != {None}, f"no digit that a reader of {name} sees is compared"
         if are_here(book.shown_images(notebook)):
             wrong[name] |= {falsify(notebook, of_images=True)} - {None}
-        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        notebook.cells = cells[: max(wrong[name]) + 1]  # what follows would be executed for nothing
+        notebook.cells = code_cells(notebook)[: max(wrong[name]) + 1]  # what follows would be executed for nothing
         nbformat.write(notebook, folder / f"{name}.ipynb")
     for kind in ("true", "changed"):
         results = shutil.copytree(
