@@ -215,16 +215,12 @@ def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
     missing = [pair for pair in pairs if _names(pair) not in done]
-    return [pair for pair in missing if all(run is None or _has_weights(store, run) for run in pair)]
-
-
-def _has_weights(store: Store, run: Run) -> bool:
-    return store.has(run) and (record := store.load(run)).has_weights and not record.diverged
+    return [pair for pair in missing if all(run is None or store.has_network(run) for run in pair)]
 
 
 def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:
     """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
-    if not _has_weights(store, run) or not store.load(run).measured_on(images):
+    if not store.has_network(run) or not store.load(run).measured_on(images):
         return None
     network = load_network(store, run, images, images.device)
     return measure.maps_by_mapping(network, sample, _MAPPINGS)

@@ -30,7 +30,7 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
     taught = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
     rows = []
     for teacher in dict.fromkeys(run.teacher for run in taught.values()):
-        if not study.store.has(teacher) or not study.store.load(teacher).has_weights:
+        if not study.store.has_network(teacher):
             continue
         own = {column: run for column, run in taught.items() if run.teacher == teacher}
         rows += _of_teacher(teacher, own, study.store, images)

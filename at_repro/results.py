@@ -183,6 +183,13 @@ class Store:
             raise UserError(f"run {run.run_id} has no record in {self.folder}")
         return load_record(folder)
 
+    def has_network(self, run: Run) -> bool:
+        """Whether a run has a record, its weights are here, and it did not diverge.
+
+        Raises DamagedRecord where the record is not whole.
+        """
+        return self.has(run) and (record := self.load(run)).has_weights and not record.diverged
+
     def folders(self) -> dict[str, Path]:
         """The folder of every record, whole or damaged, by run id."""
         paths = sorted(self.folder.glob("*/"))

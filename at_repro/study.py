@@ -54,7 +54,7 @@ class Study:
         return {
             column: load_network(self.store, record.run, self.images, engine.device(self.device))
             for column, record in records.items()
-            if record.has_weights and not record.diverged
+            if self.store.has_network(record.run)
         }
 
     def examples(self, count: int = 1) -> ImageSet | None:

@@ -101,6 +101,16 @@ def test_weights_may_be_absent(store, run, hand_made):
         store.load(run).weights()
 
 
+def test_a_network_can_be_had_with_its_weights_and_only_where_it_did_not_diverge(store, small, hand_made):
+    """Maps of one that diverged are no numbers, and everything that shows networks asks here."""
+    whole, diverged, bare = (replace(small["at"], seed=seed) for seed in (0, 1, 2))
+    assert not store.has_network(whole), "no record"
+    hand_made(whole)
+    hand_made(diverged, diverged=2, final={"test_error": None, "train_error": None})
+    (hand_made(bare).folder / "weights.safetensors").unlink()
+    assert [store.has_network(run) for run in (whole, diverged, bare)] == [True, False, False]
+
+
 def test_no_flipped_bit_of_record_json_changes_a_number_unseen(run, hand_made):
     folder = hand_made(run).folder
     path, whole = folder / "record.json", load_record(folder)
