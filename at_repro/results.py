@@ -111,6 +111,11 @@ class Record:
         """Whether the weights are here: the repository keeps those of seed 0 only."""
         return (self.folder / "weights.safetensors").exists()
 
+    @property
+    def has_network(self) -> bool:
+        """Whether the weights are here and those of a training that did not diverge."""
+        return self.has_weights and self.diverged is None
+
     def weights(self) -> dict[str, Tensor]:
         """The stored weights as float32 tensors. Raises UserError where the record came without them.
 
@@ -184,11 +189,9 @@ class Store:
         return load_record(folder)
 
     def has_network(self, run: Run) -> bool:
-        """Whether a run has a record, its weights are here, and it did not diverge.
-
-        Raises DamagedRecord where the record is not whole.
-        """
-        return self.has(run) and (record := self.load(run)).has_weights and not record.diverged
+        """Whether a run has a record with a network, see `Record`. Raises DamagedRecord where that is not whole."""
+        folder = self.record_path(run)
+        return folder.is_dir() and load_record(folder).has_network
 
     def folders(self) -> dict[str, Path]:
         """The folder of every record, whole or damaged, by run id."""

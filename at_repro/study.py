@@ -54,7 +54,7 @@ class Study:
         return {
             column: load_network(self.store, record.run, self.images, engine.device(self.device))
             for column, record in records.items()
-            if self.store.has_network(record.run)
+            if record.has_network
         }
 
     def examples(self, count: int = 1) -> ImageSet | None:
