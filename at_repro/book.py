@@ -108,7 +108,7 @@ def refresh() -> list[Path]:
     store = open_store(COMMITTED)
     for experiment in experiments.EXPERIMENTS:
         attention_statistics.update_experiment(experiment, COMMITTED, store, store.seeds())
-    here = [name for name in names() if _images_are_here(name, None)]
+    here = _shown_here(None)
     for name in [name for name in names() if name not in here]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
     with tempfile.TemporaryDirectory() as folder:
@@ -179,10 +179,10 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     committed = preset == COMMITTED and not results  # what the notebooks in the repository were executed with
     executed = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
     (stage / "notebooks").mkdir()
-    for name in names():
-        if committed and not _images_are_here(name, data_root):
-            say(f"notebook {name} is shown as it is: its images are not here to execute it with")
-            shutil.copyfile(_source(name), executed.pop(name))
+    here = _shown_here(data_root) if committed else names()
+    for name in [name for name in names() if name not in here]:
+        say(f"notebook {name} is shown as it is: its images are not here to execute it with")
+        shutil.copyfile(_source(name), executed.pop(name))
     if not committed and os.environ.get("AT_REPRO_TRAIN", "missing") == "missing":
         _train(executed, preset, store, device, data_root)
     for number, _ in enumerate(_execute_all(executed, shared), 1):
@@ -242,10 +242,11 @@ def shown_images(notebook: "NotebookNode") -> str | None:
     return notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
 
 
-def _images_are_here(name: str, data_root: str | None) -> bool:
-    """Whether the images that a committed notebook shows are here, or there are none."""
-    dataset = shown_images(_read(name))
-    return dataset is None or data.describe(dataset, data_root).problem is None
+def _shown_here(data_root: str | None) -> list[str]:
+    """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
+    shown = {name: shown_images(_read(name)) for name in names()}
+    missing = {dataset for dataset in {*shown.values()} - {None} if data.describe(dataset, data_root).problem}
+    return [name for name, dataset in shown.items() if dataset not in missing]
 
 
 def _read(name: str) -> "NotebookNode":
