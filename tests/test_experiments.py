@@ -196,7 +196,7 @@ def test_table_3():
     """Thin NIN without batch norm, flips only, no weight decay; AT from a teacher without ReLU before pooling."""
     fields = recipe() | {"augmentation": "flip", "weight_decay": 0.0}
     slow = fields | {"learning_rate": 0.01}
-    plain, signed = Run("nin-wide-nobn", epochs=30, **slow), Run("nin-wide-norelu", epochs=30, **fields)
+    plain, signed = Run("nin-wide-nobn", epochs=20, **slow), Run("nin-wide-norelu", epochs=20, **fields)
 
     def run(*terms, teacher=None):
         return Run("nin-thin-nobn", epochs=20, terms=terms, teacher=teacher, **slow)
