@@ -1,17 +1,16 @@
 """Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
 
 import re
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import published
+from at_repro.data import photo, published
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.errors import DataError, check_choice
@@ -40,11 +39,11 @@ def parse(name: object) -> tuple[str, int] | None:
 def own(name: str, split: str, root: Path) -> ImageSet:
     """Reads a split of the images in a folder of the data root.
 
-    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP files
-    for each class, or parquet shards `train-00000-of-0000N.parquet` (see `parquet`); or it is one of the published
-    archives, unpacked (see `published`). Each image is made as small as its
-    short side allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical
-    order (see `canonical_order`).
+    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG, WebP or GIF
+    files for each class, or parquet shards `train-00000-of-0000N.parquet`, there or in `data` (see `parquet`); or it is
+    one of the published archives, unpacked (see `published`). Each image is made as small as its short side allows and
+    cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order (see
+    `canonical_order`).
 
     Args:
         name: folder and size, such as "faces@64", see NAMING.
@@ -65,8 +64,9 @@ def own(name: str, split: str, root: Path) -> ImageSet:
 
 def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     if (archive := published.find(folder)) is not None:
-        images = [_square(_decoded(photo.path, photo.box), side) for photo in archive.photographs(split)]
-        labels = torch.tensor([photo.label for photo in archive.photographs(split)])
+        photographs = archive.photographs(split)
+        images = [_square(_decoded(each.path, each.box), side) for each in photographs]
+        labels = torch.tensor([each.label for each in photographs])
         return torch.stack(images), labels, archive.classes, folder
     of_split = place(folder, split)
     if of_split.is_dir():
@@ -112,10 +112,9 @@ def image_folder(of_split: Path) -> ImageFolder:
 def opened(path: str | Path) -> Image.Image:
     """An image in RGB, upright as one sees it. Raises DataError."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    # What Pillow raises for files, and for EXIF data, that are damaged.
-    except (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError) as error:
+        with photo.opened(path) as image:
+            return photo.upright(image)
+    except photo.DAMAGES as error:
         raise DataError(f"{path}: {error}") from None
 
 
@@ -126,5 +125,5 @@ def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> 
 
 
 def _square(image: Tensor, side: int) -> Tensor:
-    """uint8 (3, H, W) or (1, H, W) to (3, side, side)."""
-    return transforms.center_crop(transforms.resize(image, [side], antialias=True), [side]).expand(3, -1, -1)
+    """uint8 (3, H, W) to (3, side, side)."""
+    return transforms.center_crop(transforms.resize(image, [side], antialias=True), [side])

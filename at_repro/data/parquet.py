@@ -14,21 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
+from at_repro.data import photo
 from at_repro.errors import DataError
-
-# Formats that hubs use; others would let a file choose any of PIL's fifty decoders.
-_FORMATS = ("PNG", "JPEG", "WEBP")
-_CHANNELS = {"RGB": 3, "L": 1}
 
 
 def find_shards(folder: Path, split: str) -> list[Path]:
-    """The shards of a split, `{split}-0000i-of-0000N.parquet`, in order; empty where the folder holds none.
+    """The shards of a split, `{split}-0000i-of-0000N.parquet`, in order; empty where there are none.
+
+    They lie in the folder, or in `data` within it, where hubs put them.
 
     Raises DataError where one of the N is missing or where sets of different N lie side by side.
     """
+    if (folder / "data").is_dir() and not any(folder.glob(f"{split}-*.parquet")):
+        folder = folder / "data"
     found = {}
     for path in folder.glob(f"{split}-*.parquet"):
         numbers = re.fullmatch(rf"{re.escape(split)}-(\d+)-of-(\d+)\.parquet", path.name)
@@ -52,10 +52,10 @@ def read_shards(
     Args:
         paths: at least one shard; their rows are joined in this order.
         image_column: the column of images; None: the one struct column that has `bytes` and `path`.
-        size: (H, W) that every image must have, in RGB; None: images are taken as they are, RGB or grey.
+        size: (H, W) that every image must have, in RGB as it is stored; None: of any size and mode, made RGB.
 
     Returns:
-        Images, uint8 (N, 3, H, W) where `size` is given, else a list of uint8 (3, H, W) or (1, H, W);
+        Images, uint8 (N, 3, H, W) where `size` is given, else a list of uint8 (3, H, W);
         labels, int64 (N,); the names of the classes.
 
     Raises:
@@ -74,7 +74,7 @@ def read_shards(
                 raise DataError(f"{path}: row {row}: label {label} is not in 0 to {len(names) - 1}")
             try:
                 images.append(_decode(item, size))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except photo.DAMAGES as error:
                 raise DataError(f"{path}: row {row}: {error}") from None
         labels.extend(shard_labels)
     if size is None:
@@ -134,18 +134,15 @@ def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
 
 
 def _decode(encoded: bytes | None, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 (H, W, 3) or (H, W, 1). Raises ValueError or one of PIL's errors, without the place."""
+    """uint8 (H, W, 3). Raises ValueError or one of Pillow's errors, without the place."""
     if encoded is None:
         raise ValueError("the image is missing")
-    try:
-        image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"the image is none of {', '.join(_FORMATS)}") from None
-    if image.mode not in _CHANNELS or (size is not None and image.mode != "RGB"):
+    image = photo.opened(io.BytesIO(encoded))
+    if size is not None and image.mode != "RGB":
         raise ValueError(f"the image is of mode {image.mode}, not RGB")
     if size is not None and image.size != size[::-1]:
         raise ValueError(f"the image has {image.height} x {image.width} pixels, not {size[0]} x {size[1]}")
-    return np.array(image).reshape(image.height, image.width, _CHANNELS[image.mode])
+    return np.array(photo.upright(image))
 
 
 def _names(names: Sequence[str]) -> str:

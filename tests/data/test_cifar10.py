@@ -172,7 +172,7 @@ def test_truncated_shard_is_named(keep, tmp_path):
 IMAGE = pixels("test")[0][0]
 DAMAGE = {
     "cut image": (encoded(IMAGE)[:-400], 1, "row 2"),
-    "no image at all": (b"not an image", 1, "row 2: the image is none of PNG, JPEG, WEBP"),
+    "no image at all": (b"not an image", 1, "row 2: the image is none of PNG, JPEG, WEBP, GIF"),
     "missing image": (None, 1, "row 2: the image is missing"),
     "wrong size": (encoded(IMAGE[:31]), 1, "row 2: the image has 31 x 32 pixels, not 32 x 32"),
     "grey image": (encoded(IMAGE, mode="L"), 1, "row 2: the image is of mode L, not RGB"),
@@ -216,13 +216,16 @@ def test_shard_without_what_is_needed_is_refused(tmp_path):
         read_shards([path], image_column="img")
 
 
-def test_images_of_any_size_are_a_list(tmp_path):
+def test_images_of_any_size_and_mode_are_a_list(tmp_path):
     path = tmp_path / "faces.parquet"
-    write_shard(path, [encoded(IMAGE[:20]), encoded(IMAGE, mode="L")], [0, 1])
+    see_through = encoded(IMAGE, mode="RGBA")
+    write_shard(path, [encoded(IMAGE[:20]), encoded(IMAGE, mode="L"), see_through], [0, 1, 2])
     images, labels, classes = read_shards([path])
-    assert [tuple(image.shape) for image in images] == [(3, 20, 32), (1, 32, 32)], "images have to stay as they are"
+    assert [tuple(image.shape) for image in images] == [(3, 20, 32), (3, 32, 32), (3, 32, 32)]
     assert np.array_equal(images[0].numpy(), IMAGE[:20].transpose(2, 0, 1)), "channels come first"
-    assert labels.tolist() == [0, 1] and classes == CLASSES
+    assert np.array_equal(images[2].numpy(), IMAGE.transpose(2, 0, 1)), "what is opaque everywhere stays as it is"
+    assert torch.equal(images[1][0], images[1][1]) and torch.equal(images[1][0], images[1][2]), "grey is three times it"
+    assert labels.tolist() == [0, 1, 2] and classes == CLASSES
 
 
 def test_unknown_split_is_refused(tmp_path):

@@ -57,19 +57,29 @@ def test_folders_of_classes(side, photos):
     assert centres(data.load(f"photos@{side}", "test", photos)) == {0: {240}, 1: {90}}
 
 
-def test_shards_of_other_sizes_and_a_split_named_validation(tmp_path):
+@pytest.mark.parametrize("place", ["mine", "mine/data"])
+def test_shards_of_other_sizes_and_a_split_named_validation(place, tmp_path):
+    """In the folder, or where a clone of a hub's repository has them."""
     for split, values in (("train", [200, 50]), ("validation", [30])):
         encoded = []
         for value in values:
             stream = io.BytesIO()
             picture(value, 50, 44, "L").save(stream, "PNG")
             encoded.append(stream.getvalue())
-        write_shard(
-            tmp_path / "mine" / f"{split}-00000-of-00001.parquet", encoded, [1, 0][: len(values)], ["no", "yes"]
-        )
+        write_shard(tmp_path / place / f"{split}-00000-of-00001.parquet", encoded, [1, 0][: len(values)], ["no", "yes"])
     images = data.load("mine@32", "train", tmp_path)
     assert images.classes == ("no", "yes") and centres(images) == {1: {200}, 0: {50}}
     assert centres(data.load("mine@32", "test", tmp_path)) == {1: {30}}
+
+
+def test_a_file_of_another_format_than_its_name_says(photos):
+    """Archives that were gathered from the web have such files."""
+    folder = photos / "photos" / "train" / "cat"
+    picture(70, mode="L").save(folder / "a_gif.jpg", format="GIF")
+    assert centres(data.load("photos@32", "train", photos))[0] == {250, 200, 150, 70}
+    streamed = data.load("photos@32-streamed", "train", photos)
+    (place,) = (place for place, path in enumerate(streamed.paths) if path.endswith("a_gif.jpg"))
+    assert streamed.select(torch.tensor([place])).images[0, :, 16, 16].tolist() == [70, 70, 70]
 
 
 def test_the_order_is_by_content_and_a_subset_is_a_prefix(photos):

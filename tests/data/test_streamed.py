@@ -163,7 +163,7 @@ def test_a_file_that_is_no_image_is_named(root, tmp_path, threads):
     broken = tmp_path / "photos" / "train" / images.paths[3]
     broken.write_bytes(b"no image")
     for use in (seen, lambda images: list(images.chunks(4)), lambda images: images.select(torch.tensor([3]))):
-        with pytest.raises(DataError, match=f"^{broken}: cannot identify"):
+        with pytest.raises(DataError, match=f"^{broken}: the image is none of PNG"):
             use(images)
 
 
