@@ -77,8 +77,8 @@ def train_on(
 ) -> None:
     """Trains what has no record, as `training.train` does, a cohort at a time on every worker.
 
-    A cohort whose worker dies is given to another one, three times. Where workers announce a resource `GPU`, a cohort
-    takes one.
+    A cohort whose worker dies is given to another one, three times. Where the first workers announce a resource `GPU`,
+    a cohort takes one; who they are is asked when there is one, and waited for.
 
     Args:
         store: a folder that every worker sees at the same path, as for `data_root`.
@@ -95,7 +95,10 @@ def train_on(
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = [run for run in wanted if not store.has(run)]
     groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
-    resources = {"GPU": 1} if _announce_gpus(client) else {}
+    if not _workers(client):  # on a cluster with a queue they come when it is their turn
+        progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
+        client.wait_for_workers(1)
+    resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in _workers(client)) else {}
     progress.say(f"{len(needed)} run(s) in {len(groups)} cohort(s); watch them at {client.dashboard_link}")
     task_of: dict[Run, object] = {}
     for group in groups:
@@ -138,5 +141,5 @@ def _train(
     return [f"{run.run_id}: {outcome(store.load(run))}" for run in runs], ""
 
 
-def _announce_gpus(client: "Client") -> bool:
-    return any("GPU" in worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+def _workers(client: "Client") -> list[dict]:
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())

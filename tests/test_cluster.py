@@ -99,13 +99,13 @@ def test_an_error_on_a_worker_is_one_line(tmp_path):
 
 
 def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypatch):
-    """Workers that somebody else has started, in another folder: each task takes one of the GPUs that they announce."""
+    """Workers that somebody else starts, elsewhere, when a queue lets them: each task takes one of their GPUs."""
     import distributed
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)  # where the workers begin
-    options = {"n_workers": 1, "threads_per_worker": 4, "dashboard_address": ":0", "resources": {"GPU": 1}}
+    options = {"n_workers": 0, "threads_per_worker": 4, "dashboard_address": ":0", "resources": {"GPU": 1}}
     with distributed.LocalCluster(**options) as started:
         monkeypatch.chdir(Path(data_root).parent)
         monkeypatch.setenv("AT_REPRO_DATA", Path(data_root).name)
@@ -114,7 +114,10 @@ def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypa
             asked = []
             submit = client.submit
             monkeypatch.setattr(client, "submit", lambda *a, **given: asked.append(given) or submit(*a, **given))
-            cluster.train_on(client, [TEACHER, OTHER], store, device="cpu", progress=Progress(io.StringIO()))
+            wait = client.wait_for_workers
+            monkeypatch.setattr(client, "wait_for_workers", lambda count: started.scale(1) or wait(count))
+            cluster.train_on(client, [TEACHER, OTHER], store, device="cpu", progress=Progress(told := io.StringIO()))
+    assert told.getvalue().startswith("waiting for the first worker; watch for it at http://")
     assert [given["resources"] for given in asked] == [{"GPU": 1}], "four threads would train four cohorts on one GPU"
     assert store.has(TEACHER) and store.has(OTHER)
 
@@ -158,3 +161,22 @@ def test_without_the_extra_there_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"in the clone: pip install -e '.\[cluster\]'"), cluster.connect("local:2"):
         pass
+
+
+def test_the_slurm_jobs_of_the_book_are_what_it_says(monkeypatch):
+    """One cohort and one GPU for each job; no Slurm is needed to see what would be handed to it."""
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    page = (Path(__file__).parent.parent / "book" / "rerun.md").read_text()
+    (block,) = (part for part in page.split("```") if "SLURMCluster(" in part)
+    scaled = []
+    monkeypatch.setattr(
+        jobqueue.SLURMCluster, "scale", lambda self, *close, **given: scaled.append(given) if given else None
+    )
+    names = {}
+    exec(block.removeprefix("text\n"), names)
+    with names["workers"] as workers:
+        script = workers.job_script()
+    assert scaled == [{"jobs": 8}]
+    assert "#SBATCH --gres=gpu:1\n" in script and "#SBATCH --cpus-per-task=8\n" in script
+    assert "--nthreads 1 " in script and "--resources GPU=1" in script, "several cohorts would share a GPU"
+    assert "--nworkers" not in script or "--nworkers 1 " in script
