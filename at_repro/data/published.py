@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from at_repro.errors import DataError
 
+NAMES = {"cub200": "CUB-200-2011", "indoor67": "MIT Indoor Scenes"}
+"""Folders of the data root whose errors stand beside the paper's: nothing but these archives is read from them."""
+
 
 class Photograph(NamedTuple):
     """Where a photograph lies, its class, and the part of it that counts: left, top, right, bottom; None: all."""
@@ -30,12 +33,21 @@ class Archive:
 
 
 def find(folder: Path) -> Archive | None:
-    """The archive that was unpacked into this folder; None where it is none. Raises DataError where one is damaged."""
+    """The archive that was unpacked into this folder; None where it is none.
+
+    Raises DataError where one is damaged, and where there is none in a folder of NAMES: the same photographs from
+    elsewhere may be split or cropped in another way.
+    """
     for birds in (folder, folder / "CUB_200_2011"):
         if (birds / "train_test_split.txt").is_file():
             return _birds(birds)
     if (folder / "TrainImages.txt").is_file() and (folder / "Images").is_dir():
         return _scenes(folder)
+    if folder.name in NAMES:
+        raise DataError(
+            f"{folder} holds no unpacked archive of {NAMES[folder.name]}; other copies of it are read from folders "
+            "of other names, and not held against the paper"
+        )
     return None
 
 

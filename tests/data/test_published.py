@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from at_repro import data
+from at_repro import data, paper
+from at_repro.data import published
 from at_repro.errors import DataError
 
 
@@ -86,3 +87,20 @@ def test_scenes_are_split_by_their_lists(tmp_path):
     middles = {label: image[0, 8, 8].item() for image, label in zip(train.images, train.labels.tolist(), strict=True)}
     assert middles == {1: 200, 0: 150} and test.labels.tolist() == [0]
     assert train.images[:, :, 0, 0].eq(9).all(), "scenes are not cropped"
+
+
+@pytest.mark.parametrize(("name", "title"), [("cub200", "CUB-200-2011"), ("indoor67", "MIT Indoor Scenes")])
+def test_what_stands_beside_the_papers_numbers_is_the_papers_archive(name, title, tmp_path):
+    """Photographs in folders of classes have no boxes: their errors would be shown as those of cropped birds."""
+    for split in ("train", "test"):
+        picture(tmp_path / name / split / "one" / "a.png", 100)
+    with pytest.raises(DataError, match=rf"{name} holds no unpacked archive of {title}; other copies"):
+        data.load(f"{name}@256", "train", tmp_path)
+    assert title in data.describe(f"{name}@256", tmp_path).problem
+    (tmp_path / name).rename(tmp_path / "copies")
+    assert len(data.load("copies@16", "train", tmp_path)) == 1
+
+
+def test_names_of_archives_are_those_that_experiments_compare_with_the_paper():
+    of_table_4 = {name.split("@")[0] for name in paper.DATA_SETS} - {"cifar10", "imagenet"}
+    assert set(published.NAMES) == of_table_4
