@@ -31,7 +31,10 @@ STUDENTS = [
     Run("nin-thin-nobn", epochs=2, terms=terms, teacher=TEACHER, **SPEC)
     for terms in ((ActivationTransfer(),), (ActivationTransfer(form="paper", beta=0.1), Distillation()))
 ]
+CURVES = ["train_loss", "train_error", "test_loss", "test_error"]
 SCRIPT = """
+import os
+import signal
 import sys
 from pathlib import Path
 sys.path.insert(0, {folder!r})
@@ -43,13 +46,25 @@ from at_repro.results import Store
 from at_repro.training import keeper, train
 from test_ranks import STUDENTS
 keeper.INTERVAL = {interval}
+steps, after_step = [], keeper.Keeper.after_step
+
+def stopped(self, students):
+    steps.append(students)
+    if len(steps) == {stop} and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+    after_step(self, students)
+
+keeper.Keeper.after_step = stopped
 train(STUDENTS, Store({results!r}, writable=True), device="cpu")
 """
 
 
-def train_with(processes: int, folder: Path, interval: float = 180.0) -> subprocess.CompletedProcess:
+def train_with(
+    processes: int, folder: Path, interval: float = 180.0, stop: int | None = None
+) -> subprocess.CompletedProcess:
+    """Calls torchrun; its second process gets a signal in step number `stop`."""
     script, here = folder / "script.py", str(Path(__file__).parent)
-    script.write_text(SCRIPT.format(folder=here, results=str(folder / "records"), interval=interval))
+    script.write_text(SCRIPT.format(folder=here, results=str(folder / "records"), interval=interval, stop=stop))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     environment["OMP_NUM_THREADS"] = "1"
@@ -67,19 +82,37 @@ def alone(tmp_path_factory) -> Store:
 
 @pytest.mark.parametrize(("processes", "interval"), [(2, 180.0), (3, 0.0)])
 def test_several_processes_learn_what_one_learns(processes, interval, alone, tmp_path):
-    """Of three, none has as many images of 32 as another; the second is saved after every step besides. Sums of 32
-    numbers in another order differ in the last bits, which 5 steps with a teacher of 2 let grow to 1e-5."""
+    """Of three, none has as many images of 32 as another; the second is saved after every step besides."""
     done = train_with(processes, tmp_path, interval)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("recorded shapes-") == 3, "every process reports, or none"
     store = Store(tmp_path / "records")
     for run in (TEACHER, *STUDENTS):
-        own, other = store.load(run), alone.load(run)
-        assert own.values["environment"]["processes"] == processes and "processes" not in other.values["environment"]
-        for name, value in other.weights().items():
-            torch.testing.assert_close(own.weights()[name], value, rtol=1e-3, atol=1e-4, msg=name)
-        curves = [record.epochs()[["train_loss", "train_error", "test_loss", "test_error"]] for record in (own, other)]
+        assert store.load(run).values["environment"]["processes"] == processes
+        assert "processes" not in alone.load(run).values["environment"]
+    agree(store, alone)
+
+
+def agree(own: Store, other: Store) -> None:
+    """Sums of 32 numbers in another order differ in their last bits; 5 steps after a teacher's 2 make that 1e-5."""
+    for run in (TEACHER, *STUDENTS):
+        weights, curves = own.load(run).weights(), [store.load(run).epochs()[CURVES] for store in (own, other)]
+        for name, value in other.load(run).weights().items():
+            torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4, msg=name)
         torch.testing.assert_close(*(torch.tensor(curve.to_numpy()) for curve in curves), rtol=1e-3, atol=1e-3)
+
+
+def test_a_signal_to_one_process_stops_all_and_nothing_is_lost(alone, tmp_path):
+    """In the students' first step of four: the teacher is recorded, the students go on with their second."""
+    assert train_with(2, tmp_path, stop=3).returncode != 0
+    store = Store(tmp_path / "records")
+    assert store.has(TEACHER) and not any(map(store.has, STUDENTS))
+    assert all(store.checkpoint_path(run).exists() for run in STUDENTS)
+    done = train_with(2, tmp_path)
+    assert done.returncode == 0, done.stderr
+    begun = [[(each["epoch"], each["step"]) for each in store.load(run).values["sessions"]] for run in STUDENTS]
+    assert begun == [[(0, 0), (0, 1)]] * 2
+    agree(store, alone)
 
 
 def test_another_weight_of_the_parts_would_be_seen(alone, monkeypatch, store, quiet):
