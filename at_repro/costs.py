@@ -7,10 +7,11 @@ import pandas as pd
 
 from at_repro import data, experiments, networks
 from at_repro.data import augment
+from at_repro.results import Record, Store
 from at_repro.training import Run, with_teachers
 from at_repro.training.train import tasks
 
-RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s: the slowest, wider networks do better
+RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `recorded` for what other steps reach
 DEVICES = (1, 8, 64)
 TABLES = {
     "Table 1": ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2"),
@@ -60,6 +61,36 @@ def table(found: dict, preset: str = "paper") -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
 
 
+def recorded(store: Store, preset: str = "reduced") -> pd.DataFrame:
+    """What recorded cohorts reached in GFLOP/s, start and evaluation included: how far RATE is to be trusted.
+
+    Left out are cohorts that diverged, or that were stopped and went on in other company: their time is not theirs.
+
+    Args:
+        store: records of a preset, on whatever devices they were trained.
+        preset: see `experiments.PRESETS`.
+
+    Returns:
+        Index table; columns cohorts; GFLOP/s, the median over them, and the lowest and the highest; NaN without any.
+
+    Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
+    """
+    records = [store.load(run) for run in runs_of(experiments.EXPERIMENTS, preset) if store.has(run)]
+    whole = {record.run.run_id: record for record in records if _is_whole(record)}
+    rows = []
+    for of_table in TABLES.values():
+        rates = {}
+        for name in {run.run_id for run in runs_of(of_table, preset)} & whole.keys():
+            cohort = frozenset({name, *whole[name].values["environment"]["company"]})
+            if cohort <= whole.keys():
+                counted = operations([whole[each].run for each in sorted(cohort)])
+                rates[cohort] = counted / whole[name].values["seconds"] / 1e9
+        found = pd.Series(rates.values(), dtype=float)
+        rows.append([len(found), found.median(), found.min(), found.max()])
+    columns = ["cohorts", "GFLOP/s", "lowest", "highest"]
+    return pd.DataFrame(rows, index=pd.Index(TABLES, name="table"), columns=columns)
+
+
 def operations(cohort: Sequence[Run]) -> float:
     """Floating-point operations of runs that are trained in one loop; at most, where groups of layers are frozen.
 
@@ -96,6 +127,12 @@ def runs_of(names: Iterable[str], preset: str) -> list[Run]:
     return with_teachers(
         run for name in names for columns in experiments.get(name).runs(preset) for run in columns.values()
     )
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether one process trained a run to its end in the same company from its first step on."""
+    changed = any("company" in session for session in record.values["sessions"])
+    return record.diverged is None and "processes" not in record.values["environment"] and not changed
 
 
 def _any(run: Run, need: str) -> bool:

@@ -39,10 +39,11 @@ def verdicts(ledger: pd.DataFrame) -> str:
     """The claims that were tested as a Markdown table, under the sentence that counts all verdicts."""
     tested = ledger[ledger["verdict"] != claims.NOT_RUN]
     rows = [
-        f"| {row.claim} | {row.on.replace('; ', '<br>')} | {row.verdict} | {row.numbers.replace('; ', '<br>')} |"
+        f"| {row.claim} | {row.on.replace('; ', '<br>')} | {row.verdict} | {row.comparisons} "
+        f"| {row.numbers.replace('; ', '<br>')} |"
         for row in tested.itertuples()
     ]
-    heading = ["| the paper claims | tested on | verdict | differences |", "|---|---|---|---|"]
+    heading = ["| the paper claims | tested on | verdict | comparisons run | differences |", "|---|---|---|---|---|"]
     return "\n".join([claims.summary(ledger), "", *heading, *rows, ""])
 
 

@@ -31,9 +31,9 @@ def test_verdicts_have_a_row_for_each_claim_that_was_tested(store, hand_made, no
     hand_made(columns["AT"], final={"test_error": 8.0})
     lines = front_page.verdicts(claims.ledger("smoke", store)).splitlines()
     assert lines[0] == "Of 21 claims: 1 direction holds, not significant, 20 not run."
-    assert len(lines) == 5 and all(line.count("|") == 5 for line in lines[2:])
+    assert len(lines) == 5 and all(line.count("|") == 6 for line in lines[2:])
     assert lines[-1].endswith(
-        "| direction holds, not significant | AT below student (wrn-16-2-to-16-1): -1.00 points |"
+        "| direction holds, not significant | 1 of 4 | AT below student (wrn-16-2-to-16-1): -1.00 points |"
     )
 
 
