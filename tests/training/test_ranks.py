@@ -1,13 +1,12 @@
 """Several processes on one batch: what is learnt is what one process learns from all of it."""
 
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torchrun import torchrun
 
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
@@ -65,10 +64,7 @@ def train_with(
     """Calls torchrun; its second process gets a signal in step number `stop`."""
     script, here = folder / "script.py", str(Path(__file__).parent)
     script.write_text(SCRIPT.format(folder=here, results=str(folder / "records"), interval=interval, stop=stop))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.run([*torchrun, str(script)], env=environment, capture_output=True, text=True)
+    return torchrun(script, processes)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,14 @@
+"""Calls torchrun on a script, as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def torchrun(script: Path, processes: int, **variables: str) -> subprocess.CompletedProcess:
+    """With one thread for each process, and these environment variables besides."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    environment |= {"OMP_NUM_THREADS": "1"} | variables
+    return subprocess.run([*command, str(script)], env=environment, capture_output=True, text=True)
