@@ -356,6 +356,16 @@ def test_slopes_are_gains_over_the_plain_student():
     assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
 
 
+def test_every_slope_is_named_where_several_end_at_nearly_the_same_gain():
+    """Labels that give way to one another end up beyond the axes, where nothing is drawn."""
+    close = table(ours=np.array([9.0, 11.38, 11.37, 11.36, 6.5]))
+    (axis,) = figures.slopes(close, STAMP).axes
+    low, high = axis.get_ylim()
+    places = {text.get_text().split()[0]: text.xy[1] for text in axis.texts}
+    assert places.keys() == {"student", "AT", "KD", "AT+KD"}
+    assert all(low < place < high for place in places.values())
+
+
 def test_gains_of_both_stand_at_their_values():
     figure = figures.gains(of_pairs(), STAMP)
     (axis,) = figure.axes

@@ -55,6 +55,8 @@ def slopes(table: pd.DataFrame, stamp: str) -> Figure:
     for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
         axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
         axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
+    axis.update_datalim([(1.04, place) for place in places])  # beyond the axes a label would not be drawn
+    axis.autoscale_view()
     axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
     axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="bottom", ha="right")
     axis.set(xlim=(-0.3, 1.5), xticks=[0, 1], xticklabels=["paper", "ours"], ylabel="test error minus the student's")
