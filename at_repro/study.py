@@ -122,9 +122,11 @@ class Study:
 
         Runs that were measured on other test images than those at hand are named once more, as a warning.
         """
+        rows = [(column, record.run) for column, by in self.records.items() for record in by.values()]
+        rows += [("not run", run) for run in self.missing]
+        width = max((len(name) for name, _ in rows), default=0)
         lines = [f"experiment {self.experiment.name}, {self.origin}"]
-        lines += [f"  {column:8} {record.run.run_id}" for column, by in self.records.items() for record in by.values()]
-        lines += [f"  not run  {run.run_id}" for run in self.missing]
+        lines += [f"  {name:{width}}  {run.run_id}" for name, run in rows]
         lines += [
             f"  WARNING  {record.run.run_id} was measured on other test images than those at hand"
             for record in self.of_other_images

@@ -77,6 +77,7 @@ def test_with_never_what_is_missing_is_listed(store, runs, never, hand_made):
     assert list(opened.records) == ["AT"]
     assert opened.missing == [run for column, run in runs.items() if column != "AT"]
     assert all(f"not run  {run.run_id}" in opened.describe() for run in opened.missing)
+    assert len({line.index("shapes-") for line in opened.describe().splitlines()[1:]}) == 1, "ids in one column"
     assert "at-repro run wrn-16-2-to-16-1 --preset smoke" in opened.note and "\n" not in opened.note
     assert opened.errors()["column"].tolist() == ["AT"]
     assert list(opened.networks()) == ["AT"]
