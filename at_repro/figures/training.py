@@ -54,7 +54,8 @@ def slopes(table: pd.DataFrame, stamp: str) -> Figure:
     places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
     for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
         axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
-        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
+        dark = sns.set_hls_values(colour, l=0.35)  # text of the light ones is hard to read
+        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=dark, va="center")
     axis.update_datalim([(1.04, place) for place in places])  # beyond the axes a label would not be drawn
     axis.autoscale_view()
     axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
