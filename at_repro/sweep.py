@@ -46,17 +46,17 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
             raise ParameterError("sweep", point, "every combination of values once")
     stage = book.staged_pages(f"sweep-{name}")
     shutil.copytree(book.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    executed = {}
+    executed = {}  # among the other notebooks, so that a link between two of them leads to its page
     for number, point in enumerate(points, 1):
         title = ", ".join(f"{key} {point[key]}" for key in swept)
         book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
-        path = book.execute(name, point, stage / "sweep" / f"{number:02d}.ipynb")
+        path = book.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
         book.tidy(path)
         executed[title] = _titled(path, title, number)
-    nbformat.write(_comparison(name, executed), stage / "sweep" / "comparison.ipynb")
+    nbformat.write(_comparison(name, executed), stage / "notebooks" / "sweep_comparison.ipynb")
     _list(stage / "_toc.yml", name, len(points))
     book.render(stage)
-    return stage / book.SITE / "sweep" / "comparison.html"
+    return stage / book.SITE / "notebooks" / "sweep_comparison.html"
 
 
 def _titled(path: Path, title: str, number: int) -> "NotebookNode":
@@ -106,5 +106,5 @@ def _shown(cell: "NotebookNode") -> list:
 def _list(toc: Path, name: str, count: int) -> None:
     """Adds the sweep to a table of contents, as a part of its own."""
     files = ["comparison", *(f"{number:02d}" for number in range(1, count + 1))]
-    chapters = "".join(f"      - file: sweep/{file}\n" for file in files)
+    chapters = "".join(f"      - file: notebooks/sweep_{file}\n" for file in files)
     toc.write_text(toc.read_text().rstrip("\n") + f"\n  - caption: Sweep of {name}\n    chapters:\n{chapters}")

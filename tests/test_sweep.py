@@ -36,7 +36,7 @@ def checkout(tmp_path, monkeypatch):
             outputs=[four],
             execution_count=1,
         ),
-        new_markdown_cell("Some words.\n\n## What is printed"),
+        new_markdown_cell("Some words, and [a link](01_square) as between notebooks.\n\n## What is printed"),
         new_code_cell("print(f'{x} is squared')"),
         new_code_cell("print('always the same')"),
         new_code_cell("print(f'executed for {x}')"),
@@ -51,14 +51,14 @@ def checkout(tmp_path, monkeypatch):
 def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout):
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     page = sweep("01_square", {"x": ["3", "5"], "word": ["makes"]})
-    assert page == checkout / "build" / "sweep-01_square" / "_build" / "html" / "sweep" / "comparison.html"
+    assert page == checkout / "build" / "sweep-01_square" / "_build" / "html" / "notebooks" / "sweep_comparison.html"
     text = page.read_text()
     assert text.index("<strong>x 3") < text.index("<td>9</td>") < text.index("<strong>x 5") < text.index("<td>25</td>")
     assert "The square" in text and text.count("<td>makes</td>") == 2
     assert text.index("What is printed") < text.index("3 is squared") < text.index("5 is squared")
     assert "always the same" not in text and "executed for" not in text
     for number, square in (("01", 9), ("02", 25)):
-        assert f"<td>{square}</td>" in (page.parent / f"{number}.html").read_text()
+        assert f"<td>{square}</td>" in (page.parent / f"sweep_{number}.html").read_text()
     assert "Sweep of 01_square" in (page.parents[1] / "intro.html").read_text(), "it is not in the table of contents"
     after = {path: path.read_bytes() for path in before}
     assert after == before, "the sources are as they were"
