@@ -40,6 +40,7 @@ def load(store: Store) -> pd.DataFrame:
     - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`
     - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
       or on eyes, nose and mouth, in percent
+    - `on object, surplus`: what that is more than another image's map has there, see `measure.object_surplus`
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
     Raises DataError where the file cannot be read.
@@ -155,6 +156,8 @@ def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str,
         found[level, "edges"] = _mean(correlation(squares, edge_strength(images.images.cpu(), squares.shape[-2:])))
         for where, masks in _regions(images).items():
             found[level, where] = 100 * _mean(measure.object_share(squares, masks.cpu()))
+        if images.masks is not None:
+            found[level, "on object, surplus"] = 100 * _mean(measure.object_surplus(squares, images.masks.cpu()))
     return found
 
 

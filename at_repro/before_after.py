@@ -45,25 +45,25 @@ def moved_rows(
 def movement(
     before: nn.Module, after: nn.Module, images: ImageSet, places: Mapping[str, Sequence[int]], mapping: str = "sum-2"
 ) -> pd.DataFrame:
-    """How far attention moved on each group of images: the mean l2 distance of both networks' normalised maps.
+    """How far attention moved on each image: the l2 distance of both networks' normalised maps.
 
     Args:
-        images: those that `places` counts, or the first of them: places beyond their end are left out.
+        images: those that `places` counts.
         places: by group, as from `changed`.
 
     Returns:
-        A row per group, with the number of its images and a column per level; NaN where a group has no image.
+        Columns became (the group), level, distance: a row per image and level, see `tables.means`.
 
     Raises ParameterError for an unknown mapping.
     """
     pairs = list(zip(*(measure.maps(network, images, mapping) for network in (before, after)), strict=True))
-    distances = [(attention.normalize(a) - attention.normalize(b)).flatten(1).norm(dim=1) for a, b in pairs]
-    rows = {}
-    for group, chosen in places.items():
-        here = torch.tensor([place for place in chosen if place < len(images)], dtype=torch.int64)
-        rows[group] = [len(here), *(distance[here].double().mean().item() for distance in distances)]
-    columns = ["images", *measure.level_names(len(distances))]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("became")
+    distances = [(attention.normalize(a) - attention.normalize(b)).flatten(1).norm(dim=1).double() for a, b in pairs]
+    parts = [
+        pd.DataFrame({"became": group, "level": level, "distance": distance[list(chosen)].numpy()})
+        for group, chosen in places.items()
+        for level, distance in zip(measure.level_names(len(distances)), distances, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 class Transfer:
@@ -82,7 +82,7 @@ class Transfer:
         self.method, self.stamp = method, study.stamp
         self.networks = study.networks(*columns)
         self.records = {name: study.first(name) for name in columns if name in study.records}
-        self._images, self._sample = study.images, study.sample()
+        self._images = study.images
         both = {"student", method} <= self.networks.keys()
         self.places = changed(self.records["student"], self.records[method]) if both else {}
 
@@ -104,10 +104,10 @@ class Transfer:
         return answers(self.records, self._images, self.places[group][:count]) if self.places else None
 
     def movement(self, mapping: str = "sum-2") -> pd.DataFrame | None:
-        """See `movement`, over the first test images; None where nothing can be compared."""
+        """See `movement`; None where nothing can be compared."""
         if not self.places:
             return None
-        return movement(self.networks["student"], self.networks[self.method], self._sample, self.places, mapping)
+        return movement(self.networks["student"], self.networks[self.method], self._images, self.places, mapping)
 
     def note(self, group: str) -> str:
         """What stands below a figure of a group: where it comes from, or why there is nothing to show."""

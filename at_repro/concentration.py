@@ -64,9 +64,9 @@ def of_maps(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
 def class_rows(network: nn.Module | None, images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
     """The average map of every class, and what it has more and less than the average of all classes: (K, H, W) each.
 
-    Each image's map counts by its shares of mass. By labels such as "low, average" and "low, minus all", level after
-    level; nothing without network or images. A class without images has an all-zero average map. Raises ParameterError
-    for an unknown mapping.
+    Each image's map counts by its shares of mass, in units of what every place of an even map has. By labels such as
+    "low, average" and "low, minus all", level after level; nothing without network or images. A class without images
+    has an all-zero average map. Raises ParameterError for an unknown mapping.
     """
     if network is None or images is None:
         return {}
@@ -75,7 +75,8 @@ def class_rows(network: nn.Module | None, images: ImageSet | None, mapping: str 
     levels = measure.maps(network, images, mapping)
     rows = {}
     for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
-        average = torch.einsum("nk,nhw->khw", belongs, _shares(maps).nan_to_num().view(maps.shape))
+        shares = _shares(maps).nan_to_num().view(maps.shape)
+        average = maps[0].numel() * torch.einsum("nk,nhw->khw", belongs, shares)
         rows |= {f"{level}, average": average, f"{level}, minus all": average - average.mean(0)}
     return rows
 

@@ -1,4 +1,4 @@
-"""Which parts of a face attention lies on: the pictures of the AT&T database are aligned, so that boxes will do."""
+"""Which parts of a face attention lies on: heads of the AT&T database are in one place, so that boxes roughly do."""
 
 import pandas as pd
 import torch
@@ -30,10 +30,10 @@ def parts(images: ImageSet) -> Tensor:
 def shares(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
     """How much attention each part of a face gets, and all parts together.
 
-    Returns columns network, level, part and share (mean over images, percent of what the box has in an even map); no
+    Returns columns network, level, part and share (percent of what the box has in an even map), a row per image; no
     rows without images or networks. Raises ParameterError for an unknown mapping.
     """
-    rows = []
+    found = [pd.DataFrame(columns=["network", "level", "part", "share"])]
     for name, network in networks.items() if images is not None else ():
         height, width = images.images.shape[-2:]
         boxes = {part: mask(part, height, width).expand(len(images), -1, -1) for part in PARTS}
@@ -41,6 +41,6 @@ def shares(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str
         levels = measure.maps(network, images, mapping)
         for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
             for part, box in boxes.items():
-                share = measure.object_share(maps, box).double().nanmean() / box.float().mean()
-                rows.append((name, level, part, 100 * share.item()))
-    return pd.DataFrame(rows, columns=["network", "level", "part", "share"])
+                share = 100 * measure.object_share(maps, box).double() / box.float().mean()
+                found.append(pd.DataFrame({"network": name, "level": level, "part": part, "share": share.numpy()}))
+    return pd.concat([part for part in found if len(part)] or found, ignore_index=True)

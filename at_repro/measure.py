@@ -207,9 +207,9 @@ def mirrored_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> di
 def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: str = "teacher") -> pd.DataFrame:
     """What gradient-based transfer and the symmetry norm act on, a row per network, means over images.
 
-    Columns: `network`; `norm`, the l2 norm of J = dL/dx; `asymmetry`, the l2 norm of J(x) minus the mirrored J of the
-    mirror image by that of J(x), 0 where flips change nothing; `distance`, the l2 norm of J minus the teacher's, and
-    `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
+    Columns: `network`; `norm`, the l2 norm of J = dL/dx; `symmetry`, the cosine of the angle between J(x) and the
+    mirrored J of the mirror image, 1 where flips change no more than its length; `distance`, the l2 norm of J minus the
+    teacher's, and `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
     No rows without images or networks. An image whose J is 0 counts for `norm` and `distance` alone.
     """
     sums = {name: [] for name in networks} if images is not None else {}
@@ -218,12 +218,17 @@ def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: st
         taught = found.get(teacher)
         for name, own in found.items():
             other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
-            norm, nothing = own.norm(dim=1), torch.full((len(own),), float("nan"))
+            nothing = torch.full((len(own),), float("nan"))
             difference = nothing if taught is None else (own - taught).norm(dim=1)
-            cosine = nothing if taught is None else (own * taught).sum(1) / (norm * taught.norm(dim=1))
-            sums[name].append(torch.stack([norm, (own - other).norm(dim=1) / norm, difference, cosine]))
+            cosine = nothing if taught is None else _cosine(own, taught)
+            sums[name].append(torch.stack([own.norm(dim=1), _cosine(own, other), difference, cosine]))
     means = [(name, *torch.cat(parts, 1).double().nanmean(1).tolist()) for name, parts in sums.items()]
-    return pd.DataFrame(means, columns=["network", "norm", "asymmetry", "distance", "cosine"])
+    return pd.DataFrame(means, columns=["network", "norm", "symmetry", "distance", "cosine"])
+
+
+def _cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Of the angles between rows: (N, D) twice to (N,); NaN where one is 0, which has no direction."""
+    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
 
 
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
@@ -249,15 +254,27 @@ def object_share(maps: Tensor, masks: Tensor) -> Tensor:
     return (maps * cover).flatten(1).sum(1) / maps.flatten(1).sum(1)
 
 
+def object_surplus(maps: Tensor, masks: Tensor) -> Tensor:
+    """What each map has on its own object more than the map of another image has there, the one before it in the set.
+
+    Objects tend to be in the middle, and so does attention: a map that knows nothing of its image has a large
+    `object_share`, and no surplus on average.
+
+    Args, returns: as of `object_share`; (N,), from -1 to 1.
+    """
+    return object_share(maps, masks) - object_share(maps.roll(1, 0), masks)
+
+
 def object_shares(
     networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequence[str] = ("sum-2",)
 ) -> pd.DataFrame:
-    """`object_share` of every network, mapping function, level and image, and of an even map: the object's area.
+    """`object_share` and `object_surplus` of every network, mapping function, level and image, and of an even map.
 
-    Returns columns network, mapping, level, share (percent), the even map as a network of that name under every
-    mapping; no rows where the images have no masks. Raises ParameterError for an unknown mapping.
+    Returns columns network, mapping, level, share (percent) and surplus (percentage points), the even map, whose share
+    is the object's area, as a network of that name under every mapping; no rows where the images have no masks. Raises
+    ParameterError for an unknown mapping.
     """
-    parts = [_column("", "", "share", torch.empty(0)).assign(mapping="")]
+    parts = [_column("", "", "share", torch.empty(0)).assign(surplus=0.0, mapping="")]
     if images is not None and images.masks is not None:
         masks = images.masks.cpu()
         area = 100 * masks.float().mean((1, 2))
@@ -265,12 +282,30 @@ def object_shares(
             for mapping, levels in maps_by_mapping(network, images, mappings).items():
                 for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
                     shares = _column(name, level, "share", 100 * object_share(level_maps, masks))
-                    parts.append(shares.assign(mapping=mapping))
+                    surplus = 100 * object_surplus(level_maps, masks).numpy().astype(np.float64)
+                    parts.append(shares.assign(surplus=surplus, mapping=mapping))
         found = pd.concat(parts)[["mapping", "level"]].drop_duplicates()
         parts += [
-            _column("even map", row.level, "share", area).assign(mapping=row.mapping) for row in found.itertuples()
+            _column("even map", row.level, "share", area).assign(surplus=0.0, mapping=row.mapping)
+            for row in found.itertuples()
         ]
-    return pd.concat(parts, ignore_index=True)[["network", "mapping", "level", "share"]]
+    return pd.concat(parts, ignore_index=True)[["network", "mapping", "level", "share", "surplus"]]
+
+
+def share_differences(shares: pd.DataFrame, reference: str = "student") -> pd.DataFrame:
+    """What each other network has more than `reference` on the same image: the rows of `object_shares`, as differences.
+
+    Args:
+        shares: of one mapping function.
+    """
+    both = ["share", "surplus"]
+    base = shares[shares["network"] == reference][both].to_numpy()
+    parts = [shares[:0]]
+    others = [name for name in pd.unique(shares["network"]) if name not in (reference, "even map")]
+    for name in others if len(base) else ():
+        own = shares[shares["network"] == name]
+        parts.append(own.assign(**dict(zip(both, (own[both].to_numpy() - base).T, strict=True))))
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def share_matrices(shares: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -1,6 +1,6 @@
 """The tables and the sentences of the report, computed from records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -206,18 +206,18 @@ def by_epoch(study: Study) -> pd.DataFrame:
     return medians.unstack("column", sort=False).sort_index()
 
 
-def means(measured: pd.DataFrame, *quantities: str) -> pd.DataFrame:
+def means(measured: pd.DataFrame, *quantities: str, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
-    A second decimal is there where the interval would be 0.0 with one.
+    A second and a third decimal are there where the interval would be zeros without them.
 
     Args:
-        measured: a row per image, with the columns network, level and those of the quantities.
+        measured: a row per image, with the columns `by` and those of the quantities.
 
     Returns:
-        A row per network and level, in their order, and a column per quantity.
+        A row per network and level, or whatever `by` says, in their order, and a column per quantity.
     """
-    groups = measured.groupby(["network", "level"], sort=False)
+    groups = measured.groupby(list(by), sort=False)
     found = {name: (groups[name].mean(), 1.96 * groups[name].sem()) for name in quantities}
     return pd.DataFrame(
         {
@@ -229,7 +229,7 @@ def means(measured: pd.DataFrame, *quantities: str) -> pd.DataFrame:
 
 
 def _with_interval(mean: float, half: float) -> str:
-    places = 2 if half < 0.05 else 1
+    places = 1 + (0 < half < 0.05) + (0 < half < 0.005)
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
@@ -289,7 +289,7 @@ def _named(study: Study) -> dict[Run, str]:
 
 
 def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of test error and what was measured at each level: a row per level, students, rho and p.
+    """Spearman's correlation of test error and what was measured at each level: a row per level, networks, rho and p.
 
     Args:
         students: see `distance_and_error`; `collection.table` of networks will do as well.
@@ -298,7 +298,7 @@ def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
     for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
         known = students[[level, "test_error"]].dropna()
         rows[level] = (len(known), *statistics.rank_correlation(known[level], known["test_error"]))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["students", "rho", "p"]).rename_axis("level")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["networks", "rho", "p"]).rename_axis("level")
 
 
 def _measured_distances(study: Study) -> pd.DataFrame:

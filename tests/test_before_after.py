@@ -65,14 +65,17 @@ def test_attention_that_moves_from_left_to_right_is_more_there_and_less_here(ima
     torch.testing.assert_close(rows["moved"][3], torch.tensor([[-half, half], [-half, half]]))
 
 
-def test_movement_is_a_mean_distance_per_group(images):
+def test_movement_is_a_distance_per_image_and_group(images, monkeypatch):
     """Disjoint maps are sqrt 2 apart, and a network is nowhere from itself."""
-    places = {"newly right": [0, 4, 5, 700], "newly wrong": []}
+    places = {"newly right": [0, 4], "newly wrong": []}
     found = before_after.movement(Fixed(LEFT), Fixed(RIGHT), images, places)
-    assert found.loc["newly right"].tolist() == pytest.approx([2, *[math.sqrt(2)] * 3]), "places beyond the end count"
-    assert found.loc["newly wrong", "images"] == 0 and found.loc["newly wrong", ["low", "middle", "top"]].isna().all()
-    same = before_after.movement(Fixed(LEFT), Fixed(2 * LEFT), images, {"right in both": [0, 1, 2]})
-    assert same.loc["right in both", ["low", "middle", "top"]].tolist() == [0, 0, 0]
+    assert found["became"].tolist() == ["newly right"] * 6, "two images at three levels, and none of the other group"
+    assert found["level"].tolist() == ["low"] * 2 + ["middle"] * 2 + ["top"] * 2
+    assert found["distance"].tolist() == pytest.approx([math.sqrt(2)] * 6)
+    maps = iter(([torch.stack([LEFT[0], RIGHT[0]])], [torch.stack([LEFT[0], LEFT[0]])]))
+    monkeypatch.setattr(before_after.measure, "maps", lambda *_: next(maps))
+    found = before_after.movement(None, None, images, {"right in both": [1], "wrong in both": [0]})
+    assert found["distance"].tolist() == pytest.approx([math.sqrt(2), 0]), "each group has the distances of its images"
 
 
 class Opened:
@@ -91,9 +94,6 @@ class Opened:
     def first(self, column):
         return self.records[column]
 
-    def sample(self):
-        return self.images
-
 
 def test_the_first_images_of_a_group_are_shown_with_their_maps_and_what_moved(images):
     transfer = before_after.Transfer(Opened(images, student=(0, 9, 2, 9, 9), KD=(0, 1, 8, 8, 4)), "KD")
@@ -104,7 +104,7 @@ def test_the_first_images_of_a_group_are_shown_with_their_maps_and_what_moved(im
     assert transfer.answers("newly right", 1).to_dict("list") == {
         "student": [images.classes[9]], "KD": [images.classes[1]],
     }  # fmt: skip
-    assert transfer.movement().loc["newly right", "top"] == pytest.approx(math.sqrt(2))
+    assert transfer.movement().groupby("became")["distance"].mean()["newly right"] == pytest.approx(math.sqrt(2))
     assert transfer.note("newly right") == "seed 0"
 
 

@@ -60,9 +60,14 @@ def epochs(*methods: str) -> pd.DataFrame:
 
 
 def of_levels(value: str, *names: str) -> pd.DataFrame:
-    """As from `measure.object_shares`, `measure.norms` and `measure.distances`."""
+    """As from `measure.norms` and `measure.distances`."""
     rows = [(name, level, 1.0 + len(name)) for name in names for level in ("low", "middle", "top") for _ in range(2)]
     return pd.DataFrame(rows, columns=["network", "level", value])
+
+
+def of_objects(*names: str) -> pd.DataFrame:
+    """As from `measure.object_shares`, of one mapping function."""
+    return of_levels("share", *names).assign(surplus=2.0)
 
 
 def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
@@ -141,7 +146,7 @@ def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
         "overlay_panel": overlay(images),
-        "on_object": figures.on_object(of_levels("share", *METHODS, "even map"), STAMP),
+        "on_object": figures.on_object(of_objects(*METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
         "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
         "on_parts": figures.on_parts(images, {"low": torch.rand(3, 8, 8)}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP),
@@ -214,7 +219,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
         lambda images: figures.overlay_panel(images, {}, [], STAMP),
         lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
-        lambda images: figures.on_object(of_levels("share"), STAMP),
+        lambda images: figures.on_object(of_objects(), STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
         lambda images: figures.concentration(of_levels("entropy"), STAMP),
         lambda images: figures.matrices({}, STAMP),
@@ -297,6 +302,18 @@ def test_maps_that_are_compared_share_their_scale(images):
     assert [axis.images[0].get_clim()[1] for axis in grid[0, 1:]] == pytest.approx([0.4, 0.4, 1.0])
     own = cells(figures.map_panel(images, maps, STAMP), 4)
     assert [axis.images[0].get_clim()[1] for axis in own[0, 1:]] == pytest.approx([0.1, 0.4, 1.0])
+
+
+def test_rows_on_one_scale_say_how_far_it_goes(images):
+    """Else the faintest class looks as different from the others as the one that is most so."""
+    average, difference = torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.1)
+    average[1, 0, 0], difference[2, 0, 0] = 2.0, -0.25
+    figure = figures.map_panel(images, {"low, average": average, "low, minus": difference}, STAMP, one_scale=True)
+    grid = cells(figure, 3)
+    assert {axis.images[0].get_clim() for axis in grid[:, 1]} == {(0, 2.0)}
+    assert {axis.images[0].get_clim() for axis in grid[:, 2]} == {(-0.25, 0.25)}
+    assert [axis.get_title() for axis in grid[0]] == ["image", "low\naverage\n0 to 2", "low\nminus\n±0.25"]
+    assert "the most of this scale" in texts(figure)
 
 
 def test_differences_have_colours_of_their_own_around_nothing(images):
@@ -460,11 +477,14 @@ def points(figure: Figure) -> list[list[float]]:
 
 
 def test_shares_are_means_over_images():
-    frame = of_levels("share", "teacher", "even map")
+    frame = of_objects("teacher", "even map")
     frame.loc[frame["network"] == "teacher", "share"] = [10, 20, 30, 50, 60, 80]
+    frame.loc[frame["network"] == "even map", "surplus"] = 0.0
     figure = figures.on_object(frame, STAMP)
+    surplus = [line.get_ydata().tolist() for line in figure.axes[1].lines if len(line.get_ydata()) == 3]
+    assert surplus == [[2, 2, 2], [0, 0, 0]], "what is owed to the place of objects in all images is told apart"
     assert [15, 40, 70] in points(figure) and [9, 9, 9] in points(figure)
-    assert legend(figure) == ["teacher", "even map"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["teacher", "even map"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["low", "middle", "top"]
     assert figure.axes[0].get_ylim()[0] == 0
     # The interval of 60 and 80: the mean more or less 1.96 standard errors, 14.14 / sqrt 2 = 10 each.
@@ -504,10 +524,12 @@ def test_average_maps_count_every_image_alike_and_carry_the_boxes(images):
     maps = torch.zeros(3, 2, 2)
     maps[0, 0, 0], maps[1:, 1, 1] = 1000.0, 1.0
     figure = figures.on_parts(images, {"low": maps}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP)
-    picture, average = figure.axes
+    picture, average, bar = figure.axes
+    assert bar.get_ylabel() == "times an even map's"
     np.testing.assert_allclose(picture.images[0].get_array(), images.images.float().mean(0).permute(1, 2, 0) / 255)
-    np.testing.assert_allclose(average.images[0].get_array(), [[1 / 3, 0], [0, 2 / 3]])
-    for axis in figure.axes:
+    np.testing.assert_allclose(average.images[0].get_array(), [[4 / 3, 0], [0, 8 / 3]])
+    assert average.images[0].get_clim() == pytest.approx((0, 8 / 3))
+    for axis in (picture, average):
         assert axis.images[0].get_extent() == [0, 1, 1, 0], "an upside-down picture would put the mouth on the hair"
         (box,) = axis.patches
         assert (box.get_x(), box.get_y()) == (0.1, 0.2)
@@ -591,7 +613,9 @@ def test_a_method_has_the_same_colour_everywhere(images):
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
         assert legend_colours(figures.curves(epochs(*methods), STAMP)) == wanted
-        assert legend_colours(figures.on_object(of_levels("share", *methods), STAMP)) == wanted
+        (shown,) = figures.on_object(of_objects(*methods), STAMP).legends
+        assert [text.get_text() for text in shown.get_texts()] == methods
+        assert [to_rgba(handle.get_color()) for handle in shown.legend_handles] == list(wanted.values())
         assert legend_colours(figures.distance(of_levels("distance", *methods), STAMP)) == wanted
         assert legend_colours(figures.norms(of_levels("norm", *methods), STAMP)) == wanted
         (shown,) = figures.softened(images, probabilities(*methods), STAMP).legends
@@ -655,6 +679,10 @@ def test_distances_stand_beside_the_errors_of_their_students():
     networks.loc["NIN-THIN", "top"] = np.nan
     shown = texts(figures.against_error(networks, "share", STAMP))
     assert "WRN-16-1" in shown and "NIN-THIN" not in shown, "what was not measured has no place"
+    alike = networks.assign(test_error=9.0, low=0.2, middle=0.2, top=0.2)
+    for axis in figures.against_error(alike, "share", STAMP).axes:
+        heights = sorted(text.xyann[1] for text in axis.texts)
+        assert min(np.diff(heights)) > 7, "of networks that are alike one label covers the other"
     assert texts(figures.against_error(students()[:0], "distance", STAMP)) == [f"Nothing to show: {STAMP}"]
 
 

@@ -94,7 +94,7 @@ def test_maps_do_not_depend_on_how_images_are_batched(images, monkeypatch):
         assert level.dtype == torch.float32 and not level.requires_grad
 
 
-SHARES = ["network", "mapping", "level", "share"]
+SHARES = ["network", "mapping", "level", "share", "surplus"]
 
 
 def test_object_shares_of_networks(images):
@@ -104,15 +104,40 @@ def test_object_shares_of_networks(images):
     area = 100 * images.masks.float().mean((1, 2))
     assert list(frame.columns) == SHARES
     assert len(frame) == 3 * 2 * 3 * 20
-    for (network, mapping, level), shares in frame.groupby(["network", "mapping", "level"])["share"]:
+    for (network, mapping, level), found in frame.groupby(["network", "mapping", "level"]):
         assert level in ("low", "middle", "top") and network in ("a", "b", "even map")
         assert mapping in ("sum-1", "max-2")
-        assert shares.tolist() == pytest.approx(area.tolist(), rel=1e-5), "an even map shows the object's area"
+        assert found["share"].tolist() == pytest.approx(area.tolist(), rel=1e-5), "an even map shows the object's area"
+        assert found["surplus"].tolist() == pytest.approx([0] * 20, abs=1e-4), "it knows nothing of its image"
+
+
+def test_a_surplus_is_what_another_images_map_does_not_have():
+    """The first of two images has all of its mass on its object, the second half; each other's map has none there."""
+    maps, masks = torch.zeros(2, 4, 4), torch.cat([LEFT_TOP, ~LEFT_TOP])
+    maps[0, 0, 0] = 3.0
+    maps[1, 0, 1] = maps[1, 3, 3] = 1.0
+    # The second's map has half of its mass on the first's object, the first's none on the second's.
+    assert measure.object_surplus(maps, masks).tolist() == pytest.approx([1 - 0.5, 0.5 - 0])
+    middle = torch.zeros(2, 4, 4)
+    middle[:, 1:3, 1:3] = torch.tensor([1.0, 7.0]).view(2, 1, 1)
+    found = measure.object_share(middle, masks), measure.object_surplus(middle, masks)
+    assert found[0].tolist() == pytest.approx([0.25, 0.75]) and found[1].tolist() == pytest.approx([0, 0]), (
+        "who always looks into the middle looks at no object"
+    )
+
+
+def test_differences_of_shares_are_paired_by_image():
+    rows = [("student", 1.0, 0.5), ("student", 5.0, 1.0), ("AT", 2.0, 0.5), ("AT", 9.0, 0.0), ("even map", 3.0, 0.0)]
+    shares = pd.DataFrame([(name, "sum-2", "top", *values) for name, *values in rows], columns=SHARES)
+    found = measure.share_differences(shares)
+    assert found["network"].tolist() == ["AT", "AT"] and found["share"].tolist() == [1, 4]
+    assert found["surplus"].tolist() == [0, -1]
+    assert measure.share_differences(shares[shares["network"] != "student"]).empty, "nothing to be compared with"
 
 
 def test_share_matrices_are_means_by_level():
     rows = [
-        (n, m, "top", v) for n, m, v in (("a", "sum-1", 1), ("a", "sum-1", 3), ("a", "sum-2", 5), ("b", "sum-1", 7))
+        (n, m, "top", v, 0) for n, m, v in (("a", "sum-1", 1), ("a", "sum-1", 3), ("a", "sum-2", 5), ("b", "sum-1", 7))
     ]
     (frame,) = measure.share_matrices(pd.DataFrame(rows, columns=SHARES)).values()
     assert frame.loc["a"].tolist() == [2, 5] and frame.loc["b", "sum-1"] == 7
@@ -556,10 +581,10 @@ def test_gradients_are_measured_by_the_formula(images):
     other = gradient(normalized(images).flip(-1).flatten(1)).view(20, 3, 32, 32).flip(-1).flatten(1)
     row = found.loc["teacher"]
     assert row["norm"] == pytest.approx(own.norm(dim=1).mean().item(), rel=1e-4)
-    wanted = ((own - other).norm(dim=1) / own.norm(dim=1)).mean().item()
-    assert row["asymmetry"] == pytest.approx(wanted, rel=1e-4) and wanted > 0.1
+    wanted = torch.nn.functional.cosine_similarity(own, other).mean().item()
+    assert row["symmetry"] == pytest.approx(wanted, abs=1e-4) and abs(wanted) < 0.9
     assert row["distance"] == 0 and row["cosine"] == pytest.approx(1, abs=1e-5)
-    assert found.loc["AT", "asymmetry"] < 1e-4, "a network that sees an image and its mirror image alike"
+    assert found.loc["AT", "symmetry"] == pytest.approx(1, abs=1e-4), "an image and its mirror image are alike to it"
     of_student = measure._gradient(Mirrored(), images, mirrored=False).flatten(1)
     assert found.loc["AT", "distance"] == pytest.approx((of_student - own).norm(dim=1).mean().item(), rel=1e-4)
     cosines = torch.nn.functional.cosine_similarity(of_student, own)

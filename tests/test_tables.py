@@ -325,7 +325,7 @@ def test_errors_by_epoch_are_medians_over_seeds(studies):
 def test_means_stand_with_the_interval_that_figures_draw():
     """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none.
 
-    A hundredth of the values has a hundredth of the interval, 0.011, and two decimals.
+    A hundredth of the values has a hundredth of the interval, 0.011, and two decimals; a thousandth has three.
     """
     measured = pd.DataFrame(
         [("b", "low", 1.0, 50.0), ("a", "top", 7.0, 9.0), ("b", "low", 2.0, 50.0), ("b", "low", 3.0, 50.0)],
@@ -333,8 +333,10 @@ def test_means_stand_with_the_interval_that_figures_draw():
     )
     found = tables.means(measured, "share", "entropy")
     assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
-    assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.00 ± 0.00"] and found.iloc[1, 0] == "7.0 ± nan"
+    assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
     assert tables.means(measured.assign(share=measured["share"] / 100), "share").iloc[0, 0] == "0.02 ± 0.01"
+    assert tables.means(measured.assign(share=measured["share"] / 1000), "share").iloc[0, 0] == "0.002 ± 0.001"
+    assert tables.means(measured, "share", by=["level"]).index.tolist() == ["low", "top"]
     assert tables.means(measured[:0], "share").empty
 
 
@@ -384,7 +386,7 @@ def test_distance_and_error_of_every_student_of_one_teacher(studies, measured, h
         {"method": "student", "seed": 0, "test_error": 20.0, "low": 0.4, "middle": 0.3, "top": 0.3},
     ]
     table = tables.rank_correlations(found)
-    assert table["students"].tolist() == [2, 2, 2] and table["rho"].isna().all()
+    assert table["networks"].tolist() == [2, 2, 2] and table["rho"].isna().all()
 
 
 def test_rank_correlations_are_of_error_and_distance():

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -15,13 +16,18 @@ Box = tuple[float, float, float, float]
 
 
 def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
-    """Share of attention on the object per level, a line per network, with the 95 % interval of the mean over images.
+    """Attention on the object per level, a line per network, with the 95 % interval of the mean over images.
+
+    On the left the share of its mass, on the right what that is more than another image's map has there.
 
     Args:
-        shares: columns network, level, share in percent, see `measure.object_shares`.
+        shares: columns network, level, share (percent) and surplus (points), see `measure.object_shares`.
     """
-    return _by_level(shares, "share", "attention on the object (%)", 3.4, stamp,
-                     errorbar=("se", 1.96), markersize=5, linewidth=1.5)  # fmt: skip
+    labels = {"share": "attention on the object (%)", "surplus": "surplus (points)"}
+    figure = _side_by_side(shares, labels, stamp, linewidth=1.5)
+    for axis in figure.axes if len(shares) else ():
+        axis.set_ylim(min(0, axis.get_ylim()[0]), None)
+    return figure
 
 
 def norms(measured: pd.DataFrame, stamp: str) -> Figure:
@@ -50,27 +56,39 @@ def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
     Args:
         measured: columns network, level, entropy and top_share, see `concentration.concentrations`.
     """
+    labels = {"entropy": "entropy (% of an even map's)", "top_share": "mass in the top tenth (%)"}
+    figure = _side_by_side(measured, labels, stamp, linestyle="none")  # limits from the data: networks differ little
+    for axis, even in zip(figure.axes if len(measured) else (), (100, 10), strict=False):
+        axis.axhline(even, color=COLOURS["even map"], linestyle="--", linewidth=1)
+    return figure
+
+
+def _side_by_side(measured: pd.DataFrame, labels: dict[str, str], stamp: str, **marks) -> Figure:
+    """A plot per column of the frame in `labels`, against the levels, in one colour per network; `marks` are seaborn's.
+
+    With the 95 % interval of the mean over images, and one legend above.
+    """
     if measured.empty:
         return unavailable(stamp)
     style()
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    figure, axes = plt.subplots(1, len(labels), figsize=(WIDTH, 3.6))
     colours = colours_of(pd.unique(measured["network"]))
-    labels = {("entropy", 100): "entropy (% of an even map's)", ("top_share", 10): "mass in the top tenth (%)"}
-    for axis, ((value, even), label) in zip(axes, labels.items(), strict=True):
+    for axis, (value, label) in zip(axes, labels.items(), strict=True):
         sns.pointplot(
             measured, x="level", y=value, hue="network", palette=colours, errorbar=("se", 1.96), markersize=5,
-            linestyle="none", dodge=0.05 * len(colours) if len(colours) > 1 else False, ax=axis,
+            dodge=min(0.05 * len(colours), 0.4) if len(colours) > 1 else False, ax=axis, **marks,
         )  # fmt: skip
-        axis.axhline(even, color=COLOURS["even map"], linestyle="--", linewidth=1)
-        axis.set(xlabel="level", ylabel=label)  # limits from the data: networks differ little
+        axis.set(xlabel="level", ylabel=label)
         handles, names = axis.get_legend_handles_labels()
         axis.get_legend().remove()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 5), frameon=False)
     return stamped(figure, stamp)
 
 
 def on_parts(images: ImageSet | None, levels: dict[str, Tensor], boxes: dict[str, Box], stamp: str) -> Figure:
     """The average image and the average map of each level, each with the same boxes drawn on it.
+
+    The maps have one scale, whose unit is what a map that is the same everywhere has.
 
     Args:
         levels: maps (N, H, W) of the images, by level; each image's map counts by its shares of mass.
@@ -81,9 +99,12 @@ def on_parts(images: ImageSet | None, levels: dict[str, Tensor], boxes: dict[str
     style()
     figure, axes = plt.subplots(1, 1 + len(levels), figsize=(WIDTH, 0.45 + WIDTH / (1 + len(levels))))
     axes[0].imshow(images.images.float().mean(0).permute(1, 2, 0).cpu().numpy() / 255, extent=(0, 1, 1, 0))
-    for axis, maps in zip(axes[1:], levels.values(), strict=True):
-        average = (maps / maps.sum((1, 2), keepdim=True)).nanmean(0)  # an all-zero map has no shares
-        axis.imshow(average.cpu().numpy(), cmap=ATTENTION, vmin=0, extent=(0, 1, 1, 0), interpolation="nearest")
+    averages = [(maps / maps.mean((1, 2), keepdim=True)).nanmean(0) for maps in levels.values()]  # all-zero: no shares
+    most = max(average.max().item() for average in averages)
+    for axis, average in zip(axes[1:], averages, strict=True):
+        colours = {"cmap": ATTENTION, "vmin": 0, "vmax": most}
+        shown = axis.imshow(average.cpu().numpy(), **colours, extent=(0, 1, 1, 0), interpolation="nearest")
+    figure.colorbar(shown, ax=axes, label="times an even map's", shrink=0.7)
     for axis, title in zip(axes, ["average image", *levels], strict=True):
         axis.set(xticks=[], yticks=[], title=title)
         axis.grid(False)
@@ -147,21 +168,32 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     longest = max(len(str(label)) for label in found.index)
     for axis, level in zip(axes[0], levels, strict=True):
         axis.scatter(found[level], found["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
-        # In turn above and below their dots: of two with nearly the same error one label would cover the other.
-        for place, (label, row) in enumerate(found.sort_values("test_error").iterrows()):
-            offset = (3, 3 if place % 2 else -8)
-            axis.annotate(str(label), (row[level], row["test_error"]), offset, textcoords="offset points", fontsize=7)
         axis.set_title(level)
         axis.margins(x=0.1, y=0.1)
         low, high = axis.get_xlim()  # room for the label of a dot at the right edge
         axis.set_xlim(low, high + 0.06 * longest * (high - low))
     axes[0, 0].set_ylabel("test error (%)")
     axes[0, len(levels) // 2].set_xlabel(quantity)
+    figure.draw_without_rendering()  # so that places on the paper are known
+    for axis, level in zip(axes[0], levels, strict=True):
+        _name_dots(axis, found[level], found["test_error"])
     named = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
     if named:
         marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in named.values()]
         figure.legend(marks, named, loc="outside upper center", ncols=len(named), frameon=False)
     return stamped(figure, stamp)
+
+
+def _name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
+    """Writes each dot's label beside it, and higher where it would cover that of a lower dot."""
+    letter, line, placed = 5, 8, []  # points
+    for label in up.sort_values().index:
+        x, y = axis.transData.transform((across[label], up[label])) * 72 / axis.figure.dpi
+        wide, at = letter * len(str(label)), y - line / 2
+        while any(x < end and start < x + wide and abs(at - other) < line for start, end, other in placed):
+            at += 1
+        placed.append((x, x + wide, at))
+        axis.annotate(str(label), (across[label], up[label]), (4, at - y), textcoords="offset points", fontsize=7)
 
 
 def _by_level(
