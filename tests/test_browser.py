@@ -126,11 +126,24 @@ def test_everything_is_chosen_with_the_keyboard(explorer):
     assert [address[name] for name in ("opacity", "smooth", "left-network")] == [["65"], ["true"], [second]]
 
 
+def test_a_network_that_is_not_there_is_said_to_be_missing(explorer, site):
+    """Names change as networks are trained: whoever follows an old link shall not take one network for another."""
+    said = explorer.locator(".explorer-said").first
+    explorer.goto((site / "notebooks" / "07_explorer.html").as_uri() + "#left-network=WRN-1-1&opacity=40")
+    shown(explorer)
+    assert said.inner_text().startswith('There is no network "WRN-1-1" here. ')
+    assert explorer.locator(".explorer-common output").inner_text() == "40 %"
+    choose(explorer, 0, "level", "low")
+    shown(explorer)
+    assert said.inner_text().startswith("32x32 places. ")
+
+
 def test_smoothing_interpolates_the_map_and_opacity_changes_the_overlay_alone(explorer):
     before = shown(explorer)
     explorer.locator(".explorer-common input[type=checkbox]").check()
     smooth = shown(explorer)
     assert [place for place in range(6) if before[place] != smooth[place]] == [1, 2, 4, 5]
+    assert "interpolated bicubically" in explorer.locator(".explorer-said").first.inner_text()
     widths = explorer.evaluate("() => [...document.querySelectorAll('.explorer-pictures canvas')].map(it => it.width)")
     assert widths == [32, 256, 256] * 2
     explorer.locator(".explorer-common input[type=range]").fill("0")

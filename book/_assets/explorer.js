@@ -21,13 +21,14 @@
     const opacity = element("input", { type: "range", min: 0, max: 100, step: 5, value: view.opacity });
     opacity.addEventListener("input", () => show("opacity", Number(opacity.value)));
     opacity.addEventListener("change", remember);
+    const percent = element("output", {});
     const smooth = element("input", { type: "checkbox", checked: view.smooth });
     smooth.addEventListener("change", () => set("smooth", smooth.checked));
     const common = element(
       "div",
       { className: "explorer-common" },
-      element("label", {}, "opacity of the map ", opacity),
-      element("label", {}, smooth, " smooth between places"),
+      element("label", {}, "opacity of the map ", opacity, " ", percent),
+      element("label", {}, smooth, " bicubic between places (else nearest)"),
       element("span", { className: "explorer-scale" }, "no attention ", bar(data.colours), " the most in this map"),
     );
     const panels = PANELS.map((name) => panel(name));
@@ -57,6 +58,7 @@
     async function draw() {
       const asked = String(new URLSearchParams(view));
       opacity.value = view.opacity;
+      percent.value = `${view.opacity} %`;
       smooth.checked = view.smooth;
       root.querySelectorAll(".explorer-images input")[view.image].checked = true;
       await Promise.all(panels.map((each) => each.draw()));
@@ -79,7 +81,7 @@
         return [what, select];
       });
       const canvases = ["image", "map", "overlay"].map((what) => element("canvas", { role: "img", title: what }));
-      const said = element("p", { className: "explorer-said" });
+      const said = element("p", { className: "explorer-said", "aria-live": "polite" });
       const own = element(
         "div",
         { className: "explorer-panel" },
@@ -110,12 +112,14 @@
       context.drawImage(image, 0, 0, OVERLAY, OVERLAY);
       context.globalAlpha = alpha;
       context.drawImage(map, 0, 0, OVERLAY, OVERLAY);
-      const places = `${maps.height}x${maps.height} places`;
+      const places = `${maps.height}x${maps.height} places${smoothed ? ", interpolated bicubically" : ""}`;
       image.setAttribute("aria-label", `image of class ${label}`);
       map.setAttribute("aria-label", `attention of ${network} at the ${level} level, ${mapping}, ${places}`);
       overlay.setAttribute("aria-label", `the map over the image of class ${label}`);
       const predicted = data.classes[data.predicted[network][index]];
-      said.textContent = `${places}. This is of class ${label}; ${network} says ${predicted}.`;
+      const named = new URLSearchParams(location.hash.slice(1)).get(`${side}-network`) ?? network;
+      const other = data.networks.includes(named) ? "" : `There is no network "${named}" here. `;
+      said.textContent = `${other}${places}. This is of class ${label}; ${network} says ${predicted}.`;
     }
 
     function colour(canvas) {
