@@ -40,7 +40,8 @@ def load(store: Store) -> pd.DataFrame:
     - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`
     - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
       or on eyes, nose and mouth, in percent
-    - `on object, surplus`: what that is more than another image's map has there, see `measure.object_surplus`
+    - `on object, surplus`: what that is more than another image's map has there, in percent of what the objects
+      themselves would have as maps, see `measure.object_surplus`
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
     Raises DataError where the file cannot be read.

@@ -71,8 +71,8 @@ def table(found: Members, statistic: str) -> pd.DataFrame:
         record = study.first(column)
         levels = {level: values.get((record.run.run_id, level), float("nan")) for level in measure.LEVELS}
         rows[name] = {"epochs": record.run.epochs, "test_error": record.final["test_error"]} | levels
-    columns = ["epochs", "test_error", *measure.LEVELS]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("network")
+    index = pd.Index(list(rows), dtype="str", name="network")
+    return pd.DataFrame(list(rows.values()), index, ["epochs", "test_error", *measure.LEVELS])
 
 
 def describe(found: Members) -> str:

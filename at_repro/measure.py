@@ -250,19 +250,34 @@ def object_share(maps: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (N,), from 0 to 1. A map that is the same everywhere has the object's share of the image area.
     """
-    cover = F.adaptive_avg_pool2d(masks.float().unsqueeze(1), maps.shape[-2:]).squeeze(1).to(maps.device)
-    return (maps * cover).flatten(1).sum(1) / maps.flatten(1).sum(1)
+    return (maps * _cover(masks, maps)).flatten(1).sum(1) / maps.flatten(1).sum(1)
+
+
+def _cover(masks: Tensor, maps: Tensor) -> Tensor:
+    """The part of each place of the maps that the object covers: (N, H, W), from 0 to 1."""
+    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), maps.shape[-2:]).squeeze(1).to(maps.device)
 
 
 def object_surplus(maps: Tensor, masks: Tensor) -> Tensor:
     """What each map has on its own object more than the map of another image has there, the one before it in the set.
 
-    Objects tend to be in the middle, and so does attention: a map that knows nothing of its image has a large
-    `object_share`, and no surplus on average.
+    Objects tend to be in the middle, and so does attention: a map that knows nothing of its image may have a large
+    `object_share`, but has no surplus on average. The unit is the surplus that the objects themselves have as maps of
+    that size, the mean over images, so that levels can be compared.
 
-    Args, returns: as of `object_share`; (N,), from -1 to 1.
+    Args:
+        maps: (N, H, W), not negative.
+        masks: bool (N, H', W'), True on the object.
+
+    Returns:
+        (N,), of which the mean is 0 where maps know nothing of their image, and 1 where they are the objects; NaN where
+        all objects are at the same places, as that of one image alone.
     """
-    return object_share(maps, masks) - object_share(maps.roll(1, 0), masks)
+
+    def more(shown: Tensor) -> Tensor:
+        return object_share(shown, masks) - object_share(shown.roll(1, 0), masks)
+
+    return more(maps) / more(_cover(masks, maps)).mean()
 
 
 def object_shares(
@@ -270,8 +285,8 @@ def object_shares(
 ) -> pd.DataFrame:
     """`object_share` and `object_surplus` of every network, mapping function, level and image, and of an even map.
 
-    Returns columns network, mapping, level, share (percent) and surplus (percentage points), the even map, whose share
-    is the object's area, as a network of that name under every mapping; no rows where the images have no masks. Raises
+    Returns columns network, mapping, level, share and surplus (both in percent), the even map, whose share is the
+    object's area, as a network of that name under every mapping; no rows where the images have no masks. Raises
     ParameterError for an unknown mapping.
     """
     parts = [_column("", "", "share", torch.empty(0)).assign(surplus=0.0, mapping="")]
@@ -290,6 +305,13 @@ def object_shares(
             for row in found.itertuples()
         ]
     return pd.concat(parts, ignore_index=True)[["network", "mapping", "level", "share", "surplus"]]
+
+
+def rises(shares: pd.DataFrame) -> pd.DataFrame:
+    """What each network's top map has more than its low one on the same image: as `share_differences`, by network."""
+    both = ["share", "surplus"]
+    low, top = (shares[shares["level"] == level].reset_index(drop=True) for level in ("low", "top"))
+    return top.assign(level="top minus low", **{value: top[value] - low[value] for value in both})
 
 
 def share_differences(shares: pd.DataFrame, reference: str = "student") -> pd.DataFrame:

@@ -229,7 +229,7 @@ def means(measured: pd.DataFrame, *quantities: str, by: Sequence[str] = ("networ
 
 
 def _with_interval(mean: float, half: float) -> str:
-    places = 1 + (0 < half < 0.05) + (0 < half < 0.005)
+    places = 1 + (0 < half < 0.095) + (0 < half < 0.0095)
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 

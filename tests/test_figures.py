@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -312,7 +313,7 @@ def test_rows_on_one_scale_say_how_far_it_goes(images):
     grid = cells(figure, 3)
     assert {axis.images[0].get_clim() for axis in grid[:, 1]} == {(0, 2.0)}
     assert {axis.images[0].get_clim() for axis in grid[:, 2]} == {(-0.25, 0.25)}
-    assert [axis.get_title() for axis in grid[0]] == ["image", "low\naverage\n0 to 2", "low\nminus\n±0.25"]
+    assert [axis.get_title() for axis in grid[0]] == ["image", "low\naverage\n0 to 2.00", "low\nminus\n±0.25"]
     assert "the most of this scale" in texts(figure)
 
 
@@ -663,6 +664,8 @@ def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
         assert over.get_interpolation() == "nearest" and over.cmap.name == figures.ATTENTION
         assert over.get_clim() == (0, pytest.approx(shown.max().item())), "scaled to its own maximum"
     assert {"image", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))
+    (solids,) = [mesh for axis in figure.axes for mesh in axis.collections if isinstance(mesh, QuadMesh)]
+    assert solids.get_alpha() == over.get_alpha() < 1, "no colour of the bar is one of the maps"
 
 
 def test_distances_stand_beside_the_errors_of_their_students():
@@ -679,11 +682,23 @@ def test_distances_stand_beside_the_errors_of_their_students():
     networks.loc["NIN-THIN", "top"] = np.nan
     shown = texts(figures.against_error(networks, "share", STAMP))
     assert "WRN-16-1" in shown and "NIN-THIN" not in shown, "what was not measured has no place"
-    alike = networks.assign(test_error=9.0, low=0.2, middle=0.2, top=0.2)
-    for axis in figures.against_error(alike, "share", STAMP).axes:
-        heights = sorted(text.xyann[1] for text in axis.texts)
-        assert min(np.diff(heights)) > 7, "of networks that are alike one label covers the other"
     assert texts(figures.against_error(students()[:0], "distance", STAMP)) == [f"Nothing to show: {STAMP}"]
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.01, 0.2])
+def test_names_of_dots_cover_neither_each_other_nor_another_dot(apart):
+    """Networks that are nearly alike, with a legend and a stamp of several lines, which take room from the plots."""
+    rows = [("AT", 9.0, 0.2), ("KD", 9.0 + apart, 0.2 + apart / 9), ("", 9.0 - apart, 0.21), ("", 12.0, 0.5)]
+    frame = pd.DataFrame(rows, ["WRN-16-1", "NIN-WIDE", "WRN-40-2", "NIN-THIN"], ["method", "test_error", "low"])
+    figure = figures.against_error(frame.assign(top=frame["low"]), "share", " ".join([STAMP] * 9))
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        boxes = [text.get_window_extent() for text in axis.texts]
+        assert len(boxes) == 4
+        for place, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:place])
+            dots = axis.transData.transform(axis.collections[0].get_offsets())
+            assert not any(box.contains(*dot) for dot in dots)
 
 
 @pytest.mark.parametrize("name", list(experiments.EXPERIMENTS))

@@ -116,14 +116,42 @@ def test_a_surplus_is_what_another_images_map_does_not_have():
     maps, masks = torch.zeros(2, 4, 4), torch.cat([LEFT_TOP, ~LEFT_TOP])
     maps[0, 0, 0] = 3.0
     maps[1, 0, 1] = maps[1, 3, 3] = 1.0
-    # The second's map has half of its mass on the first's object, the first's none on the second's.
+    # The second's map has half of its mass on the first's object, the first's none on the second's; and the objects,
+    # which have nothing in common, as maps of their own 1 - 0.
     assert measure.object_surplus(maps, masks).tolist() == pytest.approx([1 - 0.5, 0.5 - 0])
+    assert measure.object_surplus(masks.float(), masks).tolist() == [1, 1]
+    near = torch.cat([LEFT_TOP, mask(slice(0, 16), slice(8, 24))])  # half of each is the other's as well
+    left = torch.zeros(2, 4, 4)
+    left[0, 0, 0] = left[1, 0, 3] = 1.0  # the second's beside its object
+    assert measure.object_surplus(left, near).tolist() == pytest.approx([(1 - 0) / 0.5, (0 - 0) / 0.5])
+    assert measure.object_surplus(maps[:1], masks[:1]).isnan().all(), "there is no other image"
     middle = torch.zeros(2, 4, 4)
     middle[:, 1:3, 1:3] = torch.tensor([1.0, 7.0]).view(2, 1, 1)
     found = measure.object_share(middle, masks), measure.object_surplus(middle, masks)
     assert found[0].tolist() == pytest.approx([0.25, 0.75]) and found[1].tolist() == pytest.approx([0, 0]), (
         "who always looks into the middle looks at no object"
     )
+
+
+def test_a_network_that_sees_objects_has_their_surplus(images):
+    """One whose group is the mask has all of it, at the full resolution; one that sees another image's has less."""
+
+    class Sees(nn.Module):
+        def forward(self, batch):
+            group = images.masks.float().unsqueeze(1)
+            return SimpleNamespace(logits=torch.zeros(len(batch), 10), groups=(group, group, group.flip(0)))
+
+    found = measure.object_shares({"a": Sees()}, images).groupby(["network", "level"])[["share", "surplus"]].mean()
+    assert found.loc[("a", "low")].tolist() == pytest.approx([100, 100], rel=1e-4)
+    assert found.loc[("a", "top"), "surplus"] < 50
+
+
+def test_rises_are_from_the_low_to_the_top_level_of_an_image():
+    rows = [("low", 1.0, 0.0), ("low", 5.0, 1.0), ("middle", 9.0, 9.0), ("top", 2.0, 3.0), ("top", 9.0, 0.5)]
+    columns = ["level", "share", "surplus"]
+    found = measure.rises(pd.DataFrame(rows, columns=columns).assign(network="a", mapping="sum-2"))
+    assert found[columns].values.tolist() == [["top minus low", 1, 3], ["top minus low", 4, -0.5]]
+    assert measure.rises(pd.DataFrame(columns=SHARES)).empty
 
 
 def test_differences_of_shares_are_paired_by_image():

@@ -66,3 +66,14 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch):
     values = known | given | {key: Path(folder).name for key, folder in folders.items() if key in FOLDERS}
     named = [f"{key} {value!r}" for key, value in values.items() if key != "device"]
     assert [text for text in named if text not in printed] == [], "what it was executed with, at its end"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_without_any_record_or_image(name, tmp_path, monkeypatch):
+    """As preset paper's pages do before anything is trained: they say what is not run, and do not fail."""
+    monkeypatch.setenv("AT_REPRO_TRAIN", "never")
+    given = {"preset": "paper", "results": str(tmp_path), "data_root": str(tmp_path), "device": "cpu"}
+    known = book.defaults(name)
+    chosen = {key: value for key, value in given.items() if key in known}
+    notebook = nbformat.read(book.execute(name, chosen, tmp_path / "out.ipynb"), as_version=4)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")

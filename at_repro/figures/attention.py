@@ -1,6 +1,7 @@
 """Plots of what was measured of attention maps."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -18,12 +19,12 @@ Box = tuple[float, float, float, float]
 def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
     """Attention on the object per level, a line per network, with the 95 % interval of the mean over images.
 
-    On the left the share of its mass, on the right what that is more than another image's map has there.
+    On the left the share of its mass, on the right the surplus over another image's map.
 
     Args:
-        shares: columns network, level, share (percent) and surplus (points), see `measure.object_shares`.
+        shares: columns network, level, share and surplus (percent), see `measure.object_shares`.
     """
-    labels = {"share": "attention on the object (%)", "surplus": "surplus (points)"}
+    labels = {"share": "attention on the object (%)", "surplus": "surplus (% of the object's own)"}
     figure = _side_by_side(shares, labels, stamp, linewidth=1.5)
     for axis in figure.axes if len(shares) else ():
         axis.set_ylim(min(0, axis.get_ylim()[0]), None)
@@ -59,7 +60,7 @@ def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
     labels = {"entropy": "entropy (% of an even map's)", "top_share": "mass in the top tenth (%)"}
     figure = _side_by_side(measured, labels, stamp, linestyle="none")  # limits from the data: networks differ little
     for axis, even in zip(figure.axes if len(measured) else (), (100, 10), strict=False):
-        axis.axhline(even, color=COLOURS["even map"], linestyle="--", linewidth=1)
+        axis.axhline(even, color="0.4", linestyle="--", linewidth=1)
     return figure
 
 
@@ -174,26 +175,30 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
         axis.set_xlim(low, high + 0.06 * longest * (high - low))
     axes[0, 0].set_ylabel("test error (%)")
     axes[0, len(levels) // 2].set_xlabel(quantity)
-    figure.draw_without_rendering()  # so that places on the paper are known
-    for axis, level in zip(axes[0], levels, strict=True):
-        _name_dots(axis, found[level], found["test_error"])
     named = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
     if named:
         marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in named.values()]
         figure.legend(marks, named, loc="outside upper center", ncols=len(named), frameon=False)
-    return stamped(figure, stamp)
+    stamped(figure, stamp)
+    figure.draw_without_rendering()  # so that places on the paper are known
+    for axis, level in zip(axes[0], levels, strict=True):
+        _name_dots(axis, found[level], found["test_error"])
+    return figure
 
 
 def _name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
-    """Writes each dot's label beside it, and higher where it would cover that of a lower dot."""
-    letter, line, placed = 5, 8, []  # points
-    for label in up.sort_values().index:
-        x, y = axis.transData.transform((across[label], up[label])) * 72 / axis.figure.dpi
-        wide, at = letter * len(str(label)), y - line / 2
-        while any(x < end and start < x + wide and abs(at - other) < line for start, end, other in placed):
-            at += 1
-        placed.append((x, x + wide, at))
-        axis.annotate(str(label), (across[label], up[label]), (4, at - y), textcoords="offset points", fontsize=7)
+    """Writes each dot's label beside it, and higher where it would cover another dot or the label of a lower one."""
+    letter, line, gap = 5, 8, 4  # points
+    dots = axis.transData.transform(np.column_stack([across, up])) * 72 / axis.figure.dpi
+    taken = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
+    for place in up.argsort():
+        label, (x, y) = str(up.index[place]), dots[place]
+        left, right, lower = x + gap, x + gap + letter * len(label), y - line / 2
+        while any(left < end and start < right and abs(lower - other) < line for start, end, other in taken):
+            lower += 1
+        taken.append((left, right, lower))
+        at = (across.iloc[place], up.iloc[place])
+        axis.annotate(label, at, (gap, lower - y + 1), textcoords="offset points", fontsize=7)
 
 
 def _by_level(

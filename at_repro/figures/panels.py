@@ -46,7 +46,7 @@ def map_panel(
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
     if one_scale:
         largest = {name: most.amax().expand(count) for name, most in largest.items()}
-        ends = [f"{'±' if signed[label] else '0 to '}{largest[scale_of(label)][0]:.2g}" for label in columns]
+        ends = [f"{'±' if signed[label] else '0 to '}{largest[scale_of(label)][0]:.2f}" for label in columns]
         labels = ["image", *(f"{label}\n{end}" for label, end in zip(labels[1:], ends, strict=True))]
     left = 0.8  # inches, for class names
     top = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels)
@@ -126,6 +126,7 @@ def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alp
     height = figure.get_figheight()
     axis = figure.add_axes((0.3, bottom / height, 0.4, 0.07 / height))
     axis.set_facecolor("0.5")
-    figure.colorbar(ScalarMappable(cmap=colours), cax=axis, orientation="horizontal", ticks=[], alpha=alpha)
+    bar = figure.colorbar(ScalarMappable(cmap=colours), cax=axis, orientation="horizontal", ticks=[])
+    bar.solids.set_alpha(alpha)
     for place, label, side in ((-0.03, least, "right"), (1.03, most, "left")):
         axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=6, ha=side, va="center")

@@ -119,7 +119,8 @@
       const predicted = data.classes[data.predicted[network][index]];
       const named = new URLSearchParams(location.hash.slice(1)).get(`${side}-network`) ?? network;
       const other = data.networks.includes(named) ? "" : `There is no network "${named}" here. `;
-      said.textContent = `${other}${places}. This is of class ${label}; ${network} says ${predicted}.`;
+      const sentence = `${other}${places}. This is of class ${label}; ${network} says ${predicted}.`;
+      if (said.textContent !== sentence) said.textContent = sentence; // a screen reader reads it out at every change
     }
 
     function colour(canvas) {
