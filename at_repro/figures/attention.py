@@ -189,16 +189,24 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
 def _name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
     """Writes each dot's label beside it, and higher where it would cover another dot or the label of a lower one."""
     letter, line, gap = 5, 8, 4  # points
-    dots = axis.transData.transform(np.column_stack([across, up])) * 72 / axis.figure.dpi
+    point = axis.figure.dpi / 72
+    dots = axis.transData.transform(np.column_stack([across, up])) / point
     taken = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
+
+    def free(left: float, right: float, lower: float) -> bool:
+        covers = (left < end and start < right and abs(lower - other) < line for start, end, other in taken)
+        return left > axis.bbox.x0 / point and not any(covers)
+
     for place in up.argsort():
         label, (x, y) = str(up.index[place]), dots[place]
-        left, right, lower = x + gap, x + gap + letter * len(label), y - line / 2
-        while any(left < end and start < right and abs(lower - other) < line for start, end, other in taken):
+        wide, lower = letter * len(label), y - line / 2
+        sides = {"left": (x + gap, x + gap + wide), "right": (x - gap - wide, x - gap)}  # by the label's alignment
+        while not (fitting := [side for side, span in sides.items() if free(*span, lower)]):
             lower += 1
-        taken.append((left, right, lower))
-        at = (across.iloc[place], up.iloc[place])
-        axis.annotate(label, at, (gap, lower - y + 1), textcoords="offset points", fontsize=7)
+        side = fitting[0]
+        taken.append((*sides[side], lower))
+        at, offset = (across.iloc[place], up.iloc[place]), (gap if side == "left" else -gap, lower - y + 1)
+        axis.annotate(label, at, offset, textcoords="offset points", fontsize=7, ha=side)
 
 
 def _by_level(
