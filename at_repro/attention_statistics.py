@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from at_repro import concentration, data, disk, experiments, faces, measure
+from at_repro import concentration, data, disk, experiments, faces, measure, on_object
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
 from at_repro.results import Store, load_record
@@ -41,7 +41,7 @@ def load(store: Store) -> pd.DataFrame:
     - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
       or on eyes, nose and mouth, in percent
     - `on object, surplus`: what that is more than another image's map has there, in percent of what the objects
-      themselves would have as maps, see `measure.object_surplus`
+      themselves would have as maps, see `on_object.surplus`
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
     Raises DataError where the file cannot be read.
@@ -156,9 +156,9 @@ def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str,
             found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
         found[level, "edges"] = _mean(correlation(squares, edge_strength(images.images.cpu(), squares.shape[-2:])))
         for where, masks in _regions(images).items():
-            found[level, where] = 100 * _mean(measure.object_share(squares, masks.cpu()))
+            found[level, where] = 100 * _mean(on_object.share(squares, masks.cpu()))
         if images.masks is not None:
-            found[level, "on object, surplus"] = 100 * _mean(measure.object_surplus(squares, images.masks.cpu()))
+            found[level, "on object, surplus"] = 100 * _mean(on_object.surplus(squares, images.masks.cpu()))
     return found
 
 

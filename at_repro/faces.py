@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from at_repro import measure
+from at_repro import measure, on_object
 from at_repro.data import ImageSet
 
 DATASET = "orl_faces@64"
@@ -41,6 +41,6 @@ def shares(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str
         levels = measure.maps(network, images, mapping)
         for level, maps in zip(measure.level_names(len(levels)), levels, strict=True):
             for part, box in boxes.items():
-                share = 100 * measure.object_share(maps, box).double() / box.float().mean()
+                share = 100 * on_object.share(maps, box).double() / box.float().mean()
                 found.append(pd.DataFrame({"network": name, "level": level, "part": part, "share": share.numpy()}))
     return pd.concat([part for part in found if len(part)] or found, ignore_index=True)

@@ -67,7 +67,7 @@ def of_levels(value: str, *names: str) -> pd.DataFrame:
 
 
 def of_objects(*names: str) -> pd.DataFrame:
-    """As from `measure.object_shares`, of one mapping function."""
+    """As from `on_object.shares`, of one mapping function."""
     return of_levels("share", *names).assign(surplus=2.0)
 
 

@@ -22,7 +22,7 @@ def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
     On the left the share of its mass, on the right the surplus over another image's map.
 
     Args:
-        shares: columns network, level, share and surplus (percent), see `measure.object_shares`.
+        shares: columns network, level, share and surplus (percent), see `on_object.shares`.
     """
     labels = {"share": "attention on the object (%)", "surplus": "surplus (% of the object's own)"}
     figure = _side_by_side(shares, labels, stamp, linewidth=1.5)
@@ -118,7 +118,7 @@ def matrices(frames: dict[str, pd.DataFrame], stamp: str, most: float = 1.0, dig
     """Numbers in a matrix per level, coloured from 0 to `most`.
 
     Args:
-        frames: by level, see `concentration.mapping_correlations` and `measure.share_matrices`.
+        frames: by level, see `concentration.mapping_correlations` and `on_object.matrices`.
         digits: behind the point.
     """
     if not frames:
