@@ -171,7 +171,7 @@ def _regions(images: ImageSet) -> dict[str, Tensor]:
 def distances(maps: list[Tensor], taught: list[Tensor]) -> dict[tuple[str, str], float]:
     """The distance of a network's maps (N, H, W), one per level, from its teacher's; none where they differ in size."""
     return {
-        (level, "distance"): measure.map_distance(own, other)
+        (level, "distance"): measure.map_distance(own, other).mean().item()
         for level, own, other in zip(measure.level_names(len(maps)), maps, taught, strict=False)
         if own.shape == other.shape
     }

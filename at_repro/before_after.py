@@ -56,8 +56,8 @@ def movement(
 
     Raises ParameterError for an unknown mapping.
     """
-    pairs = list(zip(*(measure.maps(network, images, mapping) for network in (before, after)), strict=True))
-    distances = [(attention.normalize(a) - attention.normalize(b)).flatten(1).norm(dim=1).double() for a, b in pairs]
+    levels = zip(*(measure.maps(network, images, mapping) for network in (before, after)), strict=True)
+    distances = [measure.map_distance(first, second).double() for first, second in levels]
     parts = [
         pd.DataFrame({"became": group, "level": level, "distance": distance[list(chosen)].numpy()})
         for group, chosen in places.items()

@@ -99,7 +99,7 @@ def _activated(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _distance(ours: list[Tensor], others: list[Tensor]) -> float:
-    return fmean(map(map_distance, ours, others))
+    return fmean(map_distance(*pair).mean().item() for pair in zip(ours, others, strict=True))
 
 
 def _old_distillation(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> float:

@@ -245,10 +245,10 @@ def of_level(rows: dict[str, Tensor], level: str) -> dict[str, Tensor]:
     return {label.removeprefix(f"{level}, "): maps for label, maps in rows.items() if label.startswith(f"{level}, ")}
 
 
-def map_distance(ours: Tensor, others: Tensor) -> float:
-    """Mean over images of the l2 distance of l2-normalised maps, both (N, H, W): the norm of eq. 2."""
+def map_distance(ours: Tensor, others: Tensor) -> Tensor:
+    """The l2 distance of each image's l2-normalised maps, (N,) from twice (N, H, W): the norm of eq. 2."""
     difference = attention.normalize(ours) - attention.normalize(others)
-    return difference.flatten(1).norm(dim=1).mean().item()
+    return difference.flatten(1).norm(dim=1)
 
 
 def distances(
@@ -269,7 +269,7 @@ def distances(
         for name in [name for name in networks if name != teacher]:
             own = maps(networks[name], images, mapping)
             for level, student_maps, teacher_maps in zip(level_names(len(own)), own, taught, strict=True):
-                found.append((name, level, map_distance(student_maps, teacher_maps)))
+                found.append((name, level, map_distance(student_maps, teacher_maps).mean().item()))
     return pd.DataFrame(found, columns=["network", "level", "distance"])
 
 
