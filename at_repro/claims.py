@@ -14,7 +14,7 @@ import pandas as pd
 
 from at_repro import experiments, paper, statistics
 from at_repro.results import Store
-from at_repro.rules import RULES, Rule
+from at_repro.rules import RULES, Measured, Rule
 
 HOLDS = "holds"
 DIRECTION = "direction holds, not significant"
@@ -30,8 +30,12 @@ class Finding:
     """What the records say about one rule: its differences by seed, and what they were computed from."""
 
     rule: Rule
-    differences: dict[int, float]
-    runs: tuple[str, ...]
+    measured: Measured
+
+    @property
+    def differences(self) -> dict[int, float]:
+        """By seed, see `rules.Measured`."""
+        return self.measured.differences
 
     @property
     def verdict(self) -> str:
@@ -45,18 +49,20 @@ class Finding:
 
     @property
     def numbers(self) -> str:
-        """The difference with its interval, for readers."""
+        """The difference, for readers, with its interval over seeds or, of one or two seeds, McNemar's p of each."""
         if not self.differences:
             return f"{self.rule}: {NOT_RUN}"
         mean, low, high = statistics.paired_interval(list(self.differences.values()))
-        interval = f", 95 % from {low:+.2f} to {high:+.2f}" if len(self.differences) > 2 else ""
-        return f"{self.rule}: {mean:+.2f}{self.rule.unit}{interval}"
+        told = f"{self.rule}: {mean:+.2f}{self.rule.unit}"
+        if len(self.differences) > 2:
+            return f"{told}, 95 % from {low:+.2f} to {high:+.2f}"
+        chances = ["p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" for p in self.measured.p.values()]
+        return f"{told} ({', '.join(chances)})" if chances and not self.rule.margin else told
 
 
 def find(rule: Rule, preset: str, store: Store, seeds: Sequence[int] | None = None) -> Finding:
     """Compares what has a record; seeds without a record on both sides are left out. Raises DamagedRecord."""
-    differences, runs = rule.differences(preset, store, seeds)
-    return Finding(rule, differences, tuple(dict.fromkeys(runs)))
+    return Finding(rule, rule.measure(preset, store, seeds))
 
 
 def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:
@@ -83,18 +89,18 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
             "numbers": "; ".join(finding.numbers for finding in run),
             "rule": "; ".join(str(finding.rule) for finding in findings),
             "source": claim.source + ("" if claim.certain else " (?)"),
-            "runs": " ".join(dict.fromkeys(run_id for finding in run for run_id in finding.runs)),
+            "runs": " ".join(dict.fromkeys(run_id for finding in run for run_id in finding.measured.runs)),
         }
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("name")
 
 
 def readable(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers, indexed by the claims' text: verdict, seeds, and the numbers that it rests on."""
-    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds", "numbers"]]
+    """The ledger for readers, by the claims' text: what it was tested on, verdict, seeds, and the numbers behind it."""
+    shown = ledger.set_index("claim")[["on", "verdict", "comparisons", "seeds", "numbers"]]
     shown["seeds"] = [
         "" if verdict == NOT_RUN else seeds for verdict, seeds in zip(shown["verdict"], shown["seeds"], strict=True)
     ]
-    return shown.rename_axis("the paper claims").rename(columns={"comparisons": "comparisons run"})
+    return shown.rename_axis("the paper claims").rename(columns={"on": "tested on", "comparisons": "comparisons run"})
 
 
 def summary(ledger: pd.DataFrame) -> str:

@@ -225,7 +225,7 @@ def mapping_functions(preset: Preset, seed: int) -> dict[str, Run]:
 
 
 def forms_and_betas(preset: Preset, seed: int) -> dict[str, Run]:
-    """Ours: the code form over two decades of beta, the paper form around the paper's "about 0.1"."""
+    """Ours: the code form over two decades of beta, the paper form from the paper's "about 0.1" on."""
     methods = {f"code form, beta {beta:g}": (ActivationTransfer(beta=beta),) for beta in (100, 316, 1000, 3162, 10000)}
     for beta in (0.1, 1.0, 10.0):
         methods[f"paper form, beta {beta:g}"] = (ActivationTransfer(form="paper", beta=beta),)

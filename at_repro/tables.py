@@ -9,6 +9,7 @@ from at_repro.study import Study, seed_names
 from at_repro.training import ActivationTransfer, Run, schedules
 
 NOT_RUN = "not run"
+_SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval
 
 
 def errors(study: Study, table: str, row: str) -> pd.DataFrame:
@@ -115,7 +116,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     rows = list(table.itertuples())
     shown = pd.DataFrame(index=table.index)
     shown["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
-    shown["95 % interval"] = [f"{row.low:.2f} to {row.high:.2f}" if row.seeds else "" for row in rows]
+    shown["95 % interval"] = [_interval(row.low, row.high, row.seeds) for row in rows]
     shown["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
     shown["seeds"] = table["seeds"]
     if table["diverged"].any():
@@ -124,6 +125,12 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         shown["paper"] = table["published"]
         shown["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
     return shown
+
+
+def _interval(low: float, high: float, seeds: int) -> str:
+    """With what it is taken over: two seeds say nothing about others, so it is then about other test images."""
+    over = "images" if seeds < _SEEDS_OF_AN_INTERVAL else "seeds"
+    return f"{low:.2f} to {high:.2f} ({over})" if seeds else ""
 
 
 def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -> dict:
@@ -136,30 +143,30 @@ def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -
     if finished.empty:
         return row
     median, low, high = statistics.median_interval(finished["test_error"])
-    if len(finished) < 3:
+    if len(finished) < _SEEDS_OF_AN_INTERVAL:
         images = len(study.first(finished["column"].iloc[0]).predictions())
         low, high = statistics.error_interval(round(median / 100 * images), images)
     best = finished["best_test_error"].median()
     return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - row["paper"]}
 
 
-def comparisons(study: Study) -> pd.DataFrame:
-    """Every method against the plain student of the same seed, on the same test images, a row per method and seed.
+def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
+    """Every other column against `reference`, of the same seed, on the same test images, a row per column and seed.
 
-    Columns: `difference`, method minus student in percentage points; `only_method` and `only_student`, the images that
-    only one of them gets right; `p`, of McNemar's exact test that neither is better.
+    Columns: `method`, the column; `difference`, method minus reference in percentage points; `only_method` and
+    `only_reference`, the images that only one of them gets right; `p`, of McNemar's exact test that neither is better.
     """
     rows = []
     for column, by_seed in study.records.items():
         for seed, record in by_seed.items():
-            student = study.records.get("student", {}).get(seed)
-            if column == "student" or student is None or record.diverged or student.diverged:
+            other = study.records.get(reference, {}).get(seed)
+            if column == reference or other is None or record.diverged or other.diverged:
                 continue
-            own, plain = record.predictions(), student.predictions()
-            only_method, only_student, p = statistics.mcnemar(own["label"], own["prediction"], plain["prediction"])
-            difference = record.final["test_error"] - student.final["test_error"]
-            rows.append((column, seed, difference, only_method, only_student, p))
-    return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_student", "p"])
+            own, others = record.predictions(), other.predictions()
+            only_method, only_reference, p = statistics.mcnemar(own["label"], own["prediction"], others["prediction"])
+            difference = record.final["test_error"] - other.final["test_error"]
+            rows.append((column, seed, difference, only_method, only_reference, p))
+    return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
 
 
 def paired(study: Study, reference: str = "student") -> pd.DataFrame:
@@ -183,17 +190,18 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
 
 
 def phases(study: Study, error: str = "test_error") -> pd.DataFrame:
-    """An error (percent, median over seeds) at the end of each phase of the learning rate, a column per method.
+    """The mean error (percent, median over seeds) while the learning rate stays the same, a column per method.
 
-    Methods may be ahead of each other while the rate is high and change places at the end. What diverged is left out.
+    Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
+    are noise. What diverged is left out.
 
     Args:
         error: "test_error", or "train_error", which is measured on augmented images.
     """
     finished = study.errors().dropna(subset="test_error")[["column", "seed"]]
     curves = study.curves().merge(finished)
-    ends = curves.groupby(["column", "seed", "learning_rate"], sort=False)[error].last()
-    return ends.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
+    means = curves.groupby(["column", "seed", "learning_rate"], sort=False)[error].mean()
+    return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 
 def by_epoch(study: Study) -> pd.DataFrame:
@@ -301,6 +309,20 @@ def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["networks", "rho", "p"]).rename_axis("level")
 
 
+def rank_correlations_without_one(students: pd.DataFrame) -> pd.DataFrame:
+    """How far `rank_correlations` hang on single networks: the smallest and the largest with any one of them left out.
+
+    Returns two rows per level: `number`, the row of `students` that is left out, its `method`, and `rho` of the others.
+    """
+    rows = []
+    for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
+        known = students[[level, "test_error"]].dropna()
+        if len(known) > 3:  # of two networks the correlation is 1 or -1, whatever they are
+            rho = pd.Series({row: known.drop(row).corr("spearman").iloc[0, 1] for row in known.index})
+            rows += [(level, row, students.loc[row, "method"], rho[row]) for row in (rho.idxmin(), rho.idxmax())]
+    return pd.DataFrame(rows, columns=["level", "number", "method", "rho"]).set_index("level")
+
+
 def _measured_distances(study: Study) -> pd.DataFrame:
     """The rows of the table of `attention_statistics` that hold a distance to the study's teacher."""
     measured = attention_statistics.load(study.store)
@@ -327,7 +349,10 @@ def decays(epochs: int) -> pd.DataFrame:
 
 
 def summary(study: Study) -> str:
-    """What was found, in one or two sentences with the numbers they rest on."""
+    """What was found, in one or two sentences with the numbers they rest on.
+
+    p is of McNemar's test, see `comparisons`: it knows nothing of what another seed would give.
+    """
     where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
     compared = comparisons(study)
     compared = compared[~compared["method"].isin(_teachers(study))]
@@ -337,7 +362,8 @@ def summary(study: Study) -> str:
             sentences.append(f"{column} diverged ({seed_names(diverged)})")
     if not sentences:
         return f"{where} there is nothing to compare yet: the plain student or every method is not run."
-    return f"{where}: " + "; ".join(sentences) + "."
+    of_p = " p is about these test images, not about other seeds." if len(compared) else ""
+    return f"{where}: {'; '.join(sentences)}.{of_p}"
 
 
 def _teachers(study: Study) -> set[str]:
@@ -347,13 +373,14 @@ def _teachers(study: Study) -> set[str]:
 
 
 def _sentence(method: str, compared: pd.DataFrame) -> str:
-    """One method against the plain student; certain only where every seed is, and all in the same direction."""
+    """One method against the plain student; beyond chance only where every seed is, and all in the same direction."""
     difference = compared["difference"].median()
     p = ", ".join(f"{value:.2g}" for value in compared["p"])
     points = f"{abs(difference):.2f}"
     if points == "0.00":
         return f"{method} has the same error as the plain student (p = {p})"
     certain = (compared["p"] < 0.05).all() and (compared["difference"] * difference > 0).all()
-    certainty = "" if certain else ", a difference that chance alone could make"
+    doubt = "within" if len(compared) == 1 else "not for every seed beyond"
+    certainty = "" if certain else f", {doubt} the chance of the test images"
     verdict = "better" if difference < 0 else "worse"
     return f"{method} is {points} points {verdict} than the plain student (p = {p}{certainty})"

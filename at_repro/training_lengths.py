@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from at_repro import tables
 from at_repro.study import Study
 
 
@@ -17,6 +18,17 @@ def final(*studies: Study) -> pd.DataFrame:
     groups = found.groupby(["method", "epochs"], sort=False)
     ends = groups[["test_error", "difference"]].median()
     return ends.assign(seeds=groups.size()).reset_index()[["method", "epochs", "seeds", "test_error", "difference"]]
+
+
+def comparisons(*studies: Study) -> pd.DataFrame:
+    """Every method against the plain student of the same length and seed, see `tables.comparisons`; index: `epochs`."""
+    parts = []
+    for study in studies:
+        lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
+        for plain in [column for column in lengths if column.startswith("student")]:
+            found = tables.comparisons(study, plain)
+            parts.append(found[found["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain]))
+    return pd.concat([part for part in parts if len(part)] or parts).set_index("epochs")
 
 
 def leads(study: Study) -> pd.DataFrame:

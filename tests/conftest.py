@@ -64,12 +64,13 @@ def tiny_experiment(few_test_images, monkeypatch):
 
 @pytest.fixture
 def hand_made(store):
-    """Writes a record without training: of four test images one is wrong; `changes` replace parts of record.json.
+    """Writes a record without training: `changes` replace parts of record.json.
 
+    `predicted` are the classes of the test images, which are 0, 1, 2 and so on; of the four here one is wrong.
     `curve` has the test error of each epoch; the learning rate drops before the last one.
     """
 
-    def write(run: Run, curve: Sequence[float] = (20.0, 25.0), **changes):
+    def write(run: Run, curve: Sequence[float] = (20.0, 25.0), predicted: Sequence[int] = (0, 1, 2, 9), **changes):
         network = networks.build(run.network, 10, engine.generator(run.seed, "weights"))
         values = {
             "diverged": None,
@@ -82,7 +83,7 @@ def hand_made(store):
         rates = [0.1] * (len(curve) - 1) + [0.02]
         epochs = pd.DataFrame({"epoch": range(1, len(curve) + 1), "learning_rate": rates, "test_error": curve})
         epochs["train_error"] = 50.0
-        predictions = pd.DataFrame({"label": [0, 1, 2, 3], "prediction": [0, 1, 2, 9]})
+        predictions = pd.DataFrame({"label": range(len(predicted)), "prediction": predicted})
         return store.write(run, values | changes, epochs, predictions, stored_weights(network))
 
     return write

@@ -30,10 +30,10 @@ def test_verdicts_have_a_row_for_each_claim_that_was_tested(store, hand_made, no
     hand_made(columns["student"], final={"test_error": 9.0})
     hand_made(columns["AT"], final={"test_error": 8.0})
     lines = front_page.verdicts(claims.ledger("smoke", store)).splitlines()
-    assert lines[0] == "Of 21 claims: 1 direction holds, not significant, 20 not run."
+    assert lines[0] == "Of 25 claims: 1 direction holds, not significant, 24 not run."
     assert len(lines) == 5 and all(line.count("|") == 6 for line in lines[2:])
     assert lines[-1].endswith(
-        "| direction holds, not significant | 1 of 4 | AT below student (wrn-16-2-to-16-1): -1.00 points |"
+        "| direction holds, not significant | 1 of 4 | AT below student (wrn-16-2-to-16-1): -1.00 points (p = 1) |"
     )
 
 
@@ -54,8 +54,8 @@ def checkout(tmp_path, monkeypatch):
 def test_update_changes_the_verdicts_and_the_picture_alone(checkout, no_benchmark):
     readme, maps, table = front_page.update()
     text = readme.read_text()
-    assert text.startswith("before\n<!-- verdicts -->\nOf 21 claims: 21 not run.\n")
+    assert text.startswith("before\n<!-- verdicts -->\nOf 25 claims: 25 not run.\n")
     assert text.endswith("---|\n<!-- end -->\nafter\n") and "of yesterday" not in text
     assert maps.read_bytes() == b"a picture"
-    assert pd.read_csv(table)["verdict"].tolist() == ["not run"] * 21
+    assert pd.read_csv(table)["verdict"].tolist() == ["not run"] * 25
     assert front_page.update() == [readme, maps, table] and readme.read_text() == text

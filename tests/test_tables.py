@@ -223,7 +223,7 @@ def test_readable_beside_the_paper(studies):
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds", "diverged", "paper", "deviation"]
     assert shown["ours"].tolist() == ["10.00", "7.50", "not run", "diverged", "not run", "not run"]
     low, high = wilson(15, IMAGES)
-    assert shown.loc["AT", "95 % interval"] == f"{low:.2f} to {high:.2f}" == "4.60 to 12.00"
+    assert shown.loc["AT", "95 % interval"] == f"{low:.2f} to {high:.2f} (images)" == "4.60 to 12.00 (images)"
     assert shown["best epoch"].tolist() == ["9.50", "7.00", "", "", "", ""]
     assert shown["seeds"].tolist() == [1, 1, 0, 0, 0, 0] and shown["diverged"].tolist() == [0, 0, 0, 1, 0, 0]
     assert shown["paper"].tolist() == ["8.77", "7.93", "8.51", "7.41", "7.51", "6.31"]
@@ -257,10 +257,12 @@ def test_comparisons_are_paired_by_seed(studies):
         ["teacher", 0, -5.0, 15, 5],
     ]
     assert found["p"].tolist() == pytest.approx([p, 1, 0.5, p], rel=1e-9)
+    against = tables.comparisons(study, "KD")
+    assert against.drop(columns="p").values.tolist() == [["student", 1, -1.0, 2, 0], ["AT", 1, -1.0, 2, 0]]
 
 
 def test_comparisons_need_both_and_neither_diverged(studies):
-    columns = ["method", "seed", "difference", "only_method", "only_student", "p"]
+    columns = ["method", "seed", "difference", "only_method", "only_reference", "p"]
     study = studies("smoke", student={0: None, 1: range(9), 2: range(9)}, at={0: range(5), 1: None, 3: range(5)})
     for found in (tables.comparisons(study), tables.comparisons(studies("reduced"))):
         assert found.empty and list(found.columns) == columns
@@ -291,18 +293,19 @@ def test_paired_differences_of_nothing(studies):
         assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high", "d", "p"]
 
 
-def test_phases_end_where_the_learning_rate_drops(studies):
+def test_phases_are_means_while_the_learning_rate_stays(studies):
+    """30 and 40 % before it drops; then half a point less than the last epoch, and that one."""
     study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
     table = tables.phases(study)
     assert table.index.tolist() == [0.1, 0.02] and list(table.columns) == ["student", "AT"]
-    assert table.loc[0.1].tolist() == [40, 40], "the last epoch of the phase, not its best or its mean"
-    assert table.loc[0.02].tolist() == [11, 9], "the median over seeds"
+    assert table.loc[0.1].tolist() == [35, 35], "neither the last epoch of the phase nor its best"
+    assert table.loc[0.02].tolist() == [10.75, 8.75], "the median over seeds"
 
 
 def test_phases_leave_out_what_diverged(studies):
     study = studies("smoke", student={0: None}, at={0: range(18), 1: None})
     table = tables.phases(study)
-    assert list(table.columns) == ["AT"] and table["AT"].tolist() == [40, 9]
+    assert list(table.columns) == ["AT"] and table["AT"].tolist() == [35, 8.75]
     assert tables.phases(studies("reduced", at={0: None})).empty
 
 
@@ -398,9 +401,19 @@ def test_rank_correlations_are_of_error_and_distance():
     assert tables.rank_correlations(more).equals(table), "what was not measured counts for nothing"
 
 
+def test_one_network_may_make_a_correlation():
+    """Of the others, b to d, the ranks of error and distance are reversed; without any of them a counts for more."""
+    columns = {"method": list("abcd"), "seed": 0, "test_error": [9.0, 1.0, 2.0, 3.0], "top": [9.0, 3.0, 2.0, 1.0]}
+    found = tables.rank_correlations_without_one(pd.DataFrame(columns, index=[1, 2, 3, 4]))
+    assert found.index.tolist() == ["top", "top"] and found["method"].tolist()[0] == "a"
+    assert found["number"].tolist()[0] == 1 and found["rho"].tolist() == pytest.approx([-1, 0.5])
+    assert tables.rank_correlations_without_one(pd.DataFrame(columns).iloc[:3]).empty, "two alone are always in order"
+
+
 def test_distance_and_error_of_nothing(studies):
     found = tables.distance_and_error(studies("smoke", student={0: range(40)}))
     assert found.empty and tables.rank_correlations(found).empty
+    assert tables.rank_correlations_without_one(found).empty
 
 
 def test_decays_at_the_quarters_of_a_training():
@@ -417,15 +430,16 @@ def test_summary_of_a_difference_that_is_hardly_chance(studies):
     study = studies("smoke", student={0: range(20)}, at={0: ()}, kd={0: range(32)})
     assert tables.summary(study) == (
         "At preset smoke (8 epochs, seed 0): AT is 10.00 points better than the plain student (p = 1.9e-06); "
-        "KD is 6.00 points worse than the plain student (p = 0.00049)."
+        "KD is 6.00 points worse than the plain student (p = 0.00049). "
+        "p is about these test images, not about other seeds."
     )
 
 
 def test_summary_says_when_chance_could_have_done_it(studies):
     """Five images that only AT gets right: p = 2 / 2^5 = 0.0625. Two that only KD gets wrong: p = 0.5."""
     text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(5, 20)}, kd={0: range(22)}))
-    assert "AT is 2.50 points better than the plain student (p = 0.062, a difference that chance alone" in text
-    assert "KD is 1.00 points worse than the plain student (p = 0.5, a difference that chance alone" in text
+    assert "AT is 2.50 points better than the plain student (p = 0.062, within the chance of the test images)" in text
+    assert "KD is 1.00 points worse than the plain student (p = 0.5, within the chance of the test images)" in text
 
 
 def test_summary_of_a_tie_is_neither_better_nor_worse(studies):
@@ -456,7 +470,7 @@ def test_summary_over_seeds_takes_the_median_and_every_p(studies):
 def test_summary_is_certain_only_where_every_seed_is(studies, third):
     study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: third})
     text = tables.summary(study)
-    assert "AT is 5.00 points better" in text and "a difference that chance alone could make" in text
+    assert "AT is 5.00 points better" in text and "not for every seed beyond the chance of the test images" in text
 
 
 def test_summary_does_not_boast_of_the_teacher(studies):
@@ -466,7 +480,7 @@ def test_summary_does_not_boast_of_the_teacher(studies):
 
 def test_summary_of_what_diverged(studies):
     text = tables.summary(studies("smoke", student={0: range(20)}, at={0: None}, kd={0: ()}))
-    assert text.endswith("than the plain student (p = 1.9e-06); AT diverged (seed 0).")
+    assert "than the plain student (p = 1.9e-06); AT diverged (seed 0). p is" in text
     alone = tables.summary(studies("reduced", student={0: None}, at={0: range(5)}))
     assert alone == "At preset reduced (40 epochs, seed 0): student diverged (seed 0)."
 

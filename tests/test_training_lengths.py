@@ -1,6 +1,7 @@
 """Who is ahead at which length, on records whose numbers are counted by hand."""
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 import pytest
@@ -55,6 +56,37 @@ def test_methods_are_held_against_the_plain_student_of_their_length_and_seed(stu
     assert "teacher" not in found.index.get_level_values("method"), "its length is its own"
 
 
+@dataclass
+class Result:
+    """A record of which only the answers to ten images are known, all of class 0."""
+
+    run: object
+    wrong: int
+    diverged: int | None = None
+
+    @property
+    def final(self):
+        return {"test_error": 10.0 * self.wrong}
+
+    def predictions(self):
+        return pd.DataFrame({"label": 0, "prediction": [1] * self.wrong + [0] * (10 - self.wrong)})
+
+
+def test_answers_are_compared_within_a_length(study):
+    """By hand: of 6 wrong answers 5 become right, twice 1 in 2^5; across lengths nothing is compared."""
+    wrong = {
+        "student, 10 epochs": 6,
+        "AT, 10 epochs": 1,
+        "student, 20 epochs": 2,
+        "KD, 20 epochs": 3,
+        "AT, 40 epochs": 1,
+    }
+    study.records.update({column: {0: Result(study.columns[column], count)} for column, count in wrong.items()})
+    found = training_lengths.comparisons(study)
+    assert found.index.tolist() == [10, 20] and found["method"].tolist() == ["AT, 10 epochs", "KD, 20 epochs"]
+    assert found["difference"].tolist() == [-50, 10] and found["p"].tolist() == [2 / 2**5, 1]
+
+
 def test_who_leads_may_change_with_the_rate(study):
     found = training_lengths.leads(study)
     assert set(found["method"]) == {"student", "AT", "AT, decaying"} and set(found["epochs"]) == {10}
@@ -67,7 +99,7 @@ def test_who_leads_may_change_with_the_rate(study):
 def test_without_records_there_are_no_rows():
     empty = Made.of([], [])
     assert training_lengths.final(empty).empty and training_lengths.leads(empty).empty
-    assert training_lengths.phases(empty).empty
+    assert training_lengths.phases(empty).empty and training_lengths.comparisons(empty).empty
 
 
 def ends(**differences):
