@@ -186,5 +186,5 @@ CLAIMS: tuple[Claim, ...] = (
           "Table 4", certain=False),
     Claim("alike", "After transfer the student's top attention maps look like the teacher's", "Appendix"),
     Claim("imagenet", "AT improves ResNet-18 on ImageNet, where KD with the CIFAR settings hurts", "Table 5"),
-    Claim("cost", "The extra cost of attention transfer is small", "Section 3.1"),
+    Claim("cost", "The extra cost of attention transfer, added to distillation, is small", "Section 3.1"),
 )  # fmt: skip

@@ -190,15 +190,16 @@ def data_share(images: ImageSet, compiled: bool) -> list[Row]:
 
 
 def growth(images: ImageSet, compiled: bool) -> list[Row]:
-    """Cost of a step against the number of students and the depth of a student."""
+    """Cost of a step against the number of students and the depth of a student, and of AT where there is KD."""
     by_number = {
         f"step with {count} AT students": Cohort(images, "wrn-16-1", [METHODS["AT"]] * count, "wrn-16-2", compiled)
         for count in (1, 2, 4, 8, 12)
     }
     by_depth = {f"step of wrn-{depth}-1": Cohort(images, f"wrn-{depth}-1", [()], "wrn-10-1", compiled)
                 for depth in (10, 16, 28, 40)}  # fmt: skip
-    # Together: a claim of the paper is judged by the cost of one more student against a plain step.
-    seconds = timing.interleaved({name: cohort.train for name, cohort in (by_number | by_depth).items()})
+    by_method = {f"step with {name}": Cohort(images, "wrn-16-1", [METHODS[name]], "wrn-16-2", compiled)
+                 for name in ("KD", "AT+KD")}  # fmt: skip
+    seconds = timing.interleaved({name: cohort.train for name, cohort in (by_number | by_depth | by_method).items()})
     return [(name, 1000 * value / _steps(images.device), "ms") for name, value in seconds.items()]
 
 
