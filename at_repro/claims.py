@@ -95,8 +95,12 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
 
 
 def readable(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers, by the claims' text: what it was tested on, verdict, seeds, and the numbers behind it."""
-    shown = ledger.set_index("claim")[["on", "verdict", "comparisons", "seeds", "numbers"]]
+    """The ledger for readers, by the claims' text: verdict, seeds, the numbers behind it and what it was tested on.
+
+    Where there are several numbers, or subjects of a test, each has a line of its own.
+    """
+    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds", "numbers", "on"]]
+    shown[["numbers", "on"]] = shown[["numbers", "on"]].replace("; ", "\n", regex=True)
     shown["seeds"] = [
         "" if verdict == NOT_RUN else seeds for verdict, seeds in zip(shown["verdict"], shown["seeds"], strict=True)
     ]

@@ -225,11 +225,12 @@ def test_the_ledger_for_readers(recorded, store, no_benchmark):
     recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
     found = ledger("smoke", store)
     shown = claims.readable(found)
-    assert list(shown.columns) == ["tested on", "verdict", "comparisons run", "seeds", "numbers"]
+    assert list(shown.columns) == ["verdict", "comparisons run", "seeds", "numbers", "tested on"]
     assert len(shown) == len(paper.CLAIMS)
     row = shown.loc[found.loc["at", "claim"]]
     assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
     assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
+    assert shown.loc[found.loc["levels", "claim"], "tested on"].splitlines() == found.loc["levels", "on"].split("; ")
     assert claims.summary(found) == f"Of 25 claims: 1 {DIRECTION}, 24 not run."
 
 
