@@ -95,16 +95,20 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
 
 
 def readable(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers, by the claims' text: verdict, seeds, the numbers behind it and what it was tested on.
-
-    Where there are several numbers, or subjects of a test, each has a line of its own.
-    """
-    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds", "numbers", "on"]]
-    shown[["numbers", "on"]] = shown[["numbers", "on"]].replace("; ", "\n", regex=True)
+    """The ledger for readers, at a glance: by the claims' text the verdict, and of how many comparisons and seeds."""
+    shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds"]]
     shown["seeds"] = [
         "" if verdict == NOT_RUN else seeds for verdict, seeds in zip(shown["verdict"], shown["seeds"], strict=True)
     ]
-    return shown.rename_axis("the paper claims").rename(columns={"on": "tested on", "comparisons": "comparisons run"})
+    return shown.rename_axis("the paper claims").rename(columns={"comparisons": "comparisons run"})
+
+
+def differences(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The numbers behind the verdicts, for readers: a row per comparison that was run, by claim and verdict."""
+    numbers = ledger[ledger["verdict"] != NOT_RUN].set_index(["claim", "verdict"])["numbers"].str.split("; ").explode()
+    found = [number.rsplit(": ", 1) for number in numbers]
+    shown = pd.DataFrame(found, index=numbers.index, columns=["comparison", "difference"])
+    return shown.rename_axis(["the paper claims", "verdict"])
 
 
 def summary(ledger: pd.DataFrame) -> str:

@@ -225,12 +225,15 @@ def test_the_ledger_for_readers(recorded, store, no_benchmark):
     recorded("wrn-16-2-to-16-1", student=[9.0], at=[8.0])
     found = ledger("smoke", store)
     shown = claims.readable(found)
-    assert list(shown.columns) == ["verdict", "comparisons run", "seeds", "numbers", "tested on"]
+    assert list(shown.columns) == ["verdict", "comparisons run", "seeds"]
     assert len(shown) == len(paper.CLAIMS)
     row = shown.loc[found.loc["at", "claim"]]
     assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
     assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
-    assert shown.loc[found.loc["levels", "claim"], "tested on"].splitlines() == found.loc["levels", "on"].split("; ")
+    numbers = claims.differences(found)
+    assert numbers.index.tolist() == [(found.loc["at", "claim"], DIRECTION)], "what is not run has none"
+    assert numbers.values.tolist() == [["AT below student (wrn-16-2-to-16-1)", "-1.00 points (p = 1)"]]
+    assert claims.differences(ledger("reduced", store)).empty
     assert claims.summary(found) == f"Of 25 claims: 1 {DIRECTION}, 24 not run."
 
 
