@@ -104,11 +104,11 @@ def readable(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The numbers behind the verdicts, for readers: a row per comparison that was run, by claim and verdict."""
-    numbers = ledger[ledger["verdict"] != NOT_RUN].set_index(["claim", "verdict"])["numbers"].str.split("; ").explode()
-    found = [number.rsplit(": ", 1) for number in numbers]
-    shown = pd.DataFrame(found, index=numbers.index, columns=["comparison", "difference"])
-    return shown.rename_axis(["the paper claims", "verdict"])
+    """The numbers behind the verdicts, for readers: a row per comparison that was run, by claim and comparison."""
+    numbers = ledger[ledger["verdict"] != NOT_RUN].set_index("claim")["numbers"].str.split("; ").explode()
+    found = [(claim, *number.rsplit(": ", 1)) for claim, number in numbers.items()]
+    columns = ["the paper claims", "comparison", "difference"]
+    return pd.DataFrame(found, columns=columns).set_index(columns[:2])
 
 
 def summary(ledger: pd.DataFrame) -> str:
