@@ -169,6 +169,11 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
 
 
+def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
+    """The table of `comparisons` for readers: differences with two decimals, p as text of two digits."""
+    return compared.round({"difference": 2}).assign(p=compared["p"].map("{:.2g}".format))
+
+
 def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     """Every other column against `reference`, paired by seed, a row per column that shares seeds with it.
 

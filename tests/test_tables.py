@@ -261,6 +261,11 @@ def test_comparisons_are_paired_by_seed(studies):
     assert against.drop(columns="p").values.tolist() == [["student", 1, -1.0, 2, 0], ["AT", 1, -1.0, 2, 0]]
 
 
+def test_comparisons_for_readers():
+    found = pd.DataFrame({"method": ["AT"], "difference": [-1.2034], "p": [0.00012345]}, index=["a pair"])
+    assert tables.readable_comparisons(found).loc["a pair"].tolist() == ["AT", -1.2, "0.00012"]
+
+
 def test_comparisons_need_both_and_neither_diverged(studies):
     columns = ["method", "seed", "difference", "only_method", "only_reference", "p"]
     study = studies("smoke", student={0: None, 1: range(9), 2: range(9)}, at={0: range(5), 1: None, 3: range(5)})
