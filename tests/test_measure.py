@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from fixed_maps import Fixed
 from torch import nn
 
 from at_repro import data, measure, networks
@@ -17,18 +18,6 @@ from at_repro.errors import ParameterError, check_count
 @pytest.fixture
 def images():
     return data.load("shapes", "test", subset=20)
-
-
-class Fixed(nn.Module):
-    """A network whose groups are given: maps (H, W) that are the same for every image."""
-
-    def __init__(self, *maps: torch.Tensor):
-        super().__init__()
-        self.fixed = maps
-
-    def forward(self, batch):
-        groups = tuple(one.sqrt().expand(len(batch), 1, *one.shape) for one in self.fixed)  # sum-2 gives `one`
-        return SimpleNamespace(logits=torch.zeros(len(batch), 10), groups=groups)
 
 
 def test_maps_are_the_mapping_of_each_group(images):

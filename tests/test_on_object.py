@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from fixed_maps import Fixed
 from torch import nn
 
 from at_repro import data, on_object
@@ -15,18 +16,6 @@ from at_repro.errors import ParameterError
 @pytest.fixture
 def images():
     return data.load("shapes", "test", subset=20)
-
-
-class Fixed(nn.Module):
-    """A network whose groups are given: maps (H, W) that are the same for every image."""
-
-    def __init__(self, *maps: torch.Tensor):
-        super().__init__()
-        self.fixed = maps
-
-    def forward(self, batch):
-        groups = tuple(one.sqrt().expand(len(batch), 1, *one.shape) for one in self.fixed)  # sum-2 gives `one`
-        return SimpleNamespace(logits=torch.zeros(len(batch), 10), groups=groups)
 
 
 def mask(rows: slice, columns: slice, size: int = 32) -> torch.Tensor:
