@@ -65,12 +65,12 @@ class Comparison:
             both = [run for side in sides for run in side]
             if not all(store.has(run) and _was_taught(run, columns.get("student"), store) for run in both):
                 continue
-            seed = both[0].seed
-            better, worse = (fmean(_error(store.load(run), self.early) for run in side) for side in sides)
+            seed, records = both[0].seed, {run: store.load(run) for run in both}
+            better, worse = (fmean(_error(records[run], self.early) for run in side) for side in sides)
             found.differences[seed] = better - worse
             found.runs.extend(run.run_id for run in both)
             if len(both) == 2 and not self.early:
-                found.p[seed] = _mcnemar(*map(store.load, both))
+                found.p[seed] = _mcnemar(*map(records.get, both))
         return found
 
 
