@@ -7,7 +7,7 @@ With the sign alone, *direction holds, not significant*: one or two seeds never 
 verdict of its rules that were run. Only orderings and differences are tested, never absolute numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,9 +51,9 @@ class Finding:
     def numbers(self) -> str:
         """The difference, for readers, with its interval over seeds or, of one or two seeds, McNemar's p of each."""
         if not self.differences:
-            return f"{self.rule}: {NOT_RUN}"
+            return NOT_RUN
         mean, low, high = statistics.paired_interval(list(self.differences.values()))
-        told = f"{self.rule}: {mean:+.2f}{self.rule.unit}"
+        told = f"{mean:+.2f}{self.rule.unit}"
         if len(self.differences) > 2:
             return f"{told}, 95 % from {low:+.2f} to {high:+.2f}"
         chances = ["p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" for p in self.measured.p.values()]
@@ -74,11 +74,8 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
 
     Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
     """
-    experiments.get_preset(preset)
-    seeds = store.seeds() if seeds is None else seeds
     rows = {}
-    for claim in paper.CLAIMS:
-        findings = [find(rule, preset, store, seeds) for rule in RULES[claim.name]]
+    for claim, findings in _examined(preset, store, seeds):
         run = [finding for finding in findings if finding.differences]
         rows[claim.name] = {
             "claim": claim.text,
@@ -86,7 +83,7 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
             "verdict": min((finding.verdict for finding in run), key=ORDER.index, default=NOT_RUN),
             "comparisons": f"{len(run)} of {len(findings)}",
             "seeds": min((len(finding.differences) for finding in run), default=0),
-            "numbers": "; ".join(finding.numbers for finding in run),
+            "numbers": "; ".join(f"{finding.rule}: {finding.numbers}" for finding in run),
             "rule": "; ".join(str(finding.rule) for finding in findings),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "runs": " ".join(dict.fromkeys(run_id for finding in run for run_id in finding.measured.runs)),
@@ -103,10 +100,17 @@ def readable(ledger: pd.DataFrame) -> pd.DataFrame:
     return shown.rename_axis("the paper claims").rename(columns={"comparisons": "comparisons run"})
 
 
-def differences(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The numbers behind the verdicts, for readers: a row per comparison that was run, by claim and comparison."""
-    numbers = ledger[ledger["verdict"] != NOT_RUN].set_index("claim")["numbers"].str.split("; ").explode()
-    found = [(claim, *number.rsplit(": ", 1)) for claim, number in numbers.items()]
+def differences(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+    """The numbers behind the verdicts, for readers: a row per comparison that was run, by claim and comparison.
+
+    seeds as of `ledger`. Raises what it raises.
+    """
+    found = [
+        (claim.text, str(finding.rule), finding.numbers)
+        for claim, findings in _examined(preset, store, seeds)
+        for finding in findings
+        if finding.differences
+    ]
     columns = ["the paper claims", "comparison", "difference"]
     return pd.DataFrame(found, columns=columns).set_index(columns[:2])
 
@@ -116,3 +120,11 @@ def summary(ledger: pd.DataFrame) -> str:
     counts = ledger["verdict"].value_counts()
     told = [f"{counts[verdict]} {verdict}" for verdict in (HOLDS, DIRECTION, FAILS, NOT_RUN) if verdict in counts]
     return f"Of {len(ledger)} claims: {', '.join(told)}."
+
+
+def _examined(preset: str, store: Store, seeds: Sequence[int] | None) -> Iterator[tuple[paper.Claim, list[Finding]]]:
+    """Each claim of the paper, in its order, with the findings of its rules."""
+    experiments.get_preset(preset)
+    seeds = store.seeds() if seeds is None else seeds
+    for claim in paper.CLAIMS:
+        yield claim, [find(rule, preset, store, seeds) for rule in RULES[claim.name]]

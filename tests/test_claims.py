@@ -230,10 +230,10 @@ def test_the_ledger_for_readers(recorded, store, no_benchmark):
     row = shown.loc[found.loc["at", "claim"]]
     assert (row["verdict"], row["comparisons run"], row["seeds"]) == (DIRECTION, "1 of 4", 1)
     assert shown.loc[found.loc["levels", "claim"], "seeds"] == ""
-    numbers = claims.differences(found)
+    numbers = claims.differences("smoke", store)
     comparison = found.loc["at", "claim"], "AT below student (wrn-16-2-to-16-1)"
     assert numbers["difference"].to_dict() == {comparison: "-1.00 points (p = 1)"}, "what is not run has none"
-    assert claims.differences(ledger("reduced", store)).empty
+    assert claims.differences("reduced", store).empty
     assert claims.summary(found) == f"Of 25 claims: 1 {DIRECTION}, 24 not run."
 
 
