@@ -7,7 +7,7 @@ With the sign alone, *direction holds, not significant*: one or two seeds never 
 verdict of its rules that were run. Only orderings and differences are tested, never absolute numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -91,6 +91,15 @@ def ledger(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("name")
 
 
+def tested(ledger: pd.DataFrame, beside: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The rows of a ledger that have a verdict; with `beside`, a ledger of another preset, those from other runs alone.
+
+    Some experiments have the same runs at several presets, and say nothing new at another one.
+    """
+    found = ledger[ledger["verdict"] != NOT_RUN]
+    return found if beside is None else found[found["runs"] != beside["runs"].reindex(found.index)]
+
+
 def readable(ledger: pd.DataFrame) -> pd.DataFrame:
     """The ledger for readers, at a glance: by the claims' text the verdict, and of how many comparisons and seeds."""
     shown = ledger.set_index("claim")[["verdict", "comparisons", "seeds"]]
@@ -100,14 +109,17 @@ def readable(ledger: pd.DataFrame) -> pd.DataFrame:
     return shown.rename_axis("the paper claims").rename(columns={"comparisons": "comparisons run"})
 
 
-def differences(preset: str, store: Store, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+def differences(
+    preset: str, store: Store, seeds: Sequence[int] | None = None, names: Collection[str] | None = None
+) -> pd.DataFrame:
     """The numbers behind the verdicts, for readers: a row per comparison that was run, by claim and comparison.
 
-    seeds as of `ledger`. Raises what it raises.
+    names: of the claims that are shown; None: of all. seeds as of `ledger`. Raises what it raises.
     """
     found = [
         (claim.text, str(finding.rule), finding.numbers)
         for claim, findings in _examined(preset, store, seeds)
+        if names is None or claim.name in names
         for finding in findings
         if finding.differences
     ]

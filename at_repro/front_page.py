@@ -1,4 +1,4 @@
-"""What stands beside the report: the README's verdicts and maps at three levels, and the ledger as a file."""
+"""What stands beside the report: the README's verdicts, errors and maps, and the ledger as a file."""
 
 import base64
 import re
@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from at_repro import book, claims
+from at_repro import book, claims, tables
 from at_repro.errors import UserError
 from at_repro.results import open_store
+from at_repro.study import Study, open_study
 
 MAPS = Path("book") / "_assets" / "maps.png"
 _FIGURE = "fig-levels"  # of the notebook on attention maps
-_VERDICTS = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end -->\n)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- preset (?P<preset>\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
 def update() -> list[Path]:
-    """Writes the verdicts into the README, and the teacher's maps and the ledger beside the book's pages.
+    """Writes what was found into the README, and the teacher's maps and the ledger beside the book's pages.
 
     Returns what was written.
 
@@ -25,26 +26,48 @@ def update() -> list[Path]:
     root = book.notebooks_folder().parent
     readme, maps, table = root / "README.md", root / MAPS, root / "book" / book.LEDGER
     ledger = claims.ledger(book.COMMITTED, open_store(book.COMMITTED))
-    shown = verdicts(ledger)
-    text, count = _VERDICTS.subn(lambda _: shown, readme.read_text())
-    if not count:
-        raise UserError(f"{readme} has no place for the verdicts: <!-- verdicts --> and <!-- end -->")
-    readme.write_text(text)
+    shown = found(ledger)
+    text = readme.read_text()
+    if missing := shown.keys() - {place["preset"] for place in _PLACE.finditer(text)}:
+        raise UserError(f"{readme} has no place for {missing.pop()}: <!-- preset NAME --> and <!-- end -->")
+    readme.write_text(_PLACE.sub(lambda place: place[1] + shown[place["preset"]] + place[3], text))
     maps.write_bytes(_picture(root / "notebooks" / "01_attention_maps.ipynb"))
     ledger.to_csv(table)
     return [readme, maps, table]
 
 
+def found(ledger: pd.DataFrame) -> dict[str, str]:
+    """What the README shows, as Markdown, by preset.
+
+    Of the committed preset the verdicts, from its ledger; of the preset `paper` the row of Table 1 that was trained as
+    long as in the paper, and the verdicts of what that preset alone has records of.
+    """
+    flagship = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
+    as_long = claims.tested(claims.ledger("paper", open_store("paper")), beside=ledger)
+    told = [errors(flagship)] + ([] if as_long.empty else [verdicts(as_long)])
+    return {book.COMMITTED: verdicts(ledger), "paper": "\n".join(told)}
+
+
 def verdicts(ledger: pd.DataFrame) -> str:
     """The claims that were tested as a Markdown table, under the sentence that counts all verdicts."""
-    tested = ledger[ledger["verdict"] != claims.NOT_RUN]
-    rows = [
-        f"| {row.claim} | {row.on.replace('; ', '<br>')} | {row.verdict} | {row.comparisons} "
-        f"| {row.numbers.replace('; ', '<br>')} |"
-        for row in tested.itertuples()
-    ]
-    heading = ["| the paper claims | tested on | verdict | comparisons run | differences |", "|---|---|---|---|---|"]
-    return "\n".join([claims.summary(ledger), "", *heading, *rows, ""])
+    shown = claims.tested(ledger).rename(columns={
+        "claim": "the paper claims", "on": "tested on", "comparisons": "comparisons run", "numbers": "differences",
+    })  # fmt: skip
+    for column in ("tested on", "differences"):
+        shown[column] = shown[column].str.replace("; ", "<br>")
+    columns = ["the paper claims", "tested on", "verdict", "comparisons run", "differences"]
+    return f"{claims.summary(ledger)}\n\n{_markdown(shown[columns])}"
+
+
+def errors(study: Study) -> str:
+    """Test errors beside the paper's as a Markdown table, of a study of Table 1's second row."""
+    table = tables.readable(tables.errors(study, "Table 1", "wrn-16-1 from wrn-16-2"))
+    return _markdown(table.rename_axis("test error, %").reset_index())
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def _picture(notebook: Path) -> bytes:

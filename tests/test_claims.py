@@ -233,6 +233,8 @@ def test_the_ledger_for_readers(recorded, store, no_benchmark):
     numbers = claims.differences("smoke", store)
     comparison = found.loc["at", "claim"], "AT below student (wrn-16-2-to-16-1)"
     assert numbers["difference"].to_dict() == {comparison: "-1.00 points (p = 1)"}, "what is not run has none"
+    assert claims.differences("smoke", store, names=["levels"]).empty
+    assert claims.differences("smoke", store, names=["at", "levels"]).equals(numbers)
     assert claims.differences("reduced", store).empty
     assert claims.summary(found) == f"Of 25 claims: 1 {DIRECTION}, 24 not run."
 
