@@ -488,10 +488,14 @@ class _Fetches(HTMLParser):
 def test_the_real_pages_build_without_a_warning(site):
     assert {f"{name}.html" for name in chapters()} <= {str(path.relative_to(site)) for path in site.rglob("*.html")}
     notebook = nbformat.read(REPOSITORY / "notebooks" / "02_activation_transfer.ipynb", as_version=4)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    (glued,) = [output for output in outputs if "scrapbook" in output.get("metadata", {})]
-    told = glued.data["application/papermill.record/text/plain"].strip("'")
-    assert told.startswith("At preset reduced") and told[:60] in (site / "intro.html").read_text()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", []) if "metadata" in output]
+    glued = {output.metadata["scrapbook"]["name"]: output for output in outputs if "scrapbook" in output.metadata}
+    told = glued["summary"].data["application/papermill.record/text/plain"].strip("'")
+    intro = (site / "intro.html").read_text()
+    assert told.startswith("At preset reduced") and told[:60] in intro
+    errors = glued["errors_paper"].data["application/papermill.record/text/html"]
+    rows = re.findall(r"<t[hd].*?</t[hd]>", errors)
+    assert len(rows) > 40 and all(row in intro for row in rows), "the errors at preset paper stand on the first page"
 
 
 def test_pages_fetch_nothing_from_other_hosts(site):
