@@ -31,21 +31,25 @@ def comparisons(*studies: Study) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts).set_index("epochs")
 
 
-def leads(study: Study) -> pd.DataFrame:
+def leads(*studies: Study) -> pd.DataFrame:
     """Who is ahead during training: a row per method, training length and epoch.
 
     Columns: `method`; `epochs`, the length; `epoch`; `learning_rate`; `difference`, of method minus plain student in
     the same epoch of the same length and seed, in percentage points of test error, the median over seeds.
     """
-    found = _differences(study.curves(), study, ["epochs", "seed", "epoch"])
+    parts = [_differences(study.curves(), study, ["epochs", "seed", "epoch"]) for study in studies]
+    found = pd.concat([part for part in parts if len(part)] or parts)
     keys = ["method", "epochs", "epoch", "learning_rate"]
     return found.groupby(keys, sort=False)["difference"].median().dropna().reset_index()
 
 
-def phases(study: Study) -> pd.DataFrame:
-    """The mean of `leads` while the learning rate stays the same: a row per length and rate, a column per method."""
-    found = leads(study)
-    found = found[found["method"] != "student"]
+def phases(leads: pd.DataFrame) -> pd.DataFrame:
+    """The mean difference while the learning rate stays the same: a row per length and rate, a column per method.
+
+    Args:
+        leads: see `leads`.
+    """
+    found = leads[leads["method"] != "student"]
     means = found.groupby(["epochs", "learning_rate", "method"], sort=False)["difference"].mean().unstack("method")
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(found["method"]))
 

@@ -14,10 +14,10 @@ class Made(Study):
     """A study whose records are rows."""
 
     @staticmethod
-    def of(ends: list[tuple], curves: list[tuple]) -> "Made":
-        experiment = experiments.get("training-length")
-        (columns,) = experiment.runs("reduced", [0])
-        made = Made(experiment, "reduced", None, "cpu", [0, 1], columns, {}, [], None, "")
+    def of(ends: list[tuple], curves: list[tuple], name: str = "training-length", preset: str = "reduced") -> "Made":
+        experiment = experiments.get(name)
+        (columns,) = experiment.runs(preset, [0])
+        made = Made(experiment, preset, None, "cpu", [0, 1], columns, {}, [], None, "")
         object.__setattr__(made, "rows", (ends, curves))
         return made
 
@@ -91,15 +91,26 @@ def test_who_leads_may_change_with_the_rate(study):
     found = training_lengths.leads(study)
     assert set(found["method"]) == {"student", "AT", "AT, decaying"} and set(found["epochs"]) == {10}
     assert found[found["method"] == "AT"]["difference"].tolist() == [-10, -20, 1]
-    means = training_lengths.phases(study)
+    means = training_lengths.phases(found)
     assert list(means.columns) == ["AT", "AT, decaying"] and list(means.index) == [(10, 0.1), (10, 0.02)]
     assert means["AT"].tolist() == [-15, 1] and means["AT, decaying"].tolist() == [-7.5, 0]
+
+
+def test_runs_of_the_papers_length_stand_beside_the_others(study):
+    """Their columns do not name their length; the plain student of another length is no reference for them."""
+    curves = [("student", 0, 1, 0.1, 50.0), ("AT", 0, 1, 0.1, 45.0), ("teacher", 0, 1, 0.1, 40.0)]
+    as_long = Made.of([("student", 0, 8.0), ("AT", 0, 7.0)], curves, "wrn-16-2-to-16-1", "paper")
+    found = training_lengths.leads(study, as_long)
+    assert found[found["epochs"] == 200][["method", "difference"]].values.tolist() == [["student", 0], ["AT", -5]]
+    assert found[found["epochs"] < 200].equals(training_lengths.leads(study))
+    ends = training_lengths.final(study, as_long).set_index(["method", "epochs"])
+    assert ends.loc[("AT", 200), "difference"] == -1 and ends.loc[("AT", 10), "difference"] == -4
 
 
 def test_without_records_there_are_no_rows():
     empty = Made.of([], [])
     assert training_lengths.final(empty).empty and training_lengths.leads(empty).empty
-    assert training_lengths.phases(empty).empty and training_lengths.comparisons(empty).empty
+    assert training_lengths.phases(training_lengths.leads(empty)).empty and training_lengths.comparisons(empty).empty
 
 
 def ends(**differences):
