@@ -416,6 +416,7 @@ def test_leads_are_drawn_against_the_plain_student_at_every_length():
     for axis in figure.axes:
         zero, drop, lead = axis.lines
         assert list(zero.get_ydata()) == [0, 0] and list(drop.get_xdata()) == [2.5, 2.5], "between epochs 2 and 3"
+        assert not any(line.get_visible() for line in axis.get_xgridlines()), "they would look like drops of the rate"
         assert list(lead.get_ydata()) == [0, -1, -2] and to_rgba(lead.get_color()) == to_rgba(figures.COLOURS["AT"])
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from at_repro.data import ImageSet
 from at_repro.figures.theme import COLOURS, PALETTE, WIDTH, colours_of, stamped, style, unavailable
@@ -229,6 +230,8 @@ def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
 def leads(found: pd.DataFrame, stamp: str) -> Figure:
     """A panel per training length: test error minus the plain student's in the same epoch; below zero is ahead.
 
+    Within a point of zero the axis is linear, beyond it logarithmic: early differences are many times those at the end.
+
     Args:
         found: columns method, epochs, epoch, learning_rate and difference, see `training_lengths.leads`.
     """
@@ -244,10 +247,14 @@ def leads(found: pd.DataFrame, stamp: str) -> Figure:
         axis.axhline(0, color=colours["student"], linestyle="--", linewidth=1)
         drops = of_length.groupby("learning_rate")["epoch"].min()
         for epoch in drops[drops > 1]:
-            axis.axvline(epoch - 0.5, color="0.85", linewidth=1, zorder=0)
+            axis.axvline(epoch - 0.5, color="0.6", linewidth=1, zorder=0)
+        axis.grid(visible=False, axis="x")  # its lines would look like drops of the rate
         for method, of_method in of_length.groupby("method", sort=False):
             axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
         axis.set(ylabel="minus the student's", title=f"{length} epochs", xlim=(1, max(2, length)))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_yscale("symlog", linthresh=1)
+        axis.set_yticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
     axes[-1, 0].set_xlabel("epoch; grey lines: the learning rate drops")
     _legend_above(figure, axes[:, 0])
     return stamped(figure, stamp)
