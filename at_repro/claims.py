@@ -118,8 +118,7 @@ def differences(
     """
     found = [
         (claim.text, str(finding.rule), finding.numbers)
-        for claim, findings in _examined(preset, store, seeds)
-        if names is None or claim.name in names
+        for claim, findings in _examined(preset, store, seeds, names)
         for finding in findings
         if finding.differences
     ]
@@ -134,9 +133,12 @@ def summary(ledger: pd.DataFrame) -> str:
     return f"Of {len(ledger)} claims: {', '.join(told)}."
 
 
-def _examined(preset: str, store: Store, seeds: Sequence[int] | None) -> Iterator[tuple[paper.Claim, list[Finding]]]:
-    """Each claim of the paper, in its order, with the findings of its rules."""
+def _examined(
+    preset: str, store: Store, seeds: Sequence[int] | None, names: Collection[str] | None = None
+) -> Iterator[tuple[paper.Claim, list[Finding]]]:
+    """Each claim of the paper, or those with these names, in its order, with the findings of its rules."""
     experiments.get_preset(preset)
     seeds = store.seeds() if seeds is None else seeds
     for claim in paper.CLAIMS:
-        yield claim, [find(rule, preset, store, seeds) for rule in RULES[claim.name]]
+        if names is None or claim.name in names:
+            yield claim, [find(rule, preset, store, seeds) for rule in RULES[claim.name]]

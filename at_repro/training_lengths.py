@@ -14,7 +14,7 @@ def final(*studies: Study) -> pd.DataFrame:
     in percentage points, NaN where no plain student has finished.
     """
     parts = [_differences(study.errors().dropna(subset="test_error"), study, ["epochs", "seed"]) for study in studies]
-    found = pd.concat([part for part in parts if len(part)] or parts)
+    found = _together(parts)
     groups = found.groupby(["method", "epochs"], sort=False)
     ends = groups[["test_error", "difference"]].median()
     return ends.assign(seeds=groups.size()).reset_index()[["method", "epochs", "seeds", "test_error", "difference"]]
@@ -28,7 +28,7 @@ def comparisons(*studies: Study) -> pd.DataFrame:
         for plain in [column for column in lengths if column.startswith("student")]:
             found = tables.comparisons(study, plain)
             parts.append(found[found["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain]))
-    return pd.concat([part for part in parts if len(part)] or parts).set_index("epochs")
+    return _together(parts).set_index("epochs")
 
 
 def leads(*studies: Study) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def leads(*studies: Study) -> pd.DataFrame:
     the same epoch of the same length and seed, in percentage points of test error, the median over seeds.
     """
     parts = [_differences(study.curves(), study, ["epochs", "seed", "epoch"]) for study in studies]
-    found = pd.concat([part for part in parts if len(part)] or parts)
+    found = _together(parts)
     keys = ["method", "epochs", "epoch", "learning_rate"]
     return found.groupby(keys, sort=False)["difference"].median().dropna().reset_index()
 
@@ -91,6 +91,11 @@ def last_leads(leads: pd.DataFrame) -> pd.DataFrame:
     ahead = found.assign(ahead=100.0 * (found["difference"] < 0), last=found["epoch"].where(found["difference"] < 0))
     groups = ahead.groupby(["method", "epochs"], sort=False)
     return pd.DataFrame({"ahead": groups["ahead"].mean(), "last epoch ahead": groups["last"].max()})
+
+
+def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """One frame, empty only where all are: pandas warns of types where it joins empty ones."""
+    return pd.concat([part for part in parts if len(part)] or parts)
 
 
 def _differences(found: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFrame:
