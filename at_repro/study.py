@@ -211,11 +211,12 @@ def open_study(
     if policy == "missing":
         for of_seed in by_seed:
             attention_statistics.update(store, of_seed, images)
+    asked = list(own_seeds or size.seeds)
     if missing and not note:
         note = "the runs that are missing"
         if not changed:
-            note += f" (at-repro run {experiment} --preset {preset})"
-    asked = list(own_seeds or size.seeds)
+            of_seeds = "" if asked == list(size.seeds) else f" --seeds {' '.join(map(str, asked))}"
+            note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
     return Study(chosen, preset, store, device, asked, columns, records, list(missing), images, note, changed)
 
 

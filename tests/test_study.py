@@ -78,9 +78,15 @@ def test_with_never_what_is_missing_is_listed(store, runs, never, hand_made):
     assert opened.missing == [run for column, run in runs.items() if column != "AT"]
     assert all(f"not run  {run.run_id}" in opened.describe() for run in opened.missing)
     assert len({line.index("shapes-") for line in opened.describe().splitlines()[1:]}) == 1, "ids in one column"
-    assert "at-repro run wrn-16-2-to-16-1 --preset smoke" in opened.note and "\n" not in opened.note
+    assert opened.note == "the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset smoke)"
     assert opened.errors()["column"].tolist() == ["AT"]
     assert list(opened.networks()) == ["AT"]
+
+
+def test_the_command_trains_the_seeds_that_were_asked_for(store, never):
+    """Else it costs whoever gives it the seeds of the preset, five times as much at `paper`."""
+    opened = study(store, [3, 1])
+    assert opened.note == "the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset smoke --seeds 3 1)"
 
 
 def test_a_changed_experiment_says_what_is_changed(store, never):
