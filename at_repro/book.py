@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro import attention_statistics, claims, data, experiments, notebook_parameters
+from at_repro import attention_statistics, claims, data, disk, experiments, notebook_parameters
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, open_store
 from at_repro.training import engine, train
@@ -72,11 +72,7 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
     if output.resolve() == source.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
     values = parameters(name, given or {})
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.open("a").close()
-    except OSError as error:
-        raise ParameterError("output", str(output), f"a file that can be written ({error.strerror})") from None
+    disk.output(output)
     try:
         with _own_kernel():
             papermill.execute_notebook(
@@ -193,9 +189,13 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
 
 
 def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
-    """Trains, and measures, what has no record of the experiments of these notebooks."""
+    """Trains, and measures, what has no record of the experiments of these notebooks, and whose images are here."""
     wanted = list(dict.fromkeys(experiment for name in notebooks for experiment in experiments_of(_read(name))))
     runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
+    for dataset in {run.dataset for run in runs} - set(data.DATA_SETS):
+        if problem := data.describe(dataset, data_root).problem:
+            say(f"what learns from {dataset} is not trained: {problem}")
+            runs = [run for run in runs if run.dataset != dataset]
     train(runs, store, device=device, data_root=data_root)
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
         data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained

@@ -142,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
     command.add_argument("names", nargs="*", metavar="NAME", help="cifar10, shapes, or a folder of the data root and a "
-                         "size, such as photos@64 (default: those of the experiments)")  # fmt: skip
+                         "size, such as photos@64 (default: cifar10 and shapes)")  # fmt: skip
     _add_data_root(command)
     return top
 
@@ -200,9 +200,9 @@ def run(options: argparse.Namespace) -> None:
             cluster.train_on(client, runs, store, **how)
     if not ranks.is_first():
         return
-    seeds = _seeds(options)
+    seeds, device = _seeds(options), "auto" if options.cluster else options.device  # that was the workers'
     measured = sum(
-        attention_statistics.update_experiment(name, options.preset, store, seeds, options.device, options.data_root)
+        attention_statistics.update_experiment(name, options.preset, store, seeds, device, options.data_root)
         for name in options.experiments
     )
     if measured:
@@ -268,23 +268,22 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def claims(options: argparse.Namespace) -> None:
-    from at_repro import report
+    from at_repro import disk, report
     from at_repro.claims import ledger
     from at_repro.results import open_store
 
     found = ledger(options.preset, open_store(options.preset, options.results))
     if options.output:
-        try:
-            found.to_csv(options.output)
-        except OSError as error:
-            raise ParameterError("output", options.output, f"a file that can be written ({error.strerror})") from None
+        found.to_csv(disk.output(options.output))
     print(report.claims(found))
 
 
 def bench(options: argparse.Namespace) -> None:
-    from at_repro import bench, data
+    from at_repro import bench, data, disk
 
     data.data_root(options.data_root)
+    if options.output:
+        disk.output(options.output)
     found = bench.run(options.device, options.data_root, options.compile)
     print(bench.table(found))
     if options.output:

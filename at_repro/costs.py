@@ -1,6 +1,7 @@
 """What runs cost: their operations, and from the rate that a benchmark measured the hours that they take."""
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -94,6 +95,8 @@ def recorded(store: Store, preset: str = "reduced") -> pd.DataFrame:
 def operations(cohort: Sequence[Run]) -> float:
     """Floating-point operations of runs that are trained in one loop; at most, where groups of layers are frozen.
 
+    NaN for images whose number is not known before they are read.
+
     Forward and backward are three passes of a student; twice as many with a term on gradients, which is differentiated
     twice, and twice as many with mirror images. The teacher sees a batch once, whoever learns from it, and twice more,
     forward and backward, where its gradient is asked for.
@@ -147,7 +150,7 @@ def _places(run: Run) -> float:
 
 
 def _images(dataset: str) -> int:
-    return data.size(dataset, "train") if dataset in data.DATA_SETS else _FOLDERS[dataset.split("@")[0]]
+    return data.size(dataset, "train") if dataset in data.DATA_SETS else _FOLDERS.get(dataset.split("@")[0], math.nan)
 
 
 def _depth(run: Run) -> int:

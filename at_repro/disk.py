@@ -54,6 +54,23 @@ def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str
     raise ParameterError(parameter, str(path), f"a file that {writer} has written")
 
 
+def output(path: str | Path) -> Path:
+    """A file that a user has named for a result, tried before any work: its folder is made, nothing else is left.
+
+    Raises ParameterError where it cannot be written.
+    """
+    path = Path(path).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        path.open("a").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise ParameterError("output", str(path), f"a file that can be written ({error.strerror})") from None
+    return path
+
+
 def flush(path: Path) -> None:
     """Waits until a file, or the list of files of a folder, is on the disk and not only in memory."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,5 +1,6 @@
 """Tables as text for the command line: experiments and their cost, the state of a store, the data sets at hand."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -26,9 +27,10 @@ def experiments() -> str:
         for preset in PRESETS:
             size = experiment.size(preset)
             runs = costs.runs_of([experiment.name], preset)
-            hours = duration(sum(map(costs.operations, tasks(runs))) / CORES_RATE)
+            seconds = sum(map(costs.operations, tasks(runs))) / CORES_RATE
+            time = "unknown time" if math.isnan(seconds) else f"about {duration(seconds)}"
             seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
-            lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, about {hours} ({size.meant_for})")
+            lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, {time} ({size.meant_for})")
     lines.append(f"Times are for two CPU cores that reach {CORES_RATE / 1e9:.0f} GFLOP/s in training.")
     return "\n".join(lines)
 
@@ -80,7 +82,7 @@ def claims(ledger: pd.DataFrame) -> str:
 def data_sets(data_root: str | None = None, names: Sequence[str] = ()) -> str:
     """Where each data set was found, with fingerprint, size and class counts; or why it was not found.
 
-    names: see `data.load`; none: those of the experiments. Raises ParameterError for a name that is not allowed.
+    names: see `data.load`; none: those that need no folder. Raises ParameterError for a name that is not allowed.
     """
     lines = []
     for name in names or data.DATA_SETS:

@@ -225,4 +225,4 @@ def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tupl
         images = data.load(dataset, "test", data_root or None, download=policy == "missing")
         return images.to(engine.device(device)), ""
     except DataError:
-        return None, f"images: {dataset} is not here or damaged, see: at-repro data"
+        return None, f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"

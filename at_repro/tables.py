@@ -92,7 +92,7 @@ def top5(study: Study) -> pd.DataFrame:
     """
     rows = {}
     for column, by_seed in study.records.items():
-        found = [record.final["top5_error"] for record in by_seed.values() if "top5_error" in record.final]
+        found = [error for record in by_seed.values() if (error := record.final.get("top5_error")) is not None]
         if not found:
             continue
         ours = pd.Series(found).median()

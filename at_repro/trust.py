@@ -19,7 +19,7 @@ def load(path: str | Path = "") -> dict:
     """
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "seed": 0, "rows": []}
-    return disk.read_json("proofs", path or COMMITTED, ("environment", "seconds", "rows"), "make faults")
+    return disk.read_json("proofs", path or COMMITTED, ("environment", "seconds", "seed", "rows"), "make faults")
 
 
 def stamp(found: dict) -> str:

@@ -1,5 +1,6 @@
 """The benchmark measures the loop that trains, against the field's, in ratios; no test depends on a duration."""
 
+import io
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from at_repro import bench, data
 from at_repro.bench import cases, plain, timing
 from at_repro.data import augment
+from at_repro.training import Progress
 
 
 @pytest.fixture
@@ -129,6 +131,21 @@ def test_a_target_names_what_the_cases_measure(images):
     assert not {name for name, _, _ in cases.plain_untouched(images)} & measured
     targets = {*bench.TARGETS, *bench.GPU_TARGETS}
     assert {name for name in targets if "share" in name or "AT" in name} <= measured
+
+
+def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
+    """The last one needs the extra `book`: all that was measured in minutes before would be gone."""
+    known = ("plain_untouched", "against_plain", "cohort", "peak", "profiled", "processes", "data_share", "growth",
+             "start_up", "memory")  # fmt: skip
+    for name in known:
+        monkeypatch.setattr(cases, name, lambda *_, name=name: [(name, 1.0, "s")])
+    monkeypatch.setattr(cases, "report", lambda *_: timing.script("raise SystemExit('no Jupyter Book here')"))
+    monkeypatch.setattr(bench, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"}))
+    told = io.StringIO()
+    found = bench.run("cpu", compile="off", progress=Progress(told))
+    assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
+    assert found["left_out"] == {"memory": "no data", "report": "no Jupyter Book here"}
+    assert "report: left out, no Jupyter Book here" in told.getvalue()
 
 
 def test_results_are_saved_as_json(tmp_path):

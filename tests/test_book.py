@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import patch
@@ -17,7 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from torchvision import datasets
 
-from at_repro import attention_statistics, book, experiments, networks, notebook_parameters
+from at_repro import attention_statistics, bench, book, experiments, networks, notebook_parameters, trust
 from at_repro.errors import ParameterError, UserError
 from at_repro.notebook_parameters import literal
 from at_repro.results import Store
@@ -144,6 +145,8 @@ def test_a_value_of_another_type_is_refused(default, value, kind):
         ("batch", 0, "batch: 0"),
         ("measured", "/nowhere", "measured: '/nowhere'"),
         ("proofs", "/nowhere", "proofs: '/nowhere'"),
+        ("measured", str(trust.COMMITTED), "measured: '"),
+        ("proofs", str(bench.COMMITTED), "proofs: '"),
     ],
 )
 def test_a_wrong_value_is_refused_before_a_kernel_starts(name, value, line):
@@ -256,6 +259,24 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
     assert executed.cells[-1].outputs[0].text.startswith("never ")
     told = capfd.readouterr().err
     assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
+
+
+def test_a_book_is_trained_for_as_far_as_its_images_are_here(checkout, tiny_experiment, store, monkeypatch, capfd):
+    """At preset paper experiments name ImageNet and more: who has CIFAR-10 alone gets the rest of the book."""
+    photographs = replace(tiny_experiment, name="photographs", columns=vary_images)
+    monkeypatch.setitem(experiments.EXPERIMENTS, photographs.name, photographs)
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name, "photographs"]}
+    nbformat.write(notebook, path)
+    book._train(["01_tiny"], "smoke", store, "cpu", str(checkout))
+    assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
+    told = capfd.readouterr().err
+    assert "what learns from nobody@64 is not trained: " in told and "nobody holds no train images" in told
+
+
+def vary_images(preset, seed):
+    return {"teacher": Run("wrn-10-1", 1, dataset="nobody@64", seed=seed)}
 
 
 def test_build_trains_nothing_for_the_committed_records(checkout, monkeypatch):

@@ -374,6 +374,11 @@ def test_slopes_are_gains_over_the_plain_student():
     assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
 
 
+def test_without_a_method_there_are_no_slopes():
+    """Axes with nothing in them look like a result."""
+    assert not figures.slopes(table().loc[["student", "teacher"]], STAMP).axes[0].lines
+
+
 def test_every_slope_is_named_where_several_end_at_nearly_the_same_gain():
     """Labels that give way to one another end up beyond the axes, where nothing is drawn."""
     close = table(ours=np.array([9.0, 11.38, 11.37, 11.36, 6.5]))

@@ -33,7 +33,7 @@ FOLDERS = ("results", "data_root")  # of which only the last part is named
 def place(tmp_path_factory) -> Path:
     """A folder with a few images of two classes, for the records that all notebooks share, and a file of no results."""
     folder = tmp_path_factory.mktemp("place")
-    (folder / "none.json").write_text('{"environment": {}, "seconds": 0, "rows": []}')
+    (folder / "none.json").write_text('{"environment": {}, "seconds": 0, "seed": 0, "left_out": {}, "rows": []}')
     generator = torch.Generator().manual_seed(0)
     for split, count in (("train", 8), ("test", 4)):
         for name in ("one", "two"):

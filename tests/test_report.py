@@ -5,8 +5,16 @@ from torchvision import datasets
 
 from at_repro import data, report
 from at_repro.errors import UserError
+from at_repro.experiments import EXPERIMENTS, Experiment
 from at_repro.results import Record
 from at_repro.training import Run
+
+
+def test_images_that_nobody_has_counted_take_a_time_that_nobody_knows(monkeypatch):
+    own = Experiment("own", "ours", lambda preset, seed: {"network": Run("wrn-10-1", 1, dataset="photos@64")})
+    monkeypatch.setitem(EXPERIMENTS, "own", own)
+    lines = report.experiments().splitlines()
+    assert " ".join(lines[-4].split()).startswith("smoke 1 runs, 1 seed, unknown time (")
 
 
 def test_status_of_every_kind(store, small, hand_made, monkeypatch):

@@ -11,7 +11,7 @@ import pandas as pd
 from at_repro import data, disk
 from at_repro.bench import cases
 from at_repro.data import ImageSet
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, UserError
 from at_repro.training import engine, provenance
 from at_repro.training.progress import Progress, duration
 
@@ -59,7 +59,7 @@ def run(
     """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
 
     The machine should be idle: every case is a comparison within this process, but company makes it noisy. Cases that
-    need CIFAR-10 are left out, and named, where it is missing.
+    lack something here, such as CIFAR-10, are left out, and named.
 
     Raises ParameterError for a value that is not allowed.
     """
@@ -79,18 +79,20 @@ def run(
         "growth": lambda: cases.growth(images, compiled),
         "start": lambda: cases.start_up(data_root),
         "memory": lambda: cases.memory(data_root),
-        "report": cases.report,
+        "report": lambda: cases.report(data_root),
     }
     start = time.perf_counter()
     rows = []
     for name, case in measured.items():
-        if name in left_out:
-            progress.say(f"{name}: left out, {left_out[name]}")
-            continue
         began = time.perf_counter()
-        rows += [[name, *row] for row in case()]
+        if name not in left_out:
+            try:
+                rows += [[name, *row] for row in case()]
+            except UserError as error:  # what the other cases have found stays
+                left_out[name] = str(error)
         engine.keep_freed_memory()  # from the second case on: the first one is without
-        progress.say(f"{name}: measured in {duration(time.perf_counter() - began)}")
+        took = f"measured in {duration(time.perf_counter() - began)}"
+        progress.say(f"{name}: {f'left out, {left_out[name]}' if name in left_out else took}")
     return {
         "environment": provenance.environment(target) | {"compiled": compiled, "images": images.name},
         "seconds": time.perf_counter() - start,
@@ -106,7 +108,8 @@ def load(path: str | Path = "") -> dict:
     """
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "left_out": {}, "rows": []}
-    return disk.read_json("measured", path or COMMITTED, ("environment", "rows"), "at-repro bench --output")
+    keys = ("environment", "seconds", "left_out", "rows")
+    return disk.read_json("measured", path or COMMITTED, keys, "at-repro bench --output")
 
 
 def stamp(found: dict) -> str:
@@ -159,12 +162,8 @@ def table(found: dict) -> str:
 
 def save(found: dict, path: str | Path) -> Path:
     """Writes the result of `run` as JSON. Raises ParameterError where the file cannot be written."""
-    path = Path(path).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found, indent=1) + "\n")
-    except OSError as error:
-        raise ParameterError("output", str(path), f"a file that can be written ({error.strerror})") from None
+    path = disk.output(path)
+    path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 
 

@@ -222,9 +222,9 @@ def memory(data_root: str | None) -> list[Row]:
     return [("peak memory of a cohort of twelve", peak, "GB")]
 
 
-def report() -> list[Row]:
+def report(data_root: str | None) -> list[Row]:
     """Seconds to make the report from the records, and its three parts."""
-    verifying, rendering, whole = timing.script(_REPORT)
+    verifying, rendering, whole = timing.script(_REPORT, data_root or "")
     return [
         ("the book from the records", whole, "s"),
         ("the book: executing notebooks", whole - verifying - rendering, "s"),
@@ -268,7 +268,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 _REPORT = """
-import time
+import sys, time
 from at_repro import book
 spent = {}
 def timed(name, function):
@@ -280,7 +280,7 @@ def timed(name, function):
             spent[name] = time.time() - start
     return run
 book._verify, book.render = timed("verifying", book._verify), timed("rendering", book.render)
-timed("whole", book.build)("reduced")
+timed("whole", book.build)("reduced", "auto", sys.argv[1] or None)
 print(*spent.values())
 """
 

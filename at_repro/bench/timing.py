@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from at_repro.errors import UserError
+
 
 def interleaved(functions: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
     """Median seconds of each function. One unmeasured call; then round by round, so that drift meets all alike."""
@@ -21,8 +23,13 @@ def interleaved(functions: dict[str, Callable[[], object]], repeats: int = 5) ->
 
 
 def script(code: str, *arguments: str) -> list[float]:
-    """Runs Python code in a process of its own and returns the numbers in the last line that it prints."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    """Runs Python code in a process of its own and returns the numbers in the last line that it prints.
+
+    Raises UserError, with the last line that the process said, where it fails.
+    """
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise UserError((done.stderr.splitlines() or [f"it ended with {done.returncode}"])[-1])
     return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 

@@ -47,10 +47,11 @@ def slopes(table: pd.DataFrame, stamp: str) -> Figure:
         table: index method with a row "student"; columns ours and paper, in percent, see `tables.errors`.
     """
     both = table[["paper", "ours"]].dropna()
-    if "student" not in both.index or len(both) < 2:
+    methods = both.drop(["student", "teacher"], errors="ignore")
+    if "student" not in both.index or methods.empty:
         return unavailable(stamp)
     style()
-    gains = both.drop(["student", "teacher"], errors="ignore") - both.loc["student"]
+    gains = methods - both.loc["student"]
     figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
     places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
     for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
