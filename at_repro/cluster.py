@@ -10,22 +10,21 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from at_repro import data
-from at_repro.errors import ParameterError, UserError
+from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.results import Store
-from at_repro.training import Progress, Run, train, with_teachers
+from at_repro.training import Progress, Run, engine, train, with_teachers
 from at_repro.training.progress import outcome
 from at_repro.training.train import tasks
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
-
-RETRIES = 3  # of a cohort whose worker died
 
 
 @contextmanager
@@ -77,23 +76,28 @@ def train_on(
 ) -> None:
     """Trains what has no record, as `training.train` does, a cohort at a time on every worker.
 
-    A cohort whose worker dies is given to another one, three times. Where the first workers announce a resource `GPU`,
-    a cohort takes one; who they are is asked when there is one, and waited for.
+    A cohort whose worker dies is given to another one, as often as the scheduler allows: three times by default. Where
+    the first workers announce a resource `GPU`, a cohort takes one; who they are is asked when there is one, and waited
+    for.
 
     Args:
         store: a folder that every worker sees at the same path, as for `data_root`.
 
     Raises:
-        ParameterError: the data root is no folder.
+        ParameterError: the data root is no folder, or the device no name of one.
+        DataError: a data set is missing or damaged; before anything is trained.
         UserError: with the message of the first one that was raised on a worker, or where a cohort's workers died again
             and again; what is recorded stays.
     """
     from distributed import KilledWorker, as_completed
 
     progress = progress or Progress()
+    check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
     root = str(data.data_root(data_root).absolute())  # workers have their own folder, and their own AT_REPRO_DATA
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = [run for run in wanted if not store.has(run)]
+    for dataset, split in product(dict.fromkeys(run.dataset for run in needed), data.SPLITS):
+        data.load(dataset, split, root)  # here, before a worker of a long queue finds out that it is missing
     groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
@@ -105,16 +109,19 @@ def train_on(
         before = [task_of[run.teacher] for run in group if run.teacher in task_of]
         task = client.submit(
             _train, [run.to_dict() for run in group], str(store.folder), device, root, compile, before,
-            key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
+            key=group[0].run_id, resources=resources, pure=False,
         )  # fmt: skip
         task_of |= dict.fromkeys(group, task)
     done = 0
     for task in as_completed(set(task_of.values())):
         try:
             recorded, error = task.result()
-        except KilledWorker:
-            died = f"{task.key}: {RETRIES + 1} workers died while they trained it; is there memory enough?"
-            recorded, error = [], f"{died} What is recorded stays, and the same command continues"
+        except KilledWorker as killed:
+            died = f"{task.key}: {killed.allowed_failures + 1} workers died while they trained it"
+            recorded, error = (
+                [],
+                f"{died}; is there memory enough? What is recorded stays, and the same command continues",
+            )
         if error:
             client.cancel(list(task_of.values()))
             raise UserError(error)

@@ -5,13 +5,14 @@ import os
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from torchvision.io import write_png
 
-from at_repro import cluster
+from at_repro import cli, cluster
 from at_repro.errors import ParameterError, UserError
 from at_repro.results import Store
 from at_repro.training import ActivationTransfer, Distillation, Progress, Run, train
@@ -90,12 +91,28 @@ def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, 
     assert again.getvalue().startswith("0 run(s) in 0 cohort(s)")
 
 
-def test_an_error_on_a_worker_is_one_line(tmp_path):
+def test_an_error_on_a_worker_is_one_line(data_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_train", lambda *_: ([], "the disk is full"))
     store = Store(tmp_path / "records", writable=True)
-    with cluster.connect("local:1") as client, pytest.raises(UserError, match=r"own holds no train images"):
-        cluster.train_on(
-            client, [TEACHER], store, device="cpu", data_root=str(tmp_path), progress=Progress(io.StringIO())
-        )
+    with cluster.connect("local:1") as client, pytest.raises(UserError, match=r"^the disk is full$"):
+        cluster.train_on(client, [TEACHER], store, device="cpu", data_root=data_root, progress=Progress(io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({}, "own holds no train images"), ({"device": "tpu"}, "device: 'tpu' is not allowed; allowed: auto, cpu, cuda")],
+)
+def test_what_every_worker_would_refuse_is_refused_before_any_begins(given, message, tmp_path):
+    with pytest.raises(UserError, match=message):  # without a client: nothing is asked of a worker
+        cluster.train_on(None, [TEACHER], Store(tmp_path / "records", writable=True), data_root=str(tmp_path), **given)
+
+
+def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, monkeypatch):
+    """A machine from which jobs are sent off may have no GPU: asked for one, it failed when all was trained."""
+    monkeypatch.setattr(cluster, "connect", lambda address: nullcontext())
+    monkeypatch.setattr(cluster, "train_on", lambda *_, **__: None)
+    command = ["run", "wrn-16-2-to-16-1", "--cluster", "tcp://host:1", "--device", "cuda", "--results", str(tmp_path)]
+    assert cli.main(command) == 0
 
 
 def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypatch):
@@ -124,7 +141,6 @@ def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypa
 
 def test_workers_that_die_again_and_again_are_one_line(data_root, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "_train", lambda *_: os._exit(9))  # as when the memory is used up
-    monkeypatch.setattr(cluster, "RETRIES", 0)
     store = Store(tmp_path / "records", writable=True)
     with cluster.connect("local:1") as client:
         client.run_on_scheduler(allow_no_failure)
