@@ -123,7 +123,7 @@ class Record:
         Nothing but tensors is read from the file. Raises DamagedRecord where it holds something else.
         """
         if not self.has_weights:
-            raise UserError(f"record {self.folder.name} holds no weights here; run it again to have them")
+            raise UserError(f"record {self.folder.name} holds no weights here; delete it and run again to have them")
         try:
             stored = load_file(self.folder / "weights.safetensors")
         except SafetensorError as error:

@@ -5,7 +5,7 @@ from functools import cache
 
 from at_repro import attention_statistics, data
 from at_repro.data import Images
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import DamagedRecord, Record, Store, load_record
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import evaluate
@@ -15,6 +15,8 @@ from at_repro.training.progress import outcome
 # then. More than this share of changed predictions is not rounding.
 TOLERANCE = 0.001
 BORDERLINE = 2  # changed predictions among the first few hundred, for the same reason; other weights change dozens
+
+TestImages = Images | DataError  # or why they are not here
 
 
 def verify(
@@ -46,7 +48,14 @@ def verify(
             raise ParameterError("run", run_id, folders)
     chosen = run_ids or list(folders)
     failures, skipped = 0, []
-    images = cache(lambda dataset: data.load(dataset, "test", data_root).to(target))
+
+    @cache  # the error as well: a download that failed is not tried again for every record
+    def images(dataset: str) -> TestImages:
+        try:
+            return data.load(dataset, "test", data_root).to(target)
+        except DataError as error:
+            return error
+
     for run_id in chosen:
         try:
             problem, note = _compare(load_record(folders[run_id]), store, images, count)
@@ -64,7 +73,9 @@ def verify(
     return 1 if failures else 0
 
 
-def _compare(record: Record, store: Store, test_images: Callable[[str], Images], count: int | None) -> tuple[str, str]:
+def _compare(
+    record: Record, store: Store, test_images: Callable[[str], TestImages], count: int | None
+) -> tuple[str, str]:
     """What is wrong ("" if nothing), and what was compared."""
     if record.diverged:
         return "", outcome(record)
@@ -75,13 +86,15 @@ def _compare(record: Record, store: Store, test_images: Callable[[str], Images],
     if not record.has_weights:
         return "", f"test error {error:.2f} % agrees with its predictions (weights are not stored here)"
     images = test_images(record.run.dataset)
+    if isinstance(images, DataError):
+        raise images
     if not record.measured_on(images):
         return f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}", ""
     if recorded["label"].tolist() != images.labels.tolist():
         return "its labels are not those of the test images", ""
     try:
         network = load_network(store, record.run, images, images.device)
-    except (RuntimeError, DamagedRecord):
+    except UserError:
         return f"its weights are not those of a {record.run.network}", ""
     seen = images if count is None else images.select(slice(count))
     result = evaluate(engine.forward("fp32", False), network, seen)

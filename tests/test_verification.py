@@ -1,13 +1,14 @@
 """A record that was changed after it was measured is found, even where its checksums were rewritten to match."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from at_repro import results
+from at_repro import data, results
 from at_repro.errors import DataError, ParameterError
 from at_repro.results import Store
 from at_repro.training import Run, train
@@ -190,6 +191,22 @@ def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_m
     assert shapes.startswith("ok") and last.startswith("1 of 2 records verified")
     with pytest.raises(DataError, match="holds no test images"):
         verify(store, [faces.run_id], "cpu", str(store.folder))
+
+
+def test_a_data_set_that_cannot_be_had_is_asked_for_once(trained, store, forged, hand_made, monkeypatch):
+    """Every attempt at a download behind a firewall may wait for minutes."""
+    small = Run("wrn-10-1", epochs=1, dataset="cifar10", subset=96)
+    for seed in range(2):
+        hand_made(replace(small, seed=seed))
+    load, asked = data.load, []
+    monkeypatch.setattr(data, "load", lambda name, *given: asked.append(name) or absent(name) or load(name, *given))
+    assert verify(store, device="cpu") == 0
+    assert sorted(asked) == ["cifar10", "shapes"]
+
+
+def absent(name: str) -> None:
+    if name == "cifar10":
+        raise DataError("cifar10 is not here")
 
 
 def test_damage_is_not_verified_away(trained, store, forged, capsys):

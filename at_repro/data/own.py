@@ -39,7 +39,7 @@ def parse(name: object) -> tuple[str, int] | None:
 def own(name: str, split: str, root: Path) -> ImageSet:
     """Reads a split of the images in a folder of the data root.
 
-    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG, WebP or GIF
+    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP
     files for each class, or parquet shards `train-00000-of-0000N.parquet`, there or in `data` (see `parquet`); or it is
     one of the published archives, unpacked (see `published`). Each image is made as small as its short side allows and
     cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order (see

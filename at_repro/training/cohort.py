@@ -112,7 +112,8 @@ def batches(
     """This process's part of the batches of an epoch, normalised float32 images and labels, the last and smaller one
     kept; without those that are done.
 
-    They depend on the run's seed and the epoch alone, so that a run goes on after a stop without stored random state.
+    They depend on the run's seed, the epoch and the kind of device alone, so that a run goes on after a stop without
+    stored random state.
     """
     # Order and augmentation come from two generators: another augmentation leaves the order as it was.
     order = torch.randperm(len(images), generator=engine.generator(run.seed, f"order/{epoch}"))

@@ -153,6 +153,8 @@ def _without_defaults(item: object) -> dict:
             continue
         if field.type is float and isinstance(value, int):
             value = float(value)  # 500 and 500.0 are one run
+        if field.type == tuple[float, ...]:
+            value = tuple(map(float, value))
         if isinstance(value, Run):
             value = _without_defaults(value)
         elif isinstance(value, tuple):

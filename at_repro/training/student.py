@@ -116,15 +116,7 @@ class Student:
         self.totals.zero_()
 
     def begin_session(self, data: dict, environment: dict) -> None:
-        """Says who trains from here on: fingerprints of the images, and `provenance.environment`.
-
-        Raises UserError where the run was begun on other images.
-        """
-        if self.sessions and self.sessions[-1]["data"] not in (data, UNKNOWN):
-            raise UserError(
-                f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
-                "checkpoint to start anew"
-            )
+        """Says who trains from here on: fingerprints of the images, and `provenance.environment`."""
         if self.sessions and not self.sessions[-1]["seconds"]:
             self.sessions.pop()  # it did nothing that is left
         begun = {"epoch": self.epoch, "step": self.step, "seconds": 0.0}
@@ -173,11 +165,22 @@ class Student:
         """The precision in which a checkpoint was trained so far. Raises UserError where it cannot be read."""
         return _read(path)[0]["precision"]
 
-    def restore(self, path: Path) -> None:
-        """Goes on from a checkpoint, if there is one. Raises UserError where it cannot be read."""
+    def restore(self, path: Path, data: dict) -> None:
+        """Goes on from a checkpoint, if there is one.
+
+        Args:
+            data: fingerprints of the images at hand, as for `begin_session`.
+
+        Raises UserError where it cannot be read, or where the run was begun on other images.
+        """
         if not path.exists():
             return
         about, tensors = _read(path)
+        if about["sessions"] and about["sessions"][-1]["data"] not in (data, UNKNOWN):
+            raise UserError(
+                f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
+                "checkpoint to start anew"
+            )
         weights = {name: tensors[f"weights.{name}"] for name in self.network.state_dict()}
         self.network.load_state_dict(weights)
         if self.adapters is not None:

@@ -1,21 +1,23 @@
 """Trains what has no record yet: teachers first, then cohort by cohort, each run owned by one process."""
 
 import io
+import math
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 
 from at_repro import data, disk, networks
 from at_repro.data import Images
-from at_repro.errors import UserError
+from at_repro.errors import DataError, UserError
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
@@ -28,7 +30,7 @@ from at_repro.training.spec import Run
 from at_repro.training.student import Student
 
 if TYPE_CHECKING:
-    from at_repro.results import Store
+    from at_repro.results import Record, Store
 
 WAIT = 5.0  # seconds between two looks at a run that another process is training
 
@@ -70,6 +72,7 @@ def train(
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
         ranks.check(run, len(sets[run.dataset, "train", run.subset]))
+    _check_weights(needed, store)
     _check_folders([run for run in wanted if run not in needed], store, data_root)
     if ranks.first:
         tidy(store)
@@ -102,18 +105,35 @@ def _choose(
     return [run for run in own if _precision(run, store, device) == precision], precision
 
 
+def _check_weights(needed: Sequence[Run], store: "Store") -> None:
+    """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here."""
+    for teacher in {run.teacher for run in needed} - {None}:
+        if store.has(teacher):
+            _usable(store.load(teacher))
+    for network in {run.network for run in needed if run.start == "imagenet"}:
+        networks.pretrained(network)
+
+
 def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | None) -> None:
-    """Raises UserError for a record of a user's own folder of images whose content has changed since."""
+    """Raises UserError for a record of a user's own folder of images whose content has changed since.
+
+    A folder that is not here has not changed: its records stand without it.
+    """
     folders = [run for run in recorded if run.dataset not in data.DATA_SETS]
-    kinds = {(run.dataset, run.subset) for run in folders}
-    found = {kind: data.load(kind[0], "train", data_root, kind[1]) for kind in kinds}
+
+    @cache
+    def now(dataset: str, split: str, subset: int | None) -> Images | None:
+        with suppress(DataError):
+            return data.load(dataset, split, data_root, subset)
+
     for run in folders:
-        images = found[run.dataset, run.subset]
-        if store.load(run).values["data"]["train"] != images.fingerprint:
-            raise UserError(
-                f"record {run.run_id} was trained on other images than those in {images.source} now; "
-                "delete the record, or give the folder another name"
-            )
+        for split, subset in (("train", run.subset), ("test", None)):
+            images = now(run.dataset, split, subset)
+            if images is not None and store.load(run).values["data"][split] != images.fingerprint:
+                raise UserError(
+                    f"record {run.run_id} is of other images than those in {images.source} now; "
+                    "delete the record, or give the folder another name"
+                )
 
 
 def tidy(store: "Store") -> None:
@@ -243,7 +263,7 @@ def _train_cohort(
     }
     students = [Student(run, len(images.classes), device, precision, ranks) for run in runs]
     for student in students:
-        student.restore(store.checkpoint_path(student.run))
+        student.restore(store.checkpoint_path(student.run), fingerprints)
         if not ranks.first:
             student.totals.zero_()  # what was saved is the sum of all processes
         company = [other.run_id for other in runs if other != student.run]
@@ -298,18 +318,30 @@ def _tested(result: Evaluation) -> dict:
 def load_network(store: "Store", run: Run, images: Images, device: torch.device) -> nn.Module:
     """The network of a recorded run with its stored weights, frozen, in evaluation mode.
 
-    Raises UserError where the record has no weights here or the run diverged.
+    Raises UserError where the record has no weights here, or those of other classes, or the run diverged.
     """
-    record = store.load(run)
-    if record.diverged:
-        raise UserError(f"run {run.run_id} diverged in epoch {record.diverged}: its weights cannot be used")
+    weights = _usable(store.load(run))
     network = networks.build(run.network, len(images.classes))
-    network.load_state_dict(record.weights())
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(
+            f"the weights of {run.run_id} are not those of a {run.network} for {len(images.classes)} classes"
+        ) from None
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
+def _usable(record: "Record") -> dict[str, Tensor]:
+    if record.diverged:
+        raise UserError(f"run {record.run.run_id} diverged in epoch {record.diverged}: its weights cannot be used")
+    return record.weights()
+
+
 def _record(student: Student, store: "Store", images: Images, test_images: Images) -> None:
-    run, environment = student.run, student.sessions[-1]["environment"]
+    run = student.run
+    # A session that did no more than write this record trained nothing.
+    trained = [session for session in student.sessions if session["seconds"]] or student.sessions
+    environment = trained[-1]["environment"]
     curve = pd.DataFrame(student.curve)
     weights = stored_weights(student.network)
     student.network.load_state_dict(weights)  # what is published is what is measured
@@ -332,7 +364,7 @@ def _record(student: Student, store: "Store", images: Images, test_images: Image
     }
     if result.top5_error is not None:
         values["final"]["top5_error"] = result.top5_error
-    if student.diverged:  # its numbers mean nothing, and JSON has no NaN
+    if student.diverged or not math.isfinite(result.loss):  # its numbers mean nothing, and JSON has no NaN
         values["diverged"] = student.epoch
         values["final"] = dict.fromkeys(values["final"])
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})

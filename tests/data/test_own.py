@@ -1,6 +1,7 @@
 """A user's own images, in folders and in shards: read as they are, at the size that was asked for."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,14 +100,27 @@ def test_a_network_is_trained_on_them(photos, store, quiet):
     assert record.weights()["fc.weight"].shape[0] == 2, "a logit for each class"
 
 
+def test_a_record_stands_without_its_folder(photos, store, quiet):
+    """Who has a clone has records of images that may not be passed on: asking for them is no error."""
+    run = Run("wrn-10-1", 1, dataset="photos@16", batch_size=4, precision="fp32")
+    train([run], store, data_root=str(photos), progress=quiet)
+    (photos / "photos").rename(photos / "elsewhere")
+    train([run], store, data_root=str(photos), progress=quiet)
+    with pytest.raises(DataError, match="holds no train images"):
+        train([replace(run, seed=1)], store, data_root=str(photos), progress=quiet)
+
+
 def test_a_record_of_other_images_under_the_same_name_is_not_reused(photos, store, quiet):
     """A folder can change; a run's identity has its name only."""
     run = Run("wrn-10-1", 1, dataset="photos@16", batch_size=4, precision="fp32")
     train([run], store, data_root=str(photos), progress=quiet)
     train([run], store, data_root=str(photos), progress=quiet)
-    picture(77).save(photos / "photos" / "train" / "dog" / "new.png")
-    with pytest.raises(UserError, match=rf"record {run.run_id} was trained on other images than those in .*photos"):
-        train([run], store, data_root=str(photos), progress=quiet)
+    for split in ("test", "train"):
+        new = photos / "photos" / split / "dog" / "new.png"
+        picture(77).save(new)
+        with pytest.raises(UserError, match=rf"record {run.run_id} is of other images than those in .*photos"):
+            train([run], store, data_root=str(photos), progress=quiet)
+        new.unlink()
 
 
 NO_NAMES = ["photos", "photos@7", "photos@032", "photos@12", "photos@264", "../photos@32", "a/b@32", "@32", "a@32@32"]

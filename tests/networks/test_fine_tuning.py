@@ -87,7 +87,7 @@ def test_a_fine_tuned_run_is_recorded_stopped_and_continued_like_any_other(few_t
     halves = [Student(run, 10, torch.device("cpu"), "fp32") for _ in range(2)]
     for number, student in enumerate(halves):
         if number:
-            student.restore(tmp_path / "half.safetensors")
+            student.restore(tmp_path / "half.safetensors", {})
         row = train_epoch([student], {}, images, engine.forward("fp32", False), lambda *_: None)[0]
         student.end_epoch(row)
         student.save(tmp_path / "half.safetensors")

@@ -1,5 +1,7 @@
 """The cohort loop: what a student learns depends on its spec alone."""
 
+import importlib
+import math
 import random
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from at_repro import data, losses, networks
 from at_repro.data import augment
+from at_repro.errors import UserError
 from at_repro.training import (
     ActivationTransfer,
     Distillation,
@@ -21,10 +24,12 @@ from at_repro.training import (
     SymmetryNorm,
     engine,
     load_network,
+    provenance,
     train,
 )
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import batches, train_epoch
+from at_repro.training.keeper import Keeper
 from at_repro.training.student import Student
 from at_repro.training.train import cohorts, next_cohort, with_teachers
 
@@ -278,6 +283,44 @@ def test_a_loss_that_is_not_finite_is_seen(small, taught, quiet):
     run = replace(small["at"], terms=(ActivationTransfer(beta=1e38),), learning_rate=1e6)
     train([run], taught, device="cpu", progress=quiet)
     assert taught.load(run).values["diverged"] == 1
+
+
+def test_a_network_that_is_not_finite_at_the_end_is_no_result(small, taught, quiet, monkeypatch):
+    """The last step's update shows in no loss of training; its record would hold a NaN and an error of chance."""
+    room = importlib.import_module("at_repro.training.train")  # whose name in the package is the function
+    measure = room.evaluate
+    monkeypatch.setattr(room, "evaluate", lambda *given: replace(measure(*given), loss=math.nan))
+    train([small["at"]], taught, device="cpu", progress=quiet)
+    values = taught.load(small["at"]).values
+    assert values["diverged"] == 3 and set(values["final"].values()) == {None}
+
+
+def test_a_teacher_without_usable_weights_is_refused_before_anything_is_trained(small, taught, quiet):
+    other = replace(small["student"], seed=5)
+    (taught.record_path(small["teacher"]) / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match=r"plain-s0-\w+ holds no weights here; delete it and run again to have them"):
+        train([other, small["at"]], taught, device="cpu", progress=quiet)
+    assert not taught.has(other)
+
+
+def test_a_record_names_the_machine_that_trained_it(small, taught, quiet, monkeypatch):
+    """A process that finds all epochs done only writes the record."""
+    run = small["student"]
+    save = Keeper.save
+
+    def stop(keeper, students):
+        if students[0].epoch == run.epochs:
+            keeper._stopping = True
+        save(keeper, students)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Keeper, "save", stop)
+        train([run], taught, device="cpu", progress=quiet)
+    monkeypatch.setattr(provenance, "environment", lambda device: {"device": "another", "commit": "later"})
+    train([run], taught, device="cpu", progress=quiet)
+    values = taught.load(run).values
+    assert values["environment"]["device"] != "another" and values["environment"]["commit"] != "later"
+    assert [session["step"] for session in values["sessions"]] == [0, 0]
 
 
 def test_cohorts_share_data_schedule_seed_and_teacher(small):

@@ -216,6 +216,19 @@ def test_a_run_is_not_continued_on_other_images(runs, begun, quiet, stopped, mon
         train(runs[:1], begun, device="cpu", progress=quiet)
 
 
+def test_nor_is_one_whose_classes_are_others(runs, begun, quiet, stopped, monkeypatch):
+    """The checkpoint's last layer does not fit: that shall not be what the user reads."""
+    load = data.load
+
+    def grown(*given, **named):
+        images = load(*given, **named)
+        return replace(images, images=255 - images.images, classes=(*images.classes, "another"))
+
+    monkeypatch.setattr(data, "load", grown)
+    with pytest.raises(UserError, match="was begun on other images"):
+        train(runs[:1], begun, device="cpu", progress=quiet)
+
+
 def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_stays(runs, begun, whole, quiet, stopped, monkeypatch):
     before, write = stopped.read_bytes(), Path.write_bytes
 

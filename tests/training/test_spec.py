@@ -26,6 +26,8 @@ def test_equal_runs_have_one_identity():
     """Else a beta typed without a decimal point would be trained a second time."""
     one, other = (Run("wrn-16-1", epochs=1, terms=(ActivationTransfer(beta=beta),)) for beta in (500, 500.0))
     assert one == other and one.run_id == other.run_id
+    one, other = (Run("wrn-16-1", epochs=1, milestones=milestones) for milestones in ((0.5, 1), (0.5, 1.0)))
+    assert one == other and one.run_id == other.run_id
 
 
 def test_the_identity_of_recorded_runs_never_changes():
