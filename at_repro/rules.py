@@ -133,6 +133,9 @@ class Look:
         values = dict(zip(zip(*(table[name] for name in _KEYS), strict=True), table["value"], strict=True))
         found = Measured()
         for columns in experiments.get(self.experiment).runs(preset, seeds):
+            student = columns.get("student")
+            if not all(_was_taught(columns[column], student, store) for column, *_ in self._sides):
+                continue
             keys = []
             for column, level, statistic in self._sides:
                 teacher = columns["teacher"].run_id if statistic == "distance" else ""

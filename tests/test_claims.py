@@ -274,6 +274,13 @@ def test_what_is_claimed_of_maps_is_judged_by_the_same_rule(at, expected, measur
     )
 
 
+def test_maps_of_a_student_whose_teacher_is_no_better_test_nothing(measured, store, recorded):
+    """As for errors: it had nothing to hand on."""
+    measured("top", "distance", AT=[0.1], student=[0.25])
+    recorded("wrn-16-2-to-16-1", student=[9.0], teacher=[9.5])
+    assert verdict(store, name="alike")["verdict"] == NOT_RUN
+
+
 def test_one_teacher_counts_once_however_many_seeds_there_are(measured, store):
     """Its maps are the same for the students of every seed: three times the same number is no evidence."""
     measured("low", "edges", teacher=[0.5])
