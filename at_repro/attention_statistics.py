@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from torch import Tensor
 
 from at_repro import concentration, data, disk, experiments, faces, measure, on_object
@@ -23,7 +24,7 @@ Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against;
 
 FILE = "attention.csv"
 IMAGES = 1000  # the first of the test set, whose order is as good as random
-COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "images"]
+COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]
 
 _MAPPINGS = ("sum-1", "sum-2", "sum-4")
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
@@ -34,7 +35,7 @@ def load(store: Store) -> pd.DataFrame:
     """The table of a store, a row per run, level and statistic; no rows where nothing has been measured.
 
     Columns: `run_id`; `teacher`, the run id of whose maps a distance is to, else empty; `level`; `statistic` and its
-    `value`; `images`, how the fingerprint of the test images begins. The statistics, means over test images:
+    `value`; `weights`, how the checksums of the run's and the teacher's begin. The statistics, means over test images:
 
     - `entropy`, `top share`: of F_sum^2 maps, in percent, see `concentration`; `top share, sum-1` and so on: of others
     - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`
@@ -59,17 +60,27 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     """Measures the runs of an experiment that have weights and are not in the table; returns how many that were.
 
     A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
-    images, or where a record was measured on other ones. Two processes at once may lose rows of one of them, which the
-    next call measures again.
+    images, or where a record was measured on other ones. A run that was trained anew is measured anew.
     """
     if images is None:
         return 0
-    known, found = load(store), measured(store, _not_measured(store, columns), images)
+    found = measured(store, _not_measured(store, columns), images)
     if len(found):
-        table = pd.concat([known, found] if len(known) else [found]).sort_values(["run_id", "teacher"], kind="stable")
-        with disk.replacing(store.folder / FILE) as path:
-            table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        with disk.written(store.folder / FILE):
+            store.in_progress.mkdir(parents=True, exist_ok=True)
+            with FileLock(store.in_progress / "attention.lock"):  # another process may have rows of its own
+                _write(store, found)
     return found["run_id"].nunique()
+
+
+def _write(store: Store, found: pd.DataFrame) -> None:
+    """Puts rows into the table, in the place of those of the same pairs."""
+    known = load(store)
+    pairs = ["run_id", "teacher"]
+    known = known[~pd.MultiIndex.from_frame(known[pairs]).isin(pd.MultiIndex.from_frame(found[pairs]))]
+    table = pd.concat([known, found] if len(known) else [found]).sort_values(pairs, kind="stable")
+    with disk.replacing(store.folder / FILE) as path:
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def update_experiment(
@@ -112,8 +123,9 @@ def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFram
         if own is None or (teacher is not None and taught is None):
             continue
         found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])
+        names, weights = _names((run, teacher)), _weights(store, (run, teacher))
         rows += [
-            (*_names((run, teacher)), level, statistic, value, images.fingerprint[:12])
+            (*names, level, statistic, value, weights)
             for (level, statistic), value in found.items()
             if not math.isnan(value)
         ]
@@ -154,7 +166,8 @@ def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str,
         found[level, "top share"] = 100 * _mean(concentration.top_share(squares))
         for mapping in [mapping for mapping in maps if mapping != "sum-2"]:
             found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
-        found[level, "edges"] = _mean(correlation(squares, edge_strength(images.images.cpu(), squares.shape[-2:])))
+        edges = edge_strength(images.images.cpu(), squares.shape[-2:])
+        found[level, "edges"] = _mean(measure.correlation(squares, edges))
         for where, masks in _regions(images).items():
             found[level, where] = 100 * _mean(on_object.share(squares, masks.cpu()))
         if images.masks is not None:
@@ -194,12 +207,6 @@ def edge_strength(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d(gradient, size).squeeze(1)
 
 
-def correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Pearson's correlation of each pair of maps over their places: (N, H, W) twice to (N,); NaN for an even map."""
-    first, second = ((maps - maps.mean((1, 2), keepdim=True)).flatten(1).double() for maps in (first, second))
-    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
-
-
 def _mean(values: Tensor) -> float:
     """Over the images that have a value: an all-zero map has none."""
     return values.double().nanmean().item()
@@ -211,15 +218,20 @@ def _names(pair: Pair) -> tuple[str, str]:
 
 
 def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
-    """The pairs of an experiment that are not in the table and whose networks have weights."""
+    """The pairs of an experiment whose networks have weights, which the table does not know."""
     known = load(store)
-    done = set(zip(known["run_id"], known["teacher"], strict=True))
+    done = set(zip(known["run_id"], known["teacher"], known["weights"], strict=True))
     pairs: list[Pair] = []
     for run in columns.values():
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    missing = [pair for pair in pairs if _names(pair) not in done]
-    return [pair for pair in missing if all(run is None or store.has_network(run) for run in pair)]
+    there = [pair for pair in pairs if all(run is None or store.has_network(run) for run in pair)]
+    return [pair for pair in there if (*_names(pair), _weights(store, pair)) not in done]
+
+
+def _weights(store: Store, pair: Pair) -> str:
+    """How the checksums of a pair's weights begin: whoever trains it anew has other ones."""
+    return "+".join(store.load(run).values["files"]["weights.safetensors"][:12] for run in pair if run is not None)
 
 
 def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:

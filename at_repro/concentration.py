@@ -32,7 +32,7 @@ def top_share(maps: Tensor, places: float = 0.1) -> Tensor:
         places: the part of all places that is counted, rounded up to whole ones.
 
     Returns:
-        (N,), from the part itself (the same everywhere) to 1; NaN for an all-zero map.
+        (N,), from these places' part of all (the same everywhere) to 1; NaN for an all-zero map.
     """
     shares = _shares(maps)
     return shares.topk(math.ceil(places * shares.shape[1]), dim=1).values.sum(1)
@@ -95,11 +95,8 @@ def mapping_correlations(
     levels = list(zip(*measure.maps_by_mapping(network, images, mappings).values(), strict=True))
     frames = {}
     for name, of_level in zip(measure.level_names(len(levels)), levels, strict=True):
-        maps = torch.stack([maps.flatten(1) for maps in of_level]).double()
-        centred = maps - maps.mean(2, keepdim=True)
-        normed = centred / centred.norm(dim=2, keepdim=True)
-        found = torch.stack([(normed * own).sum(2).nanmean(1) for own in normed])
-        frames[name] = pd.DataFrame(found.numpy(), index=list(mappings), columns=list(mappings))
+        found = [[measure.correlation(own, other).nanmean().item() for other in of_level] for own in of_level]
+        frames[name] = pd.DataFrame(found, index=list(mappings), columns=list(mappings))
     return frames
 
 

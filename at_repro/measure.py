@@ -245,6 +245,12 @@ def of_level(rows: dict[str, Tensor], level: str) -> dict[str, Tensor]:
     return {label.removeprefix(f"{level}, "): maps for label, maps in rows.items() if label.startswith(f"{level}, ")}
 
 
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation of two maps over their places: (N, H, W) twice to (N,), float64; NaN for an even map."""
+    first, second = ((maps - maps.mean((1, 2), keepdim=True)).flatten(1) for maps in (first.double(), second.double()))
+    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+
+
 def map_distance(ours: Tensor, others: Tensor) -> Tensor:
     """The l2 distance of each image's l2-normalised maps, (N,) from twice (N, H, W): the norm of eq. 2."""
     difference = attention.normalize(ours) - attention.normalize(others)

@@ -164,10 +164,7 @@ def correlation(maps: Tensor, coarse: Tensor) -> Tensor:
     Returns:
         (N,), float64, from -1 to 1; NaN where one of the two is the same everywhere.
     """
-    averaged = F.adaptive_avg_pool2d(maps.double().unsqueeze(1), coarse.shape[-2:])
-    pair = torch.stack([averaged.flatten(1), coarse.double().flatten(1)])
-    centred = pair - pair.mean(2, keepdim=True)
-    return (centred / centred.norm(dim=2, keepdim=True)).prod(0).sum(1)
+    return measure.correlation(F.adaptive_avg_pool2d(maps.double(), coarse.shape[-2:]), coarse)
 
 
 def _readable(label: str) -> str:

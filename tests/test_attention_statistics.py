@@ -1,14 +1,15 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
-from at_repro import attention_statistics, data, experiments, faces
-from at_repro.attention_statistics import COLUMNS, FILE, alone, correlation, differing, distances, edge_strength, load
+from at_repro import attention_statistics, data, experiments, faces, measure
+from at_repro.attention_statistics import COLUMNS, FILE, alone, differing, distances, edge_strength, load
 from at_repro.errors import DataError
 from at_repro.training import train
 
@@ -46,15 +47,6 @@ def test_green_is_brighter_than_blue():
         assert edge_strength(picture, (4, 4)).max().item() == pytest.approx(weight / 2, abs=1e-6)
 
 
-def test_correlation_is_pearsons():
-    """Of 1, 2, 3, 6 and 2, 1, 4, 5: deviations -2, -1, 0, 3 and -1, -2, 1, 2, so 10 / sqrt(14 * 10)."""
-    first, second = torch.tensor([[[1.0, 2], [3, 6]]]), torch.tensor([[[2.0, 1], [4, 5]]])
-    assert correlation(first, second).item() == pytest.approx(10 / math.sqrt(140))
-    assert correlation(first, 7 * first + 3).item() == pytest.approx(1)
-    assert correlation(first, -first).item() == pytest.approx(-1)
-    assert correlation(first, torch.ones(1, 2, 2)).isnan().all(), "an even map has no correlation"
-
-
 def test_statistics_of_maps_that_lie_on_an_edge(images):
     """One place has everything: entropy 0 and all of the mass at the top; on even maps 100 and a tenth, rounded up."""
     one, even = torch.zeros(2, 4, 4), torch.ones(2, 4, 4)
@@ -66,7 +58,7 @@ def test_statistics_of_maps_that_lie_on_an_edge(images):
     assert found["low", "top share, sum-1"] == pytest.approx(12.5) == found["top", "top share"]
     assert math.isnan(found["top", "edges"]), "an even map follows nothing"
     strength = edge_strength(two.images, (4, 4))
-    assert found["low", "edges"] == pytest.approx(correlation(one, strength).mean().item(), abs=1e-6)
+    assert found["low", "edges"] == pytest.approx(measure.correlation(one, strength).mean().item(), abs=1e-6)
 
 
 def test_the_share_on_the_object_is_measured_where_there_are_masks(images):
@@ -98,7 +90,7 @@ def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size():
 def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
     assert attention_statistics.update(store, trained, images) == 3
     table = load(store)
-    assert list(table) == COLUMNS and set(table["images"]) == {images.fingerprint[:12]}
+    assert list(table) == COLUMNS and table["value"].dtype == float
     pairs = set(zip(table["run_id"], table["teacher"], strict=True))
     names = {column: run.run_id for column, run in trained.items()}
     own = {(name, "") for name in names.values()}
@@ -132,6 +124,24 @@ def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
     assert attention_statistics.update(store, trained, images) == 0
     assert trained["student"].run_id in set(load(store)["run_id"])
     assert differing(store, trained["student"], images) == "", "there is nothing to compare it with"
+
+
+def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
+    """Its name is the same and its weights are others: the claims would go on to rest on the old ones."""
+    attention_statistics.update(store, trained, images)
+    before = load(store)
+    again = store.load(trained["AT"])
+    weights = {name: 2 * value if "conv" in name else value for name, value in again.weights().items()}
+    epochs, predictions = again.epochs(), again.predictions()
+    shutil.rmtree(store.record_path(trained["AT"]))
+    values = {name: value for name, value in again.values.items() if name not in ("files", "run_id")}
+    store.write(trained["AT"], values, epochs, predictions, weights)
+    assert attention_statistics.update(store, trained, images) == 1
+    after = load(store)
+    assert len(after) == len(before) and not after.duplicated(["run_id", "teacher", "level", "statistic"]).any()
+    changed = before.merge(after, how="outer", indicator=True).query("_merge != 'both'")
+    assert set(changed["run_id"]) == {trained["AT"].run_id}
+    assert attention_statistics.update(store, trained, images) == 0
 
 
 def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):

@@ -92,6 +92,15 @@ def test_rows_go_level_by_level(images):
     assert measure.rows({}, images) == {}
 
 
+def test_correlation_is_pearsons():
+    """Of 1, 2, 3, 6 and 2, 1, 4, 5: deviations -2, -1, 0, 3 and -1, -2, 1, 2, so 10 / sqrt(14 * 10)."""
+    first, second = torch.tensor([[[1.0, 2], [3, 6]]]), torch.tensor([[[2.0, 1], [4, 5]]])
+    assert measure.correlation(first, second).item() == pytest.approx(10 / math.sqrt(140))
+    assert measure.correlation(first, 7 * first + 3).item() == pytest.approx(1)
+    assert measure.correlation(first, -first).item() == pytest.approx(-1)
+    assert measure.correlation(first, torch.ones(1, 2, 2)).isnan().all(), "an even map has no correlation"
+
+
 def test_level_names():
     assert list(measure.level_names(3)) == ["low", "middle", "top"]
     assert list(measure.level_names(4)) == ["level 1", "level 2", "level 3", "level 4"]
