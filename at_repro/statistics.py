@@ -1,13 +1,13 @@
 """Medians, intervals and paired tests of test errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
-    """Median of test errors over seeds, as the paper reports, with a bootstrap interval.
+def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median of test errors over seeds, as the paper reports, with its 95 % bootstrap interval.
 
     Returns (median, low, high) in the unit of the values; low and high are NaN for fewer than three values, from which
     an interval would say nothing.
@@ -15,16 +15,11 @@ def median_interval(values: Sequence[float], confidence: float = 0.95, seed: int
     values = np.asarray(values, dtype=float)
     if len(values) < 3:
         return float(np.median(values)), float("nan"), float("nan")
-    result = stats.bootstrap(
-        (values,), np.median, confidence_level=confidence, method="percentile", rng=np.random.default_rng(seed)
-    )
-    return float(np.median(values)), float(result.confidence_interval.low), float(result.confidence_interval.high)
+    return float(np.median(values)), *_bootstrap(values, np.median)
 
 
-def paired_interval(
-    differences: Sequence[float], confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float, float]:
-    """Mean of paired differences, one per seed, with a bootstrap interval: a paired comparison of two methods.
+def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of paired differences, one per seed, with its 95 % bootstrap interval: a paired comparison of two methods.
 
     Returns (mean, low, high); low and high are NaN for fewer than three differences. Three cannot decide much: their
     interval leaves out zero as soon as all have one sign, which chance alone makes in one of four cases.
@@ -34,10 +29,13 @@ def paired_interval(
         return float(np.mean(differences)), float("nan"), float("nan")
     if np.ptp(differences) == 0:  # the bootstrap of a constant is that constant
         return (float(differences[0]),) * 3
-    result = stats.bootstrap(
-        (differences,), np.mean, confidence_level=confidence, method="percentile", rng=np.random.default_rng(seed)
-    )
-    return float(np.mean(differences)), float(result.confidence_interval.low), float(result.confidence_interval.high)
+    return float(np.mean(differences)), *_bootstrap(differences, np.mean)
+
+
+def _bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
+    """Low and high of the percentile interval, always from the same draws: a report stays the same."""
+    found = stats.bootstrap((values,), statistic, method="percentile", rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def effect_size(differences: Sequence[float]) -> float:
@@ -57,9 +55,9 @@ def wilcoxon(differences: Sequence[float]) -> float:
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
-def error_interval(wrong: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson interval, in percent, of a test error of one run: how far it may be off because the test set is finite."""
-    interval = stats.binomtest(wrong, images).proportion_ci(confidence, method="wilson")
+def error_interval(wrong: int, images: int) -> tuple[float, float]:
+    """Wilson's 95 % interval, in percent, of one run's test error: how far it may be off as the test set is finite."""
+    interval = stats.binomtest(wrong, images).proportion_ci(method="wilson")
     return 100 * interval.low, 100 * interval.high
 
 

@@ -45,13 +45,13 @@ def find_shards(folder: Path, split: str) -> list[Path]:
 
 
 def read_shards(
-    paths: Sequence[Path], image_column: str | None = None, size: tuple[int, int] | None = None
+    paths: Sequence[Path], size: tuple[int, int] | None = None
 ) -> tuple[Tensor | list[Tensor], Tensor, tuple[str, ...]]:
     """Reads and decodes all rows of some shards.
 
     Args:
-        paths: at least one shard; their rows are joined in this order.
-        image_column: the column of images; None: the one struct column that has `bytes` and `path`.
+        paths: at least one shard; their rows are joined in this order. Images are in the one struct column that has
+            `bytes` and `path`.
         size: (H, W) that every image must have, in RGB as it is stored; None: of any size and mode, made RGB.
 
     Returns:
@@ -65,7 +65,7 @@ def read_shards(
     """
     images, labels, classes = [], [], None
     for path in paths:
-        encoded, shard_labels, names = _read(path, image_column)
+        encoded, shard_labels, names = _read(path)
         if classes is not None and names != classes:
             raise DataError(f"{path}: its class names are not those of {paths[0].name}")
         classes = names
@@ -98,18 +98,17 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: cannot be read, download it again ({str(error).splitlines()[0]})")
 
 
-def _read(path: Path, image_column: str | None) -> tuple[list[bytes | None], list[int | None], tuple[str, ...]]:
+def _read(path: Path) -> tuple[list[bytes | None], list[int | None], tuple[str, ...]]:
     """The encoded images, the labels and the class names of one shard."""
     try:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-    column = _image_column(path, table.schema) if image_column is None else image_column
-    for name in (column, "label"):
-        if name not in table.column_names:
-            raise DataError(f"{path}: has no column {name!r}; it has {', '.join(table.column_names)}")
-    if not (_is_image(table.schema.field(column).type) and pa.types.is_integer(table.schema.field("label").type)):
-        raise DataError(f"{path}: {column!r} is no column of encoded images, or 'label' none of integers")
+    column = _image_column(path, table.schema)
+    if "label" not in table.column_names:
+        raise DataError(f"{path}: has no column 'label'; it has {', '.join(table.column_names)}")
+    if not pa.types.is_integer(table.schema.field("label").type):
+        raise DataError(f"{path}: 'label' is no column of integers")
     encoded = [item["bytes"] if item else None for item in table.column(column).to_pylist()]
     return encoded, table.column("label").to_pylist(), _class_names(path, table.schema)
 

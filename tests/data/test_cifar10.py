@@ -212,8 +212,10 @@ def test_shard_without_what_is_needed_is_refused(tmp_path):
     pq.write_table(pa.table({"label": [1]}), path)
     with pytest.raises(DataError, match="0 columns of encoded images"):
         read_shards([path])
-    with pytest.raises(DataError, match="no column 'img'"):
-        read_shards([path], image_column="img")
+    images = pa.array([{"bytes": encoded(IMAGE), "path": None}])
+    pq.write_table(pa.table({"img": images}), path)
+    with pytest.raises(DataError, match="has no column 'label'; it has img"):
+        read_shards([path])
 
 
 def test_images_of_any_size_and_mode_are_a_list(tmp_path):
