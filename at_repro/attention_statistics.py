@@ -45,15 +45,31 @@ def load(store: Store) -> pd.DataFrame:
       themselves would have as maps, see `on_object.surplus`
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
-    Raises DataError where the file cannot be read.
+    Left out is what was measured of other weights than those that are recorded now. Raises DataError where the file
+    cannot be read.
     """
     path = store.folder / FILE
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
     try:
-        return pd.read_csv(path, keep_default_na=False)[COLUMNS]
+        table = pd.read_csv(path, keep_default_na=False, dtype={"weights": str})
+        table = table if "weights" in table else table.assign(weights="")  # which the first tables did not name
+        table = table[COLUMNS]
     except (ValueError, KeyError, OSError) as error:
         raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
+    recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
+    gone = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(*pair, recorded)]
+    return table[~pd.MultiIndex.from_frame(pairs).isin(gone)] if gone else table
+
+
+def _stands(run_id: str, teacher: str, weights: str, recorded: Mapping[str, str]) -> bool:
+    """Whether a pair's rows are of the weights that are recorded, as far as both are known."""
+    now = [recorded.get(name) for name in (run_id, teacher) if name]
+    return not weights or None in now or weights == _named(*now)
+
+
+def _named(*checksums: str) -> str:
+    return "+".join(checksum[:12] for checksum in checksums)
 
 
 def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
@@ -68,17 +84,16 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     if len(found):
         with disk.written(store.folder / FILE):
             store.in_progress.mkdir(parents=True, exist_ok=True)
-            with FileLock(store.in_progress / "attention.lock"):  # another process may have rows of its own
+            with FileLock(store.in_progress / "attention.lock"):
                 _write(store, found)
     return found["run_id"].nunique()
 
 
 def _write(store: Store, found: pd.DataFrame) -> None:
-    """Puts rows into the table, in the place of those of the same pairs."""
-    known = load(store)
-    pairs = ["run_id", "teacher"]
-    known = known[~pd.MultiIndex.from_frame(known[pairs]).isin(pd.MultiIndex.from_frame(found[pairs]))]
-    table = pd.concat([known, found] if len(known) else [found]).sort_values(pairs, kind="stable")
+    """Adds rows to the table, but for those that another process has written in the meantime."""
+    known, pairs = load(store), ["run_id", "teacher"]
+    found = found[~pd.MultiIndex.from_frame(found[pairs]).isin(pd.MultiIndex.from_frame(known[pairs]))]
+    table = pd.concat([part for part in (known, found) if len(part)]).sort_values(pairs, kind="stable")
     with disk.replacing(store.folder / FILE) as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
@@ -109,7 +124,7 @@ def update_experiment(
 
 def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFrame:
     """The rows of the table for these pairs; none for a pair whose weights or test images are not at hand."""
-    sample = images.select(slice(IMAGES))
+    sample, recorded = images.select(slice(IMAGES)), store.weight_checksums()
     seen: dict[Run, dict[str, list[Tensor]] | None] = {}
 
     def maps(run: Run) -> dict[str, list[Tensor]] | None:
@@ -123,7 +138,8 @@ def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFram
         if own is None or (teacher is not None and taught is None):
             continue
         found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])
-        names, weights = _names((run, teacher)), _weights(store, (run, teacher))
+        names = _names((run, teacher))
+        weights = _named(*(recorded[name] for name in names if name))
         rows += [
             (*names, level, statistic, value, weights)
             for (level, statistic), value in found.items()
@@ -220,18 +236,13 @@ def _names(pair: Pair) -> tuple[str, str]:
 def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
     """The pairs of an experiment whose networks have weights, which the table does not know."""
     known = load(store)
-    done = set(zip(known["run_id"], known["teacher"], known["weights"], strict=True))
+    done = set(zip(known["run_id"], known["teacher"], strict=True))
     pairs: list[Pair] = []
     for run in columns.values():
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    there = [pair for pair in pairs if all(run is None or store.has_network(run) for run in pair)]
-    return [pair for pair in there if (*_names(pair), _weights(store, pair)) not in done]
-
-
-def _weights(store: Store, pair: Pair) -> str:
-    """How the checksums of a pair's weights begin: whoever trains it anew has other ones."""
-    return "+".join(store.load(run).values["files"]["weights.safetensors"][:12] for run in pair if run is not None)
+    missing = [pair for pair in pairs if _names(pair) not in done]
+    return [pair for pair in missing if all(run is None or store.has_network(run) for run in pair)]
 
 
 def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:

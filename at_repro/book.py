@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro import attention_statistics, claims, data, disk, experiments, notebook_parameters
+from at_repro import attention_statistics, claims, data, disk, experiments, networks, notebook_parameters
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, open_store
-from at_repro.training import engine, train
+from at_repro.training import Run, engine, train
 from at_repro.verification import verify
 
 if TYPE_CHECKING:  # it comes with the extra `book`
@@ -192,15 +192,29 @@ def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, dat
     """Trains, and measures, what has no record of the experiments of these notebooks, and whose images are here."""
     wanted = list(dict.fromkeys(experiment for name in notebooks for experiment in experiments_of(_read(name))))
     runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
-    for dataset in {run.dataset for run in runs} - set(data.DATA_SETS):
-        if problem := data.describe(dataset, data_root).problem:
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        of_set = [run for run in runs if run.dataset == dataset]
+        if problem := _lacking(of_set, data_root):
             say(f"what learns from {dataset} is not trained: {problem}")
-            runs = [run for run in runs if run.dataset != dataset]
+            runs = [run for run in runs if run not in of_set]
     train(runs, store, device=device, data_root=data_root)
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
         data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained
     for name in wanted:
         attention_statistics.update_experiment(name, preset, store, None, device, data_root)
+
+
+def _lacking(runs: list[Run], data_root: str | None) -> str:
+    """What runs on one data set need and is not here, be it images or ImageNet's weights; empty where all is."""
+    dataset = runs[0].dataset
+    if dataset not in data.DATA_SETS and (problem := data.describe(dataset, data_root).problem):
+        return problem
+    try:
+        for network in {run.network for run in runs if run.start == "imagenet"}:
+            networks.pretrained(network)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _verify(store: Store, device: str, data_root: str | None) -> None:

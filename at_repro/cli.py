@@ -200,7 +200,8 @@ def run(options: argparse.Namespace) -> None:
             cluster.train_on(client, runs, store, **how)
     if not ranks.is_first():
         return
-    seeds, device = _seeds(options), "auto" if options.cluster else options.device  # that was the workers'
+    seeds = _seeds(options)
+    device = "auto" if options.cluster and options.device == "cuda" else options.device  # workers' GPUs are not ours
     measured = sum(
         attention_statistics.update_experiment(name, options.preset, store, seeds, device, options.data_root)
         for name in options.experiments
@@ -272,9 +273,11 @@ def claims(options: argparse.Namespace) -> None:
     from at_repro.claims import ledger
     from at_repro.results import open_store
 
+    output = disk.output(options.output) if options.output else None
     found = ledger(options.preset, open_store(options.preset, options.results))
-    if options.output:
-        found.to_csv(disk.output(options.output))
+    if output:
+        with disk.written(output):
+            found.to_csv(output)
     print(report.claims(found))
 
 

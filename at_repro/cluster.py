@@ -21,10 +21,12 @@ from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.results import Store
 from at_repro.training import Progress, Run, engine, train, with_teachers
 from at_repro.training.progress import outcome
-from at_repro.training.train import tasks
+from at_repro.training.train import check_weights, tasks
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
+
+RETRIES = 3  # of a cohort that fails for another reason than a user's error, such as a GPU that others fill
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def train_on(
 
     Raises:
         ParameterError: the data root is no folder, or the device no name of one.
-        DataError: a data set is missing or damaged; before anything is trained.
+        DataError: a data set, or ImageNet's weights, are missing or damaged; before anything is trained.
         UserError: with the message of the first one that was raised on a worker, or where a cohort's workers died again
             and again; what is recorded stays.
     """
@@ -93,11 +95,12 @@ def train_on(
 
     progress = progress or Progress()
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
-    root = str(data.data_root(data_root).absolute())  # workers have their own folder, and their own AT_REPRO_DATA
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = [run for run in wanted if not store.has(run)]
     for dataset, split in product(dict.fromkeys(run.dataset for run in needed), data.SPLITS):
-        data.load(dataset, split, root)  # here, before a worker of a long queue finds out that it is missing
+        data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing
+    check_weights(needed, store)
+    root = str(data.data_root(data_root).absolute())  # workers have their own folder, and their own AT_REPRO_DATA
     groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
@@ -109,7 +112,7 @@ def train_on(
         before = [task_of[run.teacher] for run in group if run.teacher in task_of]
         task = client.submit(
             _train, [run.to_dict() for run in group], str(store.folder), device, root, compile, before,
-            key=group[0].run_id, resources=resources, pure=False,
+            key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
         )  # fmt: skip
         task_of |= dict.fromkeys(group, task)
     done = 0

@@ -150,7 +150,7 @@ def _places(run: Run) -> float:
 
 
 def _images(dataset: str) -> int:
-    return data.size(dataset, "train") if dataset in data.DATA_SETS else _FOLDERS.get(dataset.split("@")[0], math.nan)
+    return data.size(dataset, "train") if dataset in data.DATA_SETS else _FOLDERS.get(data.folder(dataset), math.nan)
 
 
 def _depth(run: Run) -> int:

@@ -59,16 +59,17 @@ def output(path: str | Path) -> Path:
 
     Raises ParameterError where it cannot be written.
     """
-    path = Path(path).expanduser()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = not path.exists()
-        path.open("a").close()
+        found = Path(path).expanduser().resolve()
+        found.parent.mkdir(parents=True, exist_ok=True)
+        new = not found.exists()
+        found.open("a").close()
         if new:
-            path.unlink()
-    except OSError as error:
-        raise ParameterError("output", str(path), f"a file that can be written ({error.strerror})") from None
-    return path
+            found.unlink()
+    except (OSError, RuntimeError, ValueError) as error:  # the latter: an unknown user's home; a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ParameterError("output", str(path), f"a file that can be written ({reason})") from None
+    return found
 
 
 def flush(path: Path) -> None:

@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,6 +199,18 @@ class Store:
         """The folder of every record, whole or damaged, by run id."""
         paths = sorted(self.folder.glob("*/"))
         return {path.name: path for path in paths if path != self.in_progress and not path.name.startswith(".")}
+
+    def weight_checksums(self) -> dict[str, str]:
+        """By run id, the checksum of the weights that a record names; empty where the run diverged.
+
+        Without a look at the files themselves; records that say nothing of it are left out.
+        """
+        found = {}
+        for run_id, folder in self.folders().items():
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                values = json.loads((folder / "record.json").read_text())
+                found[run_id] = "" if values["diverged"] else values["files"]["weights.safetensors"]
+        return found
 
     def seeds(self) -> list[int]:
         """The seeds of all records, by their run ids; seed 0 where there is none."""

@@ -35,8 +35,8 @@ def verify(
 
     Raises:
         ParameterError: for a run id that is not in the store, or a store without records.
-        DataError: where no record could be compared, for lack of its data set; a record that lacks it among others that
-            do not is said to be skipped.
+        DataError: where the table of statistics cannot be read, or no record could be compared for lack of its data
+            set; a record that lacks it among others that do not is said to be skipped.
     """
     target = engine.device(device)
     data.data_root(data_root)
@@ -46,6 +46,7 @@ def verify(
     for run_id in run_ids:
         if run_id not in folders:
             raise ParameterError("run", run_id, folders)
+    attention_statistics.load(store)  # a table that cannot be read is no reason to skip a record
     chosen = run_ids or list(folders)
     failures, skipped = 0, []
 

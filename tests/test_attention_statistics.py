@@ -136,12 +136,44 @@ def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
     shutil.rmtree(store.record_path(trained["AT"]))
     values = {name: value for name, value in again.values.items() if name not in ("files", "run_id")}
     store.write(trained["AT"], values, epochs, predictions, weights)
+    assert trained["AT"].run_id not in set(load(store)["run_id"]), "what nobody has measured is not claimed"
     assert attention_statistics.update(store, trained, images) == 1
     after = load(store)
     assert len(after) == len(before) and not after.duplicated(["run_id", "teacher", "level", "statistic"]).any()
     changed = before.merge(after, how="outer", indicator=True).query("_merge != 'both'")
     assert set(changed["run_id"]) == {trained["AT"].run_id}
     assert attention_statistics.update(store, trained, images) == 0
+
+
+def test_a_table_that_named_no_weights_is_read(trained, store, images):
+    """Rows of runs without weights here cannot be measured again."""
+    attention_statistics.update(store, trained, images)
+    table = load(store)
+    table.drop(columns="weights").to_csv(store.folder / FILE, index=False)
+    assert load(store).drop(columns="weights").equals(table.drop(columns="weights"))
+    assert attention_statistics.update(store, trained, images) == 0
+
+
+def test_checksums_stay_text(store):
+    """845e89839294 would be read as a number that is infinite."""
+    row = ["a", "", "low", "entropy", 1.0, "845e89839294"]
+    pd.DataFrame([row], columns=COLUMNS).to_csv(store.folder / FILE, index=False)
+    assert load(store)["weights"].tolist() == ["845e89839294"]
+
+
+def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, store, images, monkeypatch):
+    measured = attention_statistics.measured
+
+    def late(*given):
+        found = measured(*given)
+        monkeypatch.undo()
+        attention_statistics.update(store, {"teacher": trained["teacher"]}, images)
+        return found
+
+    monkeypatch.setattr(attention_statistics, "measured", late)
+    attention_statistics.update(store, trained, images)
+    both = load(store)
+    assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
 
 
 def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):

@@ -9,6 +9,7 @@ import torch
 from at_repro import bench, data
 from at_repro.bench import cases, plain, timing
 from at_repro.data import augment
+from at_repro.errors import UserError
 from at_repro.training import Progress
 
 
@@ -146,6 +147,21 @@ def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
     assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
     assert found["left_out"] == {"memory": "no data", "report": "no Jupyter Book here"}
     assert "report: left out, no Jupyter Book here" in told.getvalue()
+    for name in known:
+        monkeypatch.setattr(cases, name, lambda *_: 1 / 0)
+    with pytest.raises(UserError, match=r"^nothing could be measured: no data; division by zero; no Jupyter Book here"):
+        bench.run("cpu", compile="off", progress=Progress(told))
+
+
+def test_a_process_that_was_killed_had_no_last_word():
+    code = "import os, sys; print('busy', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
+    with pytest.raises(UserError, match=r"^a process ended with -9$"):
+        timing.script(code)
+
+
+def test_a_full_disk_is_one_line():
+    with pytest.raises(UserError, match="/dev/full cannot be written"):
+        bench.save({"rows": []}, "/dev/full")
 
 
 def test_results_are_saved_as_json(tmp_path):

@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from torchvision import datasets
 
 from at_repro import attention_statistics, bench, book, experiments, networks, notebook_parameters, trust
-from at_repro.errors import ParameterError, UserError
+from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.notebook_parameters import literal
 from at_repro.results import Store
 from at_repro.training import Run, terms
@@ -273,6 +273,16 @@ def test_a_book_is_trained_for_as_far_as_its_images_are_here(checkout, tiny_expe
     assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
     told = capfd.readouterr().err
     assert "what learns from nobody@64 is not trained: " in told and "nobody holds no train images" in told
+
+
+def test_nor_is_it_for_want_of_imagenets_weights(monkeypatch):
+    def nowhere(name):
+        raise DataError(f"{name}: no weights")
+
+    monkeypatch.setattr(networks, "pretrained", nowhere)
+    run = Run("efficientnet-lite0", 1, dataset="shapes", start="imagenet")
+    assert book._lacking([run], None) == "efficientnet-lite0: no weights"
+    assert book._lacking([replace(run, start="random")], None) == ""
 
 
 def vary_images(preset, seed):

@@ -250,7 +250,7 @@ def measured(store):
                 experiments.get("wrn-16-2-to-16-1").runs("smoke", range(9)), by_seed, strict=False
             ):
                 teacher = columns["teacher"].run_id if statistic == "distance" else ""
-                rows.append((columns[column].run_id, teacher, level, statistic, value, "0" * 12))
+                rows.append((columns[column].run_id, teacher, level, statistic, value, ""))
         known = attention_statistics.load(store)
         table = pd.DataFrame(rows, columns=attention_statistics.COLUMNS)
         table = pd.concat([known, table]) if len(known) else table

@@ -107,8 +107,9 @@ def test_what_every_worker_would_refuse_is_refused_before_any_begins(given, mess
         cluster.train_on(None, [TEACHER], Store(tmp_path / "records", writable=True), data_root=str(tmp_path), **given)
 
 
-def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, monkeypatch):
+def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, monkeypatch, own_signals):
     """A machine from which jobs are sent off may have no GPU: asked for one, it failed when all was trained."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(cluster, "connect", lambda address: nullcontext())
     monkeypatch.setattr(cluster, "train_on", lambda *_, **__: None)
     command = ["run", "wrn-16-2-to-16-1", "--cluster", "tcp://host:1", "--device", "cuda", "--results", str(tmp_path)]
@@ -194,5 +195,6 @@ def test_the_slurm_jobs_of_the_book_are_what_it_says(monkeypatch):
         script = workers.job_script()
     assert scaled == [{"jobs": 8}]
     assert "#SBATCH --gres=gpu:1\n" in script and "#SBATCH --cpus-per-task=8\n" in script
+    assert "export OMP_NUM_THREADS=8\n" in script, "Dask would leave torch one thread of eight"
     assert "--nthreads 1 " in script and "--resources GPU=1" in script, "several cohorts would share a GPU"
     assert "--nworkers" not in script or "--nworkers 1 " in script

@@ -35,7 +35,7 @@ def studies(store):
             "environment": {"commit": "abc", "device": "CPU"},
         }
         if run.dataset.startswith("imagenet@"):
-            values["final"]["top5_error"] = error / 4
+            values["final"]["top5_error"] = None if error is None else error / 4
         frame = pd.DataFrame({"label": labels, "prediction": predictions})
         return store.write(run, values, pd.DataFrame(epochs | {"test_error": errors}), frame, {"w": torch.zeros(1)})
 
@@ -114,6 +114,11 @@ def test_top5_errors_stand_beside_the_papers(studies):
     found = tables.top5(study)
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
+
+
+def test_what_diverged_has_no_top5_error(studies):
+    found = tables.top5(studies("paper", "imagenet-resnet18", student={0: range(60), 1: None}, kd={0: None}))
+    assert found["top-5"].to_dict() == {"student": "7.50"}, "60 of 200 images are 30 %, a fourth of it is 7.5"
 
 
 def test_there_is_no_top5_error_of_ten_classes(studies):

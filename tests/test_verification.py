@@ -209,6 +209,12 @@ def absent(name: str) -> None:
         raise DataError("cifar10 is not here")
 
 
+def test_a_table_of_statistics_that_cannot_be_read_is_no_reason_to_skip(store, forged):
+    (store.folder / "attention.csv").write_text("run_id,level\n1,2\n")
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read"):
+        verify(store, device="cpu")
+
+
 def test_damage_is_not_verified_away(trained, store, forged, capsys):
     """It fails by name, and the other records are still looked at."""
     folder, _ = forged

@@ -59,9 +59,9 @@ def run(
     """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
 
     The machine should be idle: every case is a comparison within this process, but company makes it noisy. Cases that
-    lack something here, such as CIFAR-10, are left out, and named.
+    fail here, such as for lack of CIFAR-10, are left out, and named.
 
-    Raises ParameterError for a value that is not allowed.
+    Raises ParameterError for a value that is not allowed, UserError where nothing could be measured.
     """
     target = engine.device(device)
     compiled = engine.compiles(compile, 10**9)
@@ -88,11 +88,13 @@ def run(
         if name not in left_out:
             try:
                 rows += [[name, *row] for row in case()]
-            except UserError as error:  # what the other cases have found stays
-                left_out[name] = str(error)
+            except Exception as error:  # whatever it is, what the other cases have found stays
+                left_out[name] = (str(error).splitlines() or [type(error).__name__])[0]
         engine.keep_freed_memory()  # from the second case on: the first one is without
         took = f"measured in {duration(time.perf_counter() - began)}"
         progress.say(f"{name}: {f'left out, {left_out[name]}' if name in left_out else took}")
+    if not rows:
+        raise UserError(f"nothing could be measured: {'; '.join(dict.fromkeys(left_out.values()))}")
     return {
         "environment": provenance.environment(target) | {"compiled": compiled, "images": images.name},
         "seconds": time.perf_counter() - start,
@@ -163,7 +165,8 @@ def table(found: dict) -> str:
 def save(found: dict, path: str | Path) -> Path:
     """Writes the result of `run` as JSON. Raises ParameterError where the file cannot be written."""
     path = disk.output(path)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    with disk.written(path):
+        path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 
 

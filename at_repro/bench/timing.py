@@ -29,7 +29,8 @@ def script(code: str, *arguments: str) -> list[float]:
     """
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise UserError((done.stderr.splitlines() or [f"it ended with {done.returncode}"])[-1])
+        said = done.stderr.splitlines() if done.returncode > 0 else []  # a process that was killed had no last word
+        raise UserError((said or [f"a process ended with {done.returncode}"])[-1])
     return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "check_name",
     "data_root",
     "describe",
+    "folder",
     "is_streamed",
     "load",
     "normalization",
@@ -123,6 +124,13 @@ def side(name: str) -> int:
     """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
     check_name(name)
     return 32 if name in DATA_SETS else _folder(name)[1]
+
+
+def folder(name: str) -> str:
+    """The folder of the data root that a user's own data set is in. Raises ParameterError for one of DATA_SETS."""
+    if (found := _folder(name)) is None:
+        raise ParameterError("data set", name, [_own.NAMING, _streamed.NAMING])
+    return found[0]
 
 
 def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -9,9 +9,10 @@ def rate_factor(epoch: int, epochs: int, milestones: tuple[float, ...], drop: fl
     """Factor on the learning rate in an epoch (counted from 0): `drop` for every milestone that has been reached.
 
     Milestones are fractions of the training length, so that a compressed schedule keeps the paper's shape
-    (Section 4.1: 200 epochs, drops at 60, 120 and 160 are 0.3, 0.6 and 0.8). None but 0 comes before the second epoch.
+    (Section 4.1: 200 epochs, drops at 60, 120 and 160 are 0.3, 0.6 and 0.8). They are rounded to
+    whole epochs: the one epoch of a training of one is behind 0.3.
     """
-    return drop ** sum(epoch >= max(round(milestone * epochs), milestone > 0) for milestone in milestones)
+    return drop ** sum(epoch >= round(milestone * epochs) for milestone in milestones)
 
 
 def decay_factor(decay: str, epoch: int, epochs: int, rate: float) -> float:

@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from at_repro import data, disk, networks
 from at_repro.data import Images
-from at_repro.errors import DataError, UserError
+from at_repro.errors import UserError
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
@@ -27,7 +27,7 @@ from at_repro.training.progress import Progress
 from at_repro.training.ranks import Ranks, join
 from at_repro.training.replay import Replay, recorder
 from at_repro.training.spec import Run
-from at_repro.training.student import Student
+from at_repro.training.student import UNKNOWN, Student
 
 if TYPE_CHECKING:
     from at_repro.results import Record, Store
@@ -66,13 +66,13 @@ def train(
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = ranks.decide(lambda: [run for run in wanted if not store.has(run)])
     progress = progress or Progress(None if ranks.first else io.StringIO())
+    check_weights(needed, store)
     sets: dict[tuple, Images] = {}
     for run in needed:
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
         ranks.check(run, len(sets[run.dataset, "train", run.subset]))
-    _check_weights(needed, store)
     _check_folders([run for run in wanted if run not in needed], store, data_root)
     if ranks.first:
         tidy(store)
@@ -105,7 +105,7 @@ def _choose(
     return [run for run in own if _precision(run, store, device) == precision], precision
 
 
-def _check_weights(needed: Sequence[Run], store: "Store") -> None:
+def check_weights(needed: Sequence[Run], store: "Store") -> None:
     """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here."""
     for teacher in {run.teacher for run in needed} - {None}:
         if store.has(teacher):
@@ -119,19 +119,20 @@ def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | Non
 
     A folder that is not here has not changed: its records stand without it.
     """
-    folders = [run for run in recorded if run.dataset not in data.DATA_SETS]
+    root = data.data_root(data_root)
+    own = [run for run in recorded if run.dataset not in data.DATA_SETS and (root / data.folder(run.dataset)).is_dir()]
 
     @cache
-    def now(dataset: str, split: str, subset: int | None) -> Images | None:
-        with suppress(DataError):
-            return data.load(dataset, split, data_root, subset)
+    def now(dataset: str, split: str, subset: int | None) -> tuple[str, str]:
+        images = data.load(dataset, split, root, subset)
+        return images.fingerprint, images.source
 
-    for run in folders:
+    for run in own:
         for split, subset in (("train", run.subset), ("test", None)):
-            images = now(run.dataset, split, subset)
-            if images is not None and store.load(run).values["data"][split] != images.fingerprint:
+            fingerprint, source = now(run.dataset, split, subset)
+            if store.load(run).values["data"][split] != fingerprint:
                 raise UserError(
-                    f"record {run.run_id} is of other images than those in {images.source} now; "
+                    f"record {run.run_id} is of other images than those in {source} now; "
                     "delete the record, or give the folder another name"
                 )
 
@@ -340,7 +341,8 @@ def _usable(record: "Record") -> dict[str, Tensor]:
 def _record(student: Student, store: "Store", images: Images, test_images: Images) -> None:
     run = student.run
     # A session that did no more than write this record trained nothing.
-    trained = [session for session in student.sessions if session["seconds"]] or student.sessions
+    known = [session for session in student.sessions if session["data"] != UNKNOWN]
+    trained = [session for session in known if session["seconds"]] or student.sessions
     environment = trained[-1]["environment"]
     curve = pd.DataFrame(student.curve)
     weights = stored_weights(student.network)

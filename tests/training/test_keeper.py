@@ -190,6 +190,24 @@ def test_a_checkpoint_of_the_first_format_is_continued(runs, begun, whole, quiet
     assert (last["epoch"], last["step"]) == (1, 0)
 
 
+def test_one_that_was_finished_names_the_machine_that_records_it(runs, begun, quiet, monkeypatch):
+    """Of the one that trained it nothing is known, and a record without a device cannot be read."""
+    path = begun.checkpoint_path(runs[0])
+    with monkeypatch.context() as patch, pytest.raises(UserError):
+        patch.setattr(begun, "write", refuse)
+        train(runs[:1], begun, device="cpu", progress=quiet)
+    with safe_open(path, "pt") as file:
+        about = {name: file.metadata()[name] for name in ("precision", "curve")}
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "totals"}  # noqa: SIM118
+    save_file(tensors, path, about)
+    train(runs[:1], begun, device="cpu", progress=quiet)
+    assert begun.load(runs[0]).values["environment"]["device"].startswith("CPU")
+
+
+def refuse(*_):
+    raise UserError("the disk is full")
+
+
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("damage", ["flip", "cut"])
 def test_a_damaged_checkpoint_is_refused(runs, begun, quiet, stopped, damage, place):

@@ -15,12 +15,6 @@ def test_the_rate_drops_by_a_fifth_at_the_papers_fractions(epochs, drops):
     assert [rate_factor(epoch, epochs, MILESTONES, 0.2) for epoch in range(epochs)] == pytest.approx(expected)
 
 
-def test_a_single_epoch_is_at_the_full_rate():
-    """0.3 of one epoch rounds to none: it would begin behind a drop."""
-    assert rate_factor(0, 1, MILESTONES, 0.2) == 1
-    assert rate_factor(0, 1, (0.0,), 0.2) == 0.2, "who asks for a drop at the start gets it"
-
-
 @pytest.mark.parametrize(
     ("decay", "values"),
     [
