@@ -103,6 +103,15 @@ def top5(study: Study) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
+def others() -> pd.DataFrame:
+    """What others published, in percent of test images: accuracy of the student, and how much more with a teacher."""
+    found = pd.DataFrame([vars(of_one) for of_one in paper.ACCURACIES if of_one.column != "pretrained"])
+    index = ["source", "task", "row"]
+    table = found.pivot(index=index, columns="column", values="value").drop(columns="teacher")
+    gains = table.drop(columns="student").sub(table["student"], axis=0).map("{:+.2f}".format, na_action="ignore")
+    return gains.fillna("").assign(student=table["student"])[["student", *gains]].rename_axis(columns=None)
+
+
 def published(table: str, row: str) -> pd.DataFrame:
     """What the paper prints in one row of a table, as text: `paper`, and what each method gains over the student."""
     found = {number.column: number for number in paper.NUMBERS if (number.table, number.row) == (table, row)}

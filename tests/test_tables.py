@@ -116,6 +116,13 @@ def test_top5_errors_stand_beside_the_papers(studies):
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
 
 
+def test_what_others_published_are_gains_over_their_student():
+    found = tables.others()
+    rep = found.loc["RepDistiller"].droplevel("task").loc["wrn-16-2 from wrn-40-2"]
+    assert rep[["student", "AT", "KD"]].tolist() == [73.26, "+0.82", "+1.66"], "74.08 and 74.92 against 73.26"
+    assert found.loc["Knowledge-Distillation-Zoo", "KD"].tolist() == [""], "it published none"
+
+
 def test_what_diverged_has_no_top5_error(studies):
     found = tables.top5(studies("paper", "imagenet-resnet18", student={0: range(60), 1: None}, kd={0: None}))
     assert found["top-5"].to_dict() == {"student": "7.50"}, "60 of 200 images are 30 %, a fourth of it is 7.5"
