@@ -100,7 +100,8 @@ def train_on(
     for dataset, split in product(dict.fromkeys(run.dataset for run in needed), data.SPLITS):
         data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing
     check_weights(needed, store)
-    root = str(data.data_root(data_root).absolute())  # workers have their own folder, and their own AT_REPRO_DATA
+    root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
+    root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
@@ -111,7 +112,7 @@ def train_on(
     for group in groups:
         before = [task_of[run.teacher] for run in group if run.teacher in task_of]
         task = client.submit(
-            _train, [run.to_dict() for run in group], str(store.folder), device, root, compile, before,
+            _train, [run.to_dict() for run in group], str(store.folder), device, str(root), compile, before,
             key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
         )  # fmt: skip
         task_of |= dict.fromkeys(group, task)
