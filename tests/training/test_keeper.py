@@ -168,8 +168,15 @@ def stopped(runs, begun, quiet):
     return begun.checkpoint_path(runs[0])
 
 
-def test_a_checkpoint_of_the_first_format_is_continued(runs, begun, whole, quiet, monkeypatch):
+def write_in_first_format(path):
     """It was written at the ends of epochs only and said neither step nor sessions nor a checksum."""
+    with safe_open(path, "pt") as file:
+        about = {name: file.metadata()[name] for name in ("precision", "curve")}
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "totals"}  # noqa: SIM118
+    save_file(tensors, path, about)
+
+
+def test_a_checkpoint_of_the_first_format_is_continued(runs, begun, whole, quiet, monkeypatch):
     path, save = begun.checkpoint_path(runs[0]), Student.save
 
     def save_and_stop(self, path):
@@ -179,10 +186,7 @@ def test_a_checkpoint_of_the_first_format_is_continued(runs, begun, whole, quiet
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Student, "save", save_and_stop)
         train(runs[:1], begun, device="cpu", progress=quiet)
-    with safe_open(path, "pt") as file:
-        about = {name: file.metadata()[name] for name in ("precision", "curve")}
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "totals"}  # noqa: SIM118
-    save_file(tensors, path, about)
+    write_in_first_format(path)
     train(runs[:1], begun, device="cpu", progress=quiet)
     assert same(begun, whole, runs[:1])
     first, last = begun.load(runs[0]).values["sessions"]
@@ -196,10 +200,7 @@ def test_one_that_was_finished_names_the_machine_that_records_it(runs, begun, qu
     with monkeypatch.context() as patch, pytest.raises(UserError):
         patch.setattr(begun, "write", refuse)
         train(runs[:1], begun, device="cpu", progress=quiet)
-    with safe_open(path, "pt") as file:
-        about = {name: file.metadata()[name] for name in ("precision", "curve")}
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "totals"}  # noqa: SIM118
-    save_file(tensors, path, about)
+    write_in_first_format(path)
     train(runs[:1], begun, device="cpu", progress=quiet)
     assert begun.load(runs[0]).values["environment"]["device"].startswith("CPU")
 
