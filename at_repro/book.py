@@ -193,10 +193,10 @@ def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, dat
     wanted = list(dict.fromkeys(experiment for name in notebooks for experiment in experiments_of(_read(name))))
     runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
     for dataset in dict.fromkeys(run.dataset for run in runs):
-        of_set = [run for run in runs if run.dataset == dataset]
-        if problem := _lacking(of_set, data_root):
+        missing = [run for run in runs if run.dataset == dataset and not store.has(run)]
+        if missing and (problem := _lacking(missing, data_root)):
             say(f"what learns from {dataset} is not trained: {problem}")
-            runs = [run for run in runs if run not in of_set]
+            runs = [run for run in runs if run not in missing]
     train(runs, store, device=device, data_root=data_root)
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
         data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained

@@ -163,7 +163,7 @@ def table(found: dict) -> str:
 
 
 def save(found: dict, path: str | Path) -> Path:
-    """Writes the result of `run` as JSON. Raises ParameterError where the file cannot be written."""
+    """Writes the result of `run` as JSON. Raises UserError where the file cannot be written."""
     path = disk.output(path)
     with disk.written(path):
         path.write_text(json.dumps(found, indent=1) + "\n")
