@@ -156,7 +156,17 @@ def test_table_2():
     # On an even map the l1 norm leaves 1/HW of the squared length: HW is 1024, 256 and 64 after the three groups.
     assert columns["l1 normalised, beta 256000"] == taught(ActivationTransfer(norm="l1", beta=1000.0 * 256))
     assert columns["l1 normalised, beta 42000"] == taught(ActivationTransfer(norm="l1", beta=42_000.0))
-    assert len(columns) == 12
+    assert len(columns) == 15
+
+
+def test_table_2_once_more_where_every_function_pulls_as_strongly_as_sum_2():
+    """The plan, question 2, has the gradient norms at beta 1000 from which the betas follow."""
+    columns = reduced("mapping-functions")
+    for name, norm in (("sum-1", 4.089354), ("sum-4", 26.09431), ("max-1", 5.233286)):
+        (column,) = [column for column in columns if column.startswith(f"{name}, beta ")]
+        (term,) = columns[column].terms
+        assert term == ActivationTransfer(mapping=name, beta=term.beta)
+        assert term.beta == pytest.approx(1000 * 13.29288 / norm, rel=2e-3)
 
 
 def test_one_or_three():
@@ -316,11 +326,13 @@ def test_the_sizes_of_presets_in_the_docs_are_those_of_the_code():
 def test_table_4_is_fine_tuned_as_section_4_2_says(name, dataset):
     """Batch norms fixed, the first group frozen, losses on the last two groups, from ImageNet's weights."""
     columns = reduced(name)
-    assert list(columns) == ["student", "KD", "AT", "teacher"]
+    assert list(columns) == ["student", "KD", "AT", "AT, beta 327", "teacher"]
     for column, run in columns.items():
         assert (run.start, run.norms, run.frozen_groups, run.dataset) == ("imagenet", "fixed", 1, dataset)
         assert run.network == f"efficientnet-lite{2 if column == 'teacher' else 0}"
     assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),) and columns["KD"].terms == (Distillation(),)
+    (small,) = columns["AT, beta 327"].terms
+    assert small.groups == (2, 3) and small.beta == pytest.approx(1000 * (4 / 7) ** 2, rel=0.002)
     assert [runs["AT"].seed for runs in experiments.get(name).runs("reduced")] == [0, 1, 2]
 
 
