@@ -26,6 +26,11 @@ FILE = "attention.csv"
 IMAGES = 1000  # the first of the test set, whose order is as good as random
 COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]
 
+STATISTICS = (
+    "entropy", "top share", "top share, sum-1", "top share, sum-4", "edges", "edges, sum-1", "edges, sum-4",
+    "on object", "on object, surplus", "on parts", "distance",
+)  # fmt: skip
+
 _MAPPINGS = ("sum-1", "sum-2", "sum-4")
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))

@@ -184,7 +184,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
     for number, _ in enumerate(_execute_all(executed, shared), 1):
         say(f"{number} of {len(executed)} notebooks executed")
     _verify(store, device, data_root)
-    claims.ledger(preset, store).to_csv(stage / LEDGER)
+    claims.ledger(claims.comparisons(store)).to_csv(stage / LEDGER)
     return render(stage)
 
 

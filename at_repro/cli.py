@@ -22,7 +22,7 @@ EXAMPLES = (
     ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
     ("verify", "recompute the recorded errors from the stored weights"),
-    ("claims --preset reduced", "what the records say about each claim of the paper"),
+    ("claims", "what the records say about each claim of the paper"),
     ("notebook 02_activation_transfer -p preset smoke", "execute one notebook"),
     (
         "sweep 02_activation_transfer -p preset smoke -p beta 10 100 1000",
@@ -130,8 +130,7 @@ def parser() -> argparse.ArgumentParser:
     _add_results(command)
 
     command = add("claims", claims, "show what the records say about each claim of the paper")
-    _add_preset(command)
-    _add_results(command)
+    command.add_argument("--results", metavar="DIR", help="the record store (default: the committed records)")
     command.add_argument("-o", "--output", metavar="FILE", help="also write the whole ledger as CSV")
 
     command = add("bench", bench, "measure what training costs here, against the targets; on an idle machine, minutes")
@@ -269,12 +268,11 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def claims(options: argparse.Namespace) -> None:
-    from at_repro import disk, report
-    from at_repro.claims import ledger
+    from at_repro import claims, disk, report
     from at_repro.results import open_store
 
     output = disk.output(options.output) if options.output else None
-    found = ledger(options.preset, open_store(options.preset, options.results))
+    found = claims.ledger(claims.comparisons(open_store("reduced", options.results)))
     if output:
         with disk.written(output):
             found.to_csv(output)

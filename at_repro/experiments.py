@@ -105,12 +105,15 @@ class Experiment:
         title: what it reproduces.
         columns: from a preset and a seed to the runs, by the name of their column in the paper's table.
         sizes: presets that are another size here than in `PRESETS`.
+        stand_ins: by preset, what stands in for the paper's networks, images or recipe: such runs neither support nor
+            contradict the paper.
     """
 
     name: str
     title: str
     columns: Callable[[Preset, int], dict[str, Run]]
     sizes: dict[str, Preset] = field(default_factory=dict)
+    stand_ins: dict[str, str] = field(default_factory=dict)
 
     def size(self, preset: str) -> Preset:
         """A preset as it is for this experiment. Raises ParameterError for an unknown one."""
@@ -352,7 +355,7 @@ EXPERIMENTS = {
         ),
         Experiment(
             "gradient-methods", "Table 3: thin NIN without batch norm", gradient_methods,
-            {"smoke": _BRIEF, "reduced": _LEVEL},
+            {"smoke": _BRIEF, "reduced": _LEVEL}, {"reduced": "20 epochs, after which the plain student underfits"},
         ),
         Experiment(
             "nin-wide-to-nin-thin", "Table 1, first row", columns_of("nin-thin", "nin-wide", METHODS),
@@ -368,22 +371,26 @@ EXPERIMENTS = {
         Experiment(
             "faces", "Figure 3: a network that recognises 40 people, to see where on a face it looks", faces,
             {"smoke": _BRIEF, "reduced": _FACES, "paper": _FACES},
+            dict.fromkeys(("reduced", "paper"), "a small network, and faces of 40 people"),
         ),
         Experiment(
             "objects", "ours: is attention on the object? every network of Table 1 on the embedded set", objects,
             {"smoke": _BRIEFEST, "reduced": _MASKED, "paper": _MASKED},
+            dict.fromkeys(("reduced", "paper"), "generated shapes"),
         ),
         Experiment(
             "fine-tuning-birds", "Table 4: fine-tuning on CUB-200-2011, at preset reduced on 50 of its classes",
             fine_tuning, _fine_tuned("cub50@144", "cub200@256"),
+            {"reduced": "EfficientNet-Lite0 from Lite2 on 50 classes of birds"},
         ),
         Experiment(
             "fine-tuning-scenes", "Table 4: fine-tuning on MIT Indoor Scenes, at preset reduced on 15-Scene",
             fine_tuning, _fine_tuned("scene15@144", "indoor67@256"),
+            {"reduced": "EfficientNet-Lite0 from Lite2 on 15-Scene"},
         ),
         Experiment(
             "imagenet-resnet18", "Table 5: ImageNet, at preset reduced ten of its classes at 64 pixels",
-            from_scratch, _SCRATCH,
+            from_scratch, _SCRATCH, {"reduced": "ten classes of ImageNet at 64 pixels"},
         ),
         Experiment(
             "precisions", "ours: does bfloat16 change what is learnt?", precisions,

@@ -1,4 +1,4 @@
-"""What stands beside the report: the README's verdicts, errors and maps, and the ledger as a file."""
+"""What stands beside the report: the README's errors, verdict counts and maps, and the ledger as a file."""
 
 import base64
 import re
@@ -13,7 +13,7 @@ from at_repro.study import Study, open_study
 
 MAPS = Path("book") / "_assets" / "maps.png"
 _FIGURE = "fig-levels"  # of the notebook on attention maps
-_PLACE = re.compile(r"(<!-- preset (?P<preset>\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- found -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
 def update() -> list[Path]:
@@ -25,38 +25,21 @@ def update() -> list[Path]:
     """
     root = book.notebooks_folder().parent
     readme, maps, table = root / "README.md", root / MAPS, root / "book" / book.LEDGER
-    ledger = claims.ledger(book.COMMITTED, open_store(book.COMMITTED))
-    shown = found(ledger)
+    ledger = claims.ledger(claims.comparisons(open_store(book.COMMITTED)))
     text = readme.read_text()
-    if missing := shown.keys() - {place["preset"] for place in _PLACE.finditer(text)}:
-        raise UserError(f"{readme} has no place for {missing.pop()}: <!-- preset NAME --> and <!-- end -->")
-    readme.write_text(_PLACE.sub(lambda place: place[1] + shown[place["preset"]] + place[3], text))
+    if not _PLACE.search(text):
+        raise UserError(f"{readme} has no place for what was found: <!-- found --> and <!-- end -->")
+    readme.write_text(_PLACE.sub(lambda place: place[1] + found(ledger) + place[2], text))
     maps.write_bytes(_picture(root / "notebooks" / "01_attention_maps.ipynb"))
     ledger.to_csv(table)
     return [readme, maps, table]
 
 
-def found(ledger: pd.DataFrame) -> dict[str, str]:
-    """What the README shows, as Markdown, by preset.
-
-    Of the committed preset the verdicts, from its ledger; of the preset `paper` the row of Table 1 that was trained as
-    long as in the paper, and the verdicts of what that preset alone has records of.
-    """
+def found(ledger: pd.DataFrame) -> str:
+    """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and a sentence
+    that counts the verdicts."""
     flagship = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
-    as_long = claims.tested(claims.ledger("paper", open_store("paper")), beside=ledger)
-    told = [errors(flagship)] + ([] if as_long.empty else [verdicts(as_long)])
-    return {book.COMMITTED: verdicts(ledger), "paper": "\n".join(told)}
-
-
-def verdicts(ledger: pd.DataFrame) -> str:
-    """The claims that were tested as a Markdown table, under the sentence that counts all verdicts."""
-    shown = claims.tested(ledger).rename(columns={
-        "claim": "the paper claims", "on": "tested on", "comparisons": "comparisons run", "numbers": "differences",
-    })  # fmt: skip
-    for column in ("tested on", "differences"):
-        shown[column] = shown[column].str.replace("; ", "<br>")
-    columns = ["the paper claims", "tested on", "verdict", "comparisons run", "differences"]
-    return f"{claims.summary(ledger)}\n\n{_markdown(shown[columns])}"
+    return f"{errors(flagship)}\n{claims.summary(ledger)}\n"
 
 
 def errors(study: Study) -> str:

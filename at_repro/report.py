@@ -71,11 +71,15 @@ def _other_data(records: Sequence[Record]) -> list[str]:
 
 
 def claims(ledger: pd.DataFrame) -> str:
-    """The ledger for a terminal: a verdict per claim, and below it the numbers; see `claims.ledger`."""
+    """The ledger for a terminal: a verdict per claim, and below it setting and numbers; see `claims.ledger`."""
     lines = []
-    for row in ledger.itertuples():
-        lines.append(f"{row.verdict:33}{row.claim}")
-        lines += [f"{'':33}{part}" for part in row.numbers.split("; ") if part]
+    for _, row in ledger.iterrows():
+        lines.append(f"{row['verdict']:14}{row['claim']}")
+        if row["setting"]:
+            lines.append(f"{'':14}{row['on']} ({row['setting']} setting, {row['scope']})")
+            lines += [f"{'':14}  {part}" for part in row["effects"].split("; ")]
+        if row["to decide"]:
+            lines.append(f"{'':14}to decide it: {row['to decide']}")
     return "\n".join([*lines, summary(ledger)])
 
 

@@ -95,6 +95,12 @@ class Record:
         rate = epochs["learning_rate"]
         return float(epochs["test_error"][rate == rate.iloc[0]].mean())
 
+    def late_error(self) -> float:
+        """Mean test error, in percent, of the epochs at the last learning rate."""
+        epochs = self.epochs()
+        rate = epochs["learning_rate"]
+        return float(epochs["test_error"][rate == rate.iloc[-1]].mean())
+
     def predictions(self) -> pd.DataFrame:
         """Columns `label` and `prediction`, one row per test image in the data set's order."""
         return pd.read_csv(self.folder / "predictions.csv")

@@ -1,58 +1,68 @@
-"""Medians, intervals and paired tests of test errors."""
+"""Medians, intervals and paired tests of test errors, and of what else has replicates."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+ALPHA = 0.025  # on one side: what a 95 % interval leaves out there
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A difference, its standard error, and the degrees of freedom of that: numbers, or arrays of many at once."""
+
+    difference: float | np.ndarray
+    error: float | np.ndarray
+    freedom: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval, low and high, by Student's t."""
+        half = self.error * stats.t.ppf(1 - ALPHA, self.freedom)
+        return self.difference - half, self.difference + half
+
+
+def of_replicates(differences: Sequence[float] | np.ndarray) -> Estimate | None:
+    """Student's t over replicates, the last axis: paired differences of seeds, of networks or of settings.
+
+    None for fewer than three: two have a spread as well, but with one degree of freedom their interval says nothing.
+    """
+    values = np.asarray(differences, dtype=float)
+    count = values.shape[-1]
+    if count < 3:
+        return None
+    return Estimate(values.mean(-1), values.std(-1, ddof=1) / math.sqrt(count), count - 1)
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of independent differences, with the fewest degrees of freedom of any: rather too wide."""
+    error = np.sqrt(sum(of_one.error**2 for of_one in estimates)) / len(estimates)
+    mean = sum(of_one.difference for of_one in estimates) / len(estimates)
+    return Estimate(mean, error, min(of_one.freedom for of_one in estimates))
+
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median of test errors over seeds, as the paper reports, with its 95 % bootstrap interval.
+    """Median of test errors over seeds, as the paper reports, and the 95 % interval of their mean by Student's t.
 
-    Returns (median, low, high) in the unit of the values; low and high are NaN for fewer than three values, from which
-    an interval would say nothing.
+    Returns (median, low, high) in the unit of the values; low and high are NaN for fewer than three values.
     """
-    values = np.asarray(values, dtype=float)
-    if len(values) < 3:
-        return float(np.median(values)), float("nan"), float("nan")
-    return float(np.median(values)), *_bootstrap(values, np.median)
+    return float(np.median(values)), *_interval(values)
 
 
 def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of paired differences, one per seed, with its 95 % bootstrap interval: a paired comparison of two methods.
+    """Mean of paired differences, one per seed, with its 95 % interval by Student's t.
 
-    Returns (mean, low, high); low and high are NaN for fewer than three differences. Three cannot decide much: their
-    interval leaves out zero as soon as all have one sign, which chance alone makes in one of four cases.
+    Returns (mean, low, high); low and high are NaN for fewer than three differences.
     """
-    differences = np.asarray(differences, dtype=float)
-    if len(differences) < 3:
-        return float(np.mean(differences)), float("nan"), float("nan")
-    if np.ptp(differences) == 0:  # the bootstrap of a constant is that constant
-        return (float(differences[0]),) * 3
-    return float(np.mean(differences)), *_bootstrap(differences, np.mean)
+    return float(np.mean(differences)), *_interval(differences)
 
 
-def _bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
-    """Low and high of the percentile interval, always from the same draws: a report stays the same."""
-    found = stats.bootstrap((values,), statistic, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def effect_size(differences: Sequence[float]) -> float:
-    """Cohen's d of paired differences: their mean over their standard deviation; NaN for fewer than two."""
-    differences = np.asarray(differences, dtype=float)
-    if len(differences) < 2 or np.ptp(differences) == 0:
-        return float("nan")
-    return float(np.mean(differences) / np.std(differences, ddof=1))
-
-
-def wilcoxon(differences: Sequence[float]) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test that paired differences are around zero; 1 if all are zero.
-
-    It cannot be below 0.25 for three seeds, nor below 0.0625 for five.
-    """
-    differences = np.asarray(differences, dtype=float)
-    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    estimate = of_replicates(values)
+    return (math.nan, math.nan) if estimate is None else tuple(map(float, estimate.interval))
 
 
 def error_interval(wrong: int, images: int) -> tuple[float, float]:

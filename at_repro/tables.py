@@ -18,7 +18,7 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     Columns, errors in percent:
 
     - `ours`: the median over seeds of the last epoch's test error
-    - `low`, `high`: its 95 % interval, by bootstrap over three seeds or more, else Wilson's over the test images
+    - `low`, `high`: the 95 % interval, Student's t over three seeds or more, else Wilson's over the test images
     - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
     - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
     - `paper`: the published number (NaN where there is none, or for another data set, mapping or beta); `published`:
@@ -187,7 +187,7 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     """Every other column against `reference`, paired by seed, a row per column that shares seeds with it.
 
     Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
-    95 % bootstrap interval (NaN for fewer than three seeds); `d`, Cohen's; `p`, of Wilcoxon's signed-rank test.
+    95 % interval by Student's t (NaN for fewer than three seeds).
     What diverged is left out, and the teacher, whose seed means nothing to a student.
     """
     finished = study.errors().dropna(subset="test_error").pivot(index="seed", columns="column", values="test_error")
@@ -196,10 +196,8 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
         if column in {reference, *_teachers(study)} or not {column, reference} <= set(finished):
             continue
         if len(differences := (finished[column] - finished[reference]).dropna()):
-            interval = statistics.paired_interval(differences)
-            tests = statistics.effect_size(differences), statistics.wilcoxon(differences)
-            rows[column] = (len(differences), *interval, *tests)
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high", "d", "p"])
+            rows[column] = (len(differences), *statistics.paired_interval(differences))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
     return frame.rename_axis("method")
 
 

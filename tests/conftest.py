@@ -66,11 +66,18 @@ def tiny_experiment(few_test_images, monkeypatch):
 def hand_made(store):
     """Writes a record without training: `changes` replace parts of record.json.
 
-    `predicted` are the classes of the test images, which are 0, 1, 2 and so on; of the four here one is wrong.
+    `predicted` are the classes of the test images, whose `labels` are 0, 1, 2 and so on unless given, and then so many
+    images are kept; of the four here one is wrong.
     `curve` has the test error of each epoch; the learning rate drops before the last one.
     """
 
-    def write(run: Run, curve: Sequence[float] = (20.0, 25.0), predicted: Sequence[int] = (0, 1, 2, 9), **changes):
+    def write(
+        run: Run,
+        curve: Sequence[float] = (20.0, 25.0),
+        predicted: Sequence[int] = (0, 1, 2, 9),
+        labels: Sequence[int] | None = None,
+        **changes,
+    ):
         network = networks.build(run.network, 10, engine.generator(run.seed, "weights"))
         values = {
             "diverged": None,
@@ -83,7 +90,8 @@ def hand_made(store):
         rates = [0.1] * (len(curve) - 1) + [0.02]
         epochs = pd.DataFrame({"epoch": range(1, len(curve) + 1), "learning_rate": rates, "test_error": curve})
         epochs["train_error"] = 50.0
-        predictions = pd.DataFrame({"label": range(len(predicted)), "prediction": predicted})
+        labels = range(len(predicted)) if labels is None else labels
+        predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
         return store.write(run, values | changes, epochs, predictions, stored_weights(network))
 
     return write
@@ -92,7 +100,7 @@ def hand_made(store):
 @pytest.fixture
 def no_benchmark(monkeypatch):
     """As where `at-repro bench` was never called: the ledger then rests on the records alone."""
-    monkeypatch.setattr(bench, "load", lambda: {"rows": []})
+    monkeypatch.setattr(bench, "load", lambda path="": {"rows": []})
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_command_works_as_it_stands(line, home, own_signals, capsys):
         "notebook": f"executed {words[-1] if words[0] != 'notebook' else words[1]}",
         "sweep": "the comparison is here",
         "status": "missing",
-        "claims": "25 claims",
+        "claims": "29 claims: ",
     }.get(words[0], "") in shown
 
 

@@ -167,7 +167,7 @@ def test_errors_of_one_seed_beside_the_paper(studies):
 
 
 def test_errors_of_two_seeds_have_the_interval_of_the_test_set(studies):
-    """Two seeds are too few for a bootstrap; their median is the mean of the two."""
+    """Two seeds are too few for an interval over seeds; their median is the mean of the two."""
     table = errors(studies("reduced", at={0: range(16), 1: range(20)}))
     assert table.loc["AT", ["ours", "seeds", "best"]].tolist() == [9, 2, 8.5]
     assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
@@ -178,8 +178,8 @@ def test_errors_of_three_seeds_are_medians(studies):
     at, teacher = (errors(study).loc[method] for method in ("AT", "teacher"))
     assert at[["ours", "seeds", "best"]].tolist() == [9, 3, 8.5], "the median, not the mean of 10.67"
     assert at["deviation"] == pytest.approx(9 - 7.93)
-    # Each seed is the median of three draws with probability 7/27 or more: the interval reaches from end to end.
-    assert at[["low", "high"]].tolist() == [8, 15]
+    half = 4.30265 * 3.785939 / 3**0.5  # Student's t of two degrees of freedom; the standard deviation of 8, 9 and 15
+    assert at[["low", "high"]].tolist() == pytest.approx([32 / 3 - half, 32 / 3 + half], abs=1e-4)
     assert teacher["seeds"] == 1, "one teacher serves the students of every seed"
     assert at["run_id"] == study.columns["AT"].run_id
 
@@ -294,12 +294,10 @@ def test_paired_differences_are_of_the_same_seeds(studies):
     )  # fmt: skip
     found = tables.paired(study)
     assert list(found.index) == ["AT", "KD"], "the teacher's seed means nothing to a student"
-    # Each mean is of three draws from three: all the same one with probability 1/27, beyond 2.5 %.
-    assert found.loc["AT", ["seeds", "difference", "low", "high"]].tolist() == [3, -4, -6, -2]
-    assert found.loc["AT", "d"] == pytest.approx(-4 / 2), "mean over standard deviation"
-    assert found.loc["AT", "p"] == 0.25, "three equal signs: 2 / 2^3"
-    assert found.loc["KD", ["seeds", "difference", "p"]].tolist() == [1, 1, 1]
-    assert found.loc["KD", ["low", "high", "d"]].isna().all()
+    half = 4.30265 * 2 / 3**0.5  # Student's t of two degrees of freedom, a standard deviation of 2
+    assert found.loc["AT"].tolist() == pytest.approx([3, -4, -4 - half, -4 + half], abs=1e-4)
+    assert found.loc["KD", ["seeds", "difference"]].tolist() == [1, 1]
+    assert found.loc["KD", ["low", "high"]].isna().all()
     other = tables.paired(study, "AT")
     assert list(other.index) == ["student", "KD"] and other.loc["student", "difference"] == 4
 
@@ -307,7 +305,7 @@ def test_paired_differences_are_of_the_same_seeds(studies):
 def test_paired_differences_of_nothing(studies):
     for study in (studies("smoke"), studies("reduced", at={0: range(9)})):
         found = tables.paired(study)
-        assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high", "d", "p"]
+        assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high"]
 
 
 def test_phases_are_means_while_the_learning_rate_stays(studies):

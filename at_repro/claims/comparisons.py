@@ -1,0 +1,377 @@
+"""The kinds of comparison that claims are made of: of test errors, of statistics of maps, of settings, of cost.
+
+Each says what the records have about it at one preset: an `Evidence`. A difference below zero has the claimed sign.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import ClassVar
+
+from at_repro import bench, experiments, statistics
+from at_repro.claims import verdicts
+from at_repro.claims.facts import Facts, slope
+from at_repro.claims.verdicts import BELOW, Margin
+from at_repro.statistics import Estimate
+from at_repro.training import Run
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the records say about a comparison.
+
+    Attributes:
+        differences: by replicate: a seed, a network, a setting, a machine.
+        scope: for readers, what they were taken from: "5 seeds", "one run", "6 networks".
+        estimate: with its interval; None where so few replicates have none.
+        chances: p-values for and against the claim, see `verdicts.Margin.chances`; (1, 1) decides nothing.
+        runs: ids of what it was computed from.
+        late: the second estimator, mean of the last phase of the learning rate, where there is one; its interval is
+            NaN for fewer than three seeds.
+        taught: False where a teacher was not better than the plain student: it had nothing to hand on.
+        lacks: what would decide it, for readers, where that is not seeds.
+        seeds: that would decide it, see `verdicts.seeds_to_decide`; None where no number in reach does.
+        seconds: of training that one more seed takes.
+    """
+
+    differences: dict[object, float]
+    scope: str
+    estimate: Estimate | None
+    chances: tuple[float, float] = (1.0, 1.0)
+    runs: tuple[str, ...] = ()
+    late: tuple[float, float, float] | None = None
+    taught: bool = True
+    lacks: str = ""
+    seeds: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def difference(self) -> float:
+        """The mean over replicates."""
+        return fmean(self.differences.values())
+
+    @property
+    def verdict(self) -> str:
+        """Of this comparison alone."""
+        return verdicts.verdict(*self.chances)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The columns `better` of an experiment have a lower test error than the columns `worse`, each side's mean.
+
+    `early` compares the mean of the epochs before the learning rate first drops, else the last epoch. A `bound` is in
+    percentage points.
+    """
+
+    experiment: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    margin: Margin = BELOW
+    early: bool = False
+    unit: ClassVar[str] = " points"
+
+    def __str__(self) -> str:
+        better, worse = map(_mean_of, (self.better, self.worse))
+        bound = self.margin.bound
+        if self.margin.alike:
+            relation = f"within {bound:g} of"
+        elif bound < 0:
+            relation = f"at least {-bound:g} below"
+        else:
+            relation = "below"
+        return f"{'early, ' * self.early}{better} {relation} {worse} ({self.experiment})"
+
+    def runs(self, preset: str) -> list[Run]:
+        """What is compared, of the first seed."""
+        columns = experiments.get(self.experiment).runs(preset, [0])[0]
+        return [columns[name] for name in (*self.better, *self.worse)]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """Of every seed that has all records; None without one."""
+        sides, taught = {}, True
+        for columns in facts.columns(self.experiment, preset):
+            if not {*self.better, *self.worse} <= columns.keys():  # a column of another preset
+                return None
+            found = [tuple(columns[name] for name in side) for side in (self.better, self.worse)]
+            both = [run for side in found for run in side]
+            if all(facts.record(run) for run in both):
+                sides[max(run.seed for run in both)] = found
+                taught = taught and all(facts.is_taught(run, columns.get("student")) for run in both)
+        return self._of(sides, taught, facts) if sides else None
+
+    def _of(self, sides: dict[int, list[tuple[Run, ...]]], taught: bool, facts: Facts) -> Evidence:
+        differences = {
+            seed: _difference([facts.error(run, self.early) for run in side] for side in found)
+            for seed, found in sides.items()
+        }
+        error = facts.binomial_error if self.early else facts.image_error
+        images = math.sqrt(fmean(error(*found) ** 2 for found in sides.values()))  # checks the test images, too
+        estimate = statistics.of_replicates(list(differences.values())) or facts.one_run(
+            fmean(differences.values()), images, len(differences)
+        )
+        spread = estimate.error * math.sqrt(len(differences))
+        scope = f"{len(sides)} seeds" if len(sides) > 2 else ("one run", "two runs")[len(sides) - 1]
+        runs = [run for found in sides.values() for side in found for run in side]
+        return Evidence(
+            differences, scope, estimate, self.margin.chances(estimate), tuple(run.run_id for run in runs),
+            None if self.early else _late(sides, facts), taught, "",
+            verdicts.seeds_to_decide(estimate.difference, spread, self.margin),
+            sum(_seconds(facts, run) for run in runs) / len(sides),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Either:
+    """At least one of several comparisons: the best one, after Holm's correction for their number."""
+
+    comparisons: tuple[Errors, ...]
+    unit: ClassVar[str] = Errors.unit
+
+    def __str__(self) -> str:
+        return "either " + " or ".join(map(str, self.comparisons))
+
+    @property
+    def experiment(self) -> str:
+        return self.comparisons[0].experiment
+
+    def runs(self, preset: str) -> list[Run]:
+        """As of `Errors`, of all of them."""
+        return [run for comparison in self.comparisons for run in comparison.runs(preset)]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """That of the lowest difference, with the p-values of all."""
+        found = [evidence for one in self.comparisons if (evidence := one.evidence(preset, facts))]
+        if not found:
+            return None
+        best = min(found, key=lambda evidence: evidence.difference)
+        chances = verdicts.any_of([evidence.chances for evidence in found], len(self.comparisons))
+        return replace(best, chances=chances, taught=all(evidence.taught for evidence in found))
+
+
+@dataclass(frozen=True)
+class MeanOf:
+    """The mean of several comparisons, such as over the pairs of a table."""
+
+    comparisons: tuple[Errors, ...]
+    unit: ClassVar[str] = Errors.unit
+
+    def __str__(self) -> str:
+        return "on average, " + ", ".join(map(str, self.comparisons))
+
+    @property
+    def experiment(self) -> str:
+        return self.comparisons[0].experiment
+
+    def runs(self, preset: str) -> list[Run]:
+        """As of `Errors`, of all of them."""
+        return [run for comparison in self.comparisons for run in comparison.runs(preset)]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """The mean of those that were run; it decides nothing before all were."""
+        found = {
+            one.experiment: evidence
+            for one in self.comparisons
+            if (evidence := one.evidence(preset, facts)) is not None
+        }
+        if not found:
+            return None
+        estimate = statistics.mean_of([evidence.estimate for evidence in found.values()])
+        missing = len(self.comparisons) - len(found)
+        return Evidence(
+            {name: evidence.difference for name, evidence in found.items()},
+            f"{len(found)} of {len(self.comparisons)} pairs", estimate,
+            (1.0, 1.0) if missing else BELOW.chances(estimate),
+            tuple(run_id for evidence in found.values() for run_id in evidence.runs),
+            taught=all(evidence.taught for evidence in found.values()),
+            lacks=f"{missing} pair(s) not run" if missing else "more seeds",
+        )  # fmt: skip
+
+
+Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_statistics`
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A statistic of attention is lower at one place than at another, in networks that are the replicates.
+
+    An interval over images would say nothing of another training: the unit is the network, and three decide at the
+    least. The teacher's seed is one for all students: it counts once.
+
+    Attributes:
+        pairs: the lower and the higher place, by experiment: each pair is one replicate, the mean of its seeds.
+        presets: at which the networks compared are trained alike; at others the claim is not tested.
+    """
+
+    name: str
+    pairs: tuple[tuple[str, Place, Place], ...]
+    presets: tuple[str, ...] = ("reduced", "paper")
+    margin: ClassVar[Margin] = BELOW
+    unit: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def experiment(self) -> str:
+        return self.pairs[0][0]
+
+    def runs(self, preset: str) -> list[Run]:
+        """Whose maps are compared, of the first seed."""
+        found = [(experiments.get(name).runs(preset, [0])[0], lower, higher) for name, lower, higher in self.pairs]
+        return [columns[column] for columns, *places in found for column, *_ in places]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """Of the pairs that were measured."""
+        differences, runs, taught = {}, [], True
+        for name, lower, higher in self.pairs if preset in self.presets else ():
+            by_seed = {}
+            for columns in facts.columns(name, preset):
+                keys = [_key(columns, *place) for place in (lower, higher)]
+                if all(key in facts.attention for key in keys):
+                    runs_here = [columns[place[0]] for place in (lower, higher)]
+                    taught = taught and all(facts.is_taught(run, columns.get("student")) for run in runs_here)
+                    by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
+            if by_seed:
+                differences[f"{lower[0]} of {name}"] = fmean(by_seed.values())
+                runs += [run_id for keys in by_seed for run_id, *_ in keys]
+        if not differences:
+            return None
+        estimate = statistics.of_replicates(list(differences.values()))
+        chances = self.margin.chances(estimate) if estimate else (1.0, 1.0)
+        scope = f"{len(differences)} networks" if len(differences) > 1 else "one network"
+        found = tuple(dict.fromkeys(runs))
+        return Evidence(differences, scope, estimate, chances, found, taught=taught, lacks="more networks")
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Over the networks of an experiment, a statistic of attention falls as the test error rises."""
+
+    experiment: str
+    columns: tuple[str, ...]
+    level: str
+    statistic: str
+    unit: ClassVar[str] = " per point of error"
+
+    def __str__(self) -> str:
+        return f"{self.statistic}, {self.level}, falls as the test error rises ({self.experiment})"
+
+    def runs(self, preset: str) -> list[Run]:
+        """Whose maps and errors are compared, of the first seed."""
+        columns = experiments.get(self.experiment).runs(preset, [0])[0]
+        return [columns[column] for column in self.columns]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """The slope over networks, by least squares."""
+        known = [run for run in self.runs(preset) if facts.record(run)]
+        keys = {run: (run.run_id, "", self.level, self.statistic) for run in known}
+        known = [run for run in known if keys[run] in facts.attention]
+        estimate = slope([facts.error(run) for run in known], [facts.attention[keys[run]] for run in known])
+        if estimate is None:
+            return None
+        runs = tuple(run.run_id for run in known)
+        return Evidence({"slope": estimate.difference}, f"{len(known)} networks", estimate,
+                        BELOW.chances(estimate), runs, lacks="more networks")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A comparison in several settings, pairs of networks and training lengths, which are the replicates: a sign test.
+
+    Settings share plain students and teachers: they are not quite independent.
+    """
+
+    settings: tuple[tuple[str, Errors], ...]  # by preset
+    unit: ClassVar[str] = Errors.unit
+
+    def __str__(self) -> str:
+        _, first = self.settings[0]
+        return f"{_mean_of(first.better)} below {_mean_of(first.worse)} in most settings, by the sign test"
+
+    @property
+    def experiment(self) -> str:
+        return self.settings[0][1].experiment
+
+    def runs(self, preset: str) -> list[Run]:
+        """What is compared, of the first seed."""
+        return [run for preset, one in self.settings for run in one.runs(preset)]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """Of the settings that were run; most are shortened, and none is counted as the paper's."""
+        found = {}
+        for at, one in self.settings if preset == "reduced" else ():
+            evidence = one.evidence(at, facts)
+            if evidence is not None:
+                found[evidence.runs] = evidence
+        if not found:
+            return None
+        differences = {runs: evidence.difference for runs, evidence in found.items()}
+        right = sum(difference < 0 for difference in differences.values())
+        runs = tuple(dict.fromkeys(run_id for ids in found for run_id in ids))
+        return Evidence(differences, f"{right} of {len(found)} settings", None,
+                        verdicts.signs(list(differences.values())), runs, lacks="more settings")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A step of AT+KD takes less than so many percent longer than one of KD, which has the teacher's pass as well."""
+
+    margin: Margin
+    experiment: ClassVar[str] = "wrn-16-2-to-16-1"
+    unit: ClassVar[str] = " % of a step"
+
+    def __str__(self) -> str:
+        return f"a step of AT+KD less than {self.margin.bound:g} % longer than one of KD (benchmark)"
+
+    def runs(self, preset: str) -> list[Run]:
+        """The networks of the benchmark."""
+        return [experiments.get(self.experiment).runs(preset, [0])[0]["AT+KD"]]
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """From the committed benchmarks; None where none has these cases.
+
+        A cost is measured, not sampled: it is below the bound on every machine, or above it, or neither.
+        """
+        differences = {}
+        for file in (bench.COMMITTED, bench.OTHER) if preset == "paper" else ():
+            rows = {name: value for _, name, value, _ in bench.load(file)["rows"]}
+            if {"step with AT+KD", "step with KD"} <= rows.keys():
+                differences[file.name] = 100 * (rows["step with AT+KD"] / rows["step with KD"] - 1)
+        if not differences:
+            return None
+        below = [value < self.margin.bound for value in differences.values()]
+        scope = "one machine" if len(below) == 1 else f"{len(below)} machines"
+        chances = float(not all(below)), float(any(below))
+        return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
+
+
+Comparison = Errors | Either | MeanOf | Maps | Trend | Settings | Cost
+
+
+def _key(columns: dict[str, Run], column: str, level: str, statistic: str) -> tuple[str, str, str, str]:
+    """Distances are to "teacher"."""
+    teacher = columns["teacher"].run_id if statistic == "distance" else ""
+    return columns[column].run_id, teacher, level, statistic
+
+
+def _difference(sides: Iterable[Iterable[float]]) -> float:
+    better, worse = (fmean(side) for side in sides)
+    return better - worse
+
+
+def _late(sides: dict[int, list[tuple[Run, ...]]], facts: Facts) -> tuple[float, float, float]:
+    differences = [_difference([facts.phase_error(run) for run in side] for side in found) for found in sides.values()]
+    estimate = statistics.of_replicates(differences)
+    return fmean(differences), *(estimate.interval if estimate else (math.nan, math.nan))
+
+
+def _seconds(facts: Facts, run: Run) -> float:
+    """What a run took of the loop that it shared with others."""
+    record = facts.record(run)
+    return record.values.get("seconds", 0.0) / (1 + len(record.values["environment"].get("company", ())))
+
+
+def _mean_of(columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"the mean of {', '.join(columns)}"

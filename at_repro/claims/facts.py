@@ -1,0 +1,157 @@
+"""What the ledger reads of a store, each thing once: records, which test images they got wrong, tables of attention."""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import pairwise
+
+import numpy as np
+from scipy import stats
+
+from at_repro import attention_statistics, experiments
+from at_repro.claims.verdicts import BELOW
+from at_repro.errors import UserError
+from at_repro.results import Record, Store
+from at_repro.statistics import ALPHA, Estimate
+from at_repro.training import Run
+
+Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much more paired differences vary over seeds than McNemar's test says from the test images of one seed.
+
+    Attributes:
+        ratio: of the standard deviations; 1 at least, since the images of a test set are chance as well.
+        freedom: degrees of freedom that it was measured with; infinite where nothing was, and the ratio is 1.
+        series: of how many pairs of columns.
+    """
+
+    ratio: float
+    freedom: float
+    series: int
+
+
+class Facts:
+    """The records of a store as the rules ask for them. Raises DamagedRecord where one is read that is not whole."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.record = cache(self._record)
+        self.wrong = cache(self._wrong)
+        self.columns = cache(self._columns)
+
+    def _columns(self, experiment: str, preset: str) -> list[dict[str, Run]]:
+        """The runs of an experiment by column, for every seed that has any record."""
+        return experiments.get(experiment).runs(preset, self._seeds)
+
+    @cached_property
+    def _seeds(self) -> list[int]:
+        return self.store.seeds()
+
+    def _record(self, run: Run) -> Record | None:
+        return self.store.load(run) if self.store.has(run) else None
+
+    def _wrong(self, run: Run) -> np.ndarray:
+        """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""
+        record = self.record(run)
+        predictions = record.predictions()
+        if record.diverged:  # as good as guessing
+            return np.full(len(predictions), 1 - 1 / predictions["label"].nunique())
+        return (predictions["label"] != predictions["prediction"]).to_numpy(dtype=float)
+
+    def error(self, run: Run, early: bool = False) -> float:
+        """Test error in percent of the last epoch, or the mean of those before the learning rate first drops."""
+        record = self.record(run)
+        if record.diverged:
+            return 100 * float(self.wrong(run).mean())
+        return record.early_error() if early else record.final["test_error"]
+
+    def phase_error(self, run: Run) -> float:
+        """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
+        record = self.record(run)
+        return math.nan if record.diverged else record.late_error()
+
+    def image_error(self, better: Side, worse: Side) -> float:
+        """The standard error, in points, of the difference between two sides of one seed, from its test images.
+
+        McNemar's where both sides are one run: the images are the same, and only those count on which the sides differ.
+        Raises UserError where two runs were measured on other test images.
+        """
+        self._check_test_images([*better, *worse])
+        sides = [np.mean([self.wrong(run) for run in side], axis=0) for side in (better, worse)]
+        return 100 * float(np.std(sides[0] - sides[1])) / math.sqrt(len(sides[0]))
+
+    def binomial_error(self, better: Side, worse: Side) -> float:
+        """The same without a pairing, for errors of other epochs than the last: wider."""
+        shares = [np.mean([self.error(run, early=True) for run in side]) / 100 for side in (better, worse)]
+        return 100 * math.sqrt(sum(share * (1 - share) for share in shares) / len(self.wrong(better[0])))
+
+    def _check_test_images(self, runs: list[Run]) -> None:
+        for one, other in pairwise(runs):
+            if self.record(one).values["data"]["test"] != self.record(other).values["data"]["test"]:
+                raise UserError(
+                    f"{one.run_id} and {other.run_id} were measured on different test images: they cannot be compared"
+                )
+
+    def one_run(self, difference: float, image_error: float, seeds: int) -> Estimate:
+        """A difference of one or two seeds: the error from the test images, widened by the `spread` of others."""
+        return Estimate(difference, image_error * self.spread.ratio / math.sqrt(seeds), self.spread.freedom)
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Over all pairs of a column and the plain student, of every experiment with three seeds or more."""
+        ratios, freedom = defaultdict(dict), {}
+        for experiment in experiments.EXPERIMENTS:
+            for preset in ("reduced", "paper"):
+                by_seed = self.columns(experiment, preset)
+                first = next(iter(by_seed[0]))
+                for column in by_seed[0]:
+                    pairs = [(columns[column], columns[first]) for columns in by_seed]
+                    pairs = [pair for pair in pairs if self._are_paired(*pair)]
+                    if len(pairs) >= 3:
+                        plain = tuple(other.run_id for _, other in pairs)
+                        ratios[plain][tuple(run.run_id for run, _ in pairs)] = self._ratio(pairs)
+                        freedom[plain] = len(pairs) - 1
+        if not ratios:
+            return Spread(1.0, math.inf, 0)
+        # Pairs that share a plain student are not independent: together they have the freedom of one.
+        total = sum(freedom.values())
+        square = sum(freedom[plain] * float(np.mean(list(found.values()))) for plain, found in ratios.items()) / total
+        return Spread(max(1.0, math.sqrt(square)), total, sum(map(len, ratios.values())))
+
+    def _are_paired(self, run: Run, plain: Run) -> bool:
+        records = self.record(run), self.record(plain)
+        return run != plain and run.seed == plain.seed and all(found and not found.diverged for found in records)
+
+    def _ratio(self, pairs: list[tuple[Run, Run]]) -> float:
+        """The variance over seeds over the mean of McNemar's."""
+        differences = [self.error(run) - self.error(plain) for run, plain in pairs]
+        images = [self.image_error((run,), (plain,)) ** 2 for run, plain in pairs]
+        return float(np.var(differences, ddof=1) / np.mean(images))
+
+    def is_taught(self, run: Run, student: Run | None) -> bool:
+        """Whether its teacher, if it has one, is better than the plain student by the interval of one run."""
+        teacher = run.teacher
+        if teacher is None or student is None or not (self.record(teacher) and self.record(student)):
+            return True
+        difference = self.error(teacher) - self.error(student)
+        estimate = self.one_run(difference, self.image_error((teacher,), (student,)), 1)
+        return BELOW.chances(estimate)[0] < ALPHA
+
+    @cached_property
+    def attention(self) -> dict[tuple[str, str, str, str], float]:
+        """The table of `attention_statistics`: values by run id, teacher's run id, level and statistic."""
+        table = attention_statistics.load(self.store)
+        keys = zip(*(table[name] for name in ("run_id", "teacher", "level", "statistic")), strict=True)
+        return dict(zip(keys, table["value"], strict=True))
+
+
+def slope(x: list[float], y: list[float]) -> Estimate | None:
+    """How much y changes with one of x, by least squares; None for fewer than four points, or where x is one value."""
+    if len(x) < 4 or np.ptp(x) == 0:
+        return None
+    line = stats.linregress(x, y)
+    return Estimate(float(line.slope), float(line.stderr), len(x) - 2)

@@ -1,0 +1,207 @@
+"""The claims ledger: what our records say about each claim of the paper.
+
+A row of `comparisons` is one comparison in one setting, with its interval; a row of `ledger` is one claim, with the
+verdict that its comparisons give together, see `verdicts`. Settings are the paper's (preset `paper`) and shortened
+(preset `reduced`: the paper's networks and images, fewer epochs). Where other networks, images or recipes stand in,
+a comparison neither supports nor contradicts the paper: it is listed under `elsewhere`, with its own finding.
+"""
+
+import math
+from typing import NamedTuple
+
+import pandas as pd
+
+from at_repro import experiments, paper
+from at_repro.claims import plan, verdicts
+from at_repro.claims.comparisons import Comparison, Evidence
+from at_repro.claims.facts import Facts
+from at_repro.claims.rules import OURS, RULES, SANITY
+from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
+from at_repro.results import Store
+from at_repro.training import Run
+
+SETTINGS = {"paper": "the paper's", "reduced": "shortened"}
+STAND_IN, OURS_ALONE = "stand-in", "ours"
+SANITY_CHECK = "sanity check"
+FINDINGS = {
+    SUPPORTED: "found here", CONTRADICTED: "the opposite found", UNDECIDED: UNDECIDED,
+    NOT_TESTED: "not tested: the teacher is no better than the student",
+}  # fmt: skip
+
+COMPARISON_COLUMNS = [
+    "claim", "setting", "comparison", "on", "difference", "low", "high", "unit", "scope", "verdict", "for", "against",
+    "late", "late_low", "late_high", "lacks", "seeds_to_decide", "hours_to_decide", "stand_in", "runs",
+]  # fmt: skip
+COLUMNS = [
+    "claim", "verdict", "setting", "scope", "on", "compared", "effects", "200 epochs", "fewer epochs", "to decide",
+    "rule", "source", "stated", "runs",
+]  # fmt: skip
+
+
+def comparisons(store: Store, preset: str = "reduced") -> pd.DataFrame:
+    """Every comparison that was run, a row per setting; differences in the unit that stands behind them.
+
+    Both settings are looked at, whichever `preset` the store belongs to; of preset `smoke`, whose images are generated,
+    there are no rows: it makes no claim.
+
+    Columns: `claim`, its name; `setting`; `comparison`; `on`, networks and images; `difference` with `low` and `high`,
+    its 95 % interval (NaN where there are too few networks for one); `unit`; `scope`, what it was taken from; `verdict`
+    of this comparison alone; `for` and `against`, one-sided p-values; `late` and its interval, the second estimator;
+    `lacks`, what would decide an undecided one where that is not seeds; `seeds_to_decide` and `hours_to_decide` (NaN
+    where nothing in reach decides); `stand_in`, what stands in for the paper's setting, else empty; `runs`.
+
+    Raises DamagedRecord for a record that is not whole, UserError where two were measured on different test images.
+    """
+    facts = Facts(store)
+    questions = RULES | {name: rules for name, (_, rules) in OURS.items()}
+    rows = [
+        _row(name, rule, at, evidence)
+        for name, rules in (questions.items() if preset != "smoke" else ())
+        for at in SETTINGS
+        for rule in rules
+        if (evidence := rule.evidence(at, facts)) is not None
+    ]
+    # Stand-ins may be the same runs at several presets.
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS).drop_duplicates(["claim", "setting", "comparison", "runs"])
+
+
+def _row(name: str, rule: Comparison, preset: str, evidence: Evidence) -> tuple:
+    stand_in = experiments.get(rule.experiment).stand_ins.get(preset, "")
+    setting = OURS_ALONE if name in OURS else STAND_IN if stand_in else SETTINGS[preset]
+    verdict = evidence.verdict if evidence.taught or name in OURS else NOT_TESTED
+    low, high = evidence.estimate.interval if evidence.estimate else (math.nan, math.nan)
+    more = evidence.seeds if verdict == UNDECIDED else None
+    seeds = math.nan if more is None else more
+    hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
+    compared = [run for run in rule.runs(preset) if run.run_id in evidence.runs] or rule.runs(preset)
+    return (
+        name, setting, str(rule), subjects(compared), evidence.difference, low, high, rule.unit,
+        evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3), evidence.lacks,
+        seeds, hours, stand_in,
+        evidence.runs,
+    )  # fmt: skip
+
+
+def ledger(compared: pd.DataFrame) -> pd.DataFrame:
+    """A row per claim of the paper, in its order, from a frame of `comparisons`; the index is the claim's name.
+
+    Columns: `claim`; `verdict`, in the paper's setting where anything was run there, else in the shortened one;
+    `setting` and `scope` of that; `on`, the networks and images; `compared`, such as "1 of 4"; `effects`, differences
+    with their intervals; `200 epochs` and `fewer epochs`, the verdicts of both settings; `to decide`, the seeds and
+    hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
+    """
+    rows = {}
+    for claim in paper.CLAIMS:
+        tested = (compared["setting"] != STAND_IN) & (compared["verdict"] != NOT_TESTED)
+        own = compared[(compared["claim"] == claim.name) & tested]
+        by_setting = {setting: own[own["setting"] == setting] for setting in SETTINGS.values()}
+        verdict_of = {setting: _verdict(claim.name, setting, part) for setting, part in by_setting.items()}
+        setting = next((setting for setting in by_setting if len(by_setting[setting])), "")
+        part = by_setting.get(setting, own)
+        counted = _counted(claim.name, setting)
+        rows[claim.name] = {
+            "claim": claim.text,
+            "verdict": verdict_of.get(setting, NOT_TESTED),
+            "setting": setting,
+            "scope": "; ".join(dict.fromkeys(part["scope"])),
+            "on": "; ".join(dict.fromkeys(part["on"])),
+            "compared": f"{len(part)} of {counted}",
+            "effects": "; ".join(f"{row.comparison}: {effect(row)}" for row in part.itertuples()),
+            "200 epochs": verdict_of[SETTINGS["paper"]],
+            "fewer epochs": verdict_of[SETTINGS["reduced"]],
+            "to decide": _to_decide(verdict_of.get(setting, NOT_TESTED), part, counted),
+            "rule": "; ".join(map(str, RULES[claim.name])),
+            "source": claim.source + ("" if claim.certain else " (?)"),
+            "stated": plan.stated(claim.name, [run_id for runs in part["runs"] for run_id in runs]),
+            "runs": " ".join(dict.fromkeys(run_id for runs in part["runs"] for run_id in runs)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("name")
+
+
+def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of stand-ins, and the questions of our own, each with its own finding: no verdict on the paper.
+
+    Columns `asked`, the claim or question; `comparison`; `here`, what stands in; `effect`; `scope`; `finding`.
+    """
+    texts = {claim.name: claim.text for claim in paper.CLAIMS} | {name: text for name, (text, _) in OURS.items()}
+    own = compared[compared["setting"].isin([STAND_IN, OURS_ALONE])]
+    rows = [
+        (texts[row.claim], row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict])
+        for row in own.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["asked", "comparison", "here", "effect", "scope", "finding"])
+
+
+def summary(ledger: pd.DataFrame) -> str:
+    """How many claims have which verdict, in a sentence; sanity checks are not counted."""
+    counted = ledger["verdict"][~ledger.index.isin(SANITY)]
+    told = [f"{(counted == verdict).sum()} {verdict}" for verdict in VERDICTS]
+    return f"Of {len(counted)} claims: {', '.join(told)}."
+
+
+def readable(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The ledger for readers, a row per claim: what was claimed, and on what it was tested, in one cell."""
+    told = [claim + f" ({on})" * bool(on) for claim, on in zip(ledger["claim"], ledger["on"], strict=True)]
+    shown = ledger.set_index(pd.Index(told, name="the paper claims"))
+    return shown[["verdict", "setting", "scope", "compared", "200 epochs", "fewer epochs", "to decide"]]
+
+
+def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
+    """`comparisons` of the paper's claims for readers, a row per setting: effects as text, by both estimators."""
+    texts = {claim.name: claim.text for claim in paper.CLAIMS}
+    own = compared[compared["setting"].isin(SETTINGS.values())]
+    late = [
+        "" if math.isnan(row.late) else f"{row.late:+.2f}" + _between(row.late_low, row.late_high)
+        for row in own.itertuples()
+    ]
+    shown = pd.DataFrame({
+        "the paper claims": own["claim"].map(texts), "comparison": own["comparison"], "setting": own["setting"],
+        "difference": [effect(row) for row in own.itertuples()], "last phase": late, "scope": own["scope"],
+        "verdict": own["verdict"],
+    })  # fmt: skip
+    return shown.set_index(["the paper claims", "comparison", "setting"])
+
+
+def effect(row: NamedTuple) -> str:
+    """The difference of a row of `comparisons` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
+    return f"{row.difference:+.2f}{row.unit}{_between(row.low, row.high)}"
+
+
+def _between(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
+
+
+def _counted(name: str, setting: str) -> int:
+    """How many comparisons a claim has in a setting: those of stand-ins do not count."""
+    preset = next((preset for preset, text in SETTINGS.items() if text == setting), "paper")
+    return len([rule for rule in RULES[name] if preset not in experiments.get(rule.experiment).stand_ins])
+
+
+def _verdict(name: str, setting: str, part: pd.DataFrame) -> str:
+    if name in SANITY and len(part):
+        return SANITY_CHECK
+    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _counted(name, setting))
+
+
+def _to_decide(verdict: str, part: pd.DataFrame, counted: int) -> str:
+    """What an undecided claim lacks: comparisons that were not run, and seeds of those that were."""
+    if verdict != UNDECIDED:
+        return ""
+    told = [f"{counted - len(part)} comparison(s) not run"] if len(part) < counted else []
+    unsettled = part[part["verdict"] == UNDECIDED]
+    told += [lacks for lacks in dict.fromkeys(unsettled["lacks"]) if lacks]
+    by_seeds = unsettled[unsettled["lacks"] == ""]
+    if by_seeds["seeds_to_decide"].isna().any():
+        told.append("no number of seeds in reach")
+    elif len(by_seeds):
+        hours = by_seeds["hours_to_decide"].sum()
+        told.append(f"{by_seeds['seeds_to_decide'].max():.0f} seeds, about {hours:.0f} h")
+    return "; ".join(told)
+
+
+def subjects(runs: list[Run]) -> str:
+    """Such as "wrn-16-1 from wrn-16-2 on cifar10, 40 epochs"; where nobody was taught, the networks."""
+    named = [f"{run.network} from {run.teacher.network}" for run in runs if run.teacher]
+    named = named or [run.network for run in runs]
+    epochs = ", ".join(map(str, sorted({run.epochs for run in runs})))
+    return f"{', '.join(dict.fromkeys(named))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}, {epochs} epochs"

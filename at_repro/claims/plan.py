@@ -1,0 +1,59 @@
+"""When each rule was stated, and what was known by then: `book/plan.json`, appended to by `state`.
+
+A rule that is changed after its runs is no longer the rule that was stated, and the ledger says so.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from at_repro import disk
+from at_repro.claims.rules import OURS, RULES
+from at_repro.results import Store
+
+FILE = Path(__file__).resolve().parent.parent.parent / "book" / "plan.json"
+
+
+def fingerprint(name: str) -> str:
+    """Ten hexadecimal digits that stand for a rule: its comparisons, columns and margins."""
+    rules = RULES[name] if name in RULES else OURS[name][1]
+    return hashlib.sha256(json.dumps([asdict(rule) for rule in rules]).encode()).hexdigest()[:10]
+
+
+def state(store: Store, path: Path = FILE) -> list[str]:
+    """Writes down the rules that are new or changed, with the ids of all runs that are recorded by now.
+
+    To be committed before the runs that they are about. Returns the rules' names.
+    """
+    statements = _read(path) if path.exists() else []
+    known = {name: digest for statement in statements for name, digest in statement["rules"].items()}
+    new = {name: fingerprint(name) for name in (*RULES, *OURS) if known.get(name) != fingerprint(name)}
+    if new:
+        entry = {"stated": f"{datetime.now(UTC):%Y-%m-%d}", "rules": new, "known": sorted(store.folders())}
+        with disk.replacing(path) as temporary:
+            temporary.write_text(json.dumps([*statements, entry], indent=1) + "\n")
+    return list(new)
+
+
+def stated(name: str, runs: Iterable[str], path: Path = FILE) -> str:
+    """For readers: when the rule of a claim was stated, and how many of its runs were known by then.
+
+    "changed since it was stated" where the rule is another one now.
+    """
+    runs = list(dict.fromkeys(runs))
+    for statement in reversed(_read(path)):
+        if name in statement["rules"]:
+            if statement["rules"][name] != fingerprint(name):
+                return f"changed since it was stated on {statement['stated']}"
+            known = len(set(runs) & set(statement["known"]))
+            return f"{statement['stated']}, knowing {known} of its {len(runs)} runs" if runs else statement["stated"]
+    return "not stated"
+
+
+@cache
+def _read(path: Path) -> list[dict]:
+    return json.loads(path.read_text()) if path.exists() else []

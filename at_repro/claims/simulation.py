@@ -1,0 +1,153 @@
+"""The ledger, tried on worlds whose truth is known: how often does it find what is there, and what is not?
+
+Errors of runs are drawn around a truth, at the spread over seeds that was measured, and judged as records are. In one
+world the paper's printed numbers are true. In the other there is nothing: every student is as good as the plain one
+or, where a claim is that two are alike, they differ by twice the margin.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from at_repro import paper, statistics
+from at_repro.claims import verdicts
+from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, Settings
+from at_repro.claims.rules import RULES
+from at_repro.claims.verdicts import BELOW, Chances
+from at_repro.statistics import Estimate
+
+SPREAD = 0.26  # points, of a paired difference over seeds: McNemar's of the 200-epoch runs, 0.24 to 0.27, times 1.0
+FREEDOM = 8  # with which the factor was measured when the rules were stated, see `facts.Spread`
+SEEDS = (1, 3, 5)
+WORLDS = ("the paper's numbers", "no effect")
+COLUMNS = ["claim", "world", "seeds", verdicts.SUPPORTED, verdicts.CONTRADICTED, verdicts.UNDECIDED]
+
+ONE_PAIR = "at, one pair"  # not "every": what five seeds are enough for
+
+_WRN = "wrn-16-1 from wrn-16-2"
+PRINTED = {
+    "nin-wide-to-nin-thin": ("Table 1", "nin-thin from nin-wide"),
+    "wrn-16-2-to-16-1": ("Table 1", _WRN),
+    "training-length": ("Table 1", _WRN),  # whose gains are taken for every length
+    "convergence": ("Table 1", _WRN),
+    "wrn-40-1-to-16-1": ("Table 1", "wrn-16-1 from wrn-40-1"),
+    "wrn-40-2-to-16-2": ("Table 1", "wrn-16-2 from wrn-40-2"),
+    "one-or-three": ("Section 4.1", _WRN),
+    "mapping-functions": ("Table 2", _WRN),
+    "gradient-methods": ("Table 3", "nin-thin-nobn from nin-wide"),
+    "fine-tuning-birds": ("Table 4", paper.TABLE_4_ROWS["birds"]),
+    "fine-tuning-scenes": ("Table 4", paper.TABLE_4_ROWS["scenes"]),
+    "imagenet-resnet18": ("Table 5", paper.TABLE_5_ROWS["top-1"]),
+}
+"""Where the paper prints the numbers of an experiment."""
+
+
+def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
+    """How often each claim gets each verdict, in percent of the draws, by world and number of seeds.
+
+    Claims of which the paper prints no test errors, such as those on maps, are left out, and so are single comparisons
+    of early errors.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for claim, rules in (RULES | {ONE_PAIR: RULES["at"][1:2]}).items():
+        own = [rule for rule in rules if _is_printed(rule)]
+        for world in WORLDS if own else ():
+            for seeds in SEEDS:
+                errors = _Errors(_truth(own, world), (draws, seeds), spread, rng)
+                chances = [_chances(rule, errors) for rule in own]
+                found = [verdicts.every(of_draw, len(own)) for of_draw in _by_draw(chances)]
+                shares = [100 * found.count(verdict) / draws for verdict in COLUMNS[3:]]
+                rows.append((claim, world, seeds, *shares))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def readable(simulated: pd.DataFrame) -> pd.DataFrame:
+    """`table` for readers, a row per claim: percent supported and contradicted, by world and number of seeds."""
+    texts = {claim.name: claim.text for claim in paper.CLAIMS} | {ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"}
+    long = simulated.assign(claim=simulated["claim"].map(texts)).set_index(["claim", "world", "seeds"])
+    shown = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
+    shown = shown.reorder_levels([1, 0, 2], axis=1)
+    order = [(world, verdict, seeds) for world in WORLDS for verdict in COLUMNS[3:5] for seeds in SEEDS]
+    return shown[order].reindex([text for text in texts.values() if text in shown.index]).round(0).astype(int)
+
+
+def _by_draw(chances: Sequence[Chances]) -> Iterator[list[Chances]]:
+    speaking, against = (np.stack(side, axis=-1).tolist() for side in zip(*chances, strict=True))
+    for of_draw in zip(speaking, against, strict=True):
+        yield list(zip(*of_draw, strict=True))
+
+
+def _parts(rule: Comparison) -> list[Errors]:
+    if isinstance(rule, Errors):
+        return [rule]
+    if isinstance(rule, Either | MeanOf):
+        return list(rule.comparisons)
+    return [one for _, one in rule.settings] if isinstance(rule, Settings) else []
+
+
+def _is_printed(rule: Comparison) -> bool:
+    parts = _parts(rule)
+    return bool(parts) and all(
+        not part.early and all(_number(part, column) is not None for column in part.worse) and
+        (part.margin.alike or all(_number(part, column) is not None for column in part.better))
+        for part in parts
+    )  # fmt: skip
+
+
+def _number(part: Errors, column: str) -> float | None:
+    number = paper.number(*PRINTED[part.experiment], column.split(",")[0])
+    return None if number is None else number.value
+
+
+Truth = dict[tuple[str, str], float]  # test error by experiment and column
+
+
+def _truth(rules: Sequence[Comparison], world: str) -> Truth:
+    parts = [part for rule in rules for part in _parts(rule)]
+    found = {}
+    for part in parts:
+        for column in (*part.worse, *part.better):
+            printed = _number(part, column)
+            if world == WORLDS[1] or printed is None:  # what is claimed to do as well and is not printed does
+                printed = _number(part, part.worse[0]) if world == WORLDS[0] else 0.0
+            found[part.experiment, column] = printed
+    if world == WORLDS[1] and all(part.margin.alike for part in parts):
+        for part in parts:
+            for column in part.better:
+                found[part.experiment, column] = found[part.experiment, part.worse[0]] - 2 * part.margin.bound
+    return found
+
+
+class _Errors:
+    """Errors of runs around their truth, (draws, seeds) of each column: one that several comparisons share is one."""
+
+    def __init__(self, truth: Truth, shape: tuple[int, int], spread: float, rng: np.random.Generator):
+        # A paired difference has the spread of two runs.
+        self.runs = {key: value + spread / np.sqrt(2) * rng.standard_normal(shape) for key, value in truth.items()}
+        self.spread = spread
+
+    def differences(self, part: Errors) -> np.ndarray:
+        sides = ([self.runs[part.experiment, name] for name in side] for side in (part.better, part.worse))
+        better, worse = (np.mean(side, axis=0) for side in sides)
+        return better - worse
+
+    def estimate(self, part: Errors) -> Estimate:
+        found = self.differences(part)
+        error = self.spread * np.sqrt((1 / len(part.better) + 1 / len(part.worse)) / 2)  # known, as that of one run
+        return statistics.of_replicates(found) or Estimate(found.mean(-1), np.full(len(found), error), FREEDOM)
+
+
+def _chances(rule: Comparison, errors: _Errors) -> Chances:
+    """The p-values of a comparison in every draw, as arrays."""
+    parts = _parts(rule)
+    if isinstance(rule, Errors):
+        return rule.margin.chances(errors.estimate(rule))
+    if isinstance(rule, MeanOf):
+        return BELOW.chances(statistics.mean_of([errors.estimate(part) for part in parts]))
+    if isinstance(rule, Settings):
+        means = np.stack([errors.differences(part).mean(-1) for part in parts], axis=-1)
+        return tuple(np.array([verdicts.signs(of_draw) for of_draw in means]).T)
+    chances = _by_draw([part.margin.chances(errors.estimate(part)) for part in parts])
+    return tuple(np.array([verdicts.any_of(of_draw, len(parts)) for of_draw in chances]).T)

@@ -1,0 +1,103 @@
+"""How a difference is judged: intervals, margins and verdicts, as functions of numbers.
+
+The ledger uses them on records, the simulation on made-up errors: it is the same judge.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from at_repro.statistics import ALPHA, Estimate
+
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
+
+_MOST_SEEDS = 100  # more than anybody will train
+
+Chances = tuple[float, float]  # one-sided p-values for and against a claim
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What a claim says about a difference: that it is below `bound` or, if `alike`, nearer to zero than that."""
+
+    bound: float = 0.0
+    alike: bool = False
+
+    def chances(self, estimate: Estimate) -> Chances:
+        """One-sided p-values: small ones speak for the claim, and against it.
+
+        For "alike" two one-sided tests, of which both have to speak for it.
+        """
+        above = _tail(estimate, self.bound)  # of a difference as large as this one, were it at the bound
+        if not self.alike:
+            return 1 - above, above
+        below = 1 - _tail(estimate, -self.bound)
+        return np.maximum(1 - above, 1 - below), np.minimum(above, below)
+
+    def distance(self, difference: float) -> float:
+        """How far a difference is from where the verdict would change."""
+        return abs(abs(difference) - self.bound) if self.alike else abs(difference - self.bound)
+
+
+BELOW = Margin()
+
+
+def _tail(estimate: Estimate, bound: float) -> float | np.ndarray:
+    """The probability of a difference at least as large as the estimate, if `bound` were the truth."""
+    excess = np.asarray(estimate.difference - bound)
+    error = np.asarray(estimate.error)
+    certain = np.where(excess == 0, 0.5, excess < 0)  # where all replicates agree to the last digit
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chance = np.where(error == 0, certain, stats.t.sf(excess / error, estimate.freedom))
+    return chance[()]
+
+
+def verdict(chance_for: float, chance_against: float) -> str:
+    """Of one comparison: the whole interval lies on the claim's side of its margin, or on the other one, or neither."""
+    if chance_for < ALPHA:
+        return SUPPORTED
+    return CONTRADICTED if chance_against < ALPHA else UNDECIDED
+
+
+def every(chances: Sequence[Chances], count: int) -> str:
+    """Of a claim that each of `count` comparisons shall support, as many of which were run as `chances` are given.
+
+    One that speaks against it is enough, after Holm's correction for their number.
+    """
+    if not chances:
+        return NOT_TESTED
+    if min(against for _, against in chances) * len(chances) < ALPHA:
+        return CONTRADICTED
+    supported = len(chances) == count and all(speaks < ALPHA for speaks, _ in chances)
+    return SUPPORTED if supported else UNDECIDED
+
+
+def any_of(chances: Sequence[Chances], count: int) -> Chances:
+    """The p-values of "at least one of `count`": the best one after Holm's correction; the worst, if all were run."""
+    speaks = min(1.0, min(chance for chance, _ in chances) * len(chances))
+    return speaks, max(against for _, against in chances) if len(chances) == count else 1.0
+
+
+def signs(differences: Sequence[float]) -> Chances:
+    """The sign test over settings: p-values of so many negative, and so many positive, differences; without zeros."""
+    negative, positive = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
+    if not negative + positive:
+        return 1.0, 1.0
+    chance = [stats.binomtest(k, negative + positive, alternative="greater").pvalue for k in (negative, positive)]
+    return float(chance[0]), float(chance[1])
+
+
+def seeds_to_decide(difference: float, spread: float, margin: Margin) -> int | None:
+    """The number of seeds, three or more, that would decide, were this the truth and the spread over seeds.
+
+    None where more than a hundred are needed.
+    """
+    distance = margin.distance(difference)
+    for seeds in range(3, _MOST_SEEDS + 1):
+        if stats.t.ppf(1 - ALPHA, seeds - 1) * spread / math.sqrt(seeds) < distance:
+            return seeds
+    return None

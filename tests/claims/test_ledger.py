@@ -1,0 +1,319 @@
+"""The ledger says what its rules say, on records with errors typed by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from at_repro import attention_statistics, bench, claims, experiments, paper
+from at_repro.claims import rules
+from at_repro.claims.comparisons import Cost, Errors, Maps, Trend
+from at_repro.claims.facts import Facts
+from at_repro.claims.ledger import FINDINGS
+from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
+from at_repro.errors import UserError
+from at_repro.results import DamagedRecord
+
+MAIN = "wrn-16-2-to-16-1"
+AT = Errors(MAIN, ("AT",), ("student",))
+NAMES = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
+
+
+@pytest.fixture
+def recorded(hand_made, store):
+    """Writes records of an experiment at preset paper: errors by column, one per seed; None: diverged.
+
+    Of 200 images the first so many are wrong. What another experiment shares, and has written, stays.
+    """
+
+    def write(experiment, preset="paper", seeds=range(9), **errors):
+        for column, by_seed in errors.items():
+            column = NAMES.get(column, column.replace("_", " "))
+            for columns, error in zip(experiments.get(experiment).runs(preset, seeds), by_seed, strict=False):
+                if store.has(columns[column]):
+                    continue
+                wrong = 0 if error is None else round(2 * error)
+                hand_made(
+                    columns[column],
+                    labels=[0, 1] * 100,
+                    predicted=[9] * wrong + [0, 1] * 100,
+                    final={"test_error": error, "train_error": None},
+                    diverged=None if error is not None else 2,
+                )
+
+    return write
+
+
+def row(store, name="at"):
+    return claims.ledger(claims.comparisons(store)).loc[name]
+
+
+def test_every_claim_of_the_paper_has_a_row(store, no_benchmark):
+    """A claim that is left out would be one that nobody notices to be untested."""
+    found = claims.ledger(claims.comparisons(store))
+    assert list(found.index) == [claim.name for claim in paper.CLAIMS]
+    assert set(found["verdict"]) == {NOT_TESTED} and (found["runs"] == "").all()
+
+
+@pytest.mark.parametrize("name", [*rules.RULES, *rules.OURS])
+def test_every_rule_names_columns_and_statistics_that_exist(name, store, monkeypatch):
+    """A slip of the pen would be a comparison that nobody ever runs."""
+    assert set(rules.RULES) == {claim.name for claim in paper.CLAIMS}
+    at_presets = [preset for preset in ("reduced", "paper") if preset == "reduced" or name not in rules.OURS]
+    known = set(attention_statistics.STATISTICS)
+    for rule in rules.RULES.get(name) or rules.OURS[name][1]:
+        for preset in at_presets:
+            assert rule.runs(preset), f"{name}: {rule}"  # KeyError where a column is not there
+            if not isinstance(rule, Cost):
+                assert rule.evidence(preset, Facts(store)) is None, f"{name}: {rule}"
+        if isinstance(rule, Maps):
+            assert {place[2] for _, *pair in rule.pairs for place in pair} <= known, f"{name}: {rule}"
+        if isinstance(rule, Trend):
+            assert rule.statistic in known, f"{name}: {rule}"
+
+
+@pytest.mark.parametrize(
+    ("student", "at", "expected"),
+    # Half an interval of three is 4.303 times their standard deviation over the root of three.
+    [
+        ([9.0, 9.5, 9.0], [8.0, 8.5, 8.5], SUPPORTED),  # -1, -1, -0.5: -0.83 give or take 0.72
+        ([9.0, 9.5, 9.0], [8.0, 8.0, 9.0], UNDECIDED),  # -1, -1.5, 0: one of three the other way
+        ([8.0, 8.5, 8.5], [9.0, 9.5, 9.0], CONTRADICTED),
+        ([9.0] * 5, [8.5, 8.5, 8.0, 8.5, 8.5], SUPPORTED),
+        ([9.0, 9.0, 9.0], [None, None, None], CONTRADICTED),  # diverged: as good as guessing
+    ],
+)
+def test_seeds_are_judged_by_students_t(student, at, expected, recorded, store):
+    recorded(MAIN, student=student, at=at)
+    evidence = AT.evidence("paper", Facts(store))
+    assert evidence.verdict == expected and evidence.scope == f"{len(student)} seeds"
+    assert row(store)["compared"] == "1 of 4"
+
+
+def test_three_equal_signs_are_not_enough(recorded, store):
+    """By the range of three differences they were: one chance in eight without any effect. -1, -0.5 and -3 in truth."""
+    recorded(MAIN, student=[9.0, 9.0, 9.0], at=[8.0, 8.5, 6.0])
+    assert AT.evidence("paper", Facts(store)).verdict == UNDECIDED
+
+
+def test_one_run_has_the_interval_of_its_test_images(recorded, store):
+    """By hand: 10 of 200 images only the student gets wrong. Their variance is 0.05 - 0.05^2; over 200 images 1.541 points."""
+    recorded(MAIN, student=[15.0], at=[10.0])
+    evidence = AT.evidence("paper", Facts(store))
+    error = 100 * math.sqrt((0.05 - 0.05**2) / 200)
+    assert evidence.scope == "one run" and evidence.difference == -5
+    assert evidence.estimate.interval == pytest.approx((-5 - 1.96 * error, -5 + 1.96 * error), abs=1e-3)
+    assert evidence.verdict == SUPPORTED
+
+
+def test_one_run_is_widened_by_the_spread_that_several_seeds_show(recorded, store):
+    """By hand, on 200 images: one image is half a point. KD gains 0, 4 and 8 points, 4 over seeds; McNemar's says 1.1."""
+    recorded(MAIN, student=[15.0] * 3, kd=[15.0, 11.0, 7.0])
+    facts = Facts(store)
+    images = [100 * math.sqrt((share - share**2) / 200) for share in (0.0, 0.04, 0.08)]
+    ratio = 4 / math.sqrt(sum(error**2 for error in images) / 3)
+    assert facts.spread.ratio == pytest.approx(ratio) and facts.spread.freedom == 2
+    recorded(MAIN, at=[10.0])
+    evidence = AT.evidence("paper", Facts(store))
+    assert evidence.estimate.error == pytest.approx(ratio * 100 * math.sqrt((0.05 - 0.05**2) / 200))
+    assert evidence.estimate.freedom == 2 and evidence.verdict == UNDECIDED
+
+
+def test_both_estimators_are_shown(recorded, hand_made, store):
+    columns = experiments.get(MAIN).runs("paper", [0])[0]
+    hand_made(columns["student"], curve=[40.0, 10.0], final={"test_error": 9.0})
+    hand_made(columns["AT"], curve=[30.0, 8.0], final={"test_error": 8.5})
+    compared = claims.comparisons(store)
+    (found,) = compared[(compared["claim"] == "at")].itertuples()
+    assert (found.difference, found.late) == (-0.5, -2.0) and math.isnan(found.late_low)
+
+
+def test_early_errors_are_those_before_the_rate_drops(hand_made, store):
+    """AT is ahead by 10 points on average before the drop, although behind in one epoch, and behind at the end."""
+    columns = experiments.get("convergence").runs("paper", [0])[0]
+    hand_made(columns["student"], curve=[60.0, 50.0, 40.0, 10.0], final={"test_error": 10.0})
+    hand_made(columns["AT"], curve=[40.0, 55.0, 25.0, 12.0], final={"test_error": 12.0})
+    early, late = (Errors("convergence", ("AT",), ("student",), early=early) for early in (True, False))
+    assert early.evidence("paper", Facts(store)).differences == {0: -10.0}
+    assert late.evidence("paper", Facts(store)).differences == {0: 2.0}
+    assert early.evidence("paper", Facts(store)).late is None
+
+
+def test_guessing_is_wrong_as_often_as_there_are_classes(hand_made, store):
+    """Four test images of four classes here: a diverged run counts 75 percent, not the 90 of ten classes."""
+    columns = experiments.get(MAIN).runs("paper", [0])[0]
+    hand_made(columns["student"], final={"test_error": None}, diverged=2)
+    hand_made(columns["AT"], final={"test_error": 25.0})
+    assert AT.evidence("paper", Facts(store)).differences == {0: -50.0}
+
+
+def test_several_columns_are_compared_by_their_mean(recorded, store):
+    recorded("one-or-three", group_1=[8.0], group_2=[10.0], group_3=[9.5])
+    both = Errors("one-or-three", ("group 1", "group 2"), ("group 3",))
+    assert both.evidence("paper", Facts(store)).differences == {0: -0.5}
+
+
+def test_a_seed_that_one_side_lacks_is_left_out(recorded, store):
+    recorded(MAIN, student=[9.0, 9.5, 9.0], at=[8.0])
+    assert AT.evidence("paper", Facts(store)).differences == {0: -1.0}
+
+
+def test_runs_on_other_test_images_are_refused_by_name(hand_made, store):
+    columns = experiments.get(MAIN).runs("paper", [0])[0]
+    hand_made(columns["student"])
+    hand_made(columns["AT"], data={"train": "0" * 64, "test": "2" * 64})
+    with pytest.raises(UserError) as error:
+        claims.comparisons(store)
+    assert all(columns[name].run_id in str(error.value) for name in ("AT", "student"))
+
+
+def test_a_damaged_record_decides_nothing(recorded, store):
+    recorded(MAIN, student=[9.0], at=[8.0])
+    path = store.folder / experiments.get(MAIN).runs("paper", [0])[0]["AT"].run_id / "record.json"
+    path.write_text(path.read_text().replace("8.0", "1.0"))
+    with pytest.raises(DamagedRecord):
+        claims.comparisons(store)
+
+
+def test_both_lengths_stand_beside_each_other_and_the_papers_counts(recorded, store, no_benchmark):
+    recorded("one-or-three", group_1=[8.0] * 3, group_2=[8.0] * 3, group_3=[8.0] * 3, student=[9.0] * 3)
+    recorded("one-or-three", "reduced", group_1=[9.0] * 3, group_2=[8.0] * 3, group_3=[8.0] * 3, student=[8.5] * 3)
+    found = row(store, "one-group")
+    assert (found["200 epochs"], found["fewer epochs"]) == (SUPPORTED, CONTRADICTED)
+    assert (found["verdict"], found["setting"], found["compared"]) == (SUPPORTED, "the paper's", "3 of 3")
+    assert found["on"] == "wrn-16-1 from wrn-16-2 on cifar10, 200 epochs" and found["scope"] == "3 seeds"
+    summary = claims.summary(claims.ledger(claims.comparisons(store)))
+    assert summary == f"Of {len(paper.CLAIMS) - 1} claims: 1 supported, 0 contradicted, 0 undecided, 28 not tested."
+
+
+def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
+    """By hand: -1.5 on average, 1.32 over seeds; of five seeds 2.776 * 1.32 / 2.24 = 1.64, of six 2.571 * 1.32 / 2.45 = 1.39."""
+    recorded(MAIN, student=[9.0, 9.0, 9.0], at=[8.0, 8.5, 6.0])
+    assert row(store)["to decide"] == "3 comparison(s) not run; 6 seeds, about 0 h"
+    recorded("wrn-40-1-to-16-1", student=[], at=[8.0])
+    assert row(store, "at-over-f-actt")["to decide"] == "", "not tested"
+
+
+def test_what_is_little_may_be_little_on_either_side(recorded, store):
+    for row_of_table in rules.ROWS[:3]:
+        recorded(row_of_table, student=[9.0] * 3, f_actt=[8.5, 9.0, 9.0])
+    assert row(store, "f-actt")["verdict"] == UNDECIDED, "-0.17 give or take 0.72 is not within half a point"
+    recorded(rules.ROWS[3], student=[9.0] * 6, f_actt=[7.5, 8.0] * 3)
+    assert row(store, "f-actt")["verdict"] == CONTRADICTED, "-1.25 give or take 0.29, one of four"
+
+
+def test_the_mean_over_pairs_decides_when_all_pairs_are_run(recorded, store):
+    for row_of_table in rules.ROWS[:3]:
+        recorded(row_of_table, kd=[9.0] * 3, at_kd=[8.0] * 3)
+    assert (row(store, "at-kd-over-kd")["verdict"], row(store, "at-kd-over-kd")["to decide"]) == (UNDECIDED, "1 pair(s) not run")
+    recorded(rules.ROWS[3], kd=[9.0] * 3, at_kd=[9.0] * 3)
+    assert row(store, "at-kd-over-kd")["verdict"] == SUPPORTED
+    assert "on average" in row(store, "at-kd-over-kd")["effects"] and "-0.75 points" in row(store, "at-kd-over-kd")["effects"]
+
+
+def test_settings_are_counted_by_the_sign_test(recorded, store):
+    for number, experiment in enumerate(rules.ROWS):
+        recorded(experiment, "reduced", seeds=[0], student=[9.0], at=[8.5 + number % 2])
+    assert row(store, "at-in-general")["scope"] == "2 of 4 settings"
+    assert row(store, "at-in-general")["verdict"] == UNDECIDED
+
+
+@pytest.mark.parametrize(("teacher", "expected"), [(31.0, NOT_TESTED), (24.0, NOT_TESTED), (10.0, CONTRADICTED)])
+def test_a_teacher_that_is_no_better_than_its_student_tests_nothing(teacher, expected, recorded, hand_made, store):
+    """By its own interval: 2 points, 48 images against 52 others, are chance. What it hands on cannot help."""
+    recorded(MAIN, seeds=[0], student=[26.0], at=[41.0])
+    wrong = round(2 * teacher)
+    predicted = ([0, 1] * 100)[: 200 - wrong] + [9] * wrong
+    taught_by = experiments.get(MAIN).runs("paper", [0])[0]["teacher"]
+    hand_made(taught_by, labels=[0, 1] * 100, predicted=predicted, final={"test_error": teacher})
+    assert row(store)["verdict"] == expected
+
+
+def test_stand_ins_are_listed_elsewhere_and_decide_nothing(recorded, store):
+    """Ten classes at 64 pixels are not ImageNet."""
+    recorded("imagenet-resnet18", "reduced", seeds=[0], teacher=[10.0], student=[26.0], at=[20.0])
+    assert row(store, "imagenet")["verdict"] == NOT_TESTED
+    (found,) = claims.elsewhere(claims.comparisons(store)).itertuples()
+    assert found.here == "ten classes of ImageNet at 64 pixels" and found.effect.startswith("-6.00 points")
+    assert found.finding == FINDINGS[SUPPORTED] and set(FINDINGS) == {SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED}
+
+
+def test_one_of_two_is_enough_where_the_claim_is_of_one(recorded, store):
+    """The paper says that AT beats KD on one of its two tasks and contradicts itself about which."""
+    recorded("fine-tuning-birds", at=[30.0] * 3, kd=[31.0] * 3)
+    recorded("fine-tuning-scenes", at=[9.0] * 3, kd=[8.5] * 3)
+    either = rules.RULES["fine-tuning"][2].evidence("paper", Facts(store))
+    assert either.verdict == SUPPORTED and either.difference == -1.0
+
+
+def test_at_preset_smoke_no_claim_is_tested(recorded, store):
+    recorded(MAIN, student=[9.0] * 3, at=[8.0] * 3)
+    assert claims.comparisons(store, "smoke").empty
+    assert set(claims.ledger(claims.comparisons(store, "smoke"))["verdict"]) == {NOT_TESTED}
+
+
+def measure(store, statistic, values):
+    """Writes a table of attention: values by run id, teacher's run id and level."""
+    rows = [(*key, statistic, value, "") for key, value in values.items()]
+    table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
+    table.to_csv(store.folder / attention_statistics.FILE, index=False)
+
+
+def test_of_maps_the_network_is_the_replicate(store):
+    """An interval over a thousand images says nothing about another training: one network decides nothing."""
+    values, expected = {}, [(1, UNDECIDED), (2, UNDECIDED), (3, SUPPORTED)]
+    for (number, verdict), experiment in zip(expected, rules.ROWS, strict=False):
+        columns = experiments.get(experiment).runs("reduced", [0])[0]
+        teacher = columns["teacher"].run_id
+        values |= {(columns["AT"].run_id, teacher, "top"): 0.1, (columns["student"].run_id, teacher, "top"): 0.25}
+        measure(store, "distance", values)
+        found = row(store, "alike")
+        assert (found["fewer epochs"], found["verdict"]) == (verdict, verdict), number
+    assert found["scope"] == "3 networks" and "-0.15" in found["effects"]
+
+
+def test_a_trend_over_networks_has_the_interval_of_its_slope(recorded, store):
+    """By hand: exactly half a percent less on the object for each point of error more, and none with scatter."""
+    names = ("student", "teacher", "wrn-40-1", "wrn-40-2", "nin-thin", "nin-wide")
+    columns = experiments.get("objects").runs("reduced", [0])[0]
+    errors = dict(zip(names, (10.0, 8.0, 9.0, 7.0, 12.0, 11.0), strict=True))
+    for name in names:
+        recorded("objects", "reduced", seeds=[0], **{name.replace(" ", "_"): [errors[name]]})
+    (rule,) = rules.RULES["objects-accuracy"]
+    measure(store, rule.statistic, {(columns[name].run_id, "", "top"): 50 - errors[name] / 2 for name in names})
+    evidence = rule.evidence("reduced", Facts(store))
+    assert evidence.difference == pytest.approx(-0.5) and evidence.verdict == SUPPORTED
+    noise = dict(zip(names, (9.0, -9.0, 5.0, -5.0, 7.0, -7.0), strict=True))
+    measure(store, rule.statistic, {(columns[name].run_id, "", "top"): 50 + noise[name] for name in names})
+    assert rule.evidence("reduced", Facts(store)).verdict == UNDECIDED
+
+
+def test_what_no_network_could_contradict_is_a_sanity_check(store):
+    """More weight on the strongest positions with a larger power is arithmetic, not a finding."""
+    run_id = experiments.get(MAIN).runs("reduced", [0])[0]["student"].run_id
+    rows = [(run_id, "", "low", name, value, "") for name, value in (("top share, sum-1", 20.0), ("top share", 30.0))]
+    table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
+    table.to_csv(store.folder / attention_statistics.FILE, index=False)
+    found = claims.ledger(claims.comparisons(store))
+    assert found.loc["power", "verdict"] == "sanity check"
+    assert f"Of {len(paper.CLAIMS) - 1} claims" in claims.summary(found)
+
+
+@pytest.mark.parametrize(("longer", "expected"), [(9.0, SUPPORTED), (11.0, CONTRADICTED)])
+def test_the_cost_of_attention_transfer_is_below_its_bound_on_every_machine(longer, expected, store, monkeypatch):
+    steps = [["case", "step with AT+KD", 100 + longer, "ms"], ["case", "step with KD", 100.0, "ms"]]
+    monkeypatch.setattr(bench, "load", lambda path="": {"rows": steps if "other" not in str(path) else []})
+    found = row(store, "cost")
+    assert (found["verdict"], found["scope"]) == (expected, "one machine")
+    assert f"+{longer:.2f} % of a step" in found["effects"]
+
+
+def test_the_ledger_for_readers(recorded, store, no_benchmark):
+    recorded(MAIN, student=[9.0] * 3, at=[8.0] * 3)
+    compared = claims.comparisons(store)
+    shown = claims.readable(claims.ledger(compared))
+    text = next(claim.text for claim in paper.CLAIMS if claim.name == "at")
+    assert f"{text} (wrn-16-1 from wrn-16-2 on cifar10, 200 epochs)" in shown.index, "on what it was tested: same cell"
+    told = claims.readable_comparisons(compared)
+    of_at = told.loc[(text, "AT below student (wrn-16-2-to-16-1)", "the paper's")]
+    assert of_at["difference"] == "-1.00 points (-1.00 to -1.00)" and of_at["verdict"] == SUPPORTED

@@ -1,0 +1,57 @@
+"""The rules, tried where the truth is known: they must not contradict what is there, nor support what is not."""
+
+import numpy as np
+import pytest
+
+from at_repro import claims
+from at_repro.claims import simulation
+from at_repro.claims.facts import Facts
+from at_repro.results import open_store
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulation.table()
+
+
+def test_the_papers_own_numbers_are_contradicted_in_at_most_5_percent(simulated):
+    """A perfect replication that fails its own rules says nothing about the paper."""
+    own = simulated[simulated["world"] == "the paper's numbers"]
+    assert len(own) == 3 * own["claim"].nunique() and own[claims.CONTRADICTED].max() <= 5
+
+
+def test_no_effect_is_supported_in_at_most_5_percent(simulated):
+    own = simulated[simulated["world"] == "no effect"]
+    assert own[claims.SUPPORTED].max() <= 5
+
+
+def test_what_five_seeds_can_decide_and_what_they_cannot(simulated):
+    """As the plan says beforehand."""
+    own = simulated[(simulated["world"] == "the paper's numbers") & (simulated["seeds"] == 5)].set_index("claim")
+    power = own[claims.SUPPORTED]
+    can = ["at, one pair", "at-in-general", "at-kd-over-kd", "one-group", "every-mapping", "fine-tuning", "imagenet"]
+    cannot = ["at-over-f-actt", "f-actt", "at-kd", "kd-depth", "three-losses", "sum-over-max", "l1", "convergence"]
+    assert power[can].min() > 80 and power[cannot].max() < 30
+
+
+def test_more_seeds_support_more_of_what_is_true(simulated):
+    own = simulated[simulated["world"] == "the paper's numbers"].pivot(index="claim", columns="seeds")
+    assert (own[claims.SUPPORTED][5] >= own[claims.SUPPORTED][3] - 1).all()
+
+
+def test_verdicts_of_a_claim_add_up(simulated):
+    assert np.allclose(simulated[[claims.SUPPORTED, claims.CONTRADICTED, claims.UNDECIDED]].sum(axis=1), 100)
+
+
+def test_a_world_of_twice_the_margin_is_contradicted(simulated):
+    """F-ActT a whole point better than the plain student on all four pairs is not "little better"."""
+    own = simulated[(simulated["world"] == "no effect") & (simulated["seeds"] == 5)].set_index("claim")
+    assert own.loc["f-actt", claims.CONTRADICTED] > 90
+
+
+def test_the_spread_that_is_simulated_is_the_one_that_was_measured():
+    """Of the 200-epoch runs: McNemar's error of AT against the plain student, times the ratio over seeds."""
+    facts = Facts(open_store("reduced"))
+    columns = facts.columns("wrn-16-2-to-16-1", "paper")[0]
+    measured = facts.image_error((columns["AT"],), (columns["student"],)) * facts.spread.ratio
+    assert simulation.SPREAD == pytest.approx(measured, rel=0.25)
