@@ -400,6 +400,10 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 
+TABLE_1 = ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2")
+"""The experiments of Table 1, a pair of networks each, in the paper's order."""
+
+
 def get(name: str) -> Experiment:
     """An experiment by name. Raises ParameterError."""
     if name not in EXPERIMENTS:

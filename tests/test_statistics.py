@@ -81,7 +81,7 @@ def test_median_of_five_seeds_as_in_the_paper():
 
 
 def test_the_interval_of_three_by_hand():
-    """Student's t of two degrees of freedom is 4.303; of 1, 2 and 4 the mean is 7/3 and the standard deviation 1.528."""
+    """Student's t of two degrees of freedom is 4.303; 1, 2 and 4 have the mean 7/3 and the standard deviation 1.528."""
     median, low, high = median_interval([1.0, 2.0, 4.0])
     half = 4.30265 * 1.527525 / math.sqrt(3)
     assert median == 2.0 and (low, high) == pytest.approx((7 / 3 - half, 7 / 3 + half), abs=1e-4)

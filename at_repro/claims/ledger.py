@@ -204,4 +204,6 @@ def subjects(runs: list[Run]) -> str:
     named = [f"{run.network} from {run.teacher.network}" for run in runs if run.teacher]
     named = named or [run.network for run in runs]
     epochs = ", ".join(map(str, sorted({run.epochs for run in runs})))
-    return f"{', '.join(dict.fromkeys(named))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}, {epochs} epochs"
+    return (
+        f"{', '.join(dict.fromkeys(named))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}, {epochs} epochs"
+    )

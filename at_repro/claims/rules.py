@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, Maps, MeanOf, Settings, Trend
 from at_repro.claims.verdicts import Margin
+from at_repro.experiments import TABLE_1
 
-ROWS = ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2")  # of Table 1
 LITTLE = Margin(0.5, alike=True)  # the paper prints gains of 0.07 to 0.33 for F-ActT and 0.38 for KD
 ALIKE = Margin(0.3, alike=True)  # it prints differences of 0.06 and 0.16 between sum-based functions
 CLEARLY = Margin(-0.25)  # half of what is little; it prints 0.58 between AT and F-ActT
@@ -35,7 +35,7 @@ def _below(experiment: str, better: str, *worse: str) -> list[Comparison]:
     return [Errors(experiment, (better,), (column,)) for column in worse]
 
 
-def _each_row(better: str, worse: str, rows: tuple[str, ...] = ROWS) -> tuple[Errors, ...]:
+def _each_row(better: str, worse: str, rows: tuple[str, ...] = TABLE_1) -> tuple[Errors, ...]:
     return tuple(Errors(row, (better,), (worse,)) for row in rows)
 
 
@@ -76,7 +76,7 @@ RULES: dict[str, list[Comparison]] = {
     "stronger-networks": [
         Maps(
             f"top share of the student's {level} maps below that of the teacher's",
-            tuple((row, ("student", level, "top share"), ("teacher", level, "top share")) for row in ROWS),
+            tuple((row, ("student", level, "top share"), ("teacher", level, "top share")) for row in TABLE_1),
             presets=("paper",),
         )
         for level in _LEVELS
@@ -102,7 +102,7 @@ RULES: dict[str, list[Comparison]] = {
         )
     ],
     "at-over-f-actt": list(_each_row("AT", "F-ActT")),
-    "f-actt": [Errors(row, ("F-ActT",), ("student",), LITTLE) for row in ROWS],
+    "f-actt": [Errors(row, ("F-ActT",), ("student",), LITTLE) for row in TABLE_1],
     "convergence": [
         *(Errors("convergence", (column,), ("student",), early=True) for column in ("AT", "F-ActT")),
         Errors("convergence", ("AT",), ("student",)),
@@ -111,7 +111,7 @@ RULES: dict[str, list[Comparison]] = {
     ],
     "at-kd": list(_each_row("AT+KD", "AT")),
     "at-kd-over-kd": [MeanOf(_each_row("AT+KD", "KD"))],
-    "kd-width": list(_each_row("KD", "AT", ROWS[:2])),
+    "kd-width": list(_each_row("KD", "AT", TABLE_1[:2])),
     "kd-depth": [
         *_below("wrn-40-1-to-16-1", "AT", "KD", "student"),
         Errors("wrn-40-1-to-16-1", ("KD",), ("student",), LITTLE),
@@ -139,7 +139,7 @@ RULES: dict[str, list[Comparison]] = {
     "alike": [
         Maps(
             "distance of AT's top maps from the teacher's below that of the plain student's",
-            tuple((row, ("AT", "top", "distance"), ("student", "top", "distance")) for row in ROWS),
+            tuple((row, ("AT", "top", "distance"), ("student", "top", "distance")) for row in TABLE_1),
         ),
         Maps(
             "distance of AT's last maps from the teacher's below that of the plain student's, fine-tuned",

@@ -65,7 +65,9 @@ def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
 
 def readable(simulated: pd.DataFrame) -> pd.DataFrame:
     """`table` for readers, a row per claim: percent supported and contradicted, by world and number of seeds."""
-    texts = {claim.name: claim.text for claim in paper.CLAIMS} | {ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"}
+    texts = {claim.name: claim.text for claim in paper.CLAIMS} | {
+        ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"
+    }
     long = simulated.assign(claim=simulated["claim"].map(texts)).set_index(["claim", "world", "seeds"])
     shown = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
     shown = shown.reorder_levels([1, 0, 2], axis=1)

@@ -12,6 +12,7 @@ from at_repro.claims.facts import Facts
 from at_repro.claims.ledger import FINDINGS
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
+from at_repro.experiments import TABLE_1
 from at_repro.results import DamagedRecord
 
 MAIN = "wrn-16-2-to-16-1"
@@ -97,7 +98,7 @@ def test_three_equal_signs_are_not_enough(recorded, store):
 
 
 def test_one_run_has_the_interval_of_its_test_images(recorded, store):
-    """By hand: 10 of 200 images only the student gets wrong. Their variance is 0.05 - 0.05^2; over 200 images 1.541 points."""
+    """By hand: 10 of 200 images only the student gets wrong: a variance of 0.05 - 0.05^2, an error of 1.54 points."""
     recorded(MAIN, student=[15.0], at=[10.0])
     evidence = AT.evidence("paper", Facts(store))
     error = 100 * math.sqrt((0.05 - 0.05**2) / 200)
@@ -107,7 +108,7 @@ def test_one_run_has_the_interval_of_its_test_images(recorded, store):
 
 
 def test_one_run_is_widened_by_the_spread_that_several_seeds_show(recorded, store):
-    """By hand, on 200 images: one image is half a point. KD gains 0, 4 and 8 points, 4 over seeds; McNemar's says 1.1."""
+    """By hand, on 200 images: KD gains 0, 4 and 8 points, a spread of 4 over seeds, where McNemar's says 1.4."""
     recorded(MAIN, student=[15.0] * 3, kd=[15.0, 11.0, 7.0])
     facts = Facts(store)
     images = [100 * math.sqrt((share - share**2) / 200) for share in (0.0, 0.04, 0.08)]
@@ -187,7 +188,7 @@ def test_both_lengths_stand_beside_each_other_and_the_papers_counts(recorded, st
 
 
 def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
-    """By hand: -1.5 on average, 1.32 over seeds; of five seeds 2.776 * 1.32 / 2.24 = 1.64, of six 2.571 * 1.32 / 2.45 = 1.39."""
+    """By hand: -1.5 give or take, of five seeds, 2.776 * 1.32 / 2.24 = 1.64, and of six 2.571 * 1.32 / 2.45 = 1.39."""
     recorded(MAIN, student=[9.0, 9.0, 9.0], at=[8.0, 8.5, 6.0])
     assert row(store)["to decide"] == "3 comparison(s) not run; 6 seeds, about 0 h"
     recorded("wrn-40-1-to-16-1", student=[], at=[8.0])
@@ -195,24 +196,30 @@ def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
 
 
 def test_what_is_little_may_be_little_on_either_side(recorded, store):
-    for row_of_table in rules.ROWS[:3]:
+    for row_of_table in TABLE_1[:3]:
         recorded(row_of_table, student=[9.0] * 3, f_actt=[8.5, 9.0, 9.0])
     assert row(store, "f-actt")["verdict"] == UNDECIDED, "-0.17 give or take 0.72 is not within half a point"
-    recorded(rules.ROWS[3], student=[9.0] * 6, f_actt=[7.5, 8.0] * 3)
+    recorded(TABLE_1[3], student=[9.0] * 6, f_actt=[7.5, 8.0] * 3)
     assert row(store, "f-actt")["verdict"] == CONTRADICTED, "-1.25 give or take 0.29, one of four"
 
 
 def test_the_mean_over_pairs_decides_when_all_pairs_are_run(recorded, store):
-    for row_of_table in rules.ROWS[:3]:
+    for row_of_table in TABLE_1[:3]:
         recorded(row_of_table, kd=[9.0] * 3, at_kd=[8.0] * 3)
-    assert (row(store, "at-kd-over-kd")["verdict"], row(store, "at-kd-over-kd")["to decide"]) == (UNDECIDED, "1 pair(s) not run")
-    recorded(rules.ROWS[3], kd=[9.0] * 3, at_kd=[9.0] * 3)
+    assert (row(store, "at-kd-over-kd")["verdict"], row(store, "at-kd-over-kd")["to decide"]) == (
+        UNDECIDED,
+        "1 pair(s) not run",
+    )
+    recorded(TABLE_1[3], kd=[9.0] * 3, at_kd=[9.0] * 3)
     assert row(store, "at-kd-over-kd")["verdict"] == SUPPORTED
-    assert "on average" in row(store, "at-kd-over-kd")["effects"] and "-0.75 points" in row(store, "at-kd-over-kd")["effects"]
+    assert (
+        "on average" in row(store, "at-kd-over-kd")["effects"]
+        and "-0.75 points" in row(store, "at-kd-over-kd")["effects"]
+    )
 
 
 def test_settings_are_counted_by_the_sign_test(recorded, store):
-    for number, experiment in enumerate(rules.ROWS):
+    for number, experiment in enumerate(TABLE_1):
         recorded(experiment, "reduced", seeds=[0], student=[9.0], at=[8.5 + number % 2])
     assert row(store, "at-in-general")["scope"] == "2 of 4 settings"
     assert row(store, "at-in-general")["verdict"] == UNDECIDED
@@ -262,7 +269,7 @@ def measure(store, statistic, values):
 def test_of_maps_the_network_is_the_replicate(store):
     """An interval over a thousand images says nothing about another training: one network decides nothing."""
     values, expected = {}, [(1, UNDECIDED), (2, UNDECIDED), (3, SUPPORTED)]
-    for (number, verdict), experiment in zip(expected, rules.ROWS, strict=False):
+    for (number, verdict), experiment in zip(expected, TABLE_1, strict=False):
         columns = experiments.get(experiment).runs("reduced", [0])[0]
         teacher = columns["teacher"].run_id
         values |= {(columns["AT"].run_id, teacher, "top"): 0.1, (columns["student"].run_id, teacher, "top"): 0.25}

@@ -7,7 +7,7 @@ import pytest
 from at_repro.claims import plan, rules
 from at_repro.claims.comparisons import Errors
 from at_repro.claims.verdicts import Margin
-from at_repro.experiments import get
+from at_repro.experiments import TABLE_1, get
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, ha
 def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeypatch):
     plan.state(store, path)
     plan._read.cache_clear()
-    wider = [Errors(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in rules.ROWS]
+    wider = [Errors(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in TABLE_1]
     monkeypatch.setitem(rules.RULES, "f-actt", wider)
     assert plan.stated("f-actt", ["a run"], path).startswith("changed since it was stated on 20")
     assert plan.state(store, path) == ["f-actt"], "stated anew, beside the old statement"

@@ -27,7 +27,7 @@ def judged(margin, difference, error, freedom=4):
 
 @pytest.mark.parametrize(
     ("difference", "expected"),
-    # The 97.5 % quantile of Student's t with 4 degrees of freedom is 2.776: half an interval at an error of 0.1 is 0.2776.
+    # The 97.5 % quantile of Student's t with 4 degrees of freedom is 2.776: at an error of 0.1 half an interval is 0.278.
     [(-0.28, SUPPORTED), (-0.27, UNDECIDED), (0.0, UNDECIDED), (0.27, UNDECIDED), (0.28, CONTRADICTED)],
 )
 def test_a_difference_is_decided_when_its_whole_interval_lies_on_one_side(difference, expected):
@@ -98,7 +98,7 @@ def test_the_sign_test_by_hand():
 
 
 def test_how_many_seeds_would_decide():
-    """t of 3 degrees of freedom is 3.182: 3.182 * 0.26 / 2 = 0.414 < 0.57, and with three seeds 4.303 * 0.15 = 0.646."""
+    """Of four seeds half an interval is 3.182 * 0.26 / 2 = 0.414 < 0.57, and of three 4.303 * 0.15 = 0.646."""
     assert seeds_to_decide(-0.57, 0.26, BELOW) == 4
     assert seeds_to_decide(-0.001, 0.26, BELOW) is None
     assert seeds_to_decide(0.2, 0.26, ALIKE) == seeds_to_decide(0.8, 0.26, ALIKE) == seeds_to_decide(-0.3, 0.26, BELOW)
