@@ -6,6 +6,7 @@ Each says what the records have about it at one preset: an `Evidence`. A differe
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import fmean
 from typing import ClassVar
 
@@ -57,8 +58,32 @@ class Evidence:
         return verdicts.verdict(*self.chances)
 
 
+class Comparison:
+    """What all kinds have in common.
+
+    Attributes:
+        experiment: whose runs are compared; of several the first.
+        unit: of a difference, for readers.
+    """
+
+    experiment: str
+    unit: ClassVar[str] = ""
+
+    def stand_in(self, preset: str) -> str:
+        """What stands in for the paper's networks, images or recipe at a preset; empty where nothing does."""
+        return experiments.get(self.experiment).stand_ins.get(preset, "")
+
+    def runs(self, preset: str) -> list[Run]:
+        """What is compared, of the first seed."""
+        raise NotImplementedError
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """What the records of a preset say; None where nothing was run."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Errors:
+class Errors(Comparison):
     """The columns `better` of an experiment have a lower test error than the columns `worse`, each side's mean.
 
     `early` compares the mean of the epochs before the learning rate first drops, else the last epoch. A `bound` is in
@@ -123,7 +148,7 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class Either:
+class Either(Comparison):
     """At least one of several comparisons: the best one, after Holm's correction for their number."""
 
     comparisons: tuple[Errors, ...]
@@ -134,6 +159,7 @@ class Either:
 
     @property
     def experiment(self) -> str:
+        """Of the first comparison."""
         return self.comparisons[0].experiment
 
     def runs(self, preset: str) -> list[Run]:
@@ -151,7 +177,7 @@ class Either:
 
 
 @dataclass(frozen=True)
-class MeanOf:
+class MeanOf(Comparison):
     """The mean of several comparisons, such as over the pairs of a table."""
 
     comparisons: tuple[Errors, ...]
@@ -162,6 +188,7 @@ class MeanOf:
 
     @property
     def experiment(self) -> str:
+        """Of the first comparison."""
         return self.comparisons[0].experiment
 
     def runs(self, preset: str) -> list[Run]:
@@ -193,7 +220,7 @@ Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_
 
 
 @dataclass(frozen=True)
-class Maps:
+class Maps(Comparison):
     """A statistic of attention is lower at one place than at another, in networks that are the replicates.
 
     An interval over images would say nothing of another training: the unit is the network, and three decide at the
@@ -208,13 +235,13 @@ class Maps:
     pairs: tuple[tuple[str, Place, Place], ...]
     presets: tuple[str, ...] = ("reduced", "paper")
     margin: ClassVar[Margin] = BELOW
-    unit: ClassVar[str] = ""
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def experiment(self) -> str:
+        """Of the first comparison."""
         return self.pairs[0][0]
 
     def runs(self, preset: str) -> list[Run]:
@@ -246,7 +273,49 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class Trend:
+class Pretrained(Comparison):
+    """A statistic of attention is lower in the weaker of two networks with ImageNet weights, on photographs.
+
+    Three networks are two steps from weak to strong: too few to decide.
+
+    Attributes:
+        networks: from weak to strong.
+        level, statistic: see `attention_statistics`.
+    """
+
+    networks: tuple[str, ...]
+    level: str
+    statistic: str
+
+    def __str__(self) -> str:
+        return f"{self.statistic}, {self.level}, of a network below that of the next stronger one"
+
+    def stand_in(self, preset: str) -> str:
+        """They stand in for the paper's NIN, ResNet-34 and ResNet-101."""
+        return f"{', '.join(self.networks)} on photographs of birds"
+
+    def runs(self, preset: str) -> list[Run]:
+        """None: nobody here has trained them."""
+        return []
+
+    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
+        """Of the networks that were measured, whatever the preset."""
+        run_ids = [f"imagenet-{network}" for network in self.networks]
+        values = [facts.attention.get((run_id, "", self.level, self.statistic)) for run_id in run_ids]
+        if None in values:
+            return None
+        differences = {
+            stronger: low - high for stronger, (low, high) in zip(run_ids[1:], pairwise(values), strict=True)
+        }
+        estimate = statistics.of_replicates(list(differences.values()))
+        chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
+        return Evidence(
+            differences, f"{len(values)} networks", estimate, chances, tuple(run_ids), lacks="more networks"
+        )
+
+
+@dataclass(frozen=True)
+class Trend(Comparison):
     """Over the networks of an experiment, a statistic of attention falls as the test error rises."""
 
     experiment: str
@@ -277,7 +346,7 @@ class Trend:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Comparison):
     """A comparison in several settings, pairs of networks and training lengths, which are the replicates: a sign test.
 
     Settings share plain students and teachers: they are not quite independent.
@@ -292,6 +361,7 @@ class Settings:
 
     @property
     def experiment(self) -> str:
+        """Of the first comparison."""
         return self.settings[0][1].experiment
 
     def runs(self, preset: str) -> list[Run]:
@@ -315,7 +385,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Comparison):
     """A step of AT+KD takes less than so many percent longer than one of KD, which has the teacher's pass as well."""
 
     margin: Margin
@@ -345,9 +415,6 @@ class Cost:
         scope = "one machine" if len(below) == 1 else f"{len(below)} machines"
         chances = float(not all(below)), float(any(below))
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
-
-
-Comparison = Errors | Either | MeanOf | Maps | Trend | Settings | Cost
 
 
 def _key(columns: dict[str, Run], column: str, level: str, statistic: str) -> tuple[str, str, str, str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from at_repro import experiments, paper
+from at_repro import paper
 from at_repro.claims import plan, verdicts
 from at_repro.claims.comparisons import Comparison, Evidence
 from at_repro.claims.facts import Facts
@@ -66,7 +66,7 @@ def comparisons(store: Store, preset: str = "reduced") -> pd.DataFrame:
 
 
 def _row(name: str, rule: Comparison, preset: str, evidence: Evidence) -> tuple:
-    stand_in = experiments.get(rule.experiment).stand_ins.get(preset, "")
+    stand_in = rule.stand_in(preset)
     setting = OURS_ALONE if name in OURS else STAND_IN if stand_in else SETTINGS[preset]
     verdict = evidence.verdict if evidence.taught or name in OURS else NOT_TESTED
     low, high = evidence.estimate.interval if evidence.estimate else (math.nan, math.nan)
@@ -75,7 +75,7 @@ def _row(name: str, rule: Comparison, preset: str, evidence: Evidence) -> tuple:
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     compared = [run for run in rule.runs(preset) if run.run_id in evidence.runs] or rule.runs(preset)
     return (
-        name, setting, str(rule), subjects(compared), evidence.difference, low, high, rule.unit,
+        name, setting, str(rule), subjects(compared) or stand_in, evidence.difference, low, high, rule.unit,
         evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3), evidence.lacks,
         seeds, hours, stand_in,
         evidence.runs,
@@ -174,7 +174,7 @@ def _between(low: float, high: float) -> str:
 def _counted(name: str, setting: str) -> int:
     """How many comparisons a claim has in a setting: those of stand-ins do not count."""
     preset = next((preset for preset, text in SETTINGS.items() if text == setting), "paper")
-    return len([rule for rule in RULES[name] if preset not in experiments.get(rule.experiment).stand_ins])
+    return len([rule for rule in RULES[name] if not rule.stand_in(preset)])
 
 
 def _verdict(name: str, setting: str, part: pd.DataFrame) -> str:
@@ -201,6 +201,8 @@ def _to_decide(verdict: str, part: pd.DataFrame, counted: int) -> str:
 
 def subjects(runs: list[Run]) -> str:
     """Such as "wrn-16-1 from wrn-16-2 on cifar10, 40 epochs"; where nobody was taught, the networks."""
+    if not runs:
+        return ""
     named = [f"{run.network} from {run.teacher.network}" for run in runs if run.teacher]
     named = named or [run.network for run in runs]
     epochs = ", ".join(map(str, sorted({run.epochs for run in runs})))

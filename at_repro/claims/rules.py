@@ -6,7 +6,7 @@ unless one of them says otherwise (`MeanOf`, `Either`, `Settings`).
 
 from itertools import pairwise
 
-from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, Maps, MeanOf, Settings, Trend
+from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, Maps, MeanOf, Pretrained, Settings, Trend
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1
 
@@ -18,6 +18,7 @@ SANITY = ("power",)  # arithmetic that no network could contradict: shown, not c
 
 _MAIN = "wrn-16-2-to-16-1"
 _LEVELS = ("low", "middle", "top")
+_LITES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # from weak to strong
 _GROUPS = ("group 1", "group 2", "group 3")
 _MAPPINGS = ("sum-1", "sum-2", "sum-4", "max-1")  # of Table 2
 _TASKS = ("fine-tuning-birds", "fine-tuning-scenes")
@@ -80,7 +81,8 @@ RULES: dict[str, list[Comparison]] = {
             presets=("paper",),
         )
         for level in _LEVELS
-    ],
+    ]
+    + [Pretrained(_LITES, level, "top share") for level in ("level 3", "level 4")],  # middle and top, as in Figure 4
     "power": [
         _of_plain(f"{less} of {level} maps below {more}", (level, less), (level, more))
         for level in _LEVELS

@@ -27,7 +27,7 @@ def judged(margin, difference, error, freedom=4):
 
 @pytest.mark.parametrize(
     ("difference", "expected"),
-    # The 97.5 % quantile of Student's t with 4 degrees of freedom is 2.776: at an error of 0.1 half an interval is 0.278.
+    # Student's t of 4 degrees of freedom has the 97.5 % quantile 2.776: half an interval is 0.278 at an error of 0.1.
     [(-0.28, SUPPORTED), (-0.27, UNDECIDED), (0.0, UNDECIDED), (0.27, UNDECIDED), (0.28, CONTRADICTED)],
 )
 def test_a_difference_is_decided_when_its_whole_interval_lies_on_one_side(difference, expected):
