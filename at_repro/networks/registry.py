@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import cache, partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -83,32 +84,53 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-@cache
 def group_channels(name: str) -> tuple[int, ...]:
     """Channels of a network's groups, low to top. Raises ParameterError if `build` does not know the name."""
-    network = build(name, generator=torch.Generator()).eval()
-    with torch.no_grad():
-        return tuple(group.shape[1] for group in network(torch.zeros(1, 3, 32, 32)).groups)
+    return _outline(name).channels
+
+
+def group_layers(name: str) -> tuple[str, ...]:
+    """Names of the layers whose outputs are a network's groups, low to top. Raises ParameterError as `build`."""
+    return _outline(name).layers
+
+
+def forward_operations(name: str) -> int:
+    """Floating-point operations of one image of 32x32 pixels through a network, counted by torch.
+
+    Raises ParameterError if `build` does not know the name.
+    """
+    return _outline(name).operations
+
+
+class _Outline(NamedTuple):
+    channels: tuple[int, ...]
+    layers: tuple[str, ...]
+    operations: int
 
 
 @cache
-def group_layers(name: str) -> tuple[str, ...]:
-    """Names of the layers whose outputs are a network's groups, low to top. Raises ParameterError as `build`."""
-    network = build(name, generator=torch.Generator()).eval()
+def _outline(name: str) -> _Outline:
+    """What a network's shapes say of it. On the device "meta" nothing is computed: a list of runs costs little."""
+    network = _without_numbers(name)
     outputs: dict[str, torch.Tensor] = {}
     for layer, module in network.named_children():
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
-    with torch.no_grad():
-        groups = network(torch.zeros(1, 3, 32, 32)).groups
-    return tuple(next(layer for layer, output in outputs.items() if output is group) for group in groups)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        groups = network(torch.zeros(1, 3, 32, 32, device="meta")).groups
+    layers = tuple(next(layer for layer, output in outputs.items() if output is group) for group in groups)
+    return _Outline(tuple(group.shape[1] for group in groups), layers, counter.get_total_flops())
 
 
 @cache
 def check_layers(name: str, layers: tuple[str, ...]) -> None:
     """Raises ParameterError for the first layer that the network of this name does not have, or that returns no map."""
-    network = tap(build(name, generator=torch.Generator()), layers).eval()
     with torch.no_grad():
-        network(torch.zeros(1, 3, 32, 32))
+        tap(_without_numbers(name), layers)(torch.zeros(1, 3, 32, 32, device="meta"))
+
+
+def _without_numbers(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return _constructor(name)(10).to("meta").eval()  # constants of a module were made on the CPU
 
 
 def _constructor(name: str) -> Constructor:
@@ -119,14 +141,3 @@ def _constructor(name: str) -> Constructor:
         if match and (constructor := family(*match.groups())):
             return constructor
     raise ParameterError("network", name, available())
-
-
-@cache
-def forward_operations(network: str) -> int:
-    """Floating-point operations of one image of 32x32 pixels through a network, counted by torch.
-
-    Raises ParameterError if `build` does not know the name.
-    """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        build(network, generator=torch.Generator())(torch.zeros(2, 3, 32, 32))
-    return counter.get_total_flops() // 2
