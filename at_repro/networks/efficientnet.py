@@ -24,8 +24,8 @@ from at_repro.networks.output import Output
 # Kernel, stride and expansion of each stage: Table 1 of Tan & Le 2019.
 _STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 
-# Channels and blocks of each stage: Lite1 has 1.1 times the blocks, Lite2 1.2 times, rounded up, which is the same, and
-# 1.1 times the channels, rounded to multiples of 8; stem, head and the blocks of the first and last stage are not scaled.
+# Channels and blocks of each stage: Lite1 has 1.1 times the blocks, Lite2 1.2 times, which rounded up is the same, and
+# 1.1 times the channels, rounded to multiples of 8; stem, head and the blocks of first and last stage are not scaled.
 _SIZES = {
     "efficientnet-lite0": ((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
     "efficientnet-lite1": ((16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1)),
