@@ -26,11 +26,17 @@ FILE = "attention.csv"
 IMAGES = 1000  # the first of the test set, whose order is as good as random
 COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]
 
-STATISTICS = (
+# In the order of the table, see `load`. A definition never changes under its name, or old numbers would pass for new
+# ones: what is defined otherwise is another statistic.
+_OF_MAPS = (
     "entropy", "top share", "top share, sum-1", "top share, sum-4", "edges", "edges, sum-1", "edges, sum-4",
-    "on object", "on object, surplus", "on parts", "distance",
 )  # fmt: skip
+_OF_MASKS = ("on object", "on object, surplus")
+_OF_FACES = ("on parts",)
+_OF_PAIRS = ("distance",)
+STATISTICS = (*_OF_MAPS, *_OF_MASKS, *_OF_FACES, *_OF_PAIRS)
 
+_KEY = ["run_id", "teacher", "level", "statistic"]  # of a row
 _MAPPINGS = ("sum-1", "sum-2", "sum-4")
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
@@ -43,15 +49,16 @@ def load(store: Store) -> pd.DataFrame:
     `value`; `weights`, how the checksums of the run's and the teacher's begin. The statistics, means over test images:
 
     - `entropy`, `top share`: of F_sum^2 maps, in percent, see `concentration`; `top share, sum-1` and so on: of others
-    - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`
+    - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`; `edges, sum-1` and
+      `edges, sum-4`: of the others
     - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
       or on eyes, nose and mouth, in percent
     - `on object, surplus`: what that is more than another image's map has there, in percent of what the objects
       themselves would have as maps, see `on_object.surplus`
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
-    Left out is what was measured of other weights than those that are recorded now. Raises DataError where the file
-    cannot be read.
+    Left out is what was measured of other weights than those that are recorded now. Rows of networks without a record
+    are there as well, see `photographs.update`. Raises DataError where the file cannot be read.
     """
     path = store.folder / FILE
     if not path.exists():
@@ -78,27 +85,45 @@ def _named(*checksums: str) -> str:
 
 
 def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
-    """Measures the runs of an experiment that have weights and are not in the table; returns how many that were.
+    """Measures the runs of an experiment that have weights and lack a statistic; returns to how many rows were added.
 
     A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
-    images, or where a record was measured on other ones. A run that was trained anew is measured anew.
+    images, or where a record was measured on other ones. A run that was trained anew is measured anew; else what is in
+    the table stays as it is.
     """
-    if images is None:
+    return 0 if images is None else add(store, measured(store, _not_measured(store, columns), images))
+
+
+def add(store: Store, found: pd.DataFrame) -> int:
+    """Adds the rows that a store's table lacks, and returns of how many runs there were some.
+
+    What the table has of the same run and teacher but of other weights, or does not say of which, gives way.
+
+    Args:
+        found: with the columns of the table, see `load`.
+
+    Raises UserError where the disk refuses, DataError where the table cannot be read.
+    """
+    if found.empty:
         return 0
-    found = measured(store, _not_measured(store, columns), images)
-    if len(found):
-        with disk.written(store.folder / FILE):
-            store.in_progress.mkdir(parents=True, exist_ok=True)
-            with FileLock(store.in_progress / "attention.lock"):
-                _write(store, found)
-    return found["run_id"].nunique()
+    with disk.written(store.folder / FILE):
+        store.in_progress.mkdir(parents=True, exist_ok=True)
+        with FileLock(store.in_progress / "attention.lock"):
+            known = load(store)  # under the lock: another process may have measured the same in the meantime
+            now = {(row.run_id, row.teacher): row.weights for row in found.itertuples()}
+            stands = [now.get((row.run_id, row.teacher), row.weights) == row.weights for row in known.itertuples()]
+            known = known[np.array(stands, dtype=bool)]
+            new = found[~pd.MultiIndex.from_frame(found[_KEY]).isin(pd.MultiIndex.from_frame(known[_KEY]))]
+            if len(new):
+                _write(store, pd.concat([part for part in (known, new) if len(part)]))
+    return new["run_id"].nunique()
 
 
-def _write(store: Store, found: pd.DataFrame) -> None:
-    """Adds rows to the table, but for those that another process has written in the meantime."""
-    known, pairs = load(store), ["run_id", "teacher"]
-    found = found[~pd.MultiIndex.from_frame(found[pairs]).isin(pd.MultiIndex.from_frame(known[pairs]))]
-    table = pd.concat([part for part in (known, found) if len(part)]).sort_values(pairs, kind="stable")
+def _write(store: Store, table: pd.DataFrame) -> None:
+    """In one order, however it was measured: of a row's key, with levels low to top and statistics as in `STATISTICS`."""
+    table = table.sort_values(
+        _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
+    )
     with disk.replacing(store.folder / FILE) as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
@@ -185,10 +210,13 @@ def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str,
         squares = maps["sum-2"][index]
         found[level, "entropy"] = 100 * _mean(concentration.entropy(squares))
         found[level, "top share"] = 100 * _mean(concentration.top_share(squares))
-        for mapping in [mapping for mapping in maps if mapping != "sum-2"]:
+        others = [mapping for mapping in maps if mapping != "sum-2"]
+        for mapping in others:
             found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
         edges = edge_strength(images.images.cpu(), squares.shape[-2:])
         found[level, "edges"] = _mean(measure.correlation(squares, edges))
+        for mapping in others:
+            found[level, f"edges, {mapping}"] = _mean(measure.correlation(maps[mapping][index], edges))
         for where, masks in _regions(images).items():
             found[level, where] = 100 * _mean(on_object.share(squares, masks.cpu()))
         if images.masks is not None:
@@ -239,15 +267,24 @@ def _names(pair: Pair) -> tuple[str, str]:
 
 
 def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
-    """The pairs of an experiment whose networks have weights, which the table does not know."""
+    """The pairs of an experiment whose networks have weights, of which the table lacks a statistic."""
     known = load(store)
-    done = set(zip(known["run_id"], known["teacher"], strict=True))
+    there = set(zip(known["run_id"], known["teacher"], known["statistic"], strict=True))
     pairs: list[Pair] = []
     for run in columns.values():
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    missing = [pair for pair in pairs if _names(pair) not in done]
+    missing = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
     return [pair for pair in missing if all(run is None or store.has_network(run) for run in pair)]
+
+
+def _statistics(pair: Pair) -> tuple[str, ...]:
+    """What can be measured of a pair, known without a look at its images: of the data sets here one has masks."""
+    run, teacher = pair
+    if teacher is not None:
+        return _OF_PAIRS
+    own = {"shapes": _OF_MASKS, faces.DATASET: _OF_FACES}
+    return _OF_MAPS + own.get(run.dataset, ())
 
 
 def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:

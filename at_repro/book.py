@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro import attention_statistics, claims, data, disk, experiments, networks, notebook_parameters
+from at_repro import attention_statistics, claims, data, disk, experiments, networks, notebook_parameters, photographs
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.results import Store, open_store
 from at_repro.training import Run, engine, train
@@ -97,13 +97,14 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
 def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
-    Before that the attention of what has no row in the table of `attention_statistics` is measured.
+    Before that what the table of `attention_statistics` lacks is measured, of networks with ImageNet weights as well.
     Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
     it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
     """
     store = open_store(COMMITTED)
     for experiment in experiments.EXPERIMENTS:
         attention_statistics.update_experiment(experiment, COMMITTED, store, store.seeds())
+    photographs.update(store)
     here = _shown_here(None)
     for name in [name for name in names() if name not in here]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")

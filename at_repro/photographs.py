@@ -1,7 +1,8 @@
 """Networks with ImageNet weights on photographs: what they take them for, and where they look, beside Grad-CAM."""
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,13 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from at_repro import attention, data, measure
+from at_repro import attention, attention_statistics, concentration, data, measure
 from at_repro.data import ImageSet, augment, own
 from at_repro.errors import DataError, ParameterError, check_choice
-from at_repro.networks import AtSide, imagenet, parameter_count
+from at_repro.networks import AtSide, efficientnet, imagenet, parameter_count
+from at_repro.results import Store
 from at_repro.training import engine
 
 GRAD_CAM = "Grad-CAM"
+DATASET = "cub50@144"
+"""The photographs that the networks of `update` are measured on."""
+
+_COLUMNS = {"entropy": "entropy", "top_share": "top share", "edges": "edges"}  # of `statistics`: what the table says
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,70 @@ def _maps(network: nn.Module, images: ImageSet, function: Callable[[Tensor], Ten
         parts.append([*(function(group.detach()).cpu() for group in output.groups), cam.cpu()])
     levels = [torch.cat(level) for level in zip(*parts, strict=True)]
     return dict(zip([*measure.level_names(len(levels) - 1), GRAD_CAM], levels, strict=True))
+
+
+def statistics(found: Mapping[str, Mapping[str, Tensor]], images: ImageSet | None) -> pd.DataFrame:
+    """How concentrated maps are and how they follow edges, photograph by photograph.
+
+    Args:
+        found: maps by network, see `maps`.
+        images: the photographs that they are of; None only where there are no maps.
+
+    Returns:
+        Columns network, level (Grad-CAM is one), entropy and top_share, in percent, see `concentration`, and edges, the
+        correlation with `attention_statistics.edge_strength` of the photograph as it is, before it is interpolated; NaN
+        where a map says nothing. No rows without maps.
+    """
+    frame = concentration.of_maps(found)
+    levels = [own for columns in found.values() for own in columns.values()]
+    edges = [
+        measure.correlation(own, attention_statistics.edge_strength(images.images.cpu(), own.shape[-2:]))
+        for own in levels
+    ]
+    return frame.assign(edges=torch.cat([torch.empty(0, dtype=torch.float64), *edges]).numpy())
+
+
+def update(store: Store, device: str = "auto", data_root: str = "") -> int:
+    """Adds to a store's table what its EfficientNet-Lites with ImageNet weights lack there; returns how many did.
+
+    They have no record, so that their rows, see `attention_statistics.load`, are of run ids such as
+    "imagenet-efficientnet-lite0", and `weights` is how the checksum of the weights themselves begins. The statistics
+    are the means of `statistics` at the levels of F_sum^2, over the first `attention_statistics.IMAGES` test
+    photographs of `DATASET`. Nothing happens to a network whose weights are not here, or without the photographs.
+
+    Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
+    """
+    known = attention_statistics.load(store)
+    there = set(zip(known["run_id"], known["weights"], known["statistic"], strict=True))
+    lacking = {}
+    for name in efficientnet.NAMES:
+        try:
+            own = f"imagenet-{name}", _checksum(imagenet.pretrained(name))[:12]
+        except DataError:
+            continue
+        if not {(*own, statistic) for statistic in _COLUMNS.values()} <= there:
+            lacking[name] = own
+    if not lacking:  # reading photographs takes seconds
+        return 0
+    gallery = open_gallery(list(lacking), DATASET, device, data_root)
+    images = gallery.sample(attention_statistics.IMAGES)
+    measured = statistics(maps(gallery.networks, images), images)
+    means = measured[measured["level"] != GRAD_CAM].groupby(["network", "level"])[list(_COLUMNS)].mean()
+    rows = [
+        (lacking[network][0], "", level, statistic, mean[column], lacking[network][1])
+        for (network, level), mean in means.iterrows()
+        for column, statistic in _COLUMNS.items()
+    ]
+    return attention_statistics.add(store, pd.DataFrame(rows, columns=attention_statistics.COLUMNS))
+
+
+def _checksum(network: nn.Module) -> str:
+    """SHA-256 (hexadecimal) of a network's parameters and running statistics, with their names, on the CPU."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def agreement(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:

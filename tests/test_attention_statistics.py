@@ -1,17 +1,20 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
+import io
 import math
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from at_repro import attention_statistics, data, experiments, faces, measure
 from at_repro.attention_statistics import COLUMNS, FILE, alone, differing, distances, edge_strength, load
+from at_repro.data import augment
 from at_repro.errors import DataError
-from at_repro.training import train
+from at_repro.training import load_network, train
 
 NAME = "wrn-16-2-to-16-1"
 
@@ -59,6 +62,43 @@ def test_statistics_of_maps_that_lie_on_an_edge(images):
     assert math.isnan(found["top", "edges"]), "an even map follows nothing"
     strength = edge_strength(two.images, (4, 4))
     assert found["low", "edges"] == pytest.approx(measure.correlation(one, strength).mean().item(), abs=1e-6)
+
+
+def test_every_mapping_function_has_a_correlation_with_edges(images):
+    """By hand: luminance jumps in the middle, so that each row of places has the edges (0, 1, 1, 0) / 4.
+
+    (1, 3, 1, 1) is (-1, 3, -1, -1) / 2 from its mean and goes with them as 1 to sqrt 3; (1, 0, 0, 0) the other way.
+    """
+    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    picture[..., 4:] = 255
+    one = replace(images.subset(1), images=picture, masks=None)
+    rows = {"sum-1": [1.0, 3, 1, 1], "sum-2": [1.0, 0, 0, 0], "sum-4": [0.0, 5, 5, 0]}
+    found = alone({mapping: [torch.tensor([[row, row]])] for mapping, row in rows.items()}, one)
+    assert found["level 1", "edges, sum-1"] == pytest.approx(1 / math.sqrt(3), abs=1e-6)
+    assert found["level 1", "edges"] == pytest.approx(-1 / math.sqrt(3), abs=1e-6)
+    assert found["level 1", "edges, sum-4"] == pytest.approx(1, abs=1e-6)
+
+
+def test_correlations_in_the_table_are_those_of_the_activations(trained, store, images):
+    """A second time with numpy: from a trained network's activations and the pixels to the row of the table."""
+    attention_statistics.update(store, {"teacher": trained["teacher"]}, images)
+    table = load(store).set_index(["level", "statistic"])["value"]
+    grey = images.images.double().numpy().transpose(0, 2, 3, 1) @ [0.299, 0.587, 0.114] / 255
+    p = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down = p[:, 2:, :-2] + 2 * p[:, 2:, 1:-1] + p[:, 2:, 2:] - p[:, :-2, :-2] - 2 * p[:, :-2, 1:-1] - p[:, :-2, 2:]
+    right = p[:, :-2, 2:] + 2 * p[:, 1:-1, 2:] + p[:, 2:, 2:] - p[:, :-2, :-2] - 2 * p[:, 1:-1, :-2] - p[:, 2:, :-2]
+    slope = np.hypot(down, right) / 8
+    network = load_network(store, trained["teacher"], images, images.device).eval()
+    with torch.no_grad():
+        groups = network(augment.normalize(images.images, *data.normalization("shapes"))).groups
+    for level, group in zip(("low", "middle", "top"), groups, strict=True):
+        side = group.shape[-1]
+        cells = slope.reshape(len(slope), side, 32 // side, side, 32 // side).mean((2, 4))
+        for statistic, power in (("edges, sum-1", 1), ("edges", 2), ("edges, sum-4", 4)):
+            sums = (np.abs(group.double().numpy()) ** power).sum(1)
+            pairs = zip(sums.reshape(len(sums), -1), cells.reshape(len(cells), -1), strict=True)
+            expected = np.mean([np.corrcoef(own, other)[0, 1] for own, other in pairs])
+            assert table[level, statistic] == pytest.approx(expected, abs=2e-5), (level, statistic)
 
 
 def test_the_share_on_the_object_is_measured_where_there_are_masks(images):
@@ -110,6 +150,60 @@ def test_what_is_measured_later_joins_what_is_there(trained, store, images):
     assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
     again = both.merge(first)
     assert len(again) == len(first), "what was measured before was changed"
+
+
+def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, images, monkeypatch):
+    """The runs are measured again, and of what is found only what the table lacks is written."""
+    attention_statistics.update(store, trained, images)
+    whole = (store.folder / FILE).read_bytes()
+    table = load(store)
+    new = table["statistic"].isin(["edges, sum-1", "edges, sum-4", "on object, surplus"])
+    place = table.index[table["statistic"] == "entropy"][0]
+    table.loc[place, "value"] = 12.345
+    table[~new].to_csv(store.folder / FILE, index=False, float_format="%.6g")
+    assert attention_statistics.update(store, trained, images) == 3
+    again = load(store)
+    assert again.loc[place, "value"] == 12.345, "what was measured before was changed"
+    expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str})
+    assert again.drop(index=place).equals(expected.drop(index=place))
+
+    # Without weights there is nothing to measure, and nothing to change; nor without images.
+    table[~new].to_csv(store.folder / FILE, index=False, float_format="%.6g")
+    (store.record_path(trained["student"]) / "weights.safetensors").unlink()
+    assert attention_statistics.update(store, trained, None) == 0
+    assert attention_statistics.update(store, trained, images) == 2
+    student = load(store).query(f"run_id == '{trained['student'].run_id}'")
+    assert "edges" in set(student["statistic"]) and "edges, sum-1" not in set(student["statistic"])
+    assert attention_statistics.update(store, trained, images) == 0
+
+
+def test_the_names_of_all_statistics_are_known(trained, store, images):
+    """Else a run would be measured over and over, or what is new would never join the old rows."""
+    run, teacher = trained["AT"], trained["teacher"]
+    two = images.subset(2)
+    maps = {mapping: [torch.rand(2, 4, 4)] * 3 for mapping in attention_statistics._MAPPINGS}
+    for dataset, pictures in (
+        ("shapes", two),
+        ("cifar10", replace(two, masks=None)),
+        (faces.DATASET, replace(two, name=faces.DATASET, masks=None)),
+    ):
+        found = dict.fromkeys(statistic for _, statistic in alone(maps, pictures))
+        known = attention_statistics._statistics((replace(run, dataset=dataset), None))
+        assert set(found) == set(known) and list(found) == sorted(found, key=list(attention_statistics._ORDER).index)
+    assert attention_statistics._statistics((run, teacher)) == ("distance",)
+
+
+def test_rows_of_a_network_without_a_record_stay_and_give_way_to_those_of_other_weights(trained, store, images):
+    def rows(weights, value):
+        return pd.DataFrame([["imagenet-a", "", "level 1", "edges", value, weights]], columns=COLUMNS)
+
+    assert attention_statistics.add(store, rows("abc", 0.5)) == 1
+    assert attention_statistics.add(store, rows("abc", 0.75)) == 0 == attention_statistics.add(store, rows("", 1)[:0])
+    attention_statistics.update(store, trained, images)
+    assert load(store).query("run_id == 'imagenet-a'")["value"].tolist() == [0.5]
+    assert attention_statistics.add(store, rows("def", 0.25)) == 1
+    assert load(store).query("run_id == 'imagenet-a'")[["value", "weights"]].values.tolist() == [[0.25, "def"]]
+    assert load(store)["run_id"].nunique() == 4
 
 
 def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, images):

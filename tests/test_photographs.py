@@ -1,15 +1,16 @@
 """Photographs: which are shown, what stands above them, and how their maps are like Grad-CAM, where that is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from at_repro import data, measure, photographs
+from at_repro import attention_statistics, data, measure, photographs, tables
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
-from at_repro.networks import Output, imagenet
+from at_repro.networks import Output, efficientnet, imagenet
 from at_repro.photographs import Gallery
 
 
@@ -94,6 +95,81 @@ def test_agreement_is_a_mean_over_photographs_that_have_one():
     frame = photographs.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
     assert list(frame.index) == ["one"] and list(frame.columns) == ["level 1", "level 2"]
     assert frame.loc["one"].tolist() == pytest.approx([0, 1])
+
+
+def test_statistics_of_each_photograph(images):
+    """The edges of the photographs are around the bright quarter: a map that is there has 1, a map without any NaN."""
+    edges = attention_statistics.edge_strength(images.images, (8, 8))
+    quarter = images.images[:, 0].float()
+    frame = photographs.statistics({"one": {"level 1": edges, "Grad-CAM": torch.zeros(6, 2, 2)}}, images)
+    assert list(frame.columns) == ["network", "level", "entropy", "top_share", "edges"] and len(frame) == 12
+    assert frame["level"].tolist() == ["level 1"] * 6 + ["Grad-CAM"] * 6
+    assert frame["edges"][:6].tolist() == pytest.approx([1] * 6) and frame["edges"][6:].isna().all()
+    frame = photographs.statistics({"one": {"level 1": quarter}}, images)
+    assert frame["entropy"][0] == pytest.approx(100 * math.log(16) / math.log(64), abs=1e-4)
+    assert frame["top_share"][0] == pytest.approx(100 * 7 / 16, abs=1e-4), "a tenth of 64 places, rounded up, of 16"
+    assert photographs.statistics({}, None).empty and "edges" in photographs.statistics({}, None)
+
+
+@pytest.fixture
+def pretrained(gallery, monkeypatch):
+    """The gallery in place of two EfficientNet-Lites and the photographs of birds; what is opened, call by call."""
+    opened = []
+    mean = nn.Sequential(nn.Linear(1, 1))
+    monkeypatch.setattr(imagenet, "pretrained", lambda name: mean)
+    monkeypatch.setattr(efficientnet, "NAMES", ("efficientnet-lite0", "efficientnet-lite1"))
+
+    def open_gallery(names, dataset, *_):
+        opened.append((names, dataset))
+        return replace(gallery, networks=dict.fromkeys(names, Mean()))
+
+    monkeypatch.setattr(photographs, "open_gallery", open_gallery)
+    return mean, opened
+
+
+def test_the_table_has_what_the_page_shows(pretrained, gallery, store, monkeypatch):
+    """Of the same photographs the same numbers, which the page rounds; its maps of Grad-CAM are no level."""
+    monkeypatch.setattr(attention_statistics, "IMAGES", 4)
+    _, opened = pretrained
+    assert photographs.update(store) == 2
+    table = attention_statistics.load(store)
+    assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
+    assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
+    sample = gallery.sample(4)
+    page = tables.means(
+        photographs.statistics(photographs.maps({"mean": Mean()}, sample), sample), "entropy", "top_share", "edges"
+    )
+    for row in table.itertuples():
+        shown = page.loc[("mean", row.level), row.statistic.replace(" ", "_")].split(" ± ")[0]
+        decimals = len(shown.partition(".")[2])
+        assert f"{row.value:.{decimals}f}" == shown
+    assert photographs.update(store) == 0
+    assert opened == [(["efficientnet-lite0", "efficientnet-lite1"], "cub50@144")], "nothing is new the second time"
+
+
+def test_other_weights_are_measured_anew(pretrained, store):
+    mean, opened = pretrained
+    photographs.update(store)
+    before = attention_statistics.load(store)
+    assert before["weights"].str.fullmatch("[0-9a-f]{12}").all() and before["weights"].nunique() == 1
+    with torch.no_grad():
+        mean[0].bias += 1
+    assert photographs.update(store) == 2 and len(opened) == 2
+    after = attention_statistics.load(store)
+    assert len(after) == len(before) and not set(after["weights"]) & set(before["weights"])
+
+
+def test_nothing_is_measured_without_weights_or_photographs(pretrained, gallery, store, monkeypatch):
+    monkeypatch.setattr(photographs, "open_gallery", lambda *_: replace(gallery, images=None))
+    assert photographs.update(store) == 0
+
+    def absent(name):
+        raise DataError(f"{name}: no weights")
+
+    monkeypatch.setattr(imagenet, "pretrained", absent)
+    monkeypatch.setattr(photographs, "open_gallery", lambda *_: pytest.fail("photographs were read for nothing"))
+    assert photographs.update(store) == 0
+    assert not (store.folder / attention_statistics.FILE).exists()
 
 
 def test_what_is_not_here_is_said_in_a_line(tmp_path, monkeypatch):

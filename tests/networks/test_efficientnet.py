@@ -53,10 +53,14 @@ def reference(state, images, strided):
     return x.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
 
 
-# The counts that timm publishes for tf_efficientnet_lite0 and _lite2.
+# The counts that timm publishes for tf_efficientnet_lite0, _lite1 and _lite2.
 @pytest.mark.parametrize(
     ("name", "count", "strided"),
-    [("efficientnet-lite0", 4_652_008, {1, 3, 5, 11}), ("efficientnet-lite2", 6_092_072, {1, 4, 7, 15})],
+    [
+        ("efficientnet-lite0", 4_652_008, {1, 3, 5, 11}),
+        ("efficientnet-lite1", 5_416_680, {1, 4, 7, 15}),
+        ("efficientnet-lite2", 6_092_072, {1, 4, 7, 15}),
+    ],
 )
 def test_published_weights_compute_what_their_names_say(name, count, strided):
     network = networks.pretrained(name).eval()
@@ -111,5 +115,5 @@ def test_a_file_that_is_not_what_was_published_is_refused(content, message, tmp_
 
 def test_other_names_have_no_weights():
     for load in (networks.pretrained, efficientnet.pretrained):
-        with pytest.raises(ParameterError, match=r"^network: 'efficientnet-lite1' .*efficientnet-lite2"):
-            load("efficientnet-lite1")
+        with pytest.raises(ParameterError, match=r"^network: 'efficientnet-lite3' .*efficientnet-lite2"):
+            load("efficientnet-lite3")
