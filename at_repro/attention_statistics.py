@@ -120,7 +120,7 @@ def add(store: Store, found: pd.DataFrame) -> int:
 
 
 def _write(store: Store, table: pd.DataFrame) -> None:
-    """In one order, however it was measured: of a row's key, with levels low to top and statistics as in `STATISTICS`."""
+    """In one order, however it was measured: of a row's key, levels low to top, statistics as in `STATISTICS`."""
     table = table.sort_values(
         _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
     )
