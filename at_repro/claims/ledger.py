@@ -143,7 +143,8 @@ def readable(ledger: pd.DataFrame) -> pd.DataFrame:
     """The ledger for readers, a row per claim: what was claimed, and on what it was tested, in one cell."""
     told = [claim + f" ({on})" * bool(on) for claim, on in zip(ledger["claim"], ledger["on"], strict=True)]
     shown = ledger.set_index(pd.Index(told, name="the paper claims"))
-    return shown[["verdict", "setting", "scope", "compared", "200 epochs", "fewer epochs", "to decide"]]
+    rests = [f"{row.scope}, {row.compared}" if row.scope else "" for row in shown.itertuples()]
+    return shown.assign(**{"rests on": rests})[["200 epochs", "fewer epochs", "rests on", "to decide"]]
 
 
 def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
