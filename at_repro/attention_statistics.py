@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
-from at_repro import concentration, data, disk, experiments, faces, measure, on_object
+from at_repro import concentration, data, experiments, faces, files, measure, on_object
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
-from at_repro.results import Store, load_record
-from at_repro.training import Run, engine, load_network
+from at_repro.records import Store, load_record
+from at_repro.runs import Run
+from at_repro.training import engine, load_network
 
 Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
 
@@ -106,7 +107,7 @@ def add(store: Store, found: pd.DataFrame) -> int:
     """
     if found.empty:
         return 0
-    with disk.written(store.folder / FILE):
+    with files.written(store.folder / FILE):
         store.in_progress.mkdir(parents=True, exist_ok=True)
         with FileLock(store.in_progress / "attention.lock"):
             known = load(store)  # under the lock: another process may have measured the same in the meantime
@@ -124,7 +125,7 @@ def _write(store: Store, table: pd.DataFrame) -> None:
     table = table.sort_values(
         _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
     )
-    with disk.replacing(store.folder / FILE) as path:
+    with files.replacing(store.folder / FILE) as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from at_repro import attention, experiments, measure
 from at_repro.data import ImageSet
-from at_repro.results import Record
+from at_repro.records import Record
 from at_repro.study import Study
 
 GROUPS = ("newly right", "newly wrong", "right in both", "wrong in both")

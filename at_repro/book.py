@@ -16,16 +16,17 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro import attention_statistics, claims, data, disk, experiments, networks, notebook_parameters, photographs
+from at_repro import attention_statistics, claims, data, experiments, files, networks, notebook_parameters, photographs
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.results import Store, open_store
-from at_repro.training import Run, engine, train
+from at_repro.records import Store, open_store
+from at_repro.runs import Run
+from at_repro.training import engine, train
 from at_repro.verification import verify
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = files.CHECKOUT
 
 # Not `python -m`: Jupyter Book 1 has no __main__. Not its script: that may be another environment's on the path.
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
@@ -72,7 +73,7 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
     if output.resolve() == source.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
     values = parameters(name, given or {})
-    disk.output(output)
+    files.output(output)
     try:
         with _own_kernel():
             papermill.execute_notebook(
@@ -150,7 +151,7 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
 
     Args:
         preset, device: see `experiments` and `training.engine`.
-        data_root, results: None: the defaults of `data.data_root` and `results.default_folder`.
+        data_root, results: None: the defaults of `data.data_root` and `records.default_folder`.
 
     Returns:
         The first page, an HTML file.

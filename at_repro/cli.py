@@ -184,7 +184,7 @@ def experiments(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from at_repro import attention_statistics, cluster, data
-    from at_repro.results import open_store
+    from at_repro.records import open_store
     from at_repro.training import engine, ranks, train
 
     runs = _runs(options)
@@ -213,7 +213,7 @@ def run(options: argparse.Namespace) -> None:
 
 def status(options: argparse.Namespace) -> None:
     from at_repro import report
-    from at_repro.results import Store, default_folder
+    from at_repro.records import Store, default_folder
 
     # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
     print(report.status(_runs(options), Store(options.results or default_folder(options.preset))))
@@ -261,30 +261,30 @@ def book(options: argparse.Namespace) -> None:
 
 def verify(options: argparse.Namespace) -> int:
     from at_repro import verification
-    from at_repro.results import Store, default_folder
+    from at_repro.records import Store, default_folder
 
     store = Store(options.results or default_folder("reduced"))
     return verification.verify(store, options.runs, options.device, options.data_root)
 
 
 def claims(options: argparse.Namespace) -> None:
-    from at_repro import claims, disk, report
-    from at_repro.results import open_store
+    from at_repro import claims, files, report
+    from at_repro.records import open_store
 
-    output = disk.output(options.output) if options.output else None
+    output = files.output(options.output) if options.output else None
     found = claims.ledger(claims.comparisons(open_store("reduced", options.results)))
     if output:
-        with disk.written(output):
+        with files.written(output):
             found.to_csv(output)
     print(report.claims(found))
 
 
 def bench(options: argparse.Namespace) -> None:
-    from at_repro import bench, data, disk
+    from at_repro import bench, data, files
 
     data.data_root(options.data_root)
     if options.output:
-        disk.output(options.output)
+        files.output(options.output)
     found = bench.run(options.device, options.data_root, options.compile)
     print(bench.table(found))
     if options.output:

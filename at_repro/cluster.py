@@ -18,8 +18,9 @@ import torch
 
 from at_repro import data
 from at_repro.errors import ParameterError, UserError, check_choice
-from at_repro.results import Store
-from at_repro.training import Progress, Run, engine, train, with_teachers
+from at_repro.records import Store
+from at_repro.runs import Run
+from at_repro.training import Progress, engine, train, with_teachers
 from at_repro.training.progress import outcome
 from at_repro.training.train import check_weights, tasks
 

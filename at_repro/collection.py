@@ -7,9 +7,9 @@ import pandas as pd
 from torch import nn
 
 from at_repro import attention_statistics, measure
-from at_repro.results import Record
+from at_repro.records import Record
+from at_repro.runs import Run
 from at_repro.study import Study
-from at_repro.training import Run
 
 Members = dict[str, tuple[Study, str]]  # a study and its column, by the name for readers
 

@@ -8,8 +8,9 @@ import pandas as pd
 
 from at_repro import data, experiments, networks
 from at_repro.data import augment
-from at_repro.results import Record, Store
-from at_repro.training import Run, with_teachers
+from at_repro.records import Record, Store
+from at_repro.runs import Run
+from at_repro.training import with_teachers
 from at_repro.training.train import tasks
 
 RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `recorded` for what other steps reach

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from at_repro.errors import ParameterError, check_choice, is_integer
-from at_repro.training import (
+from at_repro.runs import (
     ActivationTransfer,
     Distillation,
     FullActivation,

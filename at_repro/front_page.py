@@ -8,7 +8,7 @@ import pandas as pd
 
 from at_repro import book, claims, tables
 from at_repro.errors import UserError
-from at_repro.results import open_store
+from at_repro.records import open_store
 from at_repro.study import Study, open_study
 
 MAPS = Path("book") / "_assets" / "maps.png"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from at_repro import bench, data, experiments, measure, paper, photographs, trust
 from at_repro.errors import ParameterError, check_choice, check_count
-from at_repro.results import Store
+from at_repro.records import Store
 from at_repro.training import engine
 
 

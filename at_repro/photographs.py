@@ -14,7 +14,7 @@ from at_repro import attention, attention_statistics, concentration, data, measu
 from at_repro.data import ImageSet, augment, own
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import AtSide, efficientnet, imagenet, parameter_count
-from at_repro.results import Store
+from at_repro.records import Store
 from at_repro.training import engine
 
 GRAD_CAM = "Grad-CAM"

@@ -7,9 +7,10 @@ from torch import Tensor
 from at_repro import data
 from at_repro.data import Images, augment
 from at_repro.errors import check_count
-from at_repro.results import Store
+from at_repro.records import Store
+from at_repro.runs import Run
 from at_repro.study import Study
-from at_repro.training import Run, engine, load_network
+from at_repro.training import engine, load_network
 from at_repro.training.batch import Teacher
 from at_repro.training.student import Student
 

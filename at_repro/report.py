@@ -10,8 +10,9 @@ from at_repro import costs, data
 from at_repro.claims import summary
 from at_repro.errors import DataError
 from at_repro.experiments import EXPERIMENTS, PRESETS
-from at_repro.results import Record, Store
-from at_repro.training import Run, Student, with_teachers
+from at_repro.records import Record, Store
+from at_repro.runs import Run
+from at_repro.training import Student, with_teachers
 from at_repro.training.progress import duration, outcome
 from at_repro.training.train import tasks
 

@@ -10,8 +10,9 @@ from torch import nn
 from at_repro import attention_statistics, data, experiments, measure
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError, ParameterError
-from at_repro.results import Record, Store, open_store
-from at_repro.training import Run, engine, load_network, train
+from at_repro.records import Record, Store, open_store
+from at_repro.runs import Run
+from at_repro.training import engine, load_network, train
 
 TRAIN = ("missing", "never")
 CURVE_COLUMNS = ["column", "seed", "epoch", "learning_rate", "train_error", "test_error"]
@@ -170,7 +171,7 @@ def open_study(
         experiment, preset: names, see `experiments`.
         seeds: none: those of the preset.
         device: "auto", "cpu" or "cuda".
-        data_root, results: empty: the defaults of `data.data_root` and `results.default_folder`.
+        data_root, results: empty: the defaults of `data.data_root` and `records.default_folder`.
         changes: other networks, another mapping function and so on, see `experiments.vary`.
 
     Raises:

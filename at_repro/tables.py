@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from at_repro import attention_statistics, experiments, paper, statistics
+from at_repro.runs import ActivationTransfer, Run, schedules
 from at_repro.study import Study, seed_names
-from at_repro.training import ActivationTransfer, Run, schedules
 
 NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval

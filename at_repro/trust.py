@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from at_repro import disk, experiments
+from at_repro import experiments, files
 from at_repro.errors import ParameterError
-from at_repro.results import Record, load_record, open_store
+from at_repro.records import Record, load_record, open_store
 from at_repro.training.progress import duration
 
-COMMITTED = Path(__file__).resolve().parent.parent / "book" / "faults.json"
+COMMITTED = files.CHECKOUT / "book" / "faults.json"
 
 
 def load(path: str | Path = "") -> dict:
@@ -19,7 +19,7 @@ def load(path: str | Path = "") -> dict:
     """
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "seed": 0, "rows": []}
-    return disk.read_json("proofs", path or COMMITTED, ("environment", "seconds", "seed", "rows"), "make faults")
+    return files.read_json("proofs", path or COMMITTED, ("environment", "seconds", "seed", "rows"), "make faults")
 
 
 def stamp(found: dict) -> str:

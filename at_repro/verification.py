@@ -6,7 +6,7 @@ from functools import cache
 from at_repro import attention_statistics, data
 from at_repro.data import Images
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.results import DamagedRecord, Record, Store, load_record
+from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import evaluate
 from at_repro.training.progress import outcome

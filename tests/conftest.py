@@ -12,8 +12,9 @@ import pytest
 from at_repro import bench, book, experiments, networks
 from at_repro.data import shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
-from at_repro.results import Store
-from at_repro.training import ActivationTransfer, Distillation, Progress, Run, engine
+from at_repro.records import Store
+from at_repro.runs import ActivationTransfer, Distillation, Run
+from at_repro.training import Progress, engine
 from at_repro.training.evaluation import stored_weights
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}

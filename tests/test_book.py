@@ -21,8 +21,8 @@ from torchvision import datasets
 from at_repro import attention_statistics, bench, book, experiments, networks, notebook_parameters, trust
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.notebook_parameters import literal
-from at_repro.results import Store
-from at_repro.training import Run, terms
+from at_repro.records import Store
+from at_repro.runs import Run, terms
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = REPOSITORY / "book"

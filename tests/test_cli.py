@@ -17,7 +17,7 @@ from torchvision import datasets
 
 from at_repro import bench, book, experiments, paper
 from at_repro.cli import main, parser
-from at_repro.results import Store
+from at_repro.records import Store
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (

@@ -14,8 +14,9 @@ from torchvision.io import write_png
 
 from at_repro import cli, cluster
 from at_repro.errors import ParameterError, UserError
-from at_repro.results import Store
-from at_repro.training import ActivationTransfer, Distillation, Progress, Run, train
+from at_repro.records import Store
+from at_repro.runs import ActivationTransfer, Distillation, Run
+from at_repro.training import Progress, train
 
 SPEC = {"dataset": "own@16", "batch_size": 16, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **SPEC)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from at_repro import bench, book, cli, experiments, results
+from at_repro import bench, book, cli, experiments, records
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/rerun.md", "book/questions.md", "book/trust.md")
@@ -36,13 +36,13 @@ def home(tmp_path, monkeypatch, few_test_images):
     monkeypatch.setenv("AT_REPRO_TRAIN", "never")  # for notebooks; `at-repro run` trains
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / "records")
+    monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "records")
     short = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32", "epochs": 1}
     for name, preset in experiments.PRESETS.items():
         monkeypatch.setitem(experiments.PRESETS, name, replace(preset, teacher=short, student=short, seeds=(0,)))
     for name, experiment in experiments.EXPERIMENTS.items():
         monkeypatch.setitem(experiments.EXPERIMENTS, name, replace(experiment, sizes={}))
-    monkeypatch.setattr(book, "build", lambda preset, *_: results.default_folder(preset))
+    monkeypatch.setattr(book, "build", lambda preset, *_: records.store.default_folder(preset))
     monkeypatch.setattr(bench, "run", lambda *_: {"environment": {}, "rows": []})
     return tmp_path
 

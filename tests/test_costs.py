@@ -9,7 +9,8 @@ from torch.utils.flop_counter import flop_registry
 
 from at_repro import bench, costs, data, experiments, networks
 from at_repro.errors import ParameterError
-from at_repro.training import ActivationTransfer, Run, Student, cohort, engine
+from at_repro.runs import ActivationTransfer, Run
+from at_repro.training import Student, cohort, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.train import tasks
 

@@ -11,7 +11,7 @@ import pytest
 
 from at_repro import trust
 from at_repro.errors import ParameterError
-from at_repro.results import Store
+from at_repro.records import Store
 from at_repro.training import train
 
 SCRIPT = Path(__file__).parent / "faults"

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from at_repro import book, claims, front_page, paper, results
+from at_repro import book, claims, front_page, paper
 from at_repro.errors import UserError
-from at_repro.results import open_store
+from at_repro.records import open_store
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +38,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("before\n<!-- found -->\nof yesterday\n<!-- end -->\nafter\n")
     (tmp_path / "results").mkdir()
     monkeypatch.setattr(book, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / "results")
+    monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "results")
     return tmp_path
 
 

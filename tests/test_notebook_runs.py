@@ -12,7 +12,7 @@ from torchvision.io import write_png
 from traitlets.config import Config
 
 from at_repro import book, experiments
-from at_repro.results import Store
+from at_repro.records import Store
 
 NAMES = book.names()
 

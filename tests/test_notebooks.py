@@ -17,7 +17,8 @@ import pytest
 from nbformat import NotebookNode
 
 from at_repro import book, data, experiments, paper
-from at_repro.results import _checksum, default_folder
+from at_repro.records import default_folder
+from at_repro.records.store import _checksum
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"

@@ -6,8 +6,8 @@ from torchvision import datasets
 from at_repro import data, report
 from at_repro.errors import UserError
 from at_repro.experiments import EXPERIMENTS, Experiment
-from at_repro.results import Record
-from at_repro.training import Run
+from at_repro.records import Record
+from at_repro.runs import Run
 
 
 def test_images_that_nobody_has_counted_take_a_time_that_nobody_knows(monkeypatch):

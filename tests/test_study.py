@@ -5,11 +5,11 @@ import importlib
 import pytest
 import torch
 
-from at_repro import data, experiments, results
+from at_repro import data, experiments
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import Preset
-from at_repro.results import DamagedRecord
+from at_repro.records import DamagedRecord
 from at_repro.study import check_shared, open_study
 
 NAME = "wrn-16-2-to-16-1"
@@ -101,7 +101,7 @@ def test_a_changed_experiment_says_what_is_changed(store, never):
 
 
 def test_with_never_an_empty_store_can_be_shown_and_is_not_made(tmp_path, runs, never, monkeypatch):
-    monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / "none")
+    monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "none")
     opened = open_study(NAME, "smoke")
     assert opened.records == {} and len(opened.missing) == 6 and opened.networks() == {}
     assert opened.errors().empty and opened.curves().empty

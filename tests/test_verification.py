@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from at_repro import data, results
+from at_repro import data
 from at_repro.errors import DataError, ParameterError
-from at_repro.results import Store
-from at_repro.training import Run, train
+from at_repro.records import Store
+from at_repro.runs import Run
+from at_repro.training import train
 from at_repro.verification import verify
 
 
@@ -43,8 +44,8 @@ def forged(trained, store, few_test_images):
         path = folder / "record.json"
         values = json.loads(path.read_text()) | changes
         del values["checksum"]
-        values["files"] = {name: results._sha256(folder / name) for name in values["files"]}
-        values["checksum"] = results._checksum(values)
+        values["files"] = {name: store._sha256(folder / name) for name in values["files"]}
+        values["checksum"] = store._checksum(values)
         path.write_text(json.dumps(values))
         store.load(trained.run)  # the store itself sees nothing wrong
 

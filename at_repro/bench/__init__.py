@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from at_repro import data, disk
+from at_repro import data, files
 from at_repro.bench import cases
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, UserError
 from at_repro.training import engine, provenance
 from at_repro.training.progress import Progress, duration
 
-COMMITTED = Path(__file__).resolve().parent.parent.parent / "book" / "bench.json"
+COMMITTED = files.CHECKOUT / "book" / "bench.json"
 OTHER = COMMITTED.with_name("bench-other.json")  # of another processor: ratios are of one run, not of all machines
 COLUMNS = ["case", "measured", "value", "unit", "target", "met"]
 
@@ -111,7 +111,7 @@ def load(path: str | Path = "") -> dict:
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "left_out": {}, "rows": []}
     keys = ("environment", "seconds", "left_out", "rows")
-    return disk.read_json("measured", path or COMMITTED, keys, "at-repro bench --output")
+    return files.read_json("measured", path or COMMITTED, keys, "at-repro bench --output")
 
 
 def stamp(found: dict) -> str:
@@ -164,8 +164,8 @@ def table(found: dict) -> str:
 
 def save(found: dict, path: str | Path) -> Path:
     """Writes the result of `run` as JSON. Raises UserError where the file cannot be written."""
-    path = disk.output(path)
-    with disk.written(path):
+    path = files.output(path)
+    with files.written(path):
         path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 

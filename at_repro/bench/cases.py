@@ -15,11 +15,12 @@ from torch.profiler import ProfilerActivity, profile
 from at_repro import experiments, networks
 from at_repro.bench import plain, timing
 from at_repro.data import ImageSet
-from at_repro.training import Run, Student, engine
+from at_repro.runs import Run
+from at_repro.runs.terms import Term
+from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import batches, train_epoch
 from at_repro.training.replay import Replay, recorder
-from at_repro.training.terms import Term
 
 Row = tuple[str, float, str]
 BATCH = 128
@@ -206,7 +207,7 @@ def growth(images: ImageSet, compiled: bool) -> list[Row]:
 def start_up(data_root: str | None) -> list[Row]:
     """Imports, and the time from the command to the first training step, compiled with nothing kept from before."""
     torch_alone = "import time; t = time.time(); import torch, torchvision; print(time.time() - t)"
-    ours = torch_alone.replace("print(", "import at_repro.training, at_repro.results; print(")
+    ours = torch_alone.replace("print(", "import at_repro.training, at_repro.records.store; print(")
     seconds = {code: min(timing.script(code)[0] for _ in range(3)) for code in (torch_alone, ours)}
     rows: list[Row] = [("import beyond torch and torchvision", seconds[ours] - seconds[torch_alone], "s")]
     for compile, name in (("off", "not compiled"), ("auto", "compiled")):

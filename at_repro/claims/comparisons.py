@@ -14,8 +14,8 @@ from at_repro import bench, experiments, statistics
 from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts, slope
 from at_repro.claims.verdicts import BELOW, Margin
+from at_repro.runs import Run
 from at_repro.statistics import Estimate
-from at_repro.training import Run
 
 
 @dataclass(frozen=True)

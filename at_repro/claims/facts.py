@@ -12,9 +12,9 @@ from scipy import stats
 from at_repro import attention_statistics, experiments
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
-from at_repro.results import Record, Store
+from at_repro.records import Record, Store
+from at_repro.runs import Run
 from at_repro.statistics import ALPHA, Estimate
-from at_repro.training import Run
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
 

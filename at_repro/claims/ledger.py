@@ -17,8 +17,8 @@ from at_repro.claims.comparisons import Comparison, Evidence
 from at_repro.claims.facts import Facts
 from at_repro.claims.rules import OURS, RULES, SANITY
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
-from at_repro.results import Store
-from at_repro.training import Run
+from at_repro.records import Store
+from at_repro.runs import Run
 
 SETTINGS = {"paper": "the paper's", "reduced": "shortened"}
 STAND_IN, OURS_ALONE = "stand-in", "ours"

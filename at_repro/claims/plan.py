@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from at_repro import disk
+from at_repro import files
 from at_repro.claims.rules import OURS, RULES
-from at_repro.results import Store
+from at_repro.records import Store
 
-FILE = Path(__file__).resolve().parent.parent.parent / "book" / "plan.json"
+FILE = files.CHECKOUT / "book" / "plan.json"
 
 
 def fingerprint(name: str) -> str:
@@ -34,7 +34,7 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     new = {name: fingerprint(name) for name in (*RULES, *OURS) if known.get(name) != fingerprint(name)}
     if new:
         entry = {"stated": f"{datetime.now(UTC):%Y-%m-%d}", "rules": new, "known": sorted(store.folders())}
-        with disk.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_text(json.dumps([*statements, entry], indent=1) + "\n")
     return list(new)
 

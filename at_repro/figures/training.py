@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from at_repro.data import ImageSet
 from at_repro.figures.theme import COLOURS, PALETTE, WIDTH, colours_of, stamped, style, unavailable
-from at_repro.training import schedules
+from at_repro.runs import schedules
 
 
 def errors(table: pd.DataFrame, stamp: str) -> Figure:

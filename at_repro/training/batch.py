@@ -67,6 +67,7 @@ class TeacherBatch:
         self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
         self._known: dict[tuple, Tensor] = {}
         self.watched = teacher.watched
+        self.group_names = teacher.watched.groups
         self.output, self._layers = self.watched.sort(teacher.infer(images))
 
     def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
@@ -118,7 +119,7 @@ class StudentBatch:
     def __init__(
         self, watched: Watched, images: Tensor, labels: Tensor, forward: Forward, adapters: nn.ModuleList | None
     ):
-        self.watched, self.adapters, self.compute = watched, adapters, forward.compute
+        self.group_names, self.adapters, self.compute = watched.groups, adapters, forward.compute
         self._images = images
         self.output, self.layers = watched.sort(forward(watched.module, images))
         self.losses = cross_entropy(self.output.logits.float(), labels, reduction="none")

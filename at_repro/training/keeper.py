@@ -10,7 +10,7 @@ from at_repro.training.ranks import ALONE, Ranks
 from at_repro.training.student import Student
 
 if TYPE_CHECKING:
-    from at_repro.results import Store
+    from at_repro.records import Store
 
 INTERVAL = 180.0  # seconds: the most that a process which is killed can lose
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

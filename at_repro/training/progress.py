@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from at_repro.results import Record
+    from at_repro.records import Record
     from at_repro.training.student import Student
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from at_repro import files
 from at_repro.training import engine
 
 PACKAGES = ("at-repro", "torch", "torchvision", "numpy", "safetensors")
@@ -81,7 +82,7 @@ def _processor() -> str:
 
 def commit() -> str:
     """The commit of the checkout this package runs from, with "+changes" if it has any; "unknown" outside of one."""
-    package = Path(__file__).resolve().parent.parent
+    package = files.CHECKOUT / "at_repro"
     try:
         # Installed below somebody's own repository, this package is none of that repository's files.
         _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")

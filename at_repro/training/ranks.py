@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from at_repro.errors import ParameterError
-from at_repro.training.spec import Run
+from at_repro.runs import Run
 
 PATIENCE = timedelta(hours=2)
 

@@ -11,14 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from at_repro import disk, losses, networks
+from at_repro import files, losses, networks
 from at_repro.errors import UserError
-from at_repro.training import engine, schedules
+from at_repro.runs import Run, schedules
+from at_repro.runs.terms import chosen
+from at_repro.training import engine
 from at_repro.training.batch import StudentBatch, Watched
 from at_repro.training.engine import Forward
 from at_repro.training.ranks import ALONE, Ranks
-from at_repro.training.spec import Run
-from at_repro.training.terms import chosen
 
 UNKNOWN = "not recorded"  # by the first format of checkpoints
 
@@ -152,7 +152,7 @@ class Student:
             "seconds": json.dumps(self.seconds),
             "sessions": json.dumps(self.sessions),
         }
-        with disk.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_bytes(save(tensors, about | {"checksum": _checksum(tensors, about)}))
 
     @staticmethod

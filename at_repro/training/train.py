@@ -15,9 +15,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from at_repro import data, disk, networks
+from at_repro import data, files, networks
 from at_repro.data import Images
 from at_repro.errors import UserError
+from at_repro.runs import Run
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import train_epoch
@@ -26,11 +27,10 @@ from at_repro.training.keeper import Keeper
 from at_repro.training.progress import Progress
 from at_repro.training.ranks import Ranks, join
 from at_repro.training.replay import Replay, recorder
-from at_repro.training.spec import Run
 from at_repro.training.student import UNKNOWN, Student
 
 if TYPE_CHECKING:
-    from at_repro.results import Record, Store
+    from at_repro.records import Record, Store
 
 WAIT = 5.0  # seconds between two looks at a run that another process is training
 
@@ -214,7 +214,7 @@ def _lock(locks: ExitStack, store: "Store", run: Run) -> bool:
 
 
 def _hold(locks: ExitStack, path: Path) -> bool:
-    with disk.written(path):
+    with files.written(path):
         try:
             locks.enter_context(FileLock(path).acquire(timeout=0))
         except Timeout:

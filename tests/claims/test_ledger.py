@@ -13,7 +13,7 @@ from at_repro.claims.ledger import FINDINGS
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
 from at_repro.experiments import TABLE_1
-from at_repro.results import DamagedRecord
+from at_repro.records import DamagedRecord
 
 MAIN = "wrn-16-2-to-16-1"
 AT = Errors(MAIN, ("AT",), ("student",))

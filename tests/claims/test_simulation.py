@@ -6,7 +6,7 @@ import pytest
 from at_repro import claims
 from at_repro.claims import simulation
 from at_repro.claims.facts import Facts
-from at_repro.results import open_store
+from at_repro.records import open_store
 
 
 @pytest.fixture(scope="module")

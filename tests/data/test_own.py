@@ -11,7 +11,8 @@ from shards import write_shard
 
 from at_repro import data
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.training import Run, train
+from at_repro.runs import Run
+from at_repro.training import train
 
 
 def picture(value: int, height: int = 40, width: int = 60, mode: str = "RGB") -> Image.Image:

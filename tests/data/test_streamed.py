@@ -15,8 +15,9 @@ from at_repro import data, measure, networks
 from at_repro.data import jpeg, streamed
 from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output
-from at_repro.results import Store
-from at_repro.training import ActivationTransfer, Run, cohort, engine, train
+from at_repro.records import Store
+from at_repro.runs import ActivationTransfer, Run
+from at_repro.training import cohort, engine, train
 from at_repro.training.evaluation import evaluate
 from at_repro.training.keeper import Keeper
 from at_repro.training.ranks import ALONE, Ranks

@@ -21,7 +21,7 @@ from at_repro import networks
 from at_repro.data import cifar10
 from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
-from at_repro.results import DamagedRecord, Store, load_record
+from at_repro.records import DamagedRecord, Store, load_record
 from at_repro.training import Student
 
 SHAPE = (32, 32, 3)
@@ -138,12 +138,12 @@ def _as_weights(folder: Path, bad: Malicious) -> None:
     store = Store(folder / "store")
     path = store.record_path(disturbed.TEACHER) / "weights.safetensors"
     path.write_bytes(pickle.dumps(bad))
-    from at_repro import results
+    from at_repro.records import store as written
 
     values = json.loads((path.parent / "record.json").read_text())
     del values["checksum"]
-    values["files"][path.name] = results._sha256(path)
-    (path.parent / "record.json").write_text(json.dumps(values | {"checksum": results._checksum(values)}))
+    values["files"][path.name] = written._sha256(path)
+    (path.parent / "record.json").write_text(json.dumps(values | {"checksum": written._checksum(values)}))
     store.load(disturbed.TEACHER).weights()
 
 

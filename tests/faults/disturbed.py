@@ -16,8 +16,9 @@ from typing import TextIO
 
 import processes
 
-from at_repro.results import Store
-from at_repro.training import ActivationTransfer, Distillation, Progress, Run, keeper, train
+from at_repro.records import Store
+from at_repro.runs import ActivationTransfer, Distillation, Run
+from at_repro.training import Progress, keeper, train
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 32, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **TINY)

@@ -6,7 +6,8 @@ from torch import nn
 
 from at_repro import data, networks
 from at_repro.errors import ParameterError
-from at_repro.training import Run, Student, engine, train
+from at_repro.runs import Run
+from at_repro.training import Student, engine, train
 from at_repro.training.cohort import train_epoch
 
 

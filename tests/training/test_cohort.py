@@ -14,19 +14,8 @@ from torch.nn.functional import cross_entropy, normalize
 from at_repro import data, losses, networks
 from at_repro.data import augment
 from at_repro.errors import UserError
-from at_repro.training import (
-    ActivationTransfer,
-    Distillation,
-    FullActivation,
-    GradientTransfer,
-    MinL2,
-    Run,
-    SymmetryNorm,
-    engine,
-    load_network,
-    provenance,
-    train,
-)
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.training import engine, load_network, provenance, train
 from at_repro.training.batch import Teacher
 from at_repro.training.cohort import batches, train_epoch
 from at_repro.training.keeper import Keeper

@@ -7,7 +7,8 @@ import torch
 
 from at_repro import data, networks
 from at_repro.errors import DataError, ParameterError
-from at_repro.training import ActivationTransfer, Distillation, FullActivation, Run, Student, engine
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run
+from at_repro.training import Student, engine
 from at_repro.training.batch import StudentBatch, Teacher, Watched
 from at_repro.training.cohort import batches
 

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 
 from at_repro import data
 from at_repro.errors import UserError
-from at_repro.results import Store
-from at_repro.training import FullActivation, Progress, Student, keeper, train
+from at_repro.records import Store
+from at_repro.runs import FullActivation
+from at_repro.training import Progress, Student, keeper, train
 from at_repro.training.keeper import Keeper
 
 STEPS = 3  # of an epoch: 96 images

@@ -10,14 +10,15 @@ from PIL import Image
 from torchrun import torchrun
 
 from at_repro import experiments, networks
-from at_repro.results import Store
-from at_repro.training import Run, engine, train, with_teachers
+from at_repro.records import Store
+from at_repro.runs import Run
+from at_repro.training import engine, train, with_teachers
 
 SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {folder!r})
-from at_repro.results import Store
+from at_repro.records.store import Store
 from at_repro.training import train
 from test_paper_settings import SMALL, columns
 train(columns("imagenet-resnet18", **SMALL).values(), Store({results!r}, writable=True), device="cpu")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from at_repro import files
 from at_repro.training import provenance
 
 
@@ -25,7 +26,7 @@ def repository(tmp_path, monkeypatch):
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     commit(tmp_path)
-    monkeypatch.setattr(provenance, "__file__", str(package / "training" / "provenance.py"))
+    monkeypatch.setattr(files, "CHECKOUT", tmp_path)
     return tmp_path
 
 
@@ -61,7 +62,7 @@ def test_the_repository_of_somebody_else_is_not_ours(repository):
 
 
 def test_no_repository_and_no_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "at_repro" / "training" / "provenance.py"))
+    monkeypatch.setattr(files, "CHECKOUT", tmp_path)
     assert provenance.commit() == "unknown"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.commit() == "unknown"

@@ -10,17 +10,9 @@ from torchrun import torchrun
 
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
-from at_repro.results import Store
-from at_repro.training import (
-    ActivationTransfer,
-    Distillation,
-    FullActivation,
-    GradientTransfer,
-    Run,
-    Student,
-    SymmetryNorm,
-    train,
-)
+from at_repro.records import Store
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, Run, SymmetryNorm
+from at_repro.training import Student, train
 from at_repro.training.ranks import ALONE, Ranks
 
 # Without batch norm, whose statistics are of a process's own images; 40 images are a batch of 32 and one of 8.
@@ -41,7 +33,7 @@ import torch
 torch.set_num_threads(1)
 from at_repro.data import shapes
 shapes.SIZES["test"] = 20
-from at_repro.results import Store
+from at_repro.records.store import Store
 from at_repro.training import keeper, train
 from test_ranks import STUDENTS
 keeper.INTERVAL = {interval}

@@ -14,7 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from at_repro import data
-from at_repro.training import FullActivation, GradientTransfer, replay, train
+from at_repro.runs import FullActivation, GradientTransfer
+from at_repro.training import replay, train
 from at_repro.training.replay import WARM_UP, Replay
 
 METHODS = ("student", "at", "kd", "at+kd")

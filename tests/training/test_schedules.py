@@ -1,6 +1,6 @@
 import pytest
 
-from at_repro.training.schedules import decay_factor, rate_factor
+from at_repro.runs.schedules import decay_factor, rate_factor
 
 MILESTONES = (0.3, 0.6, 0.8)
 

@@ -5,17 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from at_repro import networks
-from at_repro.training import (
-    ActivationTransfer,
-    Distillation,
-    FullActivation,
-    GradientTransfer,
-    MinL2,
-    Run,
-    Student,
-    SymmetryNorm,
-    engine,
-)
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -2,26 +2,26 @@
 
 import pytest
 
-from at_repro import disk
+from at_repro import files
 from at_repro.errors import ParameterError
 
 
 def test_an_output_is_tried_and_not_begun(tmp_path):
     named = tmp_path / "new" / "result.csv"
-    assert disk.output(named) == named and named.parent.is_dir() and not named.exists()
+    assert files.output(named) == named and named.parent.is_dir() and not named.exists()
     named.write_text("of an earlier run")
-    disk.output(named)
+    files.output(named)
     assert named.read_text() == "of an earlier run"
 
 
 def test_a_link_to_a_file_that_is_not_there_yet_stays(tmp_path):
     link = tmp_path / "link.csv"
     link.symlink_to(tmp_path / "target.csv")
-    assert disk.output(link) == tmp_path / "target.csv"
+    assert files.output(link) == tmp_path / "target.csv"
     assert link.is_symlink() and not link.exists()
 
 
 @pytest.mark.parametrize("name", ["~nobody_of_this_name/x.csv", "a\0b", "/dev/null/x.csv", "."])
 def test_what_cannot_be_written_is_one_line(name):
     with pytest.raises(ParameterError, match="allowed: a file that can be written"):
-        disk.output(name)
+        files.output(name)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from at_repro.errors import ParameterError, UserError
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""The folder that the package lies in: of a clone, with its notebooks, book and records."""
+
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:

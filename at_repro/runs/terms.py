@@ -3,19 +3,49 @@
 loss = task share * cross-entropy + sum over terms of weight * decay(epoch) * value
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from at_repro import attention, losses, networks
+from at_repro import attention, losses
 from at_repro.errors import ParameterError, check_choice, check_weight, is_number
-from at_repro.training.batch import StudentBatch, TeacherBatch
-from at_repro.training.schedules import DECAYS
+from at_repro.networks import Output
+from at_repro.runs.schedules import DECAYS
 
-if TYPE_CHECKING:
-    from at_repro.training.spec import Run
+
+class TeacherBatch(Protocol):
+    """What a term may ask of the teacher about a batch, see `training.batch`: computed once, whoever asks."""
+
+    output: Output
+    group_names: Sequence[str]
+
+    @property
+    def gradient(self) -> Tensor:
+        """J_T = dL/dx of each image, (N, 3, H, W)."""
+
+    def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
+        """Attention maps (N, H, W) of these layers, in float32."""
+
+    def softened(self, temperature: float) -> Tensor:
+        """Logarithms of the class probabilities (N, K) at a temperature."""
+
+
+class StudentBatch(Protocol):
+    """What a term may ask of the student about a batch, see `training.batch`."""
+
+    output: Output
+    group_names: Sequence[str]
+    layers: Mapping[str, Tensor]
+    adapters: nn.ModuleList | None
+
+    @property
+    def gradient(self) -> Tensor:
+        """J_S = dL/dx of each image, (N, 3, H, W), itself differentiable."""
+
+    def compute(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """A function of tensors, compiled where the student is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +113,7 @@ class ActivationTransfer(Term):
         """The layers of student and teacher that are paired."""
         if self.layers is not None:
             return tuple(zip(*self.layers, strict=True))
-        return chosen(student.watched.groups, self.groups), chosen(teacher.watched.groups, self.groups)
+        return chosen(student.group_names, self.groups), chosen(teacher.group_names, self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,56 +241,3 @@ TERMS: dict[str, type[Term]] = {
 def chosen(groups: Sequence, indices: tuple[int, ...] | None) -> Sequence:
     """The groups a term compares: all, or those with these numbers, counted from 0."""
     return groups if indices is None else [groups[index] for index in indices]
-
-
-def check_together(run: "Run") -> None:
-    """Raises ParameterError unless the terms of a run go together, and with its networks."""
-    taught = [term for term in run.terms if term.needs_teacher]
-    if taught and run.teacher is None:
-        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
-    if taught and run.teacher.dataset != run.dataset:
-        raise ParameterError("teacher", run.teacher.run_id, f"a run on the student's data set, {run.dataset}")
-    if sum(term.replaces_task for term in run.terms) > 1:
-        raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
-    if sum(term.needs_adapters for term in run.terms) > 1:
-        raise ParameterError("terms", run.method, "one term at most that needs adapters")
-    if taught and any(term.needs_mirror for term in run.terms):
-        raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
-    for term in taught:
-        if term.layers is not None:
-            _check_layers(term, run)
-        elif term.pairs_groups:
-            _check_groups(term, run)
-
-
-def _check_layers(term: Term, run: "Run") -> None:
-    if not _are_pairs(term.layers):
-        raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
-    if len(set(term.layers)) < len(term.layers):
-        raise ParameterError("layers", term.layers, "every pair once")
-    if term.groups is not None:
-        raise ParameterError("groups", term.groups, "None, where layers are named")
-    for network, names in zip((run.network, run.teacher.network), zip(*term.layers, strict=True), strict=True):
-        networks.check_layers(network, tuple(dict.fromkeys(names)))
-
-
-def _are_pairs(layers: object) -> bool:
-    if not isinstance(layers, tuple) or not layers:
-        return False
-    return all(isinstance(pair, tuple) and [type(name) for name in pair] == [str, str] for pair in layers)
-
-
-def _check_groups(term: Term, run: "Run") -> None:
-    counts = [len(networks.group_channels(network)) for network in (run.network, run.teacher.network)]
-    if term.groups is None and counts[0] != counts[1]:
-        pair = f"{run.network} and {run.teacher.network} have {counts[0]} and {counts[1]}"
-        raise ParameterError("groups", None, f"group numbers, since {pair}")
-    numbers = range(min(counts))
-    if term.groups is not None and not _are_among(term.groups, numbers):
-        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
-
-
-def _are_among(groups: object, numbers: range) -> bool:
-    if not isinstance(groups, tuple) or not groups:
-        return False
-    return len(set(groups)) == len(groups) and all(type(number) is int and number in numbers for number in groups)

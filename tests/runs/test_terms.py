@@ -9,17 +9,8 @@ import torch
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import PRESETS
-from at_repro.training import (
-    ActivationTransfer,
-    Distillation,
-    FullActivation,
-    GradientTransfer,
-    MinL2,
-    Run,
-    Student,
-    SymmetryNorm,
-    train,
-)
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.training import Student, train
 from at_repro.training.train import cohorts
 
 SMOKE = PRESETS["smoke"].student

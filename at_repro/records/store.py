@@ -28,10 +28,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from at_repro import disk
+from at_repro import files
 from at_repro.data import Images
 from at_repro.errors import ParameterError, UserError
-from at_repro.training.spec import Run
+from at_repro.runs import Run
 
 FILES = ("spec.json", "epochs.csv", "predictions.csv", "weights.safetensors")
 # The repository keeps the weights of seed 0 only, for size; every other file is part of every record.
@@ -45,10 +45,9 @@ def default_folder(preset: str) -> Path:
     made again in minutes and stay out of it, under `build/`. Installed without a checkout: `at_repro_results` in
     the current folder.
     """
-    checkout = Path(__file__).resolve().parent.parent
-    if not (checkout / "book").is_dir():
+    if not (files.CHECKOUT / "book").is_dir():
         return Path("at_repro_results") / preset
-    return checkout / "build" / "smoke" if preset == "smoke" else checkout / "book" / "results"
+    return files.CHECKOUT / "build" / "smoke" if preset == "smoke" else files.CHECKOUT / "book" / "results"
 
 
 def open_store(preset: str, folder: str | Path | None = "", writable: bool = False) -> "Store":
@@ -235,7 +234,7 @@ class Store:
         Raises UserError where the disk refuses, or where the run has a record already; the store is then as it was.
         """
         final = self.record_path(run)
-        with disk.written(final):
+        with files.written(final):
             self.in_progress.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=f"writing-{final.name}-", dir=self.in_progress))
             try:
@@ -248,12 +247,12 @@ class Store:
                 values["checksum"] = _checksum(values)
                 (folder / "record.json").write_text(json.dumps(values, indent=2) + "\n")
                 for path in [*folder.iterdir(), folder]:
-                    disk.flush(path)
+                    files.flush(path)
                 os.rename(folder, final)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            disk.flush(self.folder)
+            files.flush(self.folder)
         return load_record(final)
 
     def clear(self, run_id: str) -> None:

@@ -9,7 +9,7 @@ from types import UnionType
 from at_repro import data, networks
 from at_repro.errors import ParameterError, check_choice, check_count, check_weight, is_integer, is_number
 from at_repro.networks import imagenet
-from at_repro.training.terms import TERMS, Term, check_together
+from at_repro.runs.terms import TERMS, Term
 
 STARTS = ("random", "imagenet")
 NORMS = ("trained", "fixed")
@@ -128,7 +128,7 @@ class Run:
         if self.teacher is not None:
             _check_kind("teacher", self.teacher, Run, "a run")
             self.teacher.validate()
-        check_together(self)
+        _check_together(self)
         return self
 
     def _check_start(self) -> None:
@@ -200,3 +200,56 @@ def _check_range(parameter: str, value: object, low: float, high: float) -> None
     if not is_number(value) or not low <= value <= high:
         allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
         raise ParameterError(parameter, value, allowed)
+
+
+def _check_together(run: Run) -> None:
+    """Raises ParameterError unless the terms of a run go together, and with its networks."""
+    taught = [term for term in run.terms if term.needs_teacher]
+    if taught and run.teacher is None:
+        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
+    if taught and run.teacher.dataset != run.dataset:
+        raise ParameterError("teacher", run.teacher.run_id, f"a run on the student's data set, {run.dataset}")
+    if sum(term.replaces_task for term in run.terms) > 1:
+        raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
+    if sum(term.needs_adapters for term in run.terms) > 1:
+        raise ParameterError("terms", run.method, "one term at most that needs adapters")
+    if taught and any(term.needs_mirror for term in run.terms):
+        raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
+    for term in taught:
+        if term.layers is not None:
+            _check_layers(term, run)
+        elif term.pairs_groups:
+            _check_groups(term, run)
+
+
+def _check_layers(term: Term, run: Run) -> None:
+    if not _are_pairs(term.layers):
+        raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
+    if len(set(term.layers)) < len(term.layers):
+        raise ParameterError("layers", term.layers, "every pair once")
+    if term.groups is not None:
+        raise ParameterError("groups", term.groups, "None, where layers are named")
+    for network, names in zip((run.network, run.teacher.network), zip(*term.layers, strict=True), strict=True):
+        networks.check_layers(network, tuple(dict.fromkeys(names)))
+
+
+def _are_pairs(layers: object) -> bool:
+    if not isinstance(layers, tuple) or not layers:
+        return False
+    return all(isinstance(pair, tuple) and [type(name) for name in pair] == [str, str] for pair in layers)
+
+
+def _check_groups(term: Term, run: Run) -> None:
+    counts = [len(networks.group_channels(network)) for network in (run.network, run.teacher.network)]
+    if term.groups is None and counts[0] != counts[1]:
+        pair = f"{run.network} and {run.teacher.network} have {counts[0]} and {counts[1]}"
+        raise ParameterError("groups", None, f"group numbers, since {pair}")
+    numbers = range(min(counts))
+    if term.groups is not None and not _are_among(term.groups, numbers):
+        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
+
+
+def _are_among(groups: object, numbers: range) -> bool:
+    if not isinstance(groups, tuple) or not groups:
+        return False
+    return len(set(groups)) == len(groups) and all(type(number) is int and number in numbers for number in groups)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from at_repro import networks, results
+from at_repro import files, networks
 from at_repro.errors import ParameterError, UserError
-from at_repro.results import COLUMNS, DamagedRecord, Store, default_folder, load_record, open_store
+from at_repro.records import DamagedRecord, Store, default_folder, load_record, open_store
+from at_repro.records.store import COLUMNS
 from at_repro.training import engine
 from at_repro.training.evaluation import stored_weights
 
@@ -150,7 +151,7 @@ def faults() -> list[tuple[str, int]]:
         *(("pathlib.Path.write_text", number) for number in (1, 2)),
         ("pathlib.Path.write_bytes", 1),
         *(("pandas.DataFrame.to_csv", number) for number in (1, 2)),
-        ("at_repro.results._sha256", 3),
+        ("at_repro.records.store._sha256", 3),
         *(("os.fsync", number) for number in range(1, 7)),
         ("os.rename", 1),
     ]
@@ -161,8 +162,8 @@ def faults() -> list[tuple[str, int]]:
 def test_a_fault_while_writing_leaves_nothing(store, run, hand_made, monkeypatch, call, number, error):
     calls = []
     target, name = call.rsplit(".", 1)
-    module, *classes = target.split(".") if target != "at_repro.results" else (results,)
-    module = __import__(module) if isinstance(module, str) else module
+    module, *classes = target.split(".")
+    module = __import__(module)
     for part in classes:
         module = getattr(module, part)
     original = getattr(module, name)
@@ -192,7 +193,7 @@ def test_what_a_killed_process_left_is_no_record(store, run, hand_made, monkeypa
     def die(*arguments):
         raise Fault
 
-    monkeypatch.setattr(results.shutil, "rmtree", lambda *arguments, **keywords: None)
+    monkeypatch.setattr("shutil.rmtree", lambda *arguments, **keywords: None)
     monkeypatch.setattr(os, "rename", die)
     with pytest.raises(Fault):
         hand_made(run)
@@ -252,7 +253,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     def read_only(*arguments, **keywords):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(results.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     assert "Read-only file system" in refused(tmp_path, writable=True)
     assert Store(tmp_path).all() == [], "reading needs no right to write"
 
@@ -264,7 +265,7 @@ def test_reading_makes_no_folder(tmp_path):
 
 def test_a_folder_that_is_named_must_be_there_to_be_read(tmp_path, monkeypatch):
     """A wrong path would look like records that nobody has made; the default may be empty still."""
-    monkeypatch.setattr(results, "default_folder", lambda preset: tmp_path / preset)
+    monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / preset)
     assert open_store("smoke").folder == open_store("smoke", None).folder == tmp_path / "smoke"
     with pytest.raises(ParameterError, match=r"^results: .*resluts"):
         open_store("smoke", tmp_path / "resluts")
@@ -272,10 +273,10 @@ def test_a_folder_that_is_named_must_be_there_to_be_read(tmp_path, monkeypatch):
 
 
 def test_default_folder(tmp_path, monkeypatch):
-    checkout = Path(results.__file__).parent.parent
+    checkout = files.CHECKOUT
     assert default_folder("reduced") == default_folder("paper") == checkout / "book" / "results"
     assert default_folder("smoke") == checkout / "build" / "smoke", "records of smoke would be committed"
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "at_repro" / "results.py"))
+    monkeypatch.setattr(files, "CHECKOUT", tmp_path)
     assert default_folder("reduced") == Path("at_repro_results") / "reduced"
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from at_repro.errors import ParameterError
-from at_repro.training import ActivationTransfer, Distillation, FullActivation, Run, SymmetryNorm
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run, SymmetryNorm
 
 TEACHER = Run("wrn-16-2", epochs=60)
 

@@ -1,0 +1,5 @@
+"""The record store: one folder per finished run, readable by people, written as a whole or not at all."""
+
+from at_repro.records.store import DamagedRecord, Record, Store, default_folder, load_record, open_store
+
+__all__ = ["DamagedRecord", "Record", "Store", "default_folder", "load_record", "open_store"]

@@ -1,0 +1,16 @@
+"""What decides the numbers of a run: its spec, the terms of its loss, and its schedules."""
+
+from at_repro.runs.spec import Run
+from at_repro.runs.terms import (
+    ActivationTransfer,
+    Distillation,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    SymmetryNorm,
+    Term,
+)
+
+__all__ = [
+    "ActivationTransfer", "Distillation", "FullActivation", "GradientTransfer", "MinL2", "Run", "SymmetryNorm", "Term",
+]  # fmt: skip
