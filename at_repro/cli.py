@@ -183,9 +183,10 @@ def experiments(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from at_repro import attention_statistics, cluster, data
+    from at_repro import attention_statistics, data
+    from at_repro.experiments import cluster
     from at_repro.records import open_store
-    from at_repro.training import engine, ranks, train
+    from at_repro.training import engine, processes, train
 
     runs = _runs(options)
     data.data_root(options.data_root)
@@ -197,7 +198,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         with cluster.connect(options.cluster) as client:
             cluster.train_on(client, runs, store, **how)
-    if not ranks.is_first():
+    if not processes.is_first():
         return
     seeds = _seeds(options)
     device = "auto" if options.cluster and options.device == "cuda" else options.device  # workers' GPUs are not ours

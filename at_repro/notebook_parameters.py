@@ -6,8 +6,9 @@ papermill itself only warns of a name that it does not know, and takes any value
 import ast
 from collections.abc import Callable, Mapping
 
-from at_repro import bench, data, experiments, measure, paper, photographs, trust
+from at_repro import bench, data, experiments, measure, photographs, trust
 from at_repro.errors import ParameterError, check_choice, check_count
+from at_repro.experiments import paper
 from at_repro.records import Store
 from at_repro.training import engine
 

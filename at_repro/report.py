@@ -6,15 +6,16 @@ from contextlib import suppress
 
 import pandas as pd
 
-from at_repro import costs, data
+from at_repro import data
+from at_repro.bench import costs
 from at_repro.claims import summary
 from at_repro.errors import DataError
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.records import Record, Store
 from at_repro.runs import Run
-from at_repro.training import Student, with_teachers
+from at_repro.training import checkpoints, with_teachers
+from at_repro.training.cohorts import tasks
 from at_repro.training.progress import duration, outcome
-from at_repro.training.train import tasks
 
 # A training step reaches about this on two cores, measured on a Zen 4 in bfloat16 and on a Xeon in float32.
 CORES_RATE = 250e9
@@ -48,7 +49,11 @@ def status(runs: Sequence[Run], store: Store) -> str:
             rows.append((run.run_id, "recorded", outcome(records[-1])))
         elif store.checkpoint_path(run).exists():
             rows.append(
-                (run.run_id, "in progress", f"{Student.epochs_done(store.checkpoint_path(run))} of {run.epochs} epochs")
+                (
+                    run.run_id,
+                    "in progress",
+                    f"{checkpoints.epochs_done(store.checkpoint_path(run))} of {run.epochs} epochs",
+                )
             )
         else:
             rows.append((run.run_id, "missing", f"{run.epochs} epochs"))

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from at_repro import attention_statistics, experiments, paper, statistics
+from at_repro import attention_statistics, experiments, statistics
+from at_repro.experiments import paper
 from at_repro.runs import ActivationTransfer, Run, schedules
 from at_repro.study import Study, seed_names
 

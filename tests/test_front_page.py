@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from at_repro import book, claims, front_page, paper
+from at_repro import book, claims, front_page
 from at_repro.errors import UserError
+from at_repro.experiments import paper
 from at_repro.records import open_store
 
 ROOT = Path(__file__).resolve().parent.parent

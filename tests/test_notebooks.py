@@ -16,7 +16,8 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from at_repro import book, data, experiments, paper
+from at_repro import book, data, experiments
+from at_repro.experiments import paper
 from at_repro.records import default_folder
 from at_repro.records.store import _checksum
 

@@ -19,8 +19,8 @@ from at_repro.runs import Run
 from at_repro.runs.terms import Term
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
-from at_repro.training.cohort import batches, train_epoch
-from at_repro.training.replay import Replay, recorder
+from at_repro.training.graphs import Replay, recorder
+from at_repro.training.loop import batches, train_epoch
 
 Row = tuple[str, float, str]
 BATCH = 128

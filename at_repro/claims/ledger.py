@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from at_repro import paper
 from at_repro.claims import plan, verdicts
 from at_repro.claims.comparisons import Comparison, Evidence
 from at_repro.claims.facts import Facts
 from at_repro.claims.rules import OURS, RULES, SANITY
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
+from at_repro.experiments import paper
 from at_repro.records import Store
 from at_repro.runs import Run
 

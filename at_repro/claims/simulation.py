@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from at_repro import paper, statistics
+from at_repro import statistics
 from at_repro.claims import verdicts
 from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, Settings
 from at_repro.claims.rules import RULES
 from at_repro.claims.verdicts import BELOW, Chances
+from at_repro.experiments import paper
 from at_repro.statistics import Estimate
 
 SPREAD = 0.26  # points, of a paired difference over seeds: McNemar's of the 200-epoch runs, 0.24 to 0.27, times 1.0

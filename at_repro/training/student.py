@@ -1,26 +1,20 @@
 """One run in training: its network, its optimiser, its curve, and the file from which it goes on after a stop."""
 
-import hashlib
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from at_repro import files, losses, networks
+from at_repro import losses, networks
 from at_repro.errors import UserError
 from at_repro.runs import Run, schedules
 from at_repro.runs.terms import chosen
-from at_repro.training import engine
+from at_repro.training import checkpoints, engine
 from at_repro.training.batch import StudentBatch, Watched
 from at_repro.training.engine import Forward
-from at_repro.training.ranks import ALONE, Ranks
-
-UNKNOWN = "not recorded"  # by the first format of checkpoints
+from at_repro.training.processes import ALONE, Ranks
 
 
 class Settings(NamedTuple):
@@ -147,23 +141,12 @@ class Student:
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors().items()}
         about = {
             "precision": self.precision,
-            "curve": json.dumps(self.curve),
-            "step": json.dumps(self.step),
-            "seconds": json.dumps(self.seconds),
-            "sessions": json.dumps(self.sessions),
+            "curve": self.curve,
+            "step": self.step,
+            "seconds": self.seconds,
+            "sessions": self.sessions,
         }
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(save(tensors, about | {"checksum": _checksum(tensors, about)}))
-
-    @staticmethod
-    def epochs_done(path: Path) -> int:
-        """The number of finished epochs in a checkpoint. Raises UserError where it cannot be read."""
-        return len(_read(path)[0]["curve"])
-
-    @staticmethod
-    def precision_of(path: Path) -> str:
-        """The precision in which a checkpoint was trained so far. Raises UserError where it cannot be read."""
-        return _read(path)[0]["precision"]
+        checkpoints.write(path, about, tensors)
 
     def restore(self, path: Path, data: dict) -> None:
         """Goes on from a checkpoint, if there is one.
@@ -175,8 +158,8 @@ class Student:
         """
         if not path.exists():
             return
-        about, tensors = _read(path)
-        if about["sessions"] and about["sessions"][-1]["data"] not in (data, UNKNOWN):
+        about, tensors = checkpoints.read(path)
+        if about["sessions"] and about["sessions"][-1]["data"] != data:
             raise UserError(
                 f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
                 "checkpoint to start anew"
@@ -192,32 +175,3 @@ class Student:
         self.curve, self.epoch = about["curve"], len(about["curve"])
         self.step, self.seconds, self.sessions = about["step"], about["seconds"], about["sessions"]
         self.totals.copy_(tensors["totals"])
-
-
-def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    """What a checkpoint says about the run, with `curve`, `step`, `seconds` and `sessions` decoded; and its tensors."""
-    try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "checksum" in about and about.pop("checksum") != _checksum(tensors, about):
-            raise ValueError("it does not match its checksum")
-        about |= {name: json.loads(about[name]) for name in about if name != "precision"}
-        return _first_format(about) | about, {"totals": torch.zeros(2, dtype=torch.float64)} | tensors
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None
-
-
-def _first_format(about: dict) -> dict:
-    """What the first format of checkpoints left out: they were written at the ends of epochs only."""
-    seconds = sum(row["seconds"] for row in about["curve"])
-    session = {"epoch": 0, "step": 0, "seconds": seconds, "data": UNKNOWN, "environment": {"commit": UNKNOWN}}
-    return {"step": 0, "seconds": 0.0, "sessions": [session]}
-
-
-def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(value.numpy().data)
-    return digest.hexdigest()

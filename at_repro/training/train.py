@@ -7,37 +7,33 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from at_repro import data, files, networks
+from at_repro import data, networks
 from at_repro.data import Images
 from at_repro.errors import UserError
+from at_repro.records import Record, Store
 from at_repro.runs import Run
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
-from at_repro.training.cohort import train_epoch
+from at_repro.training.checkpoints import Checkpointer
+from at_repro.training.cohorts import choose, tidy, watched_layers, with_teachers
 from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
-from at_repro.training.keeper import Keeper
+from at_repro.training.graphs import Replay, recorder
+from at_repro.training.loop import train_epoch
+from at_repro.training.processes import Ranks, join
 from at_repro.training.progress import Progress
-from at_repro.training.ranks import Ranks, join
-from at_repro.training.replay import Replay, recorder
-from at_repro.training.student import UNKNOWN, Student
-
-if TYPE_CHECKING:
-    from at_repro.records import Record, Store
+from at_repro.training.student import Student
 
 WAIT = 5.0  # seconds between two looks at a run that another process is training
 
 
 def train(
     runs: Iterable[Run],
-    store: "Store",
+    store: Store,
     *,
     device: str = "auto",
     data_root: str | None = None,
@@ -79,7 +75,7 @@ def train(
     waited: set[Run] = set()
     while needed := ranks.decide(lambda: [run for run in needed if not store.has(run)]):
         with ExitStack() as locks:
-            own, precision = ranks.decide(lambda: _choose(needed, store, target, locks))
+            own, precision = ranks.decide(lambda: choose(needed, store, target, locks))
             if own:
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
                 _train_cohort(own, store, *images, target, precision, compile, progress, ranks)
@@ -92,20 +88,7 @@ def train(
         tidy(store)
 
 
-def _choose(
-    needed: Sequence[Run], store: "Store", device: torch.device, locks: ExitStack
-) -> tuple[list[Run], str | None]:
-    """The runs to train next, which are locked until `locks` closes, and their precision; no run where there is none
-    that nobody else is training."""
-    own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
-    if not own:
-        return [], None
-    # Runs stopped on another machine may go on in another precision than new ones: those come next.
-    precision = _precision(own[0], store, device)
-    return [run for run in own if _precision(run, store, device) == precision], precision
-
-
-def check_weights(needed: Sequence[Run], store: "Store") -> None:
+def check_weights(needed: Sequence[Run], store: Store) -> None:
     """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here."""
     for teacher in {run.teacher for run in needed} - {None}:
         if store.has(teacher):
@@ -114,7 +97,7 @@ def check_weights(needed: Sequence[Run], store: "Store") -> None:
         networks.pretrained(network)
 
 
-def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | None) -> None:
+def _check_folders(recorded: Sequence[Run], store: Store, data_root: str | None) -> None:
     """Raises UserError for a record of a user's own folder of images whose content has changed since.
 
     A folder that is not here has not changed: its records stand without it.
@@ -137,106 +120,9 @@ def _check_folders(recorded: Sequence[Run], store: "Store", data_root: str | Non
                 )
 
 
-def tidy(store: "Store") -> None:
-    """Removes what dead processes left in a store beside their checkpoints, and everything that recorded runs left.
-
-    Every process that trains a run locks it first: what lies beside a lock that can be taken belongs to nobody alive.
-    """
-    for path in store.in_progress.glob("*.lock"):
-        with ExitStack() as locks:
-            if _hold(locks, path):
-                store.clear(path.stem)
-
-
-def with_teachers(runs: Iterable[Run]) -> list[Run]:
-    """The runs and all their teachers, each once, a teacher before its students."""
-    ordered: dict[Run, None] = {}
-    for run in runs:
-        if run.teacher is not None:
-            ordered.update(dict.fromkeys(with_teachers([run.teacher])))
-        ordered[run] = None
-    return list(ordered)
-
-
-def tasks(runs: Iterable[Run]) -> list[list[Run]]:
-    """What can be handed to several machines: every teacher by itself, before the cohorts of the other runs."""
-    runs = with_teachers(runs)
-    awaited = {run.teacher for run in runs}
-    return [[run] for run in runs if run in awaited] + cohorts([run for run in runs if run not in awaited])
-
-
-def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that can be trained in one loop, in order of their first appearance.
-
-    They share everything that decides a batch and the schedule; runs without a teacher join the first cohort they fit.
-    """
-    groups: list[list[Run]] = []
-    for run in runs:
-        for group in groups:
-            teachers = {member.teacher for member in [*group, run]} - {None}
-            if _shared(run) == _shared(group[0]) and len(teachers) < 2:
-                group.append(run)
-                break
-        else:
-            groups.append([run])
-    return groups
-
-
-def _shared(run: Run) -> tuple:
-    return (run.dataset, run.subset, run.epochs, run.batch_size, run.milestones, run.drop, run.augmentation,
-            run.precision, run.seed, _watched(run))  # fmt: skip
-
-
-def _watched(run: Run) -> tuple[str, ...]:
-    """The layers of the teacher that a run names. A teacher watched at other layers is rounded at other places."""
-    return tuple(other for term in run.terms for _, other in term.layers or ())
-
-
-def next_cohort(needed: Sequence[Run], store: "Store") -> list[Run]:
-    """The first cohort that can be trained now and has a run that nobody else is training; else an empty list.
-
-    Teachers come first and by themselves, since others wait for them.
-    """
-    ready = [run for run in needed if run.teacher is None or store.has(run.teacher)]
-    awaited = {run.teacher for run in needed}
-    first, rest = [run for run in ready if run in awaited], [run for run in ready if run not in awaited]
-    for cohort in cohorts(first) + cohorts(rest):
-        if not all(_owned(store, run) for run in cohort):
-            return cohort
-    return []
-
-
-def _lock(locks: ExitStack, store: "Store", run: Run) -> bool:
-    """Takes the run for this process until `locks` closes or the process dies; False where another one has it."""
-    if not _hold(locks, store.lock_path(run)):
-        return False
-    return not store.has(run)  # another process may have finished it in between
-
-
-def _hold(locks: ExitStack, path: Path) -> bool:
-    with files.written(path):
-        try:
-            locks.enter_context(FileLock(path).acquire(timeout=0))
-        except Timeout:
-            return False
-    return True
-
-
-def _owned(store: "Store", run: Run) -> bool:
-    with ExitStack() as locks:
-        return not _lock(locks, store, run)
-
-
-def _precision(run: Run, store: "Store", device: torch.device) -> str:
-    """The precision to train a run in: the one it was begun in, else that of its spec, "auto" being decided here."""
-    if (path := store.checkpoint_path(run)).exists():
-        return Student.precision_of(path)
-    return engine.fastest_precision(device) if run.precision == "auto" else run.precision
-
-
 def _train_cohort(
     runs: Sequence[Run],
-    store: "Store",
+    store: Store,
     images: Images,
     test_images: Images,
     device: torch.device,
@@ -258,7 +144,7 @@ def _train_cohort(
     fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
     teachers = {
         teacher: Teacher(
-            load_network(store, teacher, images, device), teacher.network, precision, compiled, _watched(run)
+            load_network(store, teacher, images, device), teacher.network, precision, compiled, watched_layers(run)
         )
         for teacher in {member.teacher for member in runs} - {None}
     }
@@ -271,13 +157,13 @@ def _train_cohort(
         student.begin_session(fingerprints, environment | {"company": company})
     progress.begin(students, len(images))
     replay = Replay(recorder(images, ranks.count))
-    with Keeper(store, ranks) as keeper:
+    with Checkpointer(store, ranks) as checkpointer:
         while active := [student for student in students if not student.finished]:
             # After a stop between two checkpoints, or with a new member, students stand at different epochs:
             # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
             epoch = min(student.epoch for student in active)
             active = [student for student in active if student.epoch == epoch]
-            _train_epoch(active, teachers, images, test_images, forward, replay, keeper, progress, ranks)
+            _train_epoch(active, teachers, images, test_images, forward, replay, checkpointer, progress, ranks)
     for student in students if ranks.first else ():
         _record(student, store, images, test_images)
         progress.finished(store.load(student.run))
@@ -290,7 +176,7 @@ def _train_epoch(
     test_images: Images,
     forward: engine.Forward,
     replay: Replay,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     progress: Progress,
     ranks: Ranks,
 ) -> None:
@@ -298,7 +184,7 @@ def _train_epoch(
 
     def report(done: int, steps: int, seconds: float) -> None:
         progress.step(done, steps, seconds)
-        keeper.after_step(students)
+        checkpointer.after_step(students)
 
     rows = train_epoch(students, teachers, images, forward, report, ranks, replay)
     start = time.perf_counter()
@@ -308,7 +194,7 @@ def _train_epoch(
     for student, row, tested in zip(students, rows, measured, strict=True):
         student.spend(seconds)
         student.end_epoch(row | tested)
-    keeper.save(students)
+    checkpointer.save(students)
     progress.epoch(students, len(images))
 
 
@@ -316,7 +202,7 @@ def _tested(result: Evaluation) -> dict:
     return {"test_loss": result.loss, "test_error": result.error}
 
 
-def load_network(store: "Store", run: Run, images: Images, device: torch.device) -> nn.Module:
+def load_network(store: Store, run: Run, images: Images, device: torch.device) -> nn.Module:
     """The network of a recorded run with its stored weights, frozen, in evaluation mode.
 
     Raises UserError where the record has no weights here, or those of other classes, or the run diverged.
@@ -332,17 +218,16 @@ def load_network(store: "Store", run: Run, images: Images, device: torch.device)
     return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _usable(record: "Record") -> dict[str, Tensor]:
+def _usable(record: Record) -> dict[str, Tensor]:
     if record.diverged:
         raise UserError(f"run {record.run.run_id} diverged in epoch {record.diverged}: its weights cannot be used")
     return record.weights()
 
 
-def _record(student: Student, store: "Store", images: Images, test_images: Images) -> None:
+def _record(student: Student, store: Store, images: Images, test_images: Images) -> None:
     run = student.run
     # A session that did no more than write this record trained nothing.
-    known = [session for session in student.sessions if session["data"] != UNKNOWN]
-    trained = [session for session in known if session["seconds"]] or student.sessions
+    trained = [session for session in student.sessions if session["seconds"]] or student.sessions
     environment = trained[-1]["environment"]
     curve = pd.DataFrame(student.curve)
     weights = stored_weights(student.network)

@@ -5,14 +5,14 @@ import math
 import pandas as pd
 import pytest
 
-from at_repro import attention_statistics, bench, claims, experiments, paper
+from at_repro import attention_statistics, bench, claims, experiments
 from at_repro.claims import rules
 from at_repro.claims.comparisons import Cost, Errors, Maps, Pretrained, Trend
 from at_repro.claims.facts import Facts
 from at_repro.claims.ledger import FINDINGS
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
-from at_repro.experiments import TABLE_1
+from at_repro.experiments import TABLE_1, paper
 from at_repro.records import DamagedRecord
 
 MAIN = "wrn-16-2-to-16-1"

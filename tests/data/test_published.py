@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from at_repro import data, paper
+from at_repro import data
 from at_repro.data import published
 from at_repro.errors import DataError
+from at_repro.experiments import paper
 
 
 def picture(path, red: int, height: int = 40, width: int = 60) -> None:

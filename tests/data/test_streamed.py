@@ -17,10 +17,10 @@ from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Run
-from at_repro.training import cohort, engine, train
+from at_repro.training import engine, loop, train
+from at_repro.training.checkpoints import Checkpointer
 from at_repro.training.evaluation import evaluate
-from at_repro.training.keeper import Keeper
-from at_repro.training.ranks import ALONE, Ranks
+from at_repro.training.processes import ALONE, Ranks
 
 NAME = "photos@32-streamed"
 SPEC = {"dataset": NAME, "augmentation": "resized-crop-flip", "batch_size": 8, "precision": "fp32"}
@@ -56,7 +56,7 @@ def images(root):
 
 
 def seen(images, run=TEACHER, ranks=ALONE, done=0):
-    return list(cohort.batches(images, run, 0, ranks, done))
+    return list(loop.batches(images, run, 0, ranks, done))
 
 
 def same(first, second):
@@ -119,7 +119,7 @@ def test_an_image_is_augmented_as_its_draws_say(images, threads):
         expected = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float()
         expected = expected.flip(2) if flipped < 0.5 else expected
         assert torch.allclose(image, expected, atol=1e-3)
-    assert not same(batches, list(cohort.batches(images, TEACHER, 1))), "every epoch has its own"
+    assert not same(batches, list(loop.batches(images, TEACHER, 1))), "every epoch has its own"
     plain = torch.cat([batch for batch, _ in seen(images, replace(TEACHER, augmentation="none"))])
     assert torch.allclose(plain * std + mean, images.select(order).images.float(), atol=1e-3)
 
@@ -329,7 +329,7 @@ def test_students_are_trained_on_them_and_go_on_where_they_stopped(root, tmp_pat
     whole = Store(tmp_path / "whole", writable=True)
     train([STUDENT], whole, device="cpu", data_root=str(root))
     stopped, steps = Store(tmp_path / "stopped", writable=True), []
-    after_step = Keeper.after_step
+    after_step = Checkpointer.after_step
 
     def stop(self, students):
         steps.append(students)
@@ -338,7 +338,7 @@ def test_students_are_trained_on_them_and_go_on_where_they_stopped(root, tmp_pat
             raise KeyboardInterrupt
         after_step(self, students)
 
-    monkeypatch.setattr(Keeper, "after_step", stop)
+    monkeypatch.setattr(Checkpointer, "after_step", stop)
     with pytest.raises(KeyboardInterrupt):
         train([STUDENT], stopped, device="cpu", data_root=str(root))
     train([STUDENT], stopped, device="cpu", data_root=str(root))

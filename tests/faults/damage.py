@@ -81,7 +81,7 @@ def checkpoints(count: int, folder: Path) -> list[Row]:
         for _ in range(count):
             path.write_bytes(change(content))
             try:
-                Student.precision_of(path)
+                checkpoints.precision_of(path)
                 unseen += path.read_bytes() != content
             except UserError:
                 pass

@@ -8,7 +8,7 @@ from at_repro import data, networks
 from at_repro.errors import ParameterError
 from at_repro.runs import Run
 from at_repro.training import Student, engine, train
-from at_repro.training.cohort import train_epoch
+from at_repro.training.loop import train_epoch
 
 
 def seeded(seed: int = 0) -> torch.Generator:

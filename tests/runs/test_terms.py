@@ -11,7 +11,7 @@ from at_repro.errors import ParameterError
 from at_repro.experiments import PRESETS
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.training import Student, train
-from at_repro.training.train import cohorts
+from at_repro.training.cohorts import cohorts
 
 SMOKE = PRESETS["smoke"].student
 FIELDS = SMOKE | {"subset": 80, "epochs": 1}  # one batch and a smaller one

@@ -10,7 +10,7 @@ from at_repro.errors import DataError, ParameterError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run
 from at_repro.training import Student, engine
 from at_repro.training.batch import StudentBatch, Teacher, Watched
-from at_repro.training.cohort import batches
+from at_repro.training.loop import batches
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)

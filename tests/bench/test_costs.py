@@ -7,12 +7,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from at_repro import bench, costs, data, experiments, networks
+from at_repro import bench, data, experiments, networks
+from at_repro.bench import costs
 from at_repro.errors import ParameterError
 from at_repro.runs import ActivationTransfer, Run
-from at_repro.training import Student, cohort, engine
+from at_repro.training import Student, engine, loop
 from at_repro.training.batch import Teacher
-from at_repro.training.train import tasks
+from at_repro.training.cohorts import tasks
 
 
 def test_operations_of_a_convolution_network_by_hand():
@@ -62,7 +63,7 @@ def test_operations_are_those_that_torch_counts(column):
         network = networks.build(run.teacher.network).eval().requires_grad_(False)
         teacher = Teacher(network, run.teacher.network, "fp32", False, watched)
     with Counted() as counted:
-        cohort._learn(student, settings, images, labels, teacher and teacher.see(images, labels), forward, 1.0)
+        loop._learn(student, settings, images, labels, teacher and teacher.see(images, labels), forward, 1.0)
     estimated = costs.operations([run]) / (run.subset * run.epochs)
     assert counted.total / 4 == pytest.approx(estimated, rel=0.1)
 

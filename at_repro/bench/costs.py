@@ -11,7 +11,7 @@ from at_repro.data import augment
 from at_repro.records import Record, Store
 from at_repro.runs import Run
 from at_repro.training import with_teachers
-from at_repro.training.train import tasks
+from at_repro.training.cohorts import tasks
 
 RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `recorded` for what other steps reach
 DEVICES = (1, 8, 64)

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torchvision.io import write_png
 
-from at_repro import cli, cluster
+from at_repro import cli
 from at_repro.errors import ParameterError, UserError
+from at_repro.experiments import cluster
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, Run
 from at_repro.training import Progress, train
@@ -184,7 +185,7 @@ def test_without_the_extra_there_is_one_clear_line(monkeypatch):
 def test_the_slurm_jobs_of_the_book_are_what_it_says(monkeypatch):
     """One cohort and one GPU for each job; no Slurm is needed to see what would be handed to it."""
     jobqueue = pytest.importorskip("dask_jobqueue")
-    page = (Path(__file__).parent.parent / "book" / "rerun.md").read_text()
+    page = (Path(__file__).parents[2] / "book" / "rerun.md").read_text()
     (block,) = (part for part in page.split("```") if "SLURMCluster(" in part)
     scaled = []
     monkeypatch.setattr(

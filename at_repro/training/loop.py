@@ -18,8 +18,8 @@ from at_repro.runs import Run
 from at_repro.training import engine
 from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.engine import Forward
-from at_repro.training.ranks import ALONE, Ranks
-from at_repro.training.replay import AS_WRITTEN, Replay, side_by_side
+from at_repro.training.graphs import AS_WRITTEN, Replay, side_by_side
+from at_repro.training.processes import ALONE, Ranks
 from at_repro.training.student import Settings, Student
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far

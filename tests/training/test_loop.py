@@ -17,10 +17,10 @@ from at_repro.errors import UserError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.training import engine, load_network, provenance, train
 from at_repro.training.batch import Teacher
-from at_repro.training.cohort import batches, train_epoch
-from at_repro.training.keeper import Keeper
+from at_repro.training.checkpoints import Checkpointer
+from at_repro.training.cohorts import cohorts, next_cohort, with_teachers
+from at_repro.training.loop import batches, train_epoch
 from at_repro.training.student import Student
-from at_repro.training.train import cohorts, next_cohort, with_teachers
 
 
 def weights(store, run):
@@ -295,7 +295,7 @@ def test_a_teacher_without_usable_weights_is_refused_before_anything_is_trained(
 def test_a_record_names_the_machine_that_trained_it(small, taught, quiet, monkeypatch):
     """A process that finds all epochs done only writes the record."""
     run = small["student"]
-    save = Keeper.save
+    save = Checkpointer.save
 
     def stop(keeper, students):
         if students[0].epoch == run.epochs:
@@ -303,7 +303,7 @@ def test_a_record_names_the_machine_that_trained_it(small, taught, quiet, monkey
         save(keeper, students)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Keeper, "save", stop)
+        patch.setattr(Checkpointer, "save", stop)
         train([run], taught, device="cpu", progress=quiet)
     monkeypatch.setattr(provenance, "environment", lambda device: {"device": "another", "commit": "later"})
     train([run], taught, device="cpu", progress=quiet)

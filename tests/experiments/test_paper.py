@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from at_repro import experiments, paper
-from at_repro.paper import ACCURACIES, NUMBERS, Number, number
+from at_repro import experiments
+from at_repro.experiments import paper
+from at_repro.experiments.paper import ACCURACIES, NUMBERS, Number, number
 
 PAIRS = (
     "nin-thin from nin-wide",
@@ -82,7 +83,7 @@ def test_the_columns_of_an_experiment_are_named_as_the_papers():
         assert number("Table 1", "wrn-16-1 from wrn-16-2", column) is not None, column
 
 
-NOTES = Path(__file__).parent.parent.parent / "shared" / "PAPER.md"
+NOTES = Path(__file__).parents[3] / "shared" / "PAPER.md"
 
 
 @pytest.mark.skipif(not NOTES.exists(), reason="the project's notes on the paper are not part of the repository")

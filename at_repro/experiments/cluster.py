@@ -21,8 +21,9 @@ from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run
 from at_repro.training import Progress, engine, train, with_teachers
+from at_repro.training.cohorts import tasks
 from at_repro.training.progress import outcome
-from at_repro.training.train import check_weights, tasks
+from at_repro.training.train import check_weights
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client

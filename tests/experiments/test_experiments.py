@@ -311,7 +311,7 @@ def test_unknown_names_are_refused_with_the_names_there_are():
 
 def test_the_sizes_of_presets_in_the_docs_are_those_of_the_code():
     """A reader plans the cost of a rerun by these tables."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     smoke = experiments.PRESETS["smoke"]
     for page in ("README.md", "book/rerun.md"):
         text = (root / page).read_text()

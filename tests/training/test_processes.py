@@ -13,7 +13,7 @@ from at_repro.errors import ParameterError
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, Run, SymmetryNorm
 from at_repro.training import Student, train
-from at_repro.training.ranks import ALONE, Ranks
+from at_repro.training.processes import ALONE, Ranks
 
 # Without batch norm, whose statistics are of a process's own images; 40 images are a batch of 32 and one of 8.
 SPEC = {"dataset": "shapes", "subset": 40, "batch_size": 32, "precision": "fp32", "learning_rate": 0.01}
@@ -37,7 +37,7 @@ from at_repro.records.store import Store
 from at_repro.training import keeper, train
 from test_ranks import STUDENTS
 keeper.INTERVAL = {interval}
-steps, after_step = [], keeper.Keeper.after_step
+steps, after_step = [], keeper.Checkpointer.after_step
 
 def stopped(self, students):
     steps.append(students)
@@ -45,7 +45,7 @@ def stopped(self, students):
         os.kill(os.getpid(), signal.SIGTERM)
     after_step(self, students)
 
-keeper.Keeper.after_step = stopped
+keeper.Checkpointer.after_step = stopped
 train(STUDENTS, Store({results!r}, writable=True), device="cpu")
 """
 

@@ -11,14 +11,13 @@ import pytest
 import torch
 from filelock import FileLock
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from at_repro import data
 from at_repro.errors import UserError
 from at_repro.records import Store
 from at_repro.runs import FullActivation
-from at_repro.training import Progress, Student, keeper, train
-from at_repro.training.keeper import Keeper
+from at_repro.training import Progress, Student, checkpoints, train
+from at_repro.training.checkpoints import Checkpointer
 
 STEPS = 3  # of an epoch: 96 images
 
@@ -77,10 +76,10 @@ def same(one: Store, other: Store, runs) -> bool:
 @pytest.mark.parametrize("after", range(1, 2 * STEPS + 1))
 def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, begun, whole, quiet, after):
     number = (signal.SIGINT, signal.SIGTERM)[after % 2]
-    handlers = [signal.getsignal(one) for one in keeper.SIGNALS]
+    handlers = [signal.getsignal(one) for one in checkpoints.SIGNALS]
     with pytest.raises(KeyboardInterrupt):
         train(runs, begun, device="cpu", progress=Signal(quiet.stream, number, after))
-    assert [signal.getsignal(one) for one in keeper.SIGNALS] == handlers, "the handlers were not given back"
+    assert [signal.getsignal(one) for one in checkpoints.SIGNALS] == handlers, "the handlers were not given back"
     progress = Signal(quiet.stream, number, 0)
     train(runs, begun, device="cpu", progress=progress)
     assert progress.steps == 2 * STEPS - after, "a finished step was trained again, or one was left out"
@@ -102,7 +101,7 @@ def test_members_that_stand_at_different_steps_catch_up(runs, small, begun, whol
         if len(paths) == saved:
             raise Killed
 
-    monkeypatch.setattr(keeper, "INTERVAL", -1.0)  # a checkpoint after every step
+    monkeypatch.setattr(checkpoints, "INTERVAL", -1.0)  # a checkpoint after every step
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Student, "save", save_and_die)
         train(runs, begun, device="cpu", progress=quiet)
@@ -128,7 +127,7 @@ def test_checkpoints_come_every_few_minutes(runs, begun, quiet, monkeypatch):
         def step(self, *_):
             now[0] += 100.0
 
-    monkeypatch.setattr(keeper.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(Student, "save", lambda self, path: saves.append((self.epoch, self.step)))
     train(runs[:1], begun, device="cpu", progress=Minutes(quiet.stream))
     assert saves == [(0, 2), (1, 0), (1, 2), (2, 0)], "after 200 of 180 seconds, and at the ends of epochs"
@@ -136,7 +135,7 @@ def test_checkpoints_come_every_few_minutes(runs, begun, quiet, monkeypatch):
 
 def test_a_second_signal_does_not_wait(store):
     reached = []
-    with pytest.raises(KeyboardInterrupt), Keeper(store):
+    with pytest.raises(KeyboardInterrupt), Checkpointer(store):
         signal.raise_signal(signal.SIGINT)
         reached.append("the first is noted")
         signal.raise_signal(signal.SIGTERM)
@@ -147,7 +146,7 @@ def test_a_second_signal_does_not_wait(store):
 def test_a_signal_after_the_last_save_is_not_forgotten(store):
     """Else the next cohort would begin, for hours."""
     reached = []
-    with pytest.raises(KeyboardInterrupt), Keeper(store):
+    with pytest.raises(KeyboardInterrupt), Checkpointer(store):
         signal.raise_signal(signal.SIGINT)
         reached.append("the end")
     assert reached == ["the end"]
@@ -167,43 +166,6 @@ def stopped(runs, begun, quiet):
     with pytest.raises(KeyboardInterrupt):
         train(runs[:1], begun, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
     return begun.checkpoint_path(runs[0])
-
-
-def write_in_first_format(path):
-    """It was written at the ends of epochs only and said neither step nor sessions nor a checksum."""
-    with safe_open(path, "pt") as file:
-        about = {name: file.metadata()[name] for name in ("precision", "curve")}
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "totals"}  # noqa: SIM118
-    save_file(tensors, path, about)
-
-
-def test_a_checkpoint_of_the_first_format_is_continued(runs, begun, whole, quiet, monkeypatch):
-    path, save = begun.checkpoint_path(runs[0]), Student.save
-
-    def save_and_stop(self, path):
-        save(self, path)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Student, "save", save_and_stop)
-        train(runs[:1], begun, device="cpu", progress=quiet)
-    write_in_first_format(path)
-    train(runs[:1], begun, device="cpu", progress=quiet)
-    assert same(begun, whole, runs[:1])
-    first, last = begun.load(runs[0]).values["sessions"]
-    assert first["commit"] == "not recorded" and (first["epoch"], first["step"]) == (0, 0)
-    assert (last["epoch"], last["step"]) == (1, 0)
-
-
-def test_one_that_was_finished_names_the_machine_that_records_it(runs, begun, quiet, monkeypatch):
-    """Of the one that trained it nothing is known, and a record without a device cannot be read."""
-    path = begun.checkpoint_path(runs[0])
-    with monkeypatch.context() as patch, pytest.raises(UserError):
-        patch.setattr(begun, "write", refuse)
-        train(runs[:1], begun, device="cpu", progress=quiet)
-    write_in_first_format(path)
-    train(runs[:1], begun, device="cpu", progress=quiet)
-    assert begun.load(runs[0]).values["environment"]["device"].startswith("CPU")
 
 
 def refuse(*_):

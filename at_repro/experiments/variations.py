@@ -1,0 +1,88 @@
+"""An experiment, and the same with other networks, another transfer, another length or other images."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from at_repro.errors import ParameterError, check_choice, is_integer
+from at_repro.experiments.presets import Preset, get_preset
+from at_repro.runs import ActivationTransfer, Run
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table or figure of the paper.
+
+    Attributes:
+        name: as on the command line.
+        title: what it reproduces.
+        columns: from a preset and a seed to the runs, by the name of their column in the paper's table.
+        sizes: presets that are another size here than in `PRESETS`.
+        stand_ins: by preset, what stands in for the paper's networks, images or recipe: such runs neither support nor
+            contradict the paper.
+    """
+
+    name: str
+    title: str
+    columns: Callable[[Preset, int], dict[str, Run]]
+    sizes: dict[str, Preset] = field(default_factory=dict)
+    stand_ins: dict[str, str] = field(default_factory=dict)
+
+    def size(self, preset: str) -> Preset:
+        """A preset as it is for this experiment. Raises ParameterError for an unknown one."""
+        return self.sizes.get(get_preset(preset).name, get_preset(preset))
+
+    def runs(self, preset: str, seeds: Iterable[int] | None = None) -> list[dict[str, Run]]:
+        """The runs by column, one dictionary per seed; seeds None: those of the preset.
+
+        Raises ParameterError for an unknown preset or a seed that is no integer from 0.
+        """
+        size = self.size(preset)
+        seeds = size.seeds if seeds is None else seeds
+        if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
+            raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
+        if not all(is_integer(seed) and seed >= 0 for seed in seeds):
+            raise ParameterError("seeds", seeds, "one or more integers from 0")
+        if len(set(seeds)) < len(seeds):
+            raise ParameterError("seeds", seeds, "every seed once")
+        return [{name: run.validate() for name, run in self.columns(size, seed).items()} for seed in seeds]
+
+
+def vary(experiment: Experiment, **changes: object) -> Experiment:
+    """The same experiment with other networks, another transfer, another length, other images.
+
+    Args:
+        student, teacher: networks, by name.
+        mapping, beta: of activation-based transfer, in every column that has it.
+        epochs: of the students; 0: those of the preset.
+        dataset: a name for `data.load`, empty: that of the preset; of another one all images are used.
+
+    The runs, and so the values, are checked where they are asked for, by `Experiment.runs`. Raises ParameterError for a
+    change that is none of these.
+    """
+    for name in changes:
+        check_choice("change", name, CHANGES)
+
+    def columns(preset: Preset, seed: int) -> dict[str, Run]:
+        found = experiment.columns(preset, seed)
+        teachers = {run.teacher for run in found.values()}
+        return {name: _varied(run, run in teachers, changes) for name, run in found.items()}
+
+    return replace(experiment, columns=columns)
+
+
+CHANGES = ("student", "teacher", "mapping", "beta", "epochs", "dataset")
+
+
+def _varied(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
+    fields: dict[str, object] = {"network": changes.get("teacher" if teaches else "student", run.network)}
+    if not teaches and changes.get("epochs", 0) != 0:
+        fields["epochs"] = changes["epochs"]
+    if changes.get("dataset", "") not in ("", run.dataset):
+        fields |= {"dataset": changes["dataset"], "subset": None}
+    if run.teacher is not None:
+        fields["teacher"] = _varied(run.teacher, True, changes)
+    of_term = {name: changes[name] for name in ("mapping", "beta") if name in changes}
+    fields["terms"] = tuple(
+        replace(term, **of_term) if isinstance(term, ActivationTransfer) else term for term in run.terms
+    )
+    return replace(run, **fields)

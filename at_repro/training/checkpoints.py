@@ -1,0 +1,118 @@
+"""Checkpoints: how one is written and read, and when those of a cohort are written.
+
+That is at the ends of epochs, every few minutes, and when the training is to stop.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from at_repro import files
+from at_repro.errors import UserError
+from at_repro.training.processes import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from at_repro.records import Store
+    from at_repro.training.student import Student
+
+INTERVAL = 180.0  # seconds: the most that a process which is killed can lose
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def write(path: Path, about: dict, tensors: dict[str, Tensor]) -> None:
+    """Writes a checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
+
+    Args:
+        about: what `Student.restore` needs to know, as JSON.
+        tensors: on the CPU, contiguous.
+    """
+    text = {name: value if name == "precision" else json.dumps(value) for name, value in about.items()}
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, text | {"checksum": _checksum(tensors, text)}))
+
+
+def read(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    """What a checkpoint says about its run, and its tensors, as given to `write`. Raises UserError where it cannot."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if text.pop("checksum") != _checksum(tensors, text):
+            raise ValueError("it does not match its checksum")
+        return {name: value if name == "precision" else json.loads(value) for name, value in text.items()}, tensors
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None
+
+
+def epochs_done(path: Path) -> int:
+    """The number of finished epochs in a checkpoint. Raises UserError where it cannot be read."""
+    return len(read(path)[0]["curve"])
+
+
+def precision_of(path: Path) -> str:
+    """The precision in which a checkpoint was trained so far. Raises UserError where it cannot be read."""
+    return read(path)[0]["precision"]
+
+
+def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()
+
+
+class Checkpointer:
+    """Saves the students of a cohort in time. Inside `with`, Ctrl-C and SIGTERM wait for the end of the step.
+
+    Then the students are saved and KeyboardInterrupt is raised. A second signal does not wait: what was saved last
+    is what is left.
+    """
+
+    def __init__(self, store: "Store", ranks: Ranks = ALONE):
+        self._store, self._ranks = store, ranks
+        self._saved = time.monotonic()
+        self._stopping = False
+        self._before: dict = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._stopping and kind is None:  # it came after the last save: nothing is lost, but it is not forgotten
+            raise KeyboardInterrupt
+
+    def _stop(self, *_) -> None:
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+
+    def after_step(self, students: Sequence["Student"]) -> None:
+        """Saves them if the last time was long ago or a signal came, to any of the processes. Raises as `save`."""
+        late = self._ranks.first and time.monotonic() - self._saved > INTERVAL
+        urgency = self._ranks.largest(2.0 if self._stopping else float(late), students[0].totals.device)
+        self._stopping = self._stopping or urgency == 2.0
+        if urgency:
+            self.save(students)
+
+    def save(self, students: Sequence["Student"]) -> None:
+        """Saves them now. Raises KeyboardInterrupt if a signal came, UserError where the disk refuses."""
+        self._ranks.collect([student.totals for student in students])
+        for student in students if self._ranks.first else ():
+            student.save(self._store.checkpoint_path(student.run))
+        self._saved = time.monotonic()
+        if self._stopping:
+            raise KeyboardInterrupt
