@@ -32,7 +32,7 @@ def _tags(item) -> list[str]:
 
 
 def _data_set(item) -> str:
-    from at_repro import book
+    from at_repro.report import book
 
     return book.shown_images(item.parent.nb)
 

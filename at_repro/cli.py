@@ -177,13 +177,14 @@ def _add_results(command: argparse.ArgumentParser) -> None:
 
 
 def experiments(options: argparse.Namespace) -> None:
-    from at_repro import report
+    from at_repro.report import terminal
 
-    print(report.experiments())
+    print(terminal.experiments())
 
 
 def run(options: argparse.Namespace) -> None:
-    from at_repro import attention_statistics, data
+    from at_repro import data
+    from at_repro.analysis import attention_table
     from at_repro.experiments import cluster
     from at_repro.records import open_store
     from at_repro.training import engine, processes, train
@@ -203,32 +204,32 @@ def run(options: argparse.Namespace) -> None:
     seeds = _seeds(options)
     device = "auto" if options.cluster and options.device == "cuda" else options.device  # workers' GPUs are not ours
     measured = sum(
-        attention_statistics.update_experiment(name, options.preset, store, seeds, device, options.data_root)
+        attention_table.update_experiment(name, options.preset, store, seeds, device, options.data_root)
         for name in options.experiments
     )
     if measured:
-        print(f"the attention of {measured} run(s) was measured: {store.folder / attention_statistics.FILE}")
+        print(f"the attention of {measured} run(s) was measured: {store.folder / attention_table.FILE}")
     asked = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
     print(f"{asked} at preset {options.preset} have a record in {store.folder}")
 
 
 def status(options: argparse.Namespace) -> None:
-    from at_repro import report
     from at_repro.records import Store, default_folder
+    from at_repro.report import terminal
 
     # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
-    print(report.status(_runs(options), Store(options.results or default_folder(options.preset))))
+    print(terminal.status(_runs(options), Store(options.results or default_folder(options.preset))))
 
 
 def notebook(options: argparse.Namespace) -> None:
-    from at_repro import book
+    from at_repro.report import book
 
     output = book.execute(options.name, _by_name(options.parameters, "its value"), options.output)
     print(f"executed {options.name}: {output}")
 
 
 def sweep(options: argparse.Namespace) -> None:
-    from at_repro import sweep
+    from at_repro.report import sweep
 
     for key, *values in options.parameters:
         if not values:
@@ -246,7 +247,8 @@ def _by_name(pairs: Sequence[tuple[str, Value]], what: str) -> dict[str, Value]:
 
 
 def refresh(options: argparse.Namespace) -> None:
-    from at_repro import book, data, front_page
+    from at_repro import data
+    from at_repro.report import book, front_page
 
     data.load("cifar10", "test", download=False)  # without it, figures of images would be overwritten by empty ones
     for path in [*book.refresh(), *front_page.update()]:
@@ -254,14 +256,14 @@ def refresh(options: argparse.Namespace) -> None:
 
 
 def book(options: argparse.Namespace) -> None:
-    from at_repro import book
+    from at_repro.report import book
 
     page = book.build(options.preset, options.device, options.data_root, options.results)
     print(f"the book is built; open {page}")
 
 
 def verify(options: argparse.Namespace) -> int:
-    from at_repro import verification
+    from at_repro.analysis import verification
     from at_repro.records import Store, default_folder
 
     store = Store(options.results or default_folder("reduced"))
@@ -269,15 +271,16 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def claims(options: argparse.Namespace) -> None:
-    from at_repro import claims, files, report
+    from at_repro import claims, files
     from at_repro.records import open_store
+    from at_repro.report import terminal
 
     output = files.output(options.output) if options.output else None
     found = claims.ledger(claims.comparisons(open_store("reduced", options.results)))
     if output:
         with files.written(output):
             found.to_csv(output)
-    print(report.claims(found))
+    print(terminal.claims(found))
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -293,10 +296,11 @@ def bench(options: argparse.Namespace) -> None:
 
 
 def show_data(options: argparse.Namespace) -> None:
-    from at_repro import data, report
+    from at_repro import data
+    from at_repro.report import terminal
 
     data.data_root(options.data_root)
-    print(report.data_sets(options.data_root, options.names))
+    print(terminal.data_sets(options.data_root, options.names))
 
 
 def _runs(options: argparse.Namespace) -> list:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from at_repro import bench, book, experiments, networks
+from at_repro import bench, experiments, networks
 from at_repro.data import shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.records import Store
+from at_repro.report import book
 from at_repro.runs import ActivationTransfer, Distillation, Run
 from at_repro.training import Progress, engine
 from at_repro.training.evaluation import stored_weights

@@ -15,10 +15,11 @@ import pytest
 import torch
 from torchvision import datasets
 
-from at_repro import bench, book, experiments
+from at_repro import bench, experiments
 from at_repro.cli import main, parser
 from at_repro.experiments import paper
 from at_repro.records import Store
+from at_repro.report import book
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (

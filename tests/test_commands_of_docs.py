@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from at_repro import bench, book, cli, experiments, records
+from at_repro import bench, cli, experiments, records
+from at_repro.report import book
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/rerun.md", "book/questions.md", "book/trust.md")

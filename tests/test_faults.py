@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from at_repro import trust
 from at_repro.errors import ParameterError
 from at_repro.records import Store
+from at_repro.report import trust
 from at_repro.training import train
 
 SCRIPT = Path(__file__).parent / "faults"

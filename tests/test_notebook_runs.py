@@ -11,8 +11,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from torchvision.io import write_png
 from traitlets.config import Config
 
-from at_repro import book, experiments
+from at_repro import experiments
 from at_repro.records import Store
+from at_repro.report import book
 
 NAMES = book.names()
 

@@ -16,10 +16,11 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from at_repro import book, data, experiments
+from at_repro import data, experiments
 from at_repro.experiments import paper
 from at_repro.records import default_folder
 from at_repro.records.store import _checksum
+from at_repro.report import book
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"

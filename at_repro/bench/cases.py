@@ -207,7 +207,7 @@ def growth(images: ImageSet, compiled: bool) -> list[Row]:
 def start_up(data_root: str | None) -> list[Row]:
     """Imports, and the time from the command to the first training step, compiled with nothing kept from before."""
     torch_alone = "import time; t = time.time(); import torch, torchvision; print(time.time() - t)"
-    ours = torch_alone.replace("print(", "import at_repro.training, at_repro.records.store; print(")
+    ours = torch_alone.replace("print(", "import at_repro.training, at_repro.records; print(")
     seconds = {code: min(timing.script(code)[0] for _ in range(3)) for code in (torch_alone, ours)}
     rows: list[Row] = [("import beyond torch and torchvision", seconds[ours] - seconds[torch_alone], "s")]
     for compile, name in (("off", "not compiled"), ("auto", "compiled")):
@@ -270,7 +270,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 _REPORT = """
 import sys, time
-from at_repro import book
+from at_repro.report import book
 spent = {}
 def timed(name, function):
     def run(*arguments):

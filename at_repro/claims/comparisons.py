@@ -10,12 +10,13 @@ from itertools import pairwise
 from statistics import fmean
 from typing import ClassVar
 
-from at_repro import bench, experiments, statistics
+from at_repro import bench, experiments
+from at_repro.analysis import significance
+from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts, slope
 from at_repro.claims.verdicts import BELOW, Margin
 from at_repro.runs import Run
-from at_repro.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Errors(Comparison):
         }
         error = facts.binomial_error if self.early else facts.image_error
         images = math.sqrt(fmean(error(*found) ** 2 for found in sides.values()))  # checks the test images, too
-        estimate = statistics.of_replicates(list(differences.values())) or facts.one_run(
+        estimate = significance.of_replicates(list(differences.values())) or facts.one_run(
             fmean(differences.values()), images, len(differences)
         )
         spread = estimate.error * math.sqrt(len(differences))
@@ -204,7 +205,7 @@ class MeanOf(Comparison):
         }
         if not found:
             return None
-        estimate = statistics.mean_of([evidence.estimate for evidence in found.values()])
+        estimate = significance.mean_of([evidence.estimate for evidence in found.values()])
         missing = len(self.comparisons) - len(found)
         return Evidence(
             {name: evidence.difference for name, evidence in found.items()},
@@ -265,7 +266,7 @@ class Maps(Comparison):
                 runs += [run_id for keys in by_seed for run_id, *_ in keys]
         if not differences:
             return None
-        estimate = statistics.of_replicates(list(differences.values()))
+        estimate = significance.of_replicates(list(differences.values()))
         chances = self.margin.chances(estimate) if estimate else (1.0, 1.0)
         scope = f"{len(differences)} networks" if len(differences) > 1 else "one network"
         found = tuple(dict.fromkeys(runs))
@@ -307,7 +308,7 @@ class Pretrained(Comparison):
         differences = {
             stronger: low - high for stronger, (low, high) in zip(run_ids[1:], pairwise(values), strict=True)
         }
-        estimate = statistics.of_replicates(list(differences.values()))
+        estimate = significance.of_replicates(list(differences.values()))
         chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
         return Evidence(
             differences, f"{len(values)} networks", estimate, chances, tuple(run_ids), lacks="more networks"
@@ -430,7 +431,7 @@ def _difference(sides: Iterable[Iterable[float]]) -> float:
 
 def _late(sides: dict[int, list[tuple[Run, ...]]], facts: Facts) -> tuple[float, float, float]:
     differences = [_difference([facts.phase_error(run) for run in side] for side in found) for found in sides.values()]
-    estimate = statistics.of_replicates(differences)
+    estimate = significance.of_replicates(differences)
     return fmean(differences), *(estimate.interval if estimate else (math.nan, math.nan))
 
 

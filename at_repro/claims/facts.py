@@ -9,12 +9,13 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from at_repro import attention_statistics, experiments
+from at_repro import experiments
+from at_repro.analysis import attention_table
+from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
 from at_repro.records import Record, Store
 from at_repro.runs import Run
-from at_repro.statistics import ALPHA, Estimate
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
 
@@ -144,7 +145,7 @@ class Facts:
     @cached_property
     def attention(self) -> dict[tuple[str, str, str, str], float]:
         """The table of `attention_statistics`: values by run id, teacher's run id, level and statistic."""
-        table = attention_statistics.load(self.store)
+        table = attention_table.load(self.store)
         keys = zip(*(table[name] for name in ("run_id", "teacher", "level", "statistic")), strict=True)
         return dict(zip(keys, table["value"], strict=True))
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from at_repro import statistics
+from at_repro.analysis import significance
+from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
 from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, Settings
 from at_repro.claims.rules import RULES
 from at_repro.claims.verdicts import BELOW, Chances
 from at_repro.experiments import paper
-from at_repro.statistics import Estimate
 
 SPREAD = 0.26  # points, of a paired difference over seeds: McNemar's of the 200-epoch runs, 0.24 to 0.27, times 1.0
 FREEDOM = 8  # with which the factor was measured when the rules were stated, see `facts.Spread`
@@ -139,7 +139,7 @@ class _Errors:
     def estimate(self, part: Errors) -> Estimate:
         found = self.differences(part)
         error = self.spread * np.sqrt((1 / len(part.better) + 1 / len(part.worse)) / 2)  # known, as that of one run
-        return statistics.of_replicates(found) or Estimate(found.mean(-1), np.full(len(found), error), FREEDOM)
+        return significance.of_replicates(found) or Estimate(found.mean(-1), np.full(len(found), error), FREEDOM)
 
 
 def _chances(rule: Comparison, errors: _Errors) -> Chances:
@@ -148,7 +148,7 @@ def _chances(rule: Comparison, errors: _Errors) -> Chances:
     if isinstance(rule, Errors):
         return rule.margin.chances(errors.estimate(rule))
     if isinstance(rule, MeanOf):
-        return BELOW.chances(statistics.mean_of([errors.estimate(part) for part in parts]))
+        return BELOW.chances(significance.mean_of([errors.estimate(part) for part in parts]))
     if isinstance(rule, Settings):
         means = np.stack([errors.differences(part).mean(-1) for part in parts], axis=-1)
         return tuple(np.array([verdicts.signs(of_draw) for of_draw in means]).T)

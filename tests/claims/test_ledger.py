@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from at_repro import attention_statistics, bench, claims, experiments
+from at_repro import bench, claims, experiments
+from at_repro.analysis import attention_table
 from at_repro.claims import rules
 from at_repro.claims.comparisons import Cost, Errors, Maps, Pretrained, Trend
 from at_repro.claims.facts import Facts
@@ -61,7 +62,7 @@ def test_every_rule_names_columns_and_statistics_that_exist(name, store, monkeyp
     """A slip of the pen would be a comparison that nobody ever runs."""
     assert set(rules.RULES) == {claim.name for claim in paper.CLAIMS}
     at_presets = [preset for preset in ("reduced", "paper") if preset == "reduced" or name not in rules.OURS]
-    known = set(attention_statistics.STATISTICS)
+    known = set(attention_table.STATISTICS)
     for rule in rules.RULES.get(name) or rules.OURS[name][1]:
         for preset in at_presets:
             assert rule.runs(preset) or isinstance(rule, Pretrained), f"{name}: {rule}"  # KeyError without a column
@@ -263,7 +264,7 @@ def measure(store, statistic, values):
     """Writes a table of attention: values by run id, teacher's run id and level."""
     rows = [(*key, statistic, value, "") for key, value in values.items()]
     table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
-    table.to_csv(store.folder / attention_statistics.FILE, index=False)
+    table.to_csv(store.folder / attention_table.FILE, index=False)
 
 
 def test_of_maps_the_network_is_the_replicate(store):
@@ -300,7 +301,7 @@ def test_what_no_network_could_contradict_is_a_sanity_check(store):
     run_id = experiments.get(MAIN).runs("reduced", [0])[0]["student"].run_id
     rows = [(run_id, "", "low", name, value, "") for name, value in (("top share, sum-1", 20.0), ("top share", 30.0))]
     table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
-    table.to_csv(store.folder / attention_statistics.FILE, index=False)
+    table.to_csv(store.folder / attention_table.FILE, index=False)
     found = claims.ledger(claims.comparisons(store))
     assert found.loc["power", "verdict"] == "sanity check"
     assert f"Of {len(paper.CLAIMS) - 1} claims" in claims.summary(found)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from at_repro.analysis.significance import Estimate, of_replicates
 from at_repro.claims.verdicts import (
     BELOW,
     CONTRADICTED,
@@ -16,7 +17,6 @@ from at_repro.claims.verdicts import (
     signs,
     verdict,
 )
-from at_repro.statistics import Estimate, of_replicates
 
 ALIKE = Margin(0.5, alike=True)
 

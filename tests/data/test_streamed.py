@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from shards import write_shard
 
-from at_repro import data, measure, networks
+from at_repro import data, networks
+from at_repro.analysis import network_maps
 from at_repro.data import jpeg, streamed
 from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output
@@ -351,4 +352,4 @@ def test_students_are_trained_on_them_and_go_on_where_they_stopped(root, tmp_pat
     result = evaluate(engine.forward("fp32", False), network, test_images)
     assert result.predictions.tolist() == first.predictions()["prediction"].tolist()
     assert math.isclose(result.error, first.final["test_error"]) and "top5_error" not in first.final
-    assert [len(level) for level in measure.maps(network, test_images)] == [6, 6, 6]
+    assert [len(level) for level in network_maps.maps(network, test_images)] == [6, 6, 6]

@@ -20,8 +20,8 @@ import damage
 import disturbed
 import misuse
 
-from at_repro import trust
 from at_repro.data import shapes
+from at_repro.report import trust
 from at_repro.training import provenance
 from at_repro.training.progress import duration
 

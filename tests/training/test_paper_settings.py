@@ -18,7 +18,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {folder!r})
-from at_repro.records.store import Store
+from at_repro.records import Store
 from at_repro.training import train
 from test_paper_settings import SMALL, columns
 train(columns("imagenet-resnet18", **SMALL).values(), Store({results!r}, writable=True), device="cpu")

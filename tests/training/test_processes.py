@@ -33,11 +33,11 @@ import torch
 torch.set_num_threads(1)
 from at_repro.data import shapes
 shapes.SIZES["test"] = 20
-from at_repro.records.store import Store
-from at_repro.training import keeper, train
+from at_repro.records import Store
+from at_repro.training import checkpoints, train
 from test_ranks import STUDENTS
-keeper.INTERVAL = {interval}
-steps, after_step = [], keeper.Checkpointer.after_step
+checkpoints.INTERVAL = {interval}
+steps, after_step = [], checkpoints.Checkpointer.after_step
 
 def stopped(self, students):
     steps.append(students)
@@ -45,7 +45,7 @@ def stopped(self, students):
         os.kill(os.getpid(), signal.SIGTERM)
     after_step(self, students)
 
-keeper.Checkpointer.after_step = stopped
+checkpoints.Checkpointer.after_step = stopped
 train(STUDENTS, Store({results!r}, writable=True), device="cpu")
 """
 

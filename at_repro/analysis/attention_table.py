@@ -1,0 +1,297 @@
+"""What the attention of trained networks is like, in numbers that stay when images and weights are gone.
+
+The claims ledger and the comparison of all students need them everywhere, and the repository holds neither images nor
+the weights of every seed: they are measured where both are at hand, and kept in one table beside the records.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import Tensor
+
+from at_repro import data, experiments, files
+from at_repro.analysis import concentration, faces, network_maps, on_object
+from at_repro.data import Images, ImageSet
+from at_repro.errors import DataError
+from at_repro.records import Store, load_record
+from at_repro.runs import Run
+from at_repro.training import engine, load_network
+
+Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
+
+FILE = "attention.csv"
+IMAGES = 1000  # the first of the test set, whose order is as good as random
+COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]
+
+# In the order of the table, see `load`. A definition never changes under its name, or old numbers would pass for new
+# ones: what is defined otherwise is another statistic.
+_OF_MAPS = (
+    "entropy", "top share", "top share, sum-1", "top share, sum-4", "edges", "edges, sum-1", "edges, sum-4",
+)  # fmt: skip
+_OF_MASKS = ("on object", "on object, surplus")
+_OF_FACES = ("on parts",)
+_OF_PAIRS = ("distance",)
+STATISTICS = (*_OF_MAPS, *_OF_MASKS, *_OF_FACES, *_OF_PAIRS)
+
+_KEY = ["run_id", "teacher", "level", "statistic"]  # of a row
+_MAPPINGS = ("sum-1", "sum-2", "sum-4")
+_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+_SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+
+
+def load(store: Store) -> pd.DataFrame:
+    """The table of a store, a row per run, level and statistic; no rows where nothing has been measured.
+
+    Columns: `run_id`; `teacher`, the run id of whose maps a distance is to, else empty; `level`; `statistic` and its
+    `value`; `weights`, how the checksums of the run's and the teacher's begin. The statistics, means over test images:
+
+    - `entropy`, `top share`: of F_sum^2 maps, in percent, see `concentration`; `top share, sum-1` and so on: of others
+    - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`; `edges, sum-1` and
+      `edges, sum-4`: of the others
+    - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
+      or on eyes, nose and mouth, in percent
+    - `on object, surplus`: what that is more than another image's map has there, in percent of what the objects
+      themselves would have as maps, see `on_object.surplus`
+    - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
+
+    Left out is what was measured of other weights than those that are recorded now. Rows of networks without a record
+    are there as well, see `photographs.update`. Raises DataError where the file cannot be read.
+    """
+    path = store.folder / FILE
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype={"weights": str})
+        table = table if "weights" in table else table.assign(weights="")  # which the first tables did not name
+        table = table[COLUMNS]
+    except (ValueError, KeyError, OSError) as error:
+        raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
+    recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
+    gone = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(*pair, recorded)]
+    return table[~pd.MultiIndex.from_frame(pairs).isin(gone)] if gone else table
+
+
+def _stands(run_id: str, teacher: str, weights: str, recorded: Mapping[str, str]) -> bool:
+    """Whether a pair's rows are of the weights that are recorded, as far as both are known."""
+    now = [recorded.get(name) for name in (run_id, teacher) if name]
+    return not weights or None in now or weights == _named(*now)
+
+
+def _named(*checksums: str) -> str:
+    return "+".join(checksum[:12] for checksum in checksums)
+
+
+def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
+    """Measures the runs of an experiment that have weights and lack a statistic; returns to how many rows were added.
+
+    A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
+    images, or where a record was measured on other ones. A run that was trained anew is measured anew; else what is in
+    the table stays as it is.
+    """
+    return 0 if images is None else add(store, measured(store, _not_measured(store, columns), images))
+
+
+def add(store: Store, found: pd.DataFrame) -> int:
+    """Adds the rows that a store's table lacks, and returns of how many runs there were some.
+
+    What the table has of the same run and teacher but of other weights, or does not say of which, gives way.
+
+    Args:
+        found: with the columns of the table, see `load`.
+
+    Raises UserError where the disk refuses, DataError where the table cannot be read.
+    """
+    if found.empty:
+        return 0
+    with files.written(store.folder / FILE):
+        store.in_progress.mkdir(parents=True, exist_ok=True)
+        with FileLock(store.in_progress / "attention.lock"):
+            known = load(store)  # under the lock: another process may have measured the same in the meantime
+            now = {(row.run_id, row.teacher): row.weights for row in found.itertuples()}
+            stands = [now.get((row.run_id, row.teacher), row.weights) == row.weights for row in known.itertuples()]
+            known = known[np.array(stands, dtype=bool)]
+            new = found[~pd.MultiIndex.from_frame(found[_KEY]).isin(pd.MultiIndex.from_frame(known[_KEY]))]
+            if len(new):
+                _write(store, pd.concat([part for part in (known, new) if len(part)]))
+    return new["run_id"].nunique()
+
+
+def _write(store: Store, table: pd.DataFrame) -> None:
+    """In one order, however it was measured: of a row's key, levels low to top, statistics as in `STATISTICS`."""
+    table = table.sort_values(
+        _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
+    )
+    with files.replacing(store.folder / FILE) as path:
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def update_experiment(
+    name: str,
+    preset: str,
+    store: Store,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    data_root: str | None = None,
+) -> int:
+    """`update` for every seed of an experiment, on its test images where they are here; nothing is downloaded.
+
+    Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
+    """
+    place = engine.device(device)
+    # Reading images takes seconds, and mostly there is nothing new.
+    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _not_measured(store, columns)]
+    if not new:
+        return 0
+    try:
+        images = data.load(next(iter(new[0].values())).dataset, "test", data_root, download=False)
+    except DataError:
+        return 0
+    return sum(update(store, columns, images.to(place)) for columns in new)
+
+
+def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFrame:
+    """The rows of the table for these pairs; none for a pair whose weights or test images are not at hand."""
+    sample, recorded = images.select(slice(IMAGES)), store.weight_checksums()
+    seen: dict[Run, dict[str, list[Tensor]] | None] = {}
+
+    def maps(run: Run) -> dict[str, list[Tensor]] | None:
+        if run not in seen:
+            seen[run] = _maps(store, run, images, sample)
+        return seen[run]
+
+    rows = []
+    for run, teacher in dict.fromkeys(pairs):
+        own, taught = maps(run), None if teacher is None else maps(teacher)
+        if own is None or (teacher is not None and taught is None):
+            continue
+        found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])
+        names = _names((run, teacher))
+        weights = _named(*(recorded[name] for name in names if name))
+        rows += [
+            (*names, level, statistic, value, weights)
+            for (level, statistic), value in found.items()
+            if not math.isnan(value)
+        ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def differing(store: Store, run: Run, images: Images) -> str:
+    """The first number of a run's rows that its stored weights do not give; empty where all agree or cannot be tried.
+
+    Another processor rounds otherwise: a thousandth of a value is allowed.
+    """
+    known = load(store)
+    known = known[known["run_id"] == run.run_id]
+    folders = store.folders()
+    teachers = [
+        load_record(folders[name]).run if name else None
+        for name in known["teacher"].unique()
+        if not name or name in folders
+    ]
+    found = measured(store, [(run, teacher) for teacher in teachers], images)
+    both = known.merge(found, on=["run_id", "teacher", "level", "statistic"], suffixes=("", "_now"))
+    now, then = (both[name].astype(float) for name in ("value_now", "value"))
+    wrong = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
+    return "" if wrong.empty else "{level} {statistic} {value:g}, recomputed {value_now:.6g}".format(**wrong.iloc[0])
+
+
+def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str, str], float]:
+    """Every statistic of one network's maps but the distance, by level and name.
+
+    Args:
+        maps: by mapping function, a tensor (N, H, W) per level.
+        images: the N images.
+    """
+    found = {}
+    for index, level in enumerate(network_maps.level_names(len(maps["sum-2"]))):
+        squares = maps["sum-2"][index]
+        found[level, "entropy"] = 100 * _mean(concentration.entropy(squares))
+        found[level, "top share"] = 100 * _mean(concentration.top_share(squares))
+        others = [mapping for mapping in maps if mapping != "sum-2"]
+        for mapping in others:
+            found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
+        edges = edge_strength(images.images.cpu(), squares.shape[-2:])
+        found[level, "edges"] = _mean(network_maps.correlation(squares, edges))
+        for mapping in others:
+            found[level, f"edges, {mapping}"] = _mean(network_maps.correlation(maps[mapping][index], edges))
+        for where, masks in _regions(images).items():
+            found[level, where] = 100 * _mean(on_object.share(squares, masks.cpu()))
+        if images.masks is not None:
+            found[level, "on object, surplus"] = 100 * _mean(on_object.surplus(squares, images.masks.cpu()))
+    return found
+
+
+def _regions(images: ImageSet) -> dict[str, Tensor]:
+    """Where attention may lie, by the statistic's name: bool (N, H, W)."""
+    regions = {} if images.masks is None else {"on object": images.masks}
+    return regions | ({"on parts": faces.parts(images)} if images.name == faces.DATASET else {})
+
+
+def distances(maps: list[Tensor], taught: list[Tensor]) -> dict[tuple[str, str], float]:
+    """The distance of a network's maps (N, H, W), one per level, from its teacher's; none where they differ in size."""
+    return {
+        (level, "distance"): network_maps.map_distance(own, other).mean().item()
+        for level, own, other in zip(network_maps.level_names(len(maps)), maps, taught, strict=False)
+        if own.shape == other.shape
+    }
+
+
+def edge_strength(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """How strongly the luminance changes: the length of Sobel's gradient, averaged over the places of a map.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        size: height and width of the map, not larger than the images.
+
+    Returns:
+        float32 (N, height, width), in luminance per pixel, from 0 to 1.
+    """
+    grey = (images.float() / 255 * torch.tensor(_LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    across = torch.tensor(_SOBEL) / 8
+    kernels = torch.stack([across, across.T]).unsqueeze(1)
+    gradient = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1, keepdim=True)
+    return F.adaptive_avg_pool2d(gradient, size).squeeze(1)
+
+
+def _mean(values: Tensor) -> float:
+    """Over the images that have a value: an all-zero map has none."""
+    return values.double().nanmean().item()
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    run, teacher = pair
+    return run.run_id, "" if teacher is None else teacher.run_id
+
+
+def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
+    """The pairs of an experiment whose networks have weights, of which the table lacks a statistic."""
+    known = load(store)
+    there = set(zip(known["run_id"], known["teacher"], known["statistic"], strict=True))
+    pairs: list[Pair] = []
+    for run in columns.values():
+        teacher = run.teacher or columns.get("teacher")
+        pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
+    missing = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
+    return [pair for pair in missing if all(run is None or store.has_network(run) for run in pair)]
+
+
+def _statistics(pair: Pair) -> tuple[str, ...]:
+    """What can be measured of a pair, known without a look at its images: of the data sets here one has masks."""
+    run, teacher = pair
+    if teacher is not None:
+        return _OF_PAIRS
+    own = {"shapes": _OF_MASKS, faces.DATASET: _OF_FACES}
+    return _OF_MAPS + own.get(run.dataset, ())
+
+
+def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:
+    """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
+    if not store.has_network(run) or not store.load(run).measured_on(images):
+        return None
+    network = load_network(store, run, images, images.device)
+    return network_maps.maps_by_mapping(network, sample, _MAPPINGS)

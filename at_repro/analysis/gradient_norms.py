@@ -1,0 +1,63 @@
+"""How strongly each term of a loss pulls at a student at its initial weights: terms on one scale."""
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from at_repro import data
+from at_repro.analysis.study import Study
+from at_repro.data import Images, augment
+from at_repro.errors import check_count
+from at_repro.records import Store
+from at_repro.runs import Run
+from at_repro.training import engine, load_network
+from at_repro.training.batch import Teacher
+from at_repro.training.student import Student
+
+COLUMNS = ["method", "beta", "term", "pull", "task"]
+
+
+def pulls(study: Study, count: int = 128) -> pd.DataFrame:
+    """Every method of a study at its student's initial weights, on the first test images as one batch, in float32.
+
+    Columns: `method`; `beta`, the weight of its term; `term`, the term times its weight; `pull`, the l2 norm of that
+    product's gradient by all parameters that are trained; `task`, the same of the cross-entropy. A row per term that
+    needs a teacher, of the first seed; no rows without images or without the teacher's weights.
+
+    Raises ParameterError unless count is an integer from 1.
+    """
+    check_count("count", count)
+    images = study.sample(count)
+    taught = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
+    rows = []
+    for teacher in dict.fromkeys(run.teacher for run in taught.values()):
+        if not study.store.has_network(teacher):
+            continue
+        own = {column: run for column, run in taught.items() if run.teacher == teacher}
+        rows += _of_teacher(teacher, own, study.store, images)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Images) -> list[tuple]:
+    """The rows of the methods that learn from one teacher, which sees the batch once."""
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    layers = [other for run in columns.values() for term in run.terms for _, other in term.layers or ()]
+    network = load_network(store, teacher, images, images.device)
+    seen = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
+    rows = []
+    for column, run in columns.items():
+        student = Student(run, len(images.classes), images.device, "fp32")
+        weights = student.begin_epoch().weights
+        own = student.see(batch, images.labels, engine.forward("fp32", False))
+        task = _pull(own.losses.mean(), student)
+        for term, weight in zip(run.terms, weights, strict=True):
+            if term.needs_teacher:
+                value = weight * term.value(own, seen)
+                rows.append((column, weight, value.item(), _pull(value, student), task))
+    return rows
+
+
+def _pull(loss: Tensor, student: Student) -> float:
+    parameters = [parameter for parameter in student.network.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm().item()

@@ -1,0 +1,243 @@
+"""Networks with ImageNet weights on photographs: what they take them for, and where they look, beside Grad-CAM."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from at_repro import attention, data
+from at_repro.analysis import attention_table, concentration, network_maps
+from at_repro.data import ImageSet, augment, own
+from at_repro.errors import DataError, ParameterError, check_choice
+from at_repro.networks import AtSide, efficientnet, imagenet, parameter_count
+from at_repro.records import Store
+from at_repro.training import engine
+
+GRAD_CAM = "Grad-CAM"
+DATASET = "cub50@144"
+"""The photographs that the networks of `update` are measured on."""
+
+_COLUMNS = {"entropy": "entropy", "top_share": "top share", "edges": "edges"}  # of `statistics`: what the table says
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photographs and networks to look at them with.
+
+    Attributes:
+        networks: in evaluation mode, each seeing squares of its own side; those whose weights are here.
+        images: the test photographs, on the device; None where the data set is not here.
+        lacking: what is not here, one line each, by what it is: networks by name, and "images".
+        dataset: the name of the data set.
+    """
+
+    networks: dict[str, nn.Module]
+    images: ImageSet | None
+    lacking: dict[str, str]
+    dataset: str
+
+    def examples(self, count: int) -> ImageSet | None:
+        """The first test photograph of each of the first `count` classes; None where there are no photographs."""
+        return None if self.images is None else network_maps.one_per_class(self.images).select(slice(count))
+
+    def sample(self, count: int) -> ImageSet | None:
+        """The first test photographs, in an order as good as random; all where there are fewer; None without any."""
+        return None if self.images is None else self.images.select(slice(count))
+
+    def describe(self) -> str:
+        """The networks, and which of them are not here, for the reader: the same with and without photographs."""
+        lines = [
+            f"{name}: {parameter_count(network):,} parameters, sees {network.side} x {network.side} pixels"
+            for name, network in self.networks.items()
+        ]
+        return "\n".join(lines + [reason for what, reason in self.lacking.items() if what != "images"])
+
+    def stamp(self, *names: str) -> str:
+        """What a figure of these networks (none: of all) was made from, and what it lacks."""
+        shown = [name for name in names or self.networks if name in self.networks]
+        made = "; ".join([self.dataset, *(f"{name} at {self.networks[name].side} px" for name in shown)])
+        return "; without ".join([made, *self.lacking.values()])
+
+
+def check_networks(names: list[str]) -> None:
+    """Raises ParameterError unless these are one or more names of networks with ImageNet weights, each once."""
+    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        raise ParameterError("networks", names, "a list of one or more names, such as ['efficientnet-lite0']")
+    for name in names:
+        check_choice("networks", name, tuple(imagenet.SIDES))  # a tuple: a name from outside may have no hash
+
+
+def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root: str = "") -> Gallery:
+    """Loads the networks and the test photographs; what is not here is noted, not an error.
+
+    Args:
+        names: of networks, see `imagenet.SIDES`.
+        dataset: a folder of the data root and a size, such as "cub50@144", see `own.own`.
+        device: "auto", "cpu" or "cuda".
+        data_root: empty: the default of `data.data_root`.
+
+    Raises:
+        ParameterError: for a value that is not allowed.
+    """
+    check_networks(names)
+    data.check_name(dataset)
+    if dataset in data.DATA_SETS:  # they are not normalised as photographs are
+        raise ParameterError("dataset", dataset, own.NAMING)
+    place, found, lacking, images = engine.device(device), {}, {}, None
+    for name in names:
+        try:
+            network = imagenet.pretrained(name)
+        except DataError as error:
+            lacking[name] = str(error)
+        else:
+            found[name] = AtSide(network, imagenet.SIDES[name]).to(place).eval()
+    try:
+        images = data.load(dataset, "test", data_root or None).to(place)
+    except DataError:
+        lacking["images"] = f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
+    return Gallery(found, images, lacking, dataset)
+
+
+def categories(networks: dict[str, nn.Module], images: ImageSet | None) -> pd.DataFrame:
+    """What each network takes each photograph for: a column of ImageNet's names per network, by the true class."""
+    named = {
+        name: [imagenet.CATEGORIES[label] for label in network_maps.predictions(network, images).tolist()]
+        for name, network in (networks if images is not None else {}).items()
+    }
+    labels = [] if images is None else [_readable(images.classes[label]) for label in images.labels.tolist()]
+    return pd.DataFrame(named, index=pd.Index(labels, name="photograph"))
+
+
+def titles(named: pd.DataFrame, network: str) -> list[str]:
+    """A line per photograph for `figures.overlay_panel`, from `categories`; none where the network is not in there."""
+    return [f"{label}, seen as: {seen}" for label, seen in named.get(network, pd.Series()).items()]
+
+
+def maps(
+    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2"
+) -> dict[str, dict[str, Tensor]]:
+    """By network, the maps of all its levels, low to top, and behind them Grad-CAM: (N, h, w) each, on the CPU.
+
+    Grad-CAM is that of the top level for the class that the network predicts, see `attention.grad_cam`. Nothing without
+    photographs. Raises ParameterError for an unknown mapping.
+    """
+    function = attention.mapping(mapping)
+    return {} if images is None else {name: _maps(network, images, function) for name, network in networks.items()}
+
+
+def _maps(network: nn.Module, images: ImageSet, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    network.eval()
+    parts = []
+    for batch in network_maps.batches(network, images):
+        pixels = augment.normalize(batch.images, *data.normalization(images.name))
+        output = network(pixels.requires_grad_())  # so that a frozen network has a gradient at its groups as well
+        cam = attention.grad_cam(output.logits.amax(1), output.groups[-1])
+        parts.append([*(function(group.detach()).cpu() for group in output.groups), cam.cpu()])
+    levels = [torch.cat(level) for level in zip(*parts, strict=True)]
+    return dict(zip([*network_maps.level_names(len(levels) - 1), GRAD_CAM], levels, strict=True))
+
+
+def statistics(found: Mapping[str, Mapping[str, Tensor]], images: ImageSet | None) -> pd.DataFrame:
+    """How concentrated maps are and how they follow edges, photograph by photograph.
+
+    Args:
+        found: maps by network, see `maps`.
+        images: the photographs that they are of; None only where there are no maps.
+
+    Returns:
+        Columns network, level (Grad-CAM is one), entropy and top_share, in percent, see `concentration`, and edges, the
+        correlation with `attention_statistics.edge_strength` of the photograph as it is, before it is interpolated; NaN
+        where a map says nothing. No rows without maps.
+    """
+    frame = concentration.of_maps(found)
+    levels = [own for columns in found.values() for own in columns.values()]
+    edges = [
+        network_maps.correlation(own, attention_table.edge_strength(images.images.cpu(), own.shape[-2:]))
+        for own in levels
+    ]
+    return frame.assign(edges=torch.cat([torch.empty(0, dtype=torch.float64), *edges]).numpy())
+
+
+def update(store: Store, device: str = "auto", data_root: str = "") -> int:
+    """Adds to a store's table what its EfficientNet-Lites with ImageNet weights lack there; returns how many did.
+
+    They have no record, so that their rows, see `attention_statistics.load`, are of run ids such as
+    "imagenet-efficientnet-lite0", and `weights` is how the checksum of the weights themselves begins. The statistics
+    are the means of `statistics` at the levels of F_sum^2, over the first `attention_statistics.IMAGES` test
+    photographs of `DATASET`. Nothing happens to a network whose weights are not here, or without the photographs.
+
+    Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
+    """
+    known = attention_table.load(store)
+    there = set(zip(known["run_id"], known["weights"], known["statistic"], strict=True))
+    lacking = {}
+    for name in efficientnet.NAMES:
+        try:
+            own = f"imagenet-{name}", _checksum(imagenet.pretrained(name))[:12]
+        except DataError:
+            continue
+        if not {(*own, statistic) for statistic in _COLUMNS.values()} <= there:
+            lacking[name] = own
+    if not lacking:  # reading photographs takes seconds
+        return 0
+    gallery = open_gallery(list(lacking), DATASET, device, data_root)
+    images = gallery.sample(attention_table.IMAGES)
+    measured = statistics(maps(gallery.networks, images), images)
+    means = measured[measured["level"] != GRAD_CAM].groupby(["network", "level"])[list(_COLUMNS)].mean()
+    rows = [
+        (lacking[network][0], "", level, statistic, mean[column], lacking[network][1])
+        for (network, level), mean in means.iterrows()
+        for column, statistic in _COLUMNS.items()
+    ]
+    return attention_table.add(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
+
+
+def _checksum(network: nn.Module) -> str:
+    """SHA-256 (hexadecimal) of a network's parameters and running statistics, with their names, on the CPU."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def agreement(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+    """How alike Grad-CAM and each level's map are: `correlation`, its mean over photographs.
+
+    A row per network and a column per level; a photograph on which one of the two maps is even counts for nothing.
+
+    Args:
+        found: maps by network, see `maps`.
+    """
+    means = {
+        name: {
+            level: correlation(own, columns[GRAD_CAM]).nanmean().item()
+            for level, own in columns.items()
+            if level != GRAD_CAM
+        }
+        for name, columns in found.items()
+    }
+    return pd.DataFrame.from_dict(means, orient="index").rename_axis("network")
+
+
+def correlation(maps: Tensor, coarse: Tensor) -> Tensor:
+    """Pearson's correlation of two maps over places, on the coarser one's grid, to which the finer one is averaged.
+
+    Args:
+        maps: (N, H, W).
+        coarse: (N, h, w), not finer than `maps`.
+
+    Returns:
+        (N,), float64, from -1 to 1; NaN where one of the two is the same everywhere.
+    """
+    return network_maps.correlation(F.adaptive_avg_pool2d(maps.double(), coarse.shape[-2:]), coarse)
+
+
+def _readable(label: str) -> str:
+    """ "001.Black_footed_Albatross", as CUB writes it, to "Black footed Albatross"."""
+    return re.sub(r"^\d+\.", "", label).replace("_", " ")

@@ -1,0 +1,230 @@
+"""What a notebook starts from: the records of one experiment, trained where they are missing, and its test images."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from torch import nn
+
+from at_repro import data, experiments
+from at_repro.analysis import attention_table, network_maps
+from at_repro.data import Images, ImageSet
+from at_repro.errors import DataError, ParameterError
+from at_repro.records import Record, Store, open_store
+from at_repro.runs import Run
+from at_repro.training import engine, load_network, train
+
+TRAIN = ("missing", "never")
+CURVE_COLUMNS = ["column", "seed", "epoch", "learning_rate", "train_error", "test_error"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The records of an experiment at one preset.
+
+    Attributes:
+        seeds: the seeds asked for.
+        columns: the run of every column of the paper's table, of the first seed.
+        records: by column of the paper's table, then by seed; columns without any record are left out.
+        missing: runs without a record.
+        images: the test images, on the device; None where the data set is not here.
+        note: what is not shown and why, in one line: no images, or runs that are missing; else empty.
+        changes: what is otherwise than in the experiment, by name, see `experiments.vary`.
+    """
+
+    experiment: experiments.Experiment
+    preset: str
+    store: Store
+    device: str
+    seeds: list[int]
+    columns: dict[str, Run]
+    records: dict[str, dict[int, Record]]
+    missing: list[Run]
+    images: Images | None
+    note: str
+    changes: dict[str, object] = field(default_factory=dict)
+
+    def networks(self, *columns: str) -> dict[str, nn.Module]:
+        """The trained networks of these columns (none: of all), of the first seed, frozen, in evaluation mode.
+
+        Columns that are not run, diverged or have no stored weights are left out. Empty where there are no images.
+        """
+        if self.images is None:
+            return {}
+        records = {column: self.first(column) for column in columns or self.columns if column in self.records}
+        return {
+            column: load_network(self.store, record.run, self.images, engine.device(self.device))
+            for column, record in records.items()
+            if record.has_network
+        }
+
+    def examples(self, count: int = 1) -> ImageSet | None:
+        """The first `count` test images of every class; None where there are no images."""
+        return None if self.images is None else network_maps.one_per_class(self.images, count)
+
+    def sample(self, count: int = attention_table.IMAGES) -> ImageSet | None:
+        """The first test images, all where there are fewer; None where there are none.
+
+        Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
+        """
+        return None if self.images is None else self.images.select(slice(count))
+
+    def first(self, column: str) -> Record:
+        """The record of a column's first seed."""
+        return next(iter(self.records[column].values()))
+
+    def errors(self) -> pd.DataFrame:
+        """Columns column, seed, test_error, train_error, best_test_error, run_id: one row per record."""
+        rows = [
+            (column, seed, record.final["test_error"], record.final["train_error"],
+             record.values["best"]["test_error"], record.run.run_id)
+            for column, by_seed in self.records.items()
+            for seed, record in by_seed.items()
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["column", "seed", "test_error", "train_error", "best_test_error", "run_id"])
+
+    def curves(self) -> pd.DataFrame:
+        """The epochs of all records (see `Record.epochs`), with the columns `column` and `seed` in front."""
+        parts = [
+            pd.DataFrame({"column": column, "seed": seed} | dict(record.epochs()))
+            for column, by_seed in self.records.items()
+            for seed, record in by_seed.items()
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
+
+    @property
+    def origin(self) -> str:
+        """What the numbers come from: preset, what is otherwise than there, seeds and devices."""
+        devices = sorted({record.values["environment"]["device"] for record in self._all})
+        changes = [f"{name} {value}" for name, value in self.changes.items()]
+        return ", ".join([f"preset {self.preset}", *changes, seed_names(self.seeds), *devices])
+
+    @property
+    def of_other_images(self) -> list[Record]:
+        """Records that were measured on other test images than those at hand; empty where there are none at hand."""
+        return [] if self.images is None else [record for record in self._all if not record.measured_on(self.images)]
+
+    @property
+    def _all(self) -> list[Record]:
+        return [record for by_seed in self.records.values() for record in by_seed.values()]
+
+    @property
+    def stamp(self) -> str:
+        """`origin`, what is missing and what was measured on other images, to stand below a figure."""
+        parts = [self.origin]
+        if self.note:
+            parts.append(f"without {self.note}")
+        if self.of_other_images:
+            parts.append(f"WARNING: {len(self.of_other_images)} record(s) of other test images than those at hand")
+        return "; ".join(parts)
+
+    def describe(self) -> str:
+        """The runs that were used, for the reader, and those that are missing: the same with and without images.
+
+        Runs that were measured on other test images than those at hand are named once more, as a warning.
+        """
+        rows = [(column, record.run) for column, by in self.records.items() for record in by.values()]
+        rows += [("not run", run) for run in self.missing]
+        width = max((len(name) for name, _ in rows), default=0)
+        lines = [f"experiment {self.experiment.name}, {self.origin}"]
+        lines += [f"  {name:{width}}  {run.run_id}" for name, run in rows]
+        lines += [
+            f"  WARNING  {record.run.run_id} was measured on other test images than those at hand"
+            for record in self.of_other_images
+        ]
+        return "\n".join(lines)
+
+
+def seed_names(seeds: Sequence[int]) -> str:
+    """For readers: `seed 0`, or `seeds 0, 1, 2`."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def check_shared(
+    preset: str, seeds: Sequence[int] = (), device: str = "auto", data_root: str = "", results: str = ""
+) -> None:
+    """Checks the parameters that every notebook has, for one that opens no study. Raises ParameterError."""
+    experiments.get("wrn-16-2-to-16-1").runs(preset, seeds or None)
+    engine.device(device)
+    data.data_root(data_root or None)
+    open_store(preset, results)
+
+
+def open_study(
+    experiment: str,
+    preset: str,
+    seeds: Sequence[int] = (),
+    device: str = "auto",
+    data_root: str = "",
+    results: str = "",
+    train_missing: bool = True,
+    **changes: object,
+) -> Study:
+    """Checks the parameters, trains what has no record, and loads the records and the test images.
+
+    What the table of `attention_statistics` lacks is measured.
+
+    Where the environment variable AT_REPRO_TRAIN is "never", or without `train_missing`, nothing is trained, and what
+    has no record is listed as missing: for tests and for a look at what there is.
+
+    Args:
+        experiment, preset: names, see `experiments`.
+        seeds: none: those of the preset.
+        device: "auto", "cpu" or "cuda".
+        data_root, results: empty: the defaults of `data.data_root` and `records.default_folder`.
+        changes: other networks, another mapping function and so on, see `experiments.vary`.
+
+    Raises:
+        ParameterError: for a value that is not allowed.
+        DataError: where something has to be trained and its data set is not here.
+    """
+    policy = os.environ.get("AT_REPRO_TRAIN", "missing")
+    if policy not in TRAIN:
+        raise ParameterError("AT_REPRO_TRAIN", policy, TRAIN)
+    policy = policy if train_missing else "never"
+    own_seeds = None if seeds in ((), [], "") else seeds
+    original = experiments.get(experiment)
+    chosen = experiments.vary(original, **changes)
+    by_seed = chosen.runs(preset, own_seeds)
+    size = original.size(preset)
+    changed = {  # compared unchecked: two changes may be right together that are not alone
+        name: value
+        for name, value in changes.items()
+        if experiments.vary(original, **{name: value}).columns(size, 0) != original.columns(size, 0)
+    }
+    engine.device(device)
+    data.data_root(data_root or None)
+    store = open_store(preset, results, writable=policy == "missing")
+    if policy == "missing":
+        train(
+            [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None
+        )
+    records: dict[str, dict[int, Record]] = {}
+    missing: dict[Run, None] = {}
+    for columns in by_seed:
+        for column, run in columns.items():
+            if store.has(run):
+                records.setdefault(column, {})[run.seed] = store.load(run)
+            else:
+                missing[run] = None
+    columns = by_seed[0]
+    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, policy)
+    if policy == "missing":
+        for of_seed in by_seed:
+            attention_table.update(store, of_seed, images)
+    asked = list(own_seeds or size.seeds)
+    if missing and not note:
+        note = "the runs that are missing"
+        if not changed:
+            of_seeds = "" if asked == list(size.seeds) else f" --seeds {' '.join(map(str, asked))}"
+            note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
+    return Study(chosen, preset, store, device, asked, columns, records, list(missing), images, note, changed)
+
+
+def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[Images | None, str]:
+    try:
+        images = data.load(dataset, "test", data_root or None, download=policy == "missing")
+        return images.to(engine.device(device)), ""
+    except DataError:
+        return None, f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"

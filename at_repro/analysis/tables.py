@@ -1,0 +1,400 @@
+"""The tables and the sentences of the report, computed from records."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from at_repro import experiments
+from at_repro.analysis import attention_table, significance
+from at_repro.analysis.study import Study, seed_names
+from at_repro.experiments import paper
+from at_repro.runs import ActivationTransfer, Run, schedules
+
+NOT_RUN = "not run"
+_SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval
+
+
+def errors(study: Study, table: str, row: str) -> pd.DataFrame:
+    """Ours beside the paper's, a row per method of the paper's table.
+
+    Columns, errors in percent:
+
+    - `ours`: the median over seeds of the last epoch's test error
+    - `low`, `high`: the 95 % interval, Student's t over three seeds or more, else Wilson's over the test images
+    - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
+    - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
+    - `paper`: the published number (NaN where there is none, or for another data set, mapping or beta); `published`:
+      the same as text, with (?) where it was recalled less firmly
+    - `deviation`: ours minus the paper's
+    - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
+
+    Args:
+        table, row: where the paper prints the numbers, see `paper.NUMBERS`.
+    """
+    recorded = study.errors()
+    rows = {}
+    for column in study.columns:
+        published = paper.number(table, row, column) if _as_published(study) else None
+        rows[column] = _row(study, recorded[recorded["column"] == column], published)
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index.name = "method"
+    return frame
+
+
+def pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
+    """Several pairs of student and teacher at once: three rows each, ours, the paper's and the deviation, in percent.
+
+    Args:
+        studies: by the row of the paper's table that each is held against; the columns are their methods.
+        table: where the paper prints them, see `paper.NUMBERS`.
+    """
+    parts = {row: errors(study, table, row)[["ours", "paper", "deviation"]].T for row, study in studies.items()}
+    return pd.concat(parts, names=["pair", "error"])
+
+
+def readable_pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
+    """`pairs` as text for readers, with the interval of ours and its seeds, and what is not run or diverged said so."""
+    parts = {row: readable(errors(study, table, row)) for row, study in studies.items()}
+    columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
+    shown = {row: part.reindex(columns=columns).astype(object).T for row, part in parts.items()}
+    return pd.concat(shown, names=["pair", "error"]).fillna("")
+
+
+def gains(pairs: pd.DataFrame) -> pd.DataFrame:
+    """What each method has less than the plain student, in percentage points of `pairs`: negative is better.
+
+    Columns pair, method, ours, paper: NaN where a method or the plain student is not run, or the paper has no number.
+    """
+    differences = pairs.drop(index="deviation", level="error").sub(pairs["student"], axis=0)
+    long = differences.drop(columns=["student", "teacher"], errors="ignore").stack().unstack("error")
+    return long.rename_axis(["pair", "method"]).reindex(columns=["ours", "paper"]).reset_index()
+
+
+def betas(study: Study, errors: pd.DataFrame) -> pd.DataFrame:
+    """The table of `errors` with columns `form` and `beta` of each method's attention transfer; "" and NaN without."""
+    terms = {
+        column: next((term for term in run.terms if isinstance(term, ActivationTransfer)), None)
+        for column, run in study.columns.items()
+    }
+    found = {column: (term.form, term.beta) if term else ("", float("nan")) for column, term in terms.items()}
+    return errors.join(pd.DataFrame.from_dict(found, orient="index", columns=["form", "beta"]))
+
+
+def _as_published(study: Study) -> bool:
+    """Whether the paper's numbers are of the same images, mapping function and beta."""
+    same_images = next(iter(study.columns.values())).dataset in paper.DATA_SETS
+    return same_images and not {"mapping", "beta"} & study.changes.keys()
+
+
+def top5(study: Study) -> pd.DataFrame:
+    """Top-5 errors of the last epoch in percent as text, to stand beside `readable`, a row per method that has one.
+
+    Columns: `top-5`, the median over seeds; and where the paper's Table 5 is of the same images `paper, top-5` and
+    `deviation, top-5`. No column where there are so few classes that no top-5 error is recorded.
+    """
+    rows = {}
+    for column, by_seed in study.records.items():
+        found = [error for record in by_seed.values() if (error := record.final.get("top5_error")) is not None]
+        if not found:
+            continue
+        ours = pd.Series(found).median()
+        rows[column] = {"top-5": f"{ours:.2f}"}
+        number = paper.number("Table 5", paper.TABLE_5_ROWS["top-5"], column) if _as_published(study) else None
+        if number is not None:
+            rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def others() -> pd.DataFrame:
+    """What others published, in percent of test images: accuracy of the student, and how much more with a teacher."""
+    found = pd.DataFrame([vars(of_one) for of_one in paper.ACCURACIES if of_one.column != "pretrained"])
+    index = ["source", "task", "row"]
+    table = found.pivot(index=index, columns="column", values="value").drop(columns="teacher")
+    gains = table.drop(columns="student").sub(table["student"], axis=0).map("{:+.2f}".format, na_action="ignore")
+    return gains.fillna("").assign(student=table["student"])[["student", *gains]].rename_axis(columns=None)
+
+
+def published(table: str, row: str) -> pd.DataFrame:
+    """What the paper prints in one row of a table, as text: `paper`, and what each method gains over the student."""
+    found = {number.column: number for number in paper.NUMBERS if (number.table, number.row) == (table, row)}
+    frame = pd.DataFrame({"paper": map(str, found.values())}, index=pd.Index(found, name="method"))
+    frame["minus the student"] = [f"{number.value - found['student'].value:+.2f}" for number in found.values()]
+    return frame
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `errors` as text for readers: an interval in one cell, no column that is empty, "not run" said."""
+    rows = list(table.itertuples())
+    shown = pd.DataFrame(index=table.index)
+    shown["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
+    shown["95 % interval"] = [_interval(row.low, row.high, row.seeds) for row in rows]
+    shown["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
+    shown["seeds"] = table["seeds"]
+    if table["diverged"].any():
+        shown["diverged"] = table["diverged"]
+    if table["paper"].notna().any():
+        shown["paper"] = table["published"]
+        shown["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
+    return shown
+
+
+def _interval(low: float, high: float, seeds: int) -> str:
+    """With what it is taken over: two seeds say nothing about others, so it is then about other test images."""
+    over = "images" if seeds < _SEEDS_OF_AN_INTERVAL else "seeds"
+    return f"{low:.2f} to {high:.2f} ({over})" if seeds else ""
+
+
+def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -> dict:
+    finished = recorded.dropna(subset="test_error")  # what diverged has no error
+    nan = float("nan")
+    row = {"ours": nan, "low": nan, "high": nan, "seeds": len(finished), "diverged": len(recorded) - len(finished),
+           "best": nan, "paper": nan if published is None else published.value,
+           "published": "" if published is None else str(published), "deviation": nan,
+           "run_id": NOT_RUN if recorded.empty else recorded["run_id"].iloc[0]}  # fmt: skip
+    if finished.empty:
+        return row
+    median, low, high = significance.median_interval(finished["test_error"])
+    if len(finished) < _SEEDS_OF_AN_INTERVAL:
+        images = len(study.first(finished["column"].iloc[0]).predictions())
+        low, high = significance.error_interval(round(median / 100 * images), images)
+    best = finished["best_test_error"].median()
+    return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - row["paper"]}
+
+
+def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
+    """Every other column against `reference`, of the same seed, on the same test images, a row per column and seed.
+
+    Columns: `method`, the column; `difference`, method minus reference in percentage points; `only_method` and
+    `only_reference`, the images that only one of them gets right; `p`, of McNemar's exact test that neither is better.
+    """
+    rows = []
+    for column, by_seed in study.records.items():
+        for seed, record in by_seed.items():
+            other = study.records.get(reference, {}).get(seed)
+            if column == reference or other is None or record.diverged or other.diverged:
+                continue
+            own, others = record.predictions(), other.predictions()
+            only_method, only_reference, p = significance.mcnemar(own["label"], own["prediction"], others["prediction"])
+            difference = record.final["test_error"] - other.final["test_error"]
+            rows.append((column, seed, difference, only_method, only_reference, p))
+    return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
+
+
+def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
+    """The table of `comparisons` for readers: differences with two decimals, p as text of two digits."""
+    return compared.round({"difference": 2}).assign(p=compared["p"].map("{:.2g}".format))
+
+
+def paired(study: Study, reference: str = "student") -> pd.DataFrame:
+    """Every other column against `reference`, paired by seed, a row per column that shares seeds with it.
+
+    Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
+    95 % interval by Student's t (NaN for fewer than three seeds).
+    What diverged is left out, and the teacher, whose seed means nothing to a student.
+    """
+    finished = study.errors().dropna(subset="test_error").pivot(index="seed", columns="column", values="test_error")
+    rows = {}
+    for column in study.records:
+        if column in {reference, *_teachers(study)} or not {column, reference} <= set(finished):
+            continue
+        if len(differences := (finished[column] - finished[reference]).dropna()):
+            rows[column] = (len(differences), *significance.paired_interval(differences))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
+    return frame.rename_axis("method")
+
+
+def phases(study: Study, error: str = "test_error") -> pd.DataFrame:
+    """The mean error (percent, median over seeds) while the learning rate stays the same, a column per method.
+
+    Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
+    are noise. What diverged is left out.
+
+    Args:
+        error: "test_error", or "train_error", which is measured on augmented images.
+    """
+    finished = study.errors().dropna(subset="test_error")[["column", "seed"]]
+    curves = study.curves().merge(finished)
+    means = curves.groupby(["column", "seed", "learning_rate"], sort=False)[error].mean()
+    return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
+
+
+def by_epoch(study: Study) -> pd.DataFrame:
+    """The numbers that `figures.curves` draws: test and train error (percent, median over seeds), a row per epoch.
+
+    Columns: the error and the method.
+    """
+    curves = study.curves()
+    medians = curves.groupby(["epoch", "column"], sort=False)[["test_error", "train_error"]].median()
+    return medians.unstack("column", sort=False).sort_index()
+
+
+def means(measured: pd.DataFrame, *quantities: str, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
+    """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
+
+    A second and a third decimal are there where the interval would be zeros without them.
+
+    Args:
+        measured: a row per image, with the columns `by` and those of the quantities.
+
+    Returns:
+        A row per network and level, or whatever `by` says, in their order, and a column per quantity.
+    """
+    groups = measured.groupby(list(by), sort=False)
+    found = {name: (groups[name].mean(), 1.96 * groups[name].sem()) for name in quantities}
+    return pd.DataFrame(
+        {
+            name: [_with_interval(mean, half) for mean, half in zip(centre, spread, strict=True)]
+            for name, (centre, spread) in found.items()
+        },
+        index=next(iter(found.values()))[0].index,
+    )
+
+
+def _with_interval(mean: float, half: float) -> str:
+    places = 1 + (0 < half < 0.095) + (0 < half < 0.0095)
+    return f"{mean:.{places}f} ± {half:.{places}f}"
+
+
+def milestones(study: Study) -> pd.DataFrame:
+    """How early every method is where the plain student ends, a row per method, medians over seeds.
+
+    Columns: `first epoch` with no higher test error than the last one of the plain student of the same seed, `share`
+    of the method's own epochs in percent (both NaN where no epoch has), and `early error`, the mean test error in
+    percent before the learning rate first drops. What diverged is left out.
+    """
+    rows = []
+    for column, by_seed in study.records.items():
+        for seed, record in by_seed.items():
+            student = study.records.get("student", {}).get(seed)
+            if student is None or record.diverged or student.diverged:
+                continue
+            curve = record.epochs()
+            reached = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
+            first = reached.min() if len(reached) else float("nan")
+            rows.append((column, first, 100 * first / len(curve), record.early_error()))
+    frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
+    return frame.groupby("method", sort=False).median()
+
+
+def distance_and_error(study: Study) -> pd.DataFrame:
+    """Every recorded student of the study's network, data, length and teacher: does looking alike go with being right?
+
+    Students of all experiments count that are trained as long as the plain one of this study; each is named as in the
+    first experiment that has it. What diverged, and what was not measured, is left out.
+
+    Returns a row per run, by distance at the last level and numbered from 1: columns method, seed, test_error (percent)
+    and one per level, the distance to the teacher's maps, see `attention_statistics`.
+    """
+    plain, measured = study.columns["student"], _measured_distances(study)
+    by_run = measured.pivot(index="run_id", columns="level", values="value")[list(pd.unique(measured["level"]))]
+    rows = []
+    for run, name in _named(study).items():
+        alike = (run.network, run.dataset, run.subset, run.epochs) == (
+            plain.network, plain.dataset, plain.subset, plain.epochs,
+        )  # fmt: skip
+        if alike and run.run_id in by_run.index and not (record := study.store.load(run)).diverged:
+            rows.append((name, run.seed, record.final["test_error"], *by_run.loc[run.run_id]))
+    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *by_run.columns])
+    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
+    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
+
+
+def _named(study: Study) -> dict[Run, str]:
+    """The recorded runs of all experiments at the study's preset and seeds, and what the first one calls them."""
+    names: dict[Run, str] = {}
+    for experiment in experiments.EXPERIMENTS.values():
+        for columns in experiment.runs(study.preset, study.seeds):
+            for name, run in columns.items():
+                if study.store.has(run):
+                    names.setdefault(run, name)
+    return names
+
+
+def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's correlation of test error and what was measured at each level: a row per level, networks, rho and p.
+
+    Args:
+        students: see `distance_and_error`; `collection.table` of networks will do as well.
+    """
+    rows = {}
+    for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
+        known = students[[level, "test_error"]].dropna()
+        rows[level] = (len(known), *significance.rank_correlation(known[level], known["test_error"]))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["networks", "rho", "p"]).rename_axis("level")
+
+
+def rank_correlations_without_one(students: pd.DataFrame) -> pd.DataFrame:
+    """How far `rank_correlations` hang on single networks: the smallest and the largest with any one of them left out.
+
+    Returns two rows per level: `number`, the row of `students` that is left out, its `method`, and `rho` of the others.
+    """
+    rows = []
+    for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
+        known = students[[level, "test_error"]].dropna()
+        if len(known) > 3:  # of two networks the correlation is 1 or -1, whatever they are
+            rho = pd.Series({row: known.drop(row).corr("spearman").iloc[0, 1] for row in known.index})
+            rows += [(level, row, students.loc[row, "method"], rho[row]) for row in (rho.idxmin(), rho.idxmax())]
+    return pd.DataFrame(rows, columns=["level", "number", "method", "rho"]).set_index("level")
+
+
+def _measured_distances(study: Study) -> pd.DataFrame:
+    """The rows of the table of `attention_statistics` that hold a distance to the study's teacher."""
+    measured = attention_table.load(study.store)
+    return measured[(measured["statistic"] == "distance") & (measured["teacher"] == study.columns["teacher"].run_id)]
+
+
+def map_distances(study: Study) -> pd.DataFrame:
+    """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
+
+    Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_statistics`: so
+    without weights and images. A row per method, a column per level; no rows where nothing was measured.
+    """
+    runs = study.errors()[["column", "run_id"]].rename(columns={"column": "method"})
+    both = runs.merge(_measured_distances(study), on="run_id")
+    medians = both.groupby(["method", "level"], sort=False)["value"].median().unstack("level", sort=False)
+    return medians.assign(seeds=both.groupby("method", sort=False)["run_id"].nunique())
+
+
+def decays(epochs: int) -> pd.DataFrame:
+    """The factor on a term's weight at the beginning, after each quarter, and in the last epoch, a column per decay."""
+    at = sorted({0, epochs // 4, epochs // 2, 3 * epochs // 4, epochs - 1})
+    factors = pd.DataFrame(schedules.decays(epochs), index=pd.RangeIndex(1, epochs + 1, name="epoch"))
+    return factors.iloc[at]
+
+
+def summary(study: Study) -> str:
+    """What was found, in one or two sentences with the numbers they rest on.
+
+    p is of McNemar's test, see `comparisons`: it knows nothing of what another seed would give.
+    """
+    where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
+    compared = comparisons(study)
+    compared = compared[~compared["method"].isin(_teachers(study))]
+    sentences = [_sentence(method, found) for method, found in compared.groupby("method", sort=False)]
+    for column, by_seed in study.records.items():
+        if diverged := [seed for seed, record in by_seed.items() if record.diverged]:
+            sentences.append(f"{column} diverged ({seed_names(diverged)})")
+    if not sentences:
+        return f"{where} there is nothing to compare yet: the plain student or every method is not run."
+    of_p = " p is about these test images, not about other seeds." if len(compared) else ""
+    return f"{where}: {'; '.join(sentences)}.{of_p}"
+
+
+def _teachers(study: Study) -> set[str]:
+    """The columns that are no method but what methods learn from; there may be two of them."""
+    taught_by = {run.teacher for run in study.columns.values()}
+    return {"teacher"} | {column for column, run in study.columns.items() if run in taught_by}
+
+
+def _sentence(method: str, compared: pd.DataFrame) -> str:
+    """One method against the plain student; beyond chance only where every seed is, and all in the same direction."""
+    difference = compared["difference"].median()
+    p = ", ".join(f"{value:.2g}" for value in compared["p"])
+    points = f"{abs(difference):.2f}"
+    if points == "0.00":
+        return f"{method} has the same error as the plain student (p = {p})"
+    certain = (compared["p"] < 0.05).all() and (compared["difference"] * difference > 0).all()
+    doubt = "within" if len(compared) == 1 else "not for every seed beyond"
+    certainty = "" if certain else f", {doubt} the chance of the test images"
+    verdict = "better" if difference < 0 else "worse"
+    return f"{method} is {points} points {verdict} than the plain student (p = {p}{certainty})"

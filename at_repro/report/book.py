@@ -1,0 +1,399 @@
+"""The notebooks and the book, driven by one command: papermill executes, Jupyter Book renders.
+
+Nothing here is needed for training. papermill and Jupyter Book come with the extra `book`.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from at_repro import claims, data, experiments, files, networks
+from at_repro.analysis import attention_table, photographs
+from at_repro.analysis.verification import verify
+from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.records import Store, open_store
+from at_repro.report import notebook_parameters
+from at_repro.runs import Run
+from at_repro.training import engine, train
+
+if TYPE_CHECKING:  # it comes with the extra `book`
+    from nbformat import NotebookNode
+
+CHECKOUT = files.CHECKOUT
+
+# Not `python -m`: Jupyter Book 1 has no __main__. Not its script: that may be another environment's on the path.
+JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
+
+SITE = Path("_build") / "html"
+COMMITTED = "reduced"  # the preset of the committed notebooks
+VERIFIED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
+LEDGER = "claims.csv"  # the page on the claims, as a file beside the landing page
+
+
+def notebooks_folder() -> Path:
+    """The folder `notebooks` of the checkout. Raises UserError where the package was installed without one."""
+    return _part_of_checkout("notebooks")
+
+
+def names() -> list[str]:
+    """Names of the notebooks, in reading order."""
+    return sorted(path.stem for path in notebooks_folder().glob("*.ipynb"))
+
+
+def execute(name: str, given: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
+    """Executes one notebook through papermill, with this interpreter, in the current folder.
+
+    Args:
+        name: a notebook, with or without its folder and `.ipynb`.
+        given: values for names in its parameters cell. A string is read as a value of the default's type.
+        output: the executed notebook; None: NAME.ipynb in the current folder.
+
+    Returns:
+        The path of the executed notebook.
+
+    Raises:
+        ParameterError: for a notebook, a parameter or a value that is not allowed.
+        UserError: with the message of a user error that was raised inside the notebook.
+        papermill.PapermillExecutionError: for any other error inside.
+    """
+    require_tools()
+    import papermill
+
+    source = _source(name)
+    output = Path(output or source.name).expanduser()
+    if output.is_dir():
+        output = output / source.name
+    if output.resolve() == source.resolve():
+        raise ParameterError("output", str(output), "a file that is not the notebook itself")
+    values = parameters(name, given or {})
+    files.output(output)
+    try:
+        with _own_kernel():
+            papermill.execute_notebook(
+                str(source),
+                str(output),
+                values,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                # Of the kernel: its warnings are not the notebook's; an interrupted one tells of its closed sockets.
+                extra_arguments=["--log-level=CRITICAL"],
+            )
+    except papermill.PapermillExecutionError as error:
+        if error.ename not in _user_errors(UserError):
+            raise
+        output.unlink(missing_ok=True)  # it would look like a result
+        raise UserError(error.evalue) from None
+    return output
+
+
+def refresh() -> list[Path]:
+    """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
+
+    Before that what the table of `attention_statistics` lacks is measured, of networks with ImageNet weights as well.
+    Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
+    it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
+    """
+    store = open_store(COMMITTED)
+    for experiment in experiments.EXPERIMENTS:
+        attention_table.update_experiment(experiment, COMMITTED, store, store.seeds())
+    photographs.update(store)
+    here = _shown_here(None)
+    for name in [name for name in names() if name not in here]:
+        say(f"notebook {name} stays as it is: the images that it shows are not here")
+    with tempfile.TemporaryDirectory() as folder:
+        executed = {name: Path(folder) / f"{name}.ipynb" for name in here}
+        for name in _execute_all(executed, {}):
+            if _without_end(executed[name]) != _without_end(_source(name)):
+                shutil.copyfile(executed[name], _source(name))
+    return [_source(name) for name in here]
+
+
+def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Iterator[str]:
+    """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
+
+    Trains nothing. One that fails raises as `execute` does when its turn comes, and no further one is begun.
+    """
+    cores = os.cpu_count() or 1
+    workers = max(1, min(cores, len(jobs), 8))
+
+    def run(name: str) -> None:
+        say(f"executing notebook {name}")
+        execute(name, given, jobs[name])
+        tidy(jobs[name])
+
+    # Environment variables are of the whole process: set once for all, inherited by every kernel.
+    with _own_kernel(), _environment("AT_REPRO_TRAIN", "never"), _environment("OMP_NUM_THREADS", str(cores // workers)):
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for name, done in {name: pool.submit(run, name) for name in jobs}.items():
+                done.result()
+                yield name
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def build(preset: str, device: str = "auto", data_root: str | None = None, results: str | None = None) -> Path:
+    """Executes every notebook at a preset and builds the book under `build/book-PRESET`, never inside the sources.
+
+    First trains what has no record of the experiments that notebooks name in their metadata, see `experiments_of`; but
+    nothing for the committed records, to which days of training may be missing: what is not run is shown so. In the end
+    every record is compared with its stored weights, where its data set is here, on some test images. A notebook of
+    the committed preset whose images are not here is shown as it was committed.
+
+    Args:
+        preset, device: see `experiments` and `training.engine`.
+        data_root, results: None: the defaults of `data.data_root` and `records.default_folder`.
+
+    Returns:
+        The first page, an HTML file.
+
+    Raises:
+        ParameterError: for a value that is not allowed, before anything is executed.
+        UserError: with the message of a user error inside a notebook, where a record is not what its weights give,
+            or where the book has faults, such as a reference that leads nowhere.
+    """
+    require_tools()
+    experiments.get_preset(preset)
+    engine.device(device)
+    data.data_root(data_root)
+    store = open_store(preset, results, writable=True)
+    shared = {
+        "preset": preset,
+        "seeds": [],  # of the preset: some experiments have other ones
+        "device": device,
+        "data_root": _absolute(data_root),
+        "results": _absolute(results),
+    }
+    stage = staged_pages(f"book-{preset}")
+    committed = preset == COMMITTED and not results  # what the notebooks in the repository were executed with
+    executed = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
+    (stage / "notebooks").mkdir()
+    here = _shown_here(data_root) if committed else names()
+    for name in [name for name in names() if name not in here]:
+        say(f"notebook {name} is shown as it is: its images are not here to execute it with")
+        shutil.copyfile(_source(name), executed.pop(name))
+    if not committed and os.environ.get("AT_REPRO_TRAIN", "missing") == "missing":
+        _train(executed, preset, store, device, data_root)
+    for number, _ in enumerate(_execute_all(executed, shared), 1):
+        say(f"{number} of {len(executed)} notebooks executed")
+    _verify(store, device, data_root)
+    claims.ledger(claims.comparisons(store)).to_csv(stage / LEDGER)
+    return render(stage)
+
+
+def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
+    """Trains, and measures, what has no record of the experiments of these notebooks, and whose images are here."""
+    wanted = list(dict.fromkeys(experiment for name in notebooks for experiment in experiments_of(_read(name))))
+    runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        missing = [run for run in runs if run.dataset == dataset and not store.has(run)]
+        if missing and (problem := _lacking(missing, data_root)):
+            say(f"what learns from {dataset} is not trained: {problem}")
+            runs = [run for run in runs if run not in missing]
+    train(runs, store, device=device, data_root=data_root)
+    for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
+        data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained
+    for name in wanted:
+        attention_table.update_experiment(name, preset, store, None, device, data_root)
+
+
+def _lacking(runs: list[Run], data_root: str | None) -> str:
+    """What runs on one data set need and is not here, be it images or ImageNet's weights; empty where all is."""
+    dataset = runs[0].dataset
+    if dataset not in data.DATA_SETS and (problem := data.describe(dataset, data_root).problem):
+        return problem
+    try:
+        for network in {run.network for run in runs if run.start == "imagenet"}:
+            networks.pretrained(network)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _verify(store: Store, device: str, data_root: str | None) -> None:
+    """Raises UserError where a record does not agree with its weights; says so where that cannot be found out."""
+    if not store.folders():
+        return say(f"no records to verify in {store.folder}")
+    try:
+        failed = verify(store, device=device, data_root=data_root, count=VERIFIED)
+    except DataError as error:
+        return say(f"records are not verified: {error}")
+    if failed:
+        raise UserError("records do not agree with their weights, see above; no book is made of them")
+
+
+def _part_of_checkout(name: str) -> Path:
+    folder = CHECKOUT / name
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {name} beside the package: clone the repository and use it from there")
+    return folder
+
+
+def experiments_of(notebook: "NotebookNode") -> list[str]:
+    """The experiments that a notebook opens, as its metadata say (`at_repro`: {`experiments`: [NAME]})."""
+    return notebook.metadata.get("at_repro", {}).get("experiments", [])
+
+
+def shown_images(notebook: "NotebookNode") -> str | None:
+    """The data set whose images a committed notebook shows; None where it shows none.
+
+    The one that its parameter `dataset` names, else the one in its metadata (`at_repro`: {`dataset`: NAME}), else
+    CIFAR-10, that of the preset.
+    """
+    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+    if "needs-images" not in tags:
+        return None
+    (parameters,) = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if named := re.search(r'(?m)^dataset = "(.+)"', parameters):
+        return named[1]
+    return notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
+
+
+def _shown_here(data_root: str | None) -> list[str]:
+    """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
+    shown = {name: shown_images(_read(name)) for name in names()}
+    missing = {dataset for dataset in {*shown.values()} - {None} if data.describe(dataset, data_root).problem}
+    return [name for name, dataset in shown.items() if dataset not in missing]
+
+
+def _read(name: str) -> "NotebookNode":
+    import nbformat
+
+    return nbformat.read(_source(name), as_version=4)
+
+
+def _without_end(path: Path) -> str:
+    """A notebook's text without the line that says when and by which code it was executed."""
+    return re.sub(r"executed on .*", "", path.read_text())
+
+
+def require_tools() -> None:
+    """Raises UserError where the extra `book` is not installed."""
+    for module in ("papermill", "ipykernel", "jupyter_book"):
+        if importlib.util.find_spec(module) is None:
+            raise UserError(f"{module} is not installed; run in the clone: pip install -e '.[book]'")
+
+
+def _source(name: str) -> Path:
+    stem = Path(name).name.removesuffix(".ipynb")  # its path, as a shell completes it, is as clear
+    if stem not in names():
+        raise ParameterError("notebook", name, names())
+    return notebooks_folder() / f"{stem}.ipynb"
+
+
+def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    """The given parameters of a notebook, read by the type of its defaults and checked. Raises ParameterError."""
+    values = notebook_parameters.read(defaults(name), given)
+    notebook_parameters.check(values)
+    return values
+
+
+def defaults(name: str) -> dict[str, object]:
+    """The parameters of a notebook with their defaults, in its order. Raises ParameterError for an unknown notebook."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(_source(name)))
+    return {key: notebook_parameters.literal(found["default"]) for key, found in known.items()}
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets an environment variable, which kernels inherit, for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _own_kernel() -> AbstractContextManager[None]:
+    """Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
+    own = str(Path(sys.prefix) / "share" / "jupyter")
+    before = os.environ.get("JUPYTER_PATH")
+    return _environment("JUPYTER_PATH", os.pathsep.join([own, before] if before else [own]))
+
+
+def _user_errors(kind: type) -> set[str]:
+    """Names of an error class and of all classes made from it: papermill passes on a name, not an exception."""
+    return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
+
+
+def staged_pages(name: str) -> Path:
+    """A fresh copy of the book's pages, in build/NAME: from nothing, so that no page of an earlier build survives.
+
+    Raises UserError where the package was installed without a checkout.
+    """
+    pages = _part_of_checkout("book")
+    stage = CHECKOUT / "build" / name
+    shutil.rmtree(stage, ignore_errors=True)
+    # Records are read from the store: a copy would only be large.
+    shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"))
+    return stage
+
+
+def tidy(executed: Path) -> None:
+    """Takes what is this machine's out of an executed notebook, which the site offers as a download: paths, times,
+    the version of Python."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = re.sub(r"(?m)^(data_root|results) = .*$", r'\1 = ""', cell.source)
+    nbformat.write(notebook, executed)
+
+
+def figure(cell: "NotebookNode") -> dict:
+    """Name and caption of a notebook cell's figure or table; empty where it has none."""
+    return cell.metadata.get("mystnb", {}).get("figure", {})
+
+
+def render(stage: Path) -> Path:
+    """Runs Jupyter Book on a staged book and returns its first page; every warning is a fault: UserError."""
+    log = stage / "build.log"
+    say(f"rendering the book (log: {log})")
+    command = [*JUPYTER_BOOK, "build", str(stage), "-W", "--keep-going"]
+    with log.open("w") as stream:
+        done = subprocess.run(
+            command,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+    page = stage / SITE / "index.html"
+    if done.returncode or not page.exists():
+        faults = [line for line in log.read_text().splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
+        for line in faults:
+            say(line)
+        raise UserError(f"the book has {len(faults) or 'some'} fault{'s' * (len(faults) != 1)}; see {log}")
+    return page
+
+
+def _absolute(path: str | None) -> str:
+    """The kernel may work in another folder than the user: a relative path is fixed first. Empty: the default."""
+    return str(Path(path).expanduser().resolve()) if path else ""
+
+
+def say(text: str) -> None:
+    """Tells the user of progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,79 @@
+"""The explorer: a page on which a reader chooses image, network, level and mapping function, without a server.
+
+This module makes the page's data, `book/_assets/explorer.js` draws it. The maps are sprites, one grey PNG per network,
+mapping function and level with all images side by side. They stand inside the page: a browser that opens a page from a
+file does not let a script look into other files.
+"""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Sequence
+
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from PIL import Image
+from torch import Tensor, nn
+
+from at_repro.analysis import network_maps
+from at_repro.data import ImageSet
+from at_repro.report.figures import ATTENTION
+
+
+def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequence[str], stamp: str) -> str:
+    """The explorer of these networks on these images, as HTML for a notebook's output.
+
+    Args:
+        networks: frozen networks by their names for readers; all have the same number of levels.
+        images: the images to choose from, uint8 (N, 3, H, W); with None, or without networks, only the stamp is shown.
+        mappings: names of mapping functions, see `attention.mapping`.
+        stamp: what it was made from, see `Study.stamp`.
+
+    Raises:
+        ParameterError: for an unknown mapping.
+    """
+    if images is None or not networks:
+        return f"<p>Nothing to show: {html.escape(stamp)}</p>"
+    found = json.dumps(_data(networks, images, mappings)).replace("<", "\\u003c")  # could end the script element
+    return (
+        f'<div class="explorer"><script type="application/json">{found}</script>'
+        f"<noscript>The explorer needs JavaScript.</noscript></div><p><small>{html.escape(stamp)}</small></p>"
+    )
+
+
+def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]) -> dict:
+    sprites, predicted = {}, {}
+    for name, network in networks.items():
+        levels = network_maps.maps_by_mapping(network, images, mappings)
+        names = network_maps.level_names(len(levels[mappings[0]]))
+        sprites[name] = {
+            mapping: {level: _map_sprite(maps) for level, maps in zip(names, of_mapping, strict=True)}
+            for mapping, of_mapping in levels.items()
+        }
+        predicted[name] = network_maps.predictions(network, images).tolist()
+    return {
+        "classes": images.classes,
+        "labels": images.labels.tolist(),
+        "images": _png(torch.cat(list(images.images.cpu().permute(0, 2, 3, 1)), 1)),
+        "networks": list(networks),
+        "levels": list(names),
+        "mappings": list(mappings),
+        "sprites": sprites,
+        "predicted": predicted,
+        "colours": [to_hex(colormaps[ATTENTION](value)) for value in range(256)],
+    }
+
+
+def _map_sprite(maps: Tensor) -> str:
+    """Maps (N, H, W) side by side, each scaled to its own maximum, as 8-bit grey. An all-zero map stays zero."""
+    largest = maps.amax((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+    return _png(torch.cat(list((255 * maps / largest).round().to(torch.uint8)), 1))
+
+
+def _png(pixels: Tensor) -> str:
+    """uint8 (H, W) or (H, W, 3) as the address of a PNG that is in the address itself."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,58 @@
+"""Every plot and every panel of attention maps, in one style; each function returns a matplotlib figure.
+
+The last argument of each is `stamp`, which stands below the figure: what it was made from, see `Study.stamp`. Where
+there is nothing to draw, the figure holds the stamp alone, so that its number in the book stays.
+"""
+
+from at_repro.report.figures.attention import (
+    against_error,
+    concentration,
+    distance,
+    matrices,
+    norms,
+    on_object,
+    on_parts,
+)
+from at_repro.report.figures.panels import map_panel, overlay_panel
+from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
+from at_repro.report.figures.training import (
+    betas,
+    cost,
+    curves,
+    decays,
+    errors,
+    gains,
+    leads,
+    lengths,
+    pulls,
+    slopes,
+    softened,
+)
+
+__all__ = [
+    "ATTENTION",
+    "COLOURS",
+    "WIDTH",
+    "against_error",
+    "betas",
+    "concentration",
+    "cost",
+    "curves",
+    "decays",
+    "distance",
+    "errors",
+    "gains",
+    "leads",
+    "lengths",
+    "map_panel",
+    "matrices",
+    "norms",
+    "on_object",
+    "on_parts",
+    "overlay_panel",
+    "pulls",
+    "slopes",
+    "softened",
+    "style",
+    "unavailable",
+]

@@ -1,0 +1,132 @@
+"""Panels of images and their attention maps."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from at_repro.data import ImageSet
+from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, WIDTH, stamped, style, unavailable
+
+_OVER = 0.65  # opacity of maps over photographs
+
+
+def map_panel(
+    images: ImageSet | None,
+    columns: dict[str, Tensor],
+    stamp: str,
+    scale_of: Callable[[str], str] = str,
+    one_scale: bool = False,
+) -> Figure:
+    """A row per image: the image, and its attention maps at their own resolution, a square per place.
+
+    Each map is scaled to its own maximum: dark is no attention, bright is the most of this map. Maps with negative
+    values are differences: their colours run from as much less to as much more, with nothing in the middle.
+
+    Args:
+        images: the images, uint8 (N, 3, H, W).
+        columns: maps (N, h, w) by the label of their column, which is broken at ", ".
+        scale_of: from a label to its scale's name: of maps of one name the largest value in a row is the brightest.
+        one_scale: of maps of one name the largest value in all rows is; it stands below the column's label.
+    """
+    if images is None or not columns:
+        return unavailable(stamp)
+    style()
+    count, wide = len(images), 1 + len(columns)
+    scales: dict[str, list[Tensor]] = {}
+    for label, maps in columns.items():
+        scales.setdefault(scale_of(label), []).append(maps.abs().amax((1, 2)))
+    largest = {name: torch.stack(of_scale).amax(0) for name, of_scale in scales.items()}
+    signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
+    labels = [label.replace(", ", "\n") for label in ("image", *columns)]
+    if one_scale:
+        largest = {name: most.amax().expand(count) for name, most in largest.items()}
+        ends = [f"{'±' if signed[label] else '0 to '}{largest[scale_of(label)][0]:.2f}" for label in columns]
+        labels = ["image", *(f"{label}\n{end}" for label, end in zip(labels[1:], ends, strict=True))]
+    left = 0.8  # inches, for class names
+    top = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels)
+    cell = min(0.85, (WIDTH - left) / wide)
+    width = min(WIDTH, left + cell * wide)
+    bottom = _room(stamp, width)
+    height = top + cell * count + bottom
+    figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
+    figure.subplots_adjust(left / width, bottom / height, 1, 1 - top / height, 0.05, 0.05)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+    for row in range(count):
+        axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
+        axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
+        for place, (label, maps) in enumerate(columns.items(), 1):
+            most = largest[scale_of(label)][row].item() or 1
+            colours = {"cmap": DIFFERENCE, "vmin": -most} if signed[label] else {"cmap": ATTENTION, "vmin": 0}
+            axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
+    for axis, label in zip(axes[0], labels, strict=True):
+        axis.set_title(label, fontsize=7, pad=3)
+    if not all(signed.values()):
+        most_of = "the most of this scale" if one_scale or scale_of is not str else "the most of this map"
+        _bar(figure, bottom - 0.12, ATTENTION, "no attention", most_of)
+    if any(signed.values()):
+        _bar(figure, bottom - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
+    return stamped(figure, stamp)
+
+
+def overlay_panel(
+    images: ImageSet | None, columns: dict[str, Tensor], titles: Sequence[str], stamp: str, width: float = 0.55 * WIDTH
+) -> Figure:
+    """A row per photograph: the photograph, and each of its maps laid over it in grey.
+
+    Each map covers the whole photograph at its own resolution, a square per place, so that no detail is invented; its
+    colours run from 0 to its own maximum, see the bar below.
+
+    Args:
+        images: the photographs, uint8 (N, 3, H, W).
+        columns: maps (N, h, w), not negative, by the label of their column.
+        titles: what stands above each row, one line per photograph.
+        width: of the figure, in inches.
+    """
+    if images is None or not columns:
+        return unavailable(stamp)
+    style()
+    count, wide = len(images), 1 + len(columns)
+    cell, gap, top, bottom = width / wide, 0.16, 0.14, _room(stamp, width)  # inches; for titles and column labels
+    height = top + count * (cell + gap) + bottom
+    figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
+    figure.subplots_adjust(0, bottom / height, 1, 1 - (top + gap) / height, 0.02, gap / cell)
+    for axis in axes.flat:
+        axis.axis("off")
+    photographs = images.images.permute(0, 2, 3, 1).cpu().numpy()
+    extent = (0, photographs.shape[2], photographs.shape[1], 0)
+    for row, (photograph, title) in enumerate(zip(photographs, titles, strict=True)):
+        axes[row, 0].imshow(photograph)
+        axes[row, 0].set_title(title, fontsize=6, loc="left", pad=1.5)
+        grey = photograph @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+        for axis, maps in zip(axes[row, 1:], columns.values(), strict=True):
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
+            colours = {"cmap": ATTENTION, "vmin": 0, "alpha": _OVER}
+            axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
+    for place, label in enumerate(["image", *columns]):
+        figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=6, ha="center", va="top")
+    _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
+    return stamped(figure, stamp)
+
+
+def _room(stamp: str, width: float) -> float:
+    """Inches below a panel of this width, for two bars and the lines of the stamp."""
+    return 0.32 + 0.1 * math.ceil(len(stamp) / (18 * width))  # a letter of the stamp is at most 1/18 inch wide
+
+
+def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alpha: float = 1) -> None:
+    """A colour bar so many inches above the figure's lower edge, with what its ends mean; over grey if transparent."""
+    height = figure.get_figheight()
+    axis = figure.add_axes((0.3, bottom / height, 0.4, 0.07 / height))
+    axis.set_facecolor("0.5")
+    bar = figure.colorbar(ScalarMappable(cmap=colours), cax=axis, orientation="horizontal", ticks=[])
+    bar.solids.set_alpha(alpha)
+    for place, label, side in ((-0.03, least, "right"), (1.03, most, "left")):
+        axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=6, ha=side, va="center")

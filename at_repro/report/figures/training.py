@@ -1,0 +1,331 @@
+"""Plots of errors, of predictions, and of what training costs."""
+
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from at_repro.data import ImageSet
+from at_repro.report.figures.theme import COLOURS, PALETTE, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.runs import schedules
+
+
+def errors(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test errors of all methods: ours as dots with their interval, the paper's, if any, as open marks.
+
+    Args:
+        table: index method; columns ours, low, high and paper, in percent, see `tables.errors`.
+    """
+    if table[["ours", "paper"]].isna().all(axis=None):
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.4 * len(table)))
+    places = range(len(table))
+    colours = list(colours_of(table.index).values())
+    axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
+    axis.scatter(table["ours"], places, c=colours, zorder=3, label="ours, with interval")
+    if table["paper"].notna().any():
+        axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
+    axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)", ylim=(len(table) - 0.4, -0.6))
+    legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    for mark in legend.legend_handles:  # of no method
+        mark.set_edgecolor("0.3")
+    legend.legend_handles[0].set_facecolor("0.3")
+    return stamped(figure, stamp)
+
+
+def slopes(table: pd.DataFrame, stamp: str) -> Figure:
+    """What each method gains over the plain student, in the paper and here: lines that cross are another order.
+
+    Gains, since errors depend on the length of training.
+
+    Args:
+        table: index method with a row "student"; columns ours and paper, in percent, see `tables.errors`.
+    """
+    both = table[["paper", "ours"]].dropna()
+    methods = both.drop(["student", "teacher"], errors="ignore")
+    if "student" not in both.index or methods.empty:
+        return unavailable(stamp)
+    style()
+    gains = methods - both.loc["student"]
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
+    places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
+    for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
+        axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
+        dark = sns.set_hls_values(colour, l=0.35)  # text of the light ones is hard to read
+        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=dark, va="center")
+    axis.update_datalim([(1.04, place) for place in places])  # beyond the axes a label would not be drawn
+    axis.autoscale_view()
+    axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
+    axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="bottom", ha="right")
+    axis.set(xlim=(-0.3, 1.5), xticks=[0, 1], xticklabels=["paper", "ours"], ylabel="test error minus the student's")
+    return stamped(figure, stamp)
+
+
+def gains(found: pd.DataFrame, stamp: str) -> Figure:
+    """What each method gains over the plain student, ours against the paper's: on the grey line both are the same.
+
+    Args:
+        found: columns pair, method, ours and paper, in percentage points, see `tables.gains`.
+    """
+    both = found.dropna()
+    if both.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 4.2))
+    sns.scatterplot(
+        both,
+        x="paper",
+        y="ours",
+        hue="method",
+        style="pair",
+        palette=colours_of(pd.unique(both["method"])),
+        s=70,
+        ax=axis,
+    )
+    low = min(both[["paper", "ours"]].min(axis=None), 0) - 0.1
+    high = max(both[["paper", "ours"]].max(axis=None), 0) + 0.1
+    axis.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
+    axis.axhline(0, color="0.85", linewidth=1, zorder=0)
+    axis.axvline(0, color="0.85", linewidth=1, zorder=0)
+    axis.set(xlabel="paper: minus the student's error", ylabel="ours: minus the student's error")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return stamped(figure, stamp)
+
+
+def _apart(values: Iterable[float], distance: float) -> list[float]:
+    """Places for labels near these values, in their order, that do not cover each other."""
+    values = list(values)
+    places = dict.fromkeys(range(len(values)), 0.0)
+    last = -float("inf")
+    for index in sorted(places, key=values.__getitem__):
+        last = places[index] = max(values[index], last + distance)
+    return list(places.values())
+
+
+def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
+    """Error per epoch: test error as a full line, train error (on augmented images) as a dashed one.
+
+    Args:
+        epochs: columns column, seed, epoch, train_error and test_error, see `Study.curves`.
+    """
+    if epochs.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
+    colours = colours_of(pd.unique(epochs["column"]))
+    for metric, dashes in (("test_error", ""), ("train_error", (3, 2))):
+        for method, colour in colours.items():
+            of_method = epochs[epochs["column"] == method].groupby("epoch")[metric].median()
+            axis.plot(
+                of_method.index, of_method, color=colour, dashes=dashes or (None, None),
+                linewidth=1.5 if not dashes else 0.9, label=method if not dashes else None,
+            )  # fmt: skip
+    axis.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="test (full), train (dashed)")
+    return stamped(figure, stamp)
+
+
+def lengths(final: pd.DataFrame, stamp: str) -> Figure:
+    """Test error, and what each method has less than the plain student, against the length of training.
+
+    Args:
+        final: columns method, epochs, test_error and difference, see `training_lengths.final`.
+    """
+    if final.empty:
+        return unavailable(stamp)
+    style()
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    ticks = sorted(pd.unique(final["epochs"]))
+    for axis, shown, label in zip(
+        axes, ("test_error", "difference"), ("test error (%)", "minus the plain student's"), strict=True
+    ):
+        for method, colour in colours_of(pd.unique(final["method"])).items():
+            of_method = final[final["method"] == method].sort_values("epochs")
+            axis.plot(of_method["epochs"], of_method[shown], color=colour, marker="o", linewidth=1.5, label=method)
+        axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
+        axis.set_xticks(ticks, map(str, ticks))
+        axis.minorticks_off()
+    _legend_above(figure, axes)
+    return stamped(figure, stamp)
+
+
+def betas(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test error against beta, a panel per form of the loss; dashed, with its interval, the plain student.
+
+    Args:
+        table: index method with a row "student"; columns ours, low, high in percent, form and beta, see `tables.betas`.
+    """
+    found = table[table["ours"].notna()]
+    transfers = found[found["form"] != ""]
+    if transfers.empty:
+        return unavailable(stamp)
+    style()
+    forms = pd.unique(transfers["form"])
+    figure, axes = plt.subplots(1, len(forms), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
+    for axis, form in zip(axes[0], forms, strict=True):
+        of_form = transfers[transfers["form"] == form].sort_values("beta")
+        _plain_student(axis, found)
+        axis.vlines(of_form["beta"], of_form["low"], of_form["high"], color=COLOURS["AT"], linewidth=2)
+        axis.plot(of_form["beta"], of_form["ours"], color=COLOURS["AT"], marker="o", linewidth=1.5, label="AT")
+        axis.set(xscale="log", xlabel="beta", title=f"{form} form")
+        axis.set_xticks(of_form["beta"], [f"{beta:g}" for beta in of_form["beta"]])
+        axis.minorticks_off()
+    axes[0, 0].set_ylabel("test error (%)")
+    _legend_above(figure, axes[0])
+    return stamped(figure, stamp)
+
+
+def pulls(table: pd.DataFrame, stamp: str) -> Figure:
+    """Test error against how strongly each method's term pulls at the untrained student, a dot per method.
+
+    With intervals; dashed, the plain student. What diverged has no error: it is named in the corner, with its pull.
+
+    Args:
+        table: index method, maybe with a row "student"; columns ours, low, high in percent, NaN for what diverged, and
+            pull, see `tables.errors` and `pull.pulls`; methods without a pull are not drawn.
+    """
+    terms = table.dropna(subset="pull").sort_values("ours")
+    ended, diverged = terms[terms["ours"].notna()], terms[terms["ours"].isna()]
+    if ended.empty:
+        return unavailable(stamp)
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 4))
+    _plain_student(axis, table.dropna(subset="ours"))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="upper left", frameon=False)
+    axis.vlines(ended["pull"], ended["low"], ended["high"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
+    axis.scatter(ended["pull"], ended["ours"], color=COLOURS["AT"], zorder=3)
+    axis.set(xscale="log", xlabel="length of the term's gradient at the initial weights", ylabel="test error (%)")
+    axis.margins(x=0.25)
+    # In turn below and above their dots, and towards the middle: no label covers another or leaves the figure.
+    middle = ended["pull"].median()
+    for place, (method, row) in enumerate(ended.iterrows()):
+        side, across = ("right", -5) if row["pull"] > middle else ("left", 5)
+        offset = (across, 4 if place % 2 else -9)
+        axis.annotate(method, (row["pull"], row["ours"]), offset, textcoords="offset points", ha=side, fontsize=7)
+    if len(diverged):
+        named = [f"{method}, at {pull:.2g}" for method, pull in diverged["pull"].items()]
+        axis.text(0.98, 0.03, "\n".join(["diverged:", *named]), transform=axis.transAxes, ha="right", fontsize=7)
+    return stamped(figure, stamp)
+
+
+def _plain_student(axis: Axes, table: pd.DataFrame) -> None:
+    """Dashed, with its interval, the plain student, where the table has one: what all others are held against."""
+    if "student" in table.index:
+        plain = table.loc["student"]
+        axis.axhspan(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
+        axis.axhline(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
+
+
+def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend for all panels, of every line that any of them has."""
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(found.values(), found, loc="outside upper center", ncols=len(found), frameon=False)
+
+
+def leads(found: pd.DataFrame, stamp: str) -> Figure:
+    """A panel per training length: test error minus the plain student's in the same epoch; below zero is ahead.
+
+    Within a point of zero the axis is linear, beyond it logarithmic: early differences are many times those at the end.
+
+    Args:
+        found: columns method, epochs, epoch, learning_rate and difference, see `training_lengths.leads`.
+    """
+    found = found[found["method"] != "student"]
+    if found.empty:
+        return unavailable(stamp)
+    style()
+    lengths = sorted(pd.unique(found["epochs"]))
+    figure, axes = plt.subplots(len(lengths), 1, figsize=(WIDTH, 0.8 + 1.9 * len(lengths)), squeeze=False)
+    colours = colours_of(["student", *pd.unique(found["method"])])
+    for axis, length in zip(axes[:, 0], lengths, strict=True):
+        of_length = found[found["epochs"] == length]
+        axis.axhline(0, color=colours["student"], linestyle="--", linewidth=1)
+        drops = of_length.groupby("learning_rate")["epoch"].min()
+        for epoch in drops[drops > 1]:
+            axis.axvline(epoch - 0.5, color="0.6", linewidth=1, zorder=0)
+        axis.grid(visible=False, axis="x")  # its lines would look like drops of the rate
+        for method, of_method in of_length.groupby("method", sort=False):
+            axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
+        axis.set(ylabel="minus the student's", title=f"{length} epochs", xlim=(1, max(2, length)))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_yscale("symlog", linthresh=1)
+        axis.set_yticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
+    axes[-1, 0].set_xlabel("epoch; grey lines: the learning rate drops")
+    _legend_above(figure, axes[:, 0])
+    return stamped(figure, stamp)
+
+
+def decays(epochs: int, stamp: str) -> Figure:
+    """The factor on a term's weight in every epoch of a training, by the name of its decay."""
+    style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
+    for name, factors in schedules.decays(epochs).items():
+        axis.step(range(epochs), factors, where="post", color=colours_of(schedules.DECAYS)[name], label=name)
+    axis.set(xlabel="epoch", ylabel="factor on the weight", ylim=(0, 1.05))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="decay")
+    return stamped(figure, stamp)
+
+
+def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -> Figure:
+    """A row per image and a column per temperature: the probability of every class, a bar per network.
+
+    Args:
+        images: the images that the numbers in the column image count.
+        probabilities: columns image, network, temperature, class, probability, see `measure.softened`.
+    """
+    if images is None or probabilities.empty:
+        return unavailable(stamp)
+    style()
+    shown, temperatures = pd.unique(probabilities["image"]), pd.unique(probabilities["temperature"])
+    colours = colours_of(pd.unique(probabilities["network"]))
+    figure, axes = plt.subplots(
+        len(shown), 1 + len(temperatures), figsize=(WIDTH, 0.7 + 1.6 * len(shown)), squeeze=False,
+        width_ratios=[1.6, *[3] * len(temperatures)],
+    )  # fmt: skip
+    for row, image in enumerate(shown):
+        picture = axes[row, 0]
+        picture.imshow(images.images[image].permute(1, 2, 0).cpu().numpy())
+        picture.set_title(images.classes[images.labels[image]], fontsize=8)
+        picture.axis("off")
+        for column, temperature in enumerate(temperatures, 1):
+            axis = axes[row, column]
+            cell = (probabilities["image"] == image) & (probabilities["temperature"] == temperature)
+            sns.barplot(
+                probabilities[cell], x="probability", y="class", hue="network", palette=colours, saturation=1, ax=axis
+            )
+            last = row == len(shown) - 1
+            axis.set(xlim=(0, 1), xlabel="probability" if last else "", ylabel="")
+            axis.set_title(f"T = {temperature:g}" if row == 0 else "")
+            axis.tick_params(labelsize=7, labelleft=column == 1, labelbottom=last)
+            handles, labels = axis.get_legend_handles_labels()
+            axis.get_legend().remove()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    return stamped(figure, stamp)
+
+
+def cost(measured: pd.DataFrame, stamp: str) -> Figure:
+    """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
+
+    Args:
+        measured: columns case, measured, value and unit, see `bench.frame`.
+    """
+    if measured.empty:
+        return unavailable(stamp)
+    style()
+    figure, (speed, growth) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    loops = measured[(measured["case"] == "against the plain loop") & (measured["unit"] == "images/s")].copy()
+    loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
+    loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
+    sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)
+    speed.set(xlabel="images/s, data included", ylabel="")
+    sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
+    students = measured["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
+    growth.plot(students, measured.loc[students.index, "value"], marker="o", color=PALETTE[0])
+    growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
+    return stamped(figure, stamp)

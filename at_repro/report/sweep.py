@@ -1,0 +1,110 @@
+"""A sweep: one notebook executed for each value of a parameter, and a book in which the results stand side by side."""
+
+import itertools
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from at_repro.errors import ParameterError
+from at_repro.report import book
+
+if TYPE_CHECKING:  # it comes with the extra `book`
+    from nbformat import NotebookNode
+
+
+def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
+    """Executes a notebook for every combination of the given values, and builds the book with these as a part of it.
+
+    Its first new page compares: what differs between them, one below the other for all values. Nothing is written
+    outside of `build/sweep-NAME`, but for the records of what had to be trained.
+
+    Args:
+        name: a notebook, with or without `.ipynb`.
+        parameters: values by name; those with a single value are the same in every execution.
+
+    Returns:
+        The page that compares, an HTML file.
+
+    Raises:
+        ParameterError: for a notebook, a parameter or a value that is not allowed, before anything is executed; or
+            where no parameter has two values, or two of them are equal.
+        UserError: as `book.execute` and `book.build`.
+    """
+    book.require_tools()
+    import nbformat
+
+    name = Path(name).name.removesuffix(".ipynb")
+    swept = [key for key, values in parameters.items() if len(values) > 1]
+    points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
+    points = [book.parameters(name, point) for point in points]
+    if not swept:
+        raise ParameterError("sweep", list(parameters), "two or more values of at least one parameter")
+    for number, point in enumerate(points):
+        if point in points[:number]:
+            raise ParameterError("sweep", point, "every combination of values once")
+    stage = book.staged_pages(f"sweep-{name}")
+    shutil.copytree(book.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    executed = {}  # among the other notebooks, so that a link between two of them leads to its page
+    for number, point in enumerate(points, 1):
+        title = ", ".join(f"{key} {point[key]}" for key in swept)
+        book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
+        path = book.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
+        book.tidy(path)
+        executed[title] = _titled(path, title, number)
+    nbformat.write(_comparison(name, executed), stage / "notebooks" / "sweep_comparison.ipynb")
+    _list(stage / "_toc.yml", name, len(points))
+    book.render(stage)
+    return stage / book.SITE / "notebooks" / "sweep_comparison.html"
+
+
+def _titled(path: Path, title: str, number: int) -> "NotebookNode":
+    """The executed notebook under a title of its own; its figures keep no name that another page has."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
+    for cell in notebook.cells:
+        if figure := book.figure(cell):
+            figure["name"] = f"{figure['name']}-{number}"
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookNode":
+    """What the notebook shows and prints, for all values, under its captions and headings; what is the same for all
+    values is left out, and the notebook's last cell, which says when it was executed."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    first = next(iter(executed.values()))
+    told = f"What differs between {'; '.join(executed)}. Everything else is the same for all of them."
+    cells, heading, last = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")], "", ""
+    for place, cell in enumerate(first.cells[:-1]):
+        if cell.cell_type == "markdown":
+            heading = next(iter(re.findall(r"^## .*", cell.source, re.MULTILINE)), heading)
+            continue
+        found = {title: notebook.cells[place] for title, notebook in executed.items()}
+        outputs = {title: _shown(other) for title, other in found.items()}
+        if not any(outputs.values()) or all(other == outputs[next(iter(outputs))] for other in outputs.values()):
+            continue
+        above = f"## {figure['caption']}" if (figure := book.figure(cell)) else heading
+        if above and above != last:
+            cells.append(new_markdown_cell(above))
+        last = above
+        for title, own in found.items():
+            shown = new_code_cell(own.source, outputs=outputs[title], metadata={"tags": ["remove-input"]})
+            cells += [new_markdown_cell(f"**{title}**"), shown]
+    return new_notebook(cells=cells, metadata=first.metadata)
+
+
+def _shown(cell: "NotebookNode") -> list:
+    """A cell's outputs without those that `glue` keeps under a name for other pages: a name may stand only once."""
+    return [output for output in cell.outputs if "scrapbook" not in output.get("metadata", {})]
+
+
+def _list(toc: Path, name: str, count: int) -> None:
+    """Adds the sweep to a table of contents, as a part of its own."""
+    files = ["comparison", *(f"{number:02d}" for number in range(1, count + 1))]
+    chapters = "".join(f"      - file: notebooks/sweep_{file}\n" for file in files)
+    toc.write_text(toc.read_text().rstrip("\n") + f"\n  - caption: Sweep of {name}\n    chapters:\n{chapters}")

@@ -1,0 +1,308 @@
+"""Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
+
+import io
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from at_repro import data, experiments
+from at_repro.analysis import attention_table, faces, network_maps
+from at_repro.analysis.attention_table import COLUMNS, FILE, alone, differing, distances, edge_strength, load
+from at_repro.data import augment
+from at_repro.errors import DataError
+from at_repro.training import load_network, train
+
+NAME = "wrn-16-2-to-16-1"
+
+
+@pytest.fixture
+def images(few_test_images):
+    return data.load("shapes", "test")
+
+
+@pytest.fixture
+def trained(small, store, quiet):
+    """Columns of a table: a plain student, one with AT, and the teacher."""
+    columns = {"student": small["student"], "AT": small["at"], "teacher": small["teacher"]}
+    train(columns.values(), store, device="cpu", progress=quiet)
+    return columns
+
+
+def test_an_edge_is_where_luminance_jumps():
+    """Black left of column 4, white from there on: Sobel's eighth gives 1/2 on both sides of the jump, else nothing."""
+    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    picture[..., 4:] = 255
+    strength = edge_strength(picture, (8, 8))
+    assert strength.dtype == torch.float32
+    torch.testing.assert_close(strength[0], torch.tensor([[0, 0, 0, 0.5, 0.5, 0, 0, 0]]).expand(8, 8))
+    torch.testing.assert_close(edge_strength(picture, (2, 4))[0], torch.tensor([[0, 0.25, 0.25, 0]]).expand(2, 4))
+
+
+def test_green_is_brighter_than_blue():
+    """BT.601: a jump to pure green counts 0.587, one to pure blue 0.114."""
+    for channel, weight in ((0, 0.299), (1, 0.587), (2, 0.114)):
+        picture = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+        picture[:, channel, :, 2:] = 255
+        assert edge_strength(picture, (4, 4)).max().item() == pytest.approx(weight / 2, abs=1e-6)
+
+
+def test_statistics_of_maps_that_lie_on_an_edge(images):
+    """One place has everything: entropy 0 and all of the mass at the top; on even maps 100 and a tenth, rounded up."""
+    one, even = torch.zeros(2, 4, 4), torch.ones(2, 4, 4)
+    one[:, 1, 2] = 5
+    two = images.subset(2)
+    found = alone({"sum-2": [one, even, even], "sum-1": [even, one, one]}, two)
+    assert found["low", "entropy"] == 0 and found["low", "top share"] == 100
+    assert found["middle", "entropy"] == pytest.approx(100)
+    assert found["low", "top share, sum-1"] == pytest.approx(12.5) == found["top", "top share"]
+    assert math.isnan(found["top", "edges"]), "an even map follows nothing"
+    strength = edge_strength(two.images, (4, 4))
+    assert found["low", "edges"] == pytest.approx(network_maps.correlation(one, strength).mean().item(), abs=1e-6)
+
+
+def test_every_mapping_function_has_a_correlation_with_edges(images):
+    """By hand: luminance jumps in the middle, so that each row of places has the edges (0, 1, 1, 0) / 4.
+
+    (1, 3, 1, 1) is (-1, 3, -1, -1) / 2 from its mean and goes with them as 1 to sqrt 3; (1, 0, 0, 0) the other way.
+    """
+    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    picture[..., 4:] = 255
+    one = replace(images.subset(1), images=picture, masks=None)
+    rows = {"sum-1": [1.0, 3, 1, 1], "sum-2": [1.0, 0, 0, 0], "sum-4": [0.0, 5, 5, 0]}
+    found = alone({mapping: [torch.tensor([[row, row]])] for mapping, row in rows.items()}, one)
+    assert found["level 1", "edges, sum-1"] == pytest.approx(1 / math.sqrt(3), abs=1e-6)
+    assert found["level 1", "edges"] == pytest.approx(-1 / math.sqrt(3), abs=1e-6)
+    assert found["level 1", "edges, sum-4"] == pytest.approx(1, abs=1e-6)
+
+
+def test_correlations_in_the_table_are_those_of_the_activations(trained, store, images):
+    """A second time with numpy: from a trained network's activations and the pixels to the row of the table."""
+    attention_table.update(store, {"teacher": trained["teacher"]}, images)
+    table = load(store).set_index(["level", "statistic"])["value"]
+    grey = images.images.double().numpy().transpose(0, 2, 3, 1) @ [0.299, 0.587, 0.114] / 255
+    p = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down = p[:, 2:, :-2] + 2 * p[:, 2:, 1:-1] + p[:, 2:, 2:] - p[:, :-2, :-2] - 2 * p[:, :-2, 1:-1] - p[:, :-2, 2:]
+    right = p[:, :-2, 2:] + 2 * p[:, 1:-1, 2:] + p[:, 2:, 2:] - p[:, :-2, :-2] - 2 * p[:, 1:-1, :-2] - p[:, 2:, :-2]
+    slope = np.hypot(down, right) / 8
+    network = load_network(store, trained["teacher"], images, images.device).eval()
+    with torch.no_grad():
+        groups = network(augment.normalize(images.images, *data.normalization("shapes"))).groups
+    for level, group in zip(("low", "middle", "top"), groups, strict=True):
+        side = group.shape[-1]
+        cells = slope.reshape(len(slope), side, 32 // side, side, 32 // side).mean((2, 4))
+        for statistic, power in (("edges, sum-1", 1), ("edges", 2), ("edges, sum-4", 4)):
+            sums = (np.abs(group.double().numpy()) ** power).sum(1)
+            pairs = zip(sums.reshape(len(sums), -1), cells.reshape(len(cells), -1), strict=True)
+            expected = np.mean([np.corrcoef(own, other)[0, 1] for own, other in pairs])
+            assert table[level, statistic] == pytest.approx(expected, abs=2e-5), (level, statistic)
+
+
+def test_the_share_on_the_object_is_measured_where_there_are_masks(images):
+    """All of the mass in the middle of a place that the object covers, none of it beside."""
+    two = images.subset(2)
+    covered = two.masks.float()
+    found = alone({"sum-2": [covered, 1 - covered, torch.ones(2, 32, 32)]}, two)
+    assert found["low", "on object"] == pytest.approx(100) and found["middle", "on object"] == pytest.approx(0)
+    assert found["top", "on object"] == pytest.approx(100 * covered.mean().item(), rel=1e-4)
+    assert found["low", "on object, surplus"] == pytest.approx(100, rel=1e-4)
+    assert found["top", "on object, surplus"] == pytest.approx(0, abs=1e-4)
+    assert ("low", "on parts") not in found, "of faces alone"
+    bare = alone({"sum-2": [covered] * 3}, replace(two, masks=None))
+    assert ("low", "on object") not in bare and ("low", "on object, surplus") not in bare
+
+
+def test_the_share_on_parts_is_measured_on_faces(images):
+    pictures = replace(images.subset(2), name="orl_faces@64", masks=None)
+    found = alone({"sum-2": [torch.ones(2, 32, 32)] * 3}, pictures)
+    assert found["middle", "on parts"] == pytest.approx(100 * faces.parts(pictures)[0].float().mean().item(), rel=1e-4)
+
+
+def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size():
+    left, right = torch.tensor([[[1.0, 0]]]), torch.tensor([[[0, 3.0]]])
+    found = distances([left, left, left], [right, 2 * left, torch.ones(1, 2, 2)])
+    assert found == {("low", "distance"): pytest.approx(math.sqrt(2)), ("middle", "distance"): pytest.approx(0)}
+
+
+def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
+    assert attention_table.update(store, trained, images) == 3
+    table = load(store)
+    assert list(table) == COLUMNS and table["value"].dtype == float
+    pairs = set(zip(table["run_id"], table["teacher"], strict=True))
+    names = {column: run.run_id for column, run in trained.items()}
+    own = {(name, "") for name in names.values()}
+    assert pairs == own | {(names["student"], names["teacher"]), (names["AT"], names["teacher"])}
+    assert set(table["level"]) == {"low", "middle", "top"} and table["value"].notna().all()
+    before = (store.folder / FILE).read_bytes()
+    assert attention_table.update(store, trained, images) == 0
+    assert (store.folder / FILE).read_bytes() == before
+
+
+def test_what_is_measured_later_joins_what_is_there(trained, store, images):
+    attention_table.update(store, {"student": trained["student"]}, images)
+    first = load(store)
+    assert set(first["run_id"]) == {trained["student"].run_id} and set(first["teacher"]) == {""}
+    attention_table.update(store, trained, images)
+    both = load(store)
+    assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
+    again = both.merge(first)
+    assert len(again) == len(first), "what was measured before was changed"
+
+
+def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, images, monkeypatch):
+    """The runs are measured again, and of what is found only what the table lacks is written."""
+    attention_table.update(store, trained, images)
+    whole = (store.folder / FILE).read_bytes()
+    table = load(store)
+    new = table["statistic"].isin(["edges, sum-1", "edges, sum-4", "on object, surplus"])
+    place = table.index[table["statistic"] == "entropy"][0]
+    table.loc[place, "value"] = 12.345
+    table[~new].to_csv(store.folder / FILE, index=False, float_format="%.6g")
+    assert attention_table.update(store, trained, images) == 3
+    again = load(store)
+    assert again.loc[place, "value"] == 12.345, "what was measured before was changed"
+    expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str})
+    assert again.drop(index=place).equals(expected.drop(index=place))
+
+    # Without weights there is nothing to measure, and nothing to change; nor without images.
+    table[~new].to_csv(store.folder / FILE, index=False, float_format="%.6g")
+    (store.record_path(trained["student"]) / "weights.safetensors").unlink()
+    assert attention_table.update(store, trained, None) == 0
+    assert attention_table.update(store, trained, images) == 2
+    student = load(store).query(f"run_id == '{trained['student'].run_id}'")
+    assert "edges" in set(student["statistic"]) and "edges, sum-1" not in set(student["statistic"])
+    assert attention_table.update(store, trained, images) == 0
+
+
+def test_the_names_of_all_statistics_are_known(trained, store, images):
+    """Else a run would be measured over and over, or what is new would never join the old rows."""
+    run, teacher = trained["AT"], trained["teacher"]
+    two = images.subset(2)
+    maps = {mapping: [torch.rand(2, 4, 4)] * 3 for mapping in attention_table._MAPPINGS}
+    for dataset, pictures in (
+        ("shapes", two),
+        ("cifar10", replace(two, masks=None)),
+        (faces.DATASET, replace(two, name=faces.DATASET, masks=None)),
+    ):
+        found = dict.fromkeys(statistic for _, statistic in alone(maps, pictures))
+        known = attention_table._statistics((replace(run, dataset=dataset), None))
+        assert set(found) == set(known) and list(found) == sorted(found, key=list(attention_table._ORDER).index)
+    assert attention_table._statistics((run, teacher)) == ("distance",)
+
+
+def test_rows_of_a_network_without_a_record_stay_and_give_way_to_those_of_other_weights(trained, store, images):
+    def rows(weights, value):
+        return pd.DataFrame([["imagenet-a", "", "level 1", "edges", value, weights]], columns=COLUMNS)
+
+    assert attention_table.add(store, rows("abc", 0.5)) == 1
+    assert attention_table.add(store, rows("abc", 0.75)) == 0 == attention_table.add(store, rows("", 1)[:0])
+    attention_table.update(store, trained, images)
+    assert load(store).query("run_id == 'imagenet-a'")["value"].tolist() == [0.5]
+    assert attention_table.add(store, rows("def", 0.25)) == 1
+    assert load(store).query("run_id == 'imagenet-a'")[["value", "weights"]].values.tolist() == [[0.25, "def"]]
+    assert load(store)["run_id"].nunique() == 4
+
+
+def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, images):
+    assert attention_table.update(store, trained, None) == 0
+    assert attention_table.update(store, trained, images.subset(50)) == 0
+    assert load(store).empty and not (store.folder / FILE).exists()
+
+
+def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
+    attention_table.update(store, trained, images)
+    (store.record_path(trained["student"]) / "weights.safetensors").unlink()
+    assert attention_table.update(store, trained, images) == 0
+    assert trained["student"].run_id in set(load(store)["run_id"])
+    assert differing(store, trained["student"], images) == "", "there is nothing to compare it with"
+
+
+def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
+    """Its name is the same and its weights are others: the claims would go on to rest on the old ones."""
+    attention_table.update(store, trained, images)
+    before = load(store)
+    again = store.load(trained["AT"])
+    weights = {name: 2 * value if "conv" in name else value for name, value in again.weights().items()}
+    epochs, predictions = again.epochs(), again.predictions()
+    shutil.rmtree(store.record_path(trained["AT"]))
+    values = {name: value for name, value in again.values.items() if name not in ("files", "run_id")}
+    store.write(trained["AT"], values, epochs, predictions, weights)
+    assert trained["AT"].run_id not in set(load(store)["run_id"]), "what nobody has measured is not claimed"
+    assert attention_table.update(store, trained, images) == 1
+    after = load(store)
+    assert len(after) == len(before) and not after.duplicated(["run_id", "teacher", "level", "statistic"]).any()
+    changed = before.merge(after, how="outer", indicator=True).query("_merge != 'both'")
+    assert set(changed["run_id"]) == {trained["AT"].run_id}
+    assert attention_table.update(store, trained, images) == 0
+
+
+def test_a_table_that_named_no_weights_is_read(trained, store, images):
+    """Rows of runs without weights here cannot be measured again."""
+    attention_table.update(store, trained, images)
+    table = load(store)
+    table.drop(columns="weights").to_csv(store.folder / FILE, index=False)
+    assert load(store).drop(columns="weights").equals(table.drop(columns="weights"))
+    assert attention_table.update(store, trained, images) == 0
+
+
+def test_checksums_stay_text(store):
+    """845e89839294 would be read as a number that is infinite."""
+    row = ["a", "", "low", "entropy", 1.0, "845e89839294"]
+    pd.DataFrame([row], columns=COLUMNS).to_csv(store.folder / FILE, index=False)
+    assert load(store)["weights"].tolist() == ["845e89839294"]
+
+
+def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, store, images, monkeypatch):
+    measured = attention_table.measured
+
+    def late(*given):
+        found = measured(*given)
+        monkeypatch.undo()
+        attention_table.update(store, {"teacher": trained["teacher"]}, images)
+        return found
+
+    monkeypatch.setattr(attention_table, "measured", late)
+    attention_table.update(store, trained, images)
+    both = load(store)
+    assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
+
+
+def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
+    from at_repro.analysis.verification import verify
+
+    attention_table.update(store, trained, images)
+    assert verify(store, device="cpu") == 0
+    table = load(store)
+    place = table.index[(table["run_id"] == trained["AT"].run_id) & (table["statistic"] == "distance")][1]
+    table.loc[place, "value"] *= 1.01
+    table.to_csv(store.folder / FILE, index=False)
+    assert verify(store, device="cpu") == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1 and trained["AT"].run_id in failed[0] and "attention.csv has middle distance" in failed[0]
+
+
+def test_a_table_that_cannot_be_read_is_one_line(store):
+    (store.folder / FILE).write_text("run_id,level\n1,2\n")
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read, delete it"):
+        load(store)
+
+
+def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, quiet, monkeypatch):
+    columns = experiments.get(NAME).runs("smoke")[0]
+    train(columns.values(), store, device="cpu", progress=quiet)
+    assert attention_table.update_experiment(NAME, "smoke", store, device="cpu") == len(columns)
+    table = load(store)
+    assert isinstance(table, pd.DataFrame) and set(table["run_id"]) == {run.run_id for run in columns.values()}
+
+    def missing(*_, **__):
+        raise DataError("not here")
+
+    monkeypatch.setattr(data, "load", None)  # nothing is new, and reading images takes seconds: see `at-repro refresh`
+    assert attention_table.update_experiment(NAME, "smoke", store, [0, 7], device="cpu") == 0
+    (store.folder / FILE).unlink()
+    monkeypatch.setattr(data, "load", missing)
+    assert attention_table.update_experiment(NAME, "smoke", store, device="cpu") == 0

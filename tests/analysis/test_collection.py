@@ -1,0 +1,86 @@
+"""Networks of several studies under names, on records typed by hand."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from at_repro import experiments
+from at_repro.analysis import attention_table, collection
+from at_repro.analysis.study import open_study
+
+NAMES = ("wrn-16-2-to-16-1", "wrn-40-2-to-16-2")
+
+
+@pytest.fixture
+def studies(store, hand_made):
+    """Opens both rows of Table 1 at preset reduced, without their images: errors by experiment and column."""
+
+    def write(errors):
+        for experiment, of_columns in errors.items():
+            columns = experiments.get(experiment).runs("reduced")[0]
+            for column, error in of_columns.items():
+                hand_made(columns[column], final={"test_error": error}, diverged=None if error is not None else 1)
+        given = {"device": "cpu", "results": str(store.folder), "train_missing": False}
+        return [open_study(name, "reduced", **given) for name in NAMES]
+
+    return write
+
+
+ERRORS = {
+    "wrn-16-2-to-16-1": {"student": 10.0, "AT": 9.0, "teacher": 7.0},
+    "wrn-40-2-to-16-2": {"student": 7.5, "KD": 7.2, "teacher": 5.0, "AT": None},
+}
+
+
+def test_every_network_has_a_name_of_its_own(studies):
+    """WRN-16-2 is a teacher of 60 epochs and a student of 20; AT of the second row diverged."""
+    found = collection.members(studies(ERRORS))
+    assert list(found) == [
+        "WRN-16-1", "WRN-16-1 from WRN-16-2, AT", "WRN-16-2, 60 epochs",
+        "WRN-16-2, 20 epochs", "WRN-16-2 from WRN-40-2, KD", "WRN-40-2",
+    ]  # fmt: skip
+    study, column = found["WRN-16-2, 20 epochs"]
+    assert (study.experiment.name, column) == ("wrn-40-2-to-16-2", "student")
+
+
+def test_a_run_of_two_studies_is_there_once(studies):
+    both = studies(ERRORS)
+    assert collection.members([*both, both[0]]).keys() == collection.members(both).keys()
+
+
+def test_of_each_network_the_longest_training_counts_and_the_weakest_comes_first(studies):
+    found = collection.plain(studies(ERRORS))
+    assert list(found) == ["WRN-16-1", "WRN-16-2", "WRN-40-2"]
+    study, column = found["WRN-16-2"]
+    assert study.first(column).run.epochs == 60, "7.0 percent after 60 epochs, 7.5 after 20"
+    lines = collection.describe(found).splitlines()
+    assert len(lines) == 3 and lines[0].split() == ["WRN-16-1", study.first("student").run.run_id]
+
+
+def test_statistics_stand_beside_the_errors(studies, store):
+    both = studies(ERRORS)
+    run = both[0].first("teacher").run
+    rows = [(run.run_id, "", level, name, value, "") for level, name, value in (
+        ("low", "edges", 0.6), ("top", "edges", 0.3), ("low", "entropy", 97.0),
+    )]  # fmt: skip
+    pd.DataFrame(rows, columns=attention_table.COLUMNS).to_csv(store.folder / attention_table.FILE, index=False)
+    found = collection.table(collection.plain(both), "edges")
+    assert found.loc["WRN-16-2", ["epochs", "test_error", "low", "top"]].tolist() == [60, 7.0, 0.6, 0.3]
+    assert found["low"].isna().tolist() == [True, False, True] and pd.isna(found.loc["WRN-16-2", "middle"])
+
+
+def test_without_images_there_are_no_networks(studies):
+    both = [replace(study, images=None) for study in studies(ERRORS)]
+    assert collection.networks(collection.plain(both)) == {}
+    assert collection.networks({}) == {} and collection.plain([]) == collection.members([]) == {}
+
+
+def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
+    """Else one of them would silently take the other's place in the explorer."""
+    both = studies(ERRORS)
+    given = {"device": "cpu", "results": str(store.folder), "train_missing": False, "epochs": 12}
+    (columns,) = experiments.vary(experiments.get(NAMES[1]), epochs=12).runs("reduced")
+    hand_made(columns["KD"], final={"test_error": 8.0})
+    found = collection.members([*both, open_study(NAMES[1], "reduced", **given)])
+    assert {"WRN-16-2 from WRN-40-2, KD, 20 epochs", "WRN-16-2 from WRN-40-2, KD, 12 epochs"} <= set(found)

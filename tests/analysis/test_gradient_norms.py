@@ -1,0 +1,75 @@
+"""How strongly terms pull at an untrained student, against the losses called by hand on networks built by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from at_repro import data, experiments, losses, networks
+from at_repro.analysis.gradient_norms import COLUMNS, pulls
+from at_repro.analysis.study import open_study
+from at_repro.data import augment
+from at_repro.errors import ParameterError
+from at_repro.training import engine
+
+
+@pytest.fixture
+def study(store, hand_made):
+    """Untrained networks as if they were trained: only the teacher's are looked at."""
+    columns = experiments.get("mapping-functions").runs("smoke")[0]
+    hand_made(columns["teacher"], data={"train": "0" * 64, "test": "1" * 64})
+    return open_study("mapping-functions", "smoke", device="cpu", results=str(store.folder), train_missing=False)
+
+
+@pytest.fixture
+def seen(study):
+    """The batch, the untrained student's output on it in training mode, and the teacher's in evaluation mode."""
+    images = study.sample(16)
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    student = networks.build("wrn-16-1", 10, engine.generator(0, "weights"))
+    with torch.no_grad():
+        taught = study.networks("teacher")["teacher"](batch)
+    return images, student, student.train()(batch), taught
+
+
+def gradient(value, student):
+    """The length of a gradient, from the numbers that autograd leaves in the parameters."""
+    student.zero_grad()
+    value.backward(retain_graph=True)
+    return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]).norm().item()
+
+
+def test_a_pull_is_the_length_of_the_weighted_gradient(study, seen):
+    images, student, own, taught = seen
+    found = pulls(study, 16).set_index("method")
+    for method, beta, norm in (("sum-2", 1000.0, "l2"), ("l1 normalised, beta 42000", 42_000.0, "l1")):
+        value = beta * losses.activation_transfer(own.groups, taught.groups, "sum-2", "code", norm)
+        assert found.loc[method, "beta"] == beta
+        assert found.loc[method, "term"] == pytest.approx(value.item(), rel=1e-4)
+        assert found.loc[method, "pull"] == pytest.approx(gradient(value, student), rel=1e-3)
+    assert found["task"].nunique() == 1, "all students start from the same weights"
+    task = F.cross_entropy(own.logits, images.labels)
+    assert found["task"].iloc[0] == pytest.approx(gradient(task, student), rel=1e-3)
+
+
+def test_a_tenth_of_beta_pulls_a_tenth(study):
+    found = pulls(study, 16).set_index("method")["pull"]
+    assert found["not normalised, beta 0.001"] == pytest.approx(10 * found["not normalised, beta 0.0001"])
+
+
+def test_every_method_that_needs_a_teacher_has_a_row(study):
+    found = pulls(study, 4)
+    assert list(found.columns) == COLUMNS
+    assert list(found["method"]) == [name for name, run in study.columns.items() if run.terms]
+
+
+def test_nothing_without_images_or_teacher(study, store):
+    assert pulls(replace(study, images=None)).empty
+    (store.folder / study.columns["teacher"].run_id / "weights.safetensors").unlink()
+    assert pulls(study).empty
+
+
+def test_a_count_that_is_none_is_refused(study):
+    with pytest.raises(ParameterError, match=r"^count: "):
+        pulls(study, 0)

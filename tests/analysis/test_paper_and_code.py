@@ -1,0 +1,272 @@
+"""Sizes of the differences between paper and public code, against the same numbers computed another way."""
+
+import importlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from at_repro import data, networks
+from at_repro.analysis import paper_and_code
+from at_repro.analysis.study import open_study
+from at_repro.errors import ParameterError
+
+NAME = "wrn-16-2-to-16-1"
+trainer = importlib.import_module("at_repro.training.train")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("shapes", "test", subset=6)
+
+
+def random_wrn(name: str, seed: int) -> nn.Module:
+    """With batch norms as after training: of statistics, scales and shifts that all differ."""
+    generator = torch.Generator().manual_seed(seed)
+    network = networks.build(name, generator=generator).eval()
+    with torch.no_grad():
+        for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.running_mean.normal_(0, 0.5, generator=generator)
+            norm.running_var.uniform_(0.5, 2, generator=generator)
+            norm.weight.uniform_(0.5, 1.5, generator=generator)
+            norm.bias.normal_(0, 0.5, generator=generator)
+    return network
+
+
+@pytest.fixture(scope="module")
+def student():
+    return random_wrn("wrn-10-1", 0)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return random_wrn("wrn-10-2", 1)
+
+
+@pytest.fixture(scope="module")
+def sizes(student, teacher, images):
+    frame = paper_and_code.measure(student, teacher, images)
+    return dict(zip(frame["between"], frame["size"], strict=True))
+
+
+@pytest.fixture(scope="module")
+def seen(student, teacher, images):
+    """What both networks make of the images, and what the student's next layers see of its groups, in float64."""
+    mean, std = (torch.tensor(constants).view(1, 3, 1, 1) for constants in data.normalization("shapes"))
+    batch = (images.images.float() - mean) / std
+    following = {}
+
+    def keep(name):
+        return lambda module, inputs: following.update({name: array(inputs[0])})
+
+    # A convolution takes what the batch norm and ReLU before it leave; behind the top group is a mean over places.
+    hooks = [
+        student.group1.block0.conv0.register_forward_pre_hook(keep("low")),
+        student.group2.block0.conv0.register_forward_pre_hook(keep("middle")),
+        student.bn.register_forward_hook(lambda module, inputs, output: following.update(top=array(output.relu()))),
+        student.fc.register_forward_pre_hook(keep("features")),
+    ]
+    with torch.no_grad():
+        own, taught = student(batch), teacher(batch)
+    for hook in hooks:
+        hook.remove()
+    np.testing.assert_allclose(following["top"].mean((2, 3)), following.pop("features"), rtol=1e-4, atol=1e-6)
+    return {
+        "student": [array(group) for group in own.groups],
+        "teacher": [array(group) for group in taught.groups],
+        "activated": list(following.values()),
+        "logits": (array(own.logits), array(taught.logits)),
+    }
+
+
+def array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def unit(maps: np.ndarray) -> np.ndarray:
+    """Maps (N, H, W) as vectors of length 1."""
+    flat = maps.reshape(len(maps), -1)
+    return flat / np.sqrt((flat**2).sum(1, keepdims=True))
+
+
+def distance(ours: list[np.ndarray], others: list[np.ndarray]) -> float:
+    """The mean over levels of the mean over images of the l2 distance of the normalised maps."""
+    pairs = zip(ours, others, strict=True)
+    return float(np.mean([np.sqrt(((unit(one) - unit(other)) ** 2).sum(1)).mean() for one, other in pairs]))
+
+
+def energy(groups: list[np.ndarray]) -> list[np.ndarray]:
+    return [(group**2).sum(1) for group in groups]
+
+
+def test_readable_shows_no_more_digits_than_there_are():
+    """Another processor rounds float32 otherwise: the committed notebook is compared with what it finds."""
+    found = pd.DataFrame([("a", 175.5134, "x"), ("b", 0.05149, "y")], columns=paper_and_code.COLUMNS)
+    shown = paper_and_code.readable(found)
+    assert shown["size"].tolist() == ["176", "0.051"] and shown.index.tolist() == ["a", "b"]
+    assert paper_and_code.readable(found.iloc[:0]).empty
+
+
+def test_a_network_whose_groups_are_activated_has_all_other_rows(images):
+    """The notebook can be given any student: NIN's groups come after its batch norms and ReLUs."""
+    student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
+    assert len(paper_and_code.measure(student, teacher, images)) == 9
+
+
+def test_the_table_has_a_row_per_difference(student, teacher, images):
+    frame = paper_and_code.measure(student, teacher, images)
+    assert list(frame.columns) == ["between", "size", "in"] == paper_and_code.COLUMNS
+    assert frame["between"].tolist() == [
+        "code form, beta 1000", "paper form, beta 0.1", "code form against paper form", "mean of powers against sum",
+        "A against |A| in F_sum", "KL averaged over classes, doubled", "maps before against after batch norm and ReLU",
+        "code form, low level", "code form, middle level", "code form, top level",
+    ]  # fmt: skip
+    assert pd.api.types.is_float_dtype(frame["size"]) and np.isfinite(frame["size"]).all()
+    assert (frame["in"].str.len() > 0).all(), "a number without its meaning"
+
+
+def test_the_values_of_both_forms(sizes, seen):
+    """Per level: 1000 times the mean of squares over batch and places; 0.1 times half the distance."""
+    pairs = list(zip(energy(seen["student"]), energy(seen["teacher"]), strict=True))
+    code = sum(((unit(own) - unit(taught)) ** 2).mean() for own, taught in pairs)
+    paper = sum(np.sqrt(((unit(own) - unit(taught)) ** 2).sum(1)).mean() / 2 for own, taught in pairs)
+    assert sizes["code form, beta 1000"] == pytest.approx(1000 * code, rel=1e-4)
+    assert sizes["paper form, beta 0.1"] == pytest.approx(0.1 * paper, rel=1e-4)
+
+
+def test_the_ratio_of_gradients_by_the_chain_rule(sizes, seen):
+    """With d the distance of an image's unit maps q and t, the code form pulls with 2 d times 1000 / (N H W) along the
+    gradient of d, the paper form with 0.1 / (2 N). That gradient is (q - t) / d through q = Q / |Q| and Q = sum A^2.
+    """
+    code = paper = 0.0
+    for own, taught in zip(seen["student"], seen["teacher"], strict=True):
+        count, _, height, width = own.shape
+        for activations, other in zip(own, unit(energy([taught])[0]), strict=True):
+            raw = (activations**2).sum(0).ravel()
+            length = np.sqrt((raw**2).sum())
+            q = raw / length
+            d = np.sqrt(((q - other) ** 2).sum())
+            along = (q - other) / d
+            to_map = (along - q * (q @ along)) / length
+            squared = ((2 * activations * to_map.reshape(height, width)) ** 2).sum()
+            code += (2 * d * 1000 / (count * height * width)) ** 2 * squared
+            paper += (0.1 / (2 * count)) ** 2 * squared
+    assert sizes["code form against paper form"] == pytest.approx(np.sqrt(code / paper), rel=1e-3)
+
+
+def test_means_and_sums_of_channels_make_the_same_maps(sizes):
+    assert sizes["mean of powers against sum"] == pytest.approx(0, abs=1e-6)
+
+
+def test_signs_matter_in_a_sum(sizes, seen):
+    signed = [group.sum(1) for group in seen["student"]]
+    absolute = [np.abs(group).sum(1) for group in seen["student"]]
+    assert sizes["A against |A| in F_sum"] == pytest.approx(distance(signed, absolute), rel=1e-4)
+    assert sizes["A against |A| in F_sum"] > 0.1, "the groups of these networks are signed"
+
+
+def test_the_place_of_the_maps(sizes, seen):
+    """Against what the layers behind each group were really given."""
+    wanted = distance(energy(seen["activated"]), energy(seen["student"]))
+    assert sizes["maps before against after batch norm and ReLU"] == pytest.approx(wanted, rel=1e-4)
+    assert wanted > 0.1
+
+
+def test_the_older_distillation_keeps_a_fifth(sizes, seen):
+    """Averaged over ten classes and doubled: 2 / 10, whatever the logits."""
+
+    def softened(logits):
+        powers = np.exp(logits / 4)
+        return powers / powers.sum(1, keepdims=True)
+
+    own, taught = map(softened, seen["logits"])
+    terms = taught * (np.log(taught) - np.log(own))
+    assert 2 * 16 * terms.mean() / (16 * terms.sum(1).mean()) == pytest.approx(0.2)
+    assert sizes["KL averaged over classes, doubled"] == pytest.approx(0.2, rel=1e-4)
+
+
+def test_the_weight_on_the_squared_distance(sizes):
+    """1000 over the places of a map: 32 x 32, 16 x 16, 8 x 8."""
+    weights = [sizes[f"code form, {level} level"] for level in ("low", "middle", "top")]
+    assert weights == pytest.approx([0.9766, 3.906, 15.625], rel=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_networks_are_left_as_they_are(images, frozen):
+    pair = [random_wrn("wrn-10-1", seed).requires_grad_(not frozen) for seed in (2, 3)]
+    before = [{name: value.clone() for name, value in network.state_dict().items()} for network in pair]
+    pixels = images.images.clone()
+    paper_and_code.measure(*pair, images)
+    for network, state in zip(pair, before, strict=True):
+        assert all(weight.requires_grad is not frozen for weight in network.parameters())
+        assert all(weight.grad is None for weight in network.parameters())
+        assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+        assert not network.training
+    assert torch.equal(images.images, pixels)
+
+
+def test_a_student_that_is_its_teacher(student, images):
+    """As in a store whose networks share seed and weights: no distance, and no ratio of nothing to nothing."""
+    frame = paper_and_code.measure(student, student, images).set_index("between")["size"]
+    assert frame["code form, beta 1000"] == frame["paper form, beta 0.1"] == 0
+    assert np.isnan(frame["code form against paper form"])
+    assert frame["A against |A| in F_sum"] > 0.1
+
+
+def test_a_batch_is_measured_the_same_twice(student, teacher, images):
+    first, again = (paper_and_code.measure(student, teacher, images) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+
+
+@pytest.fixture
+def runs(tiny_experiment, monkeypatch):
+    monkeypatch.setenv("AT_REPRO_TRAIN", "never")
+    monkeypatch.setattr(trainer, "_train_cohort", None)
+    return tiny_experiment.runs("smoke")[0]
+
+
+def study(store):
+    return open_study(NAME, "smoke", device="cpu", results=str(store.folder))
+
+
+def test_of_a_study_are_those_of_its_first_images(store, runs, hand_made):
+    for column in ("student", "AT", "teacher"):
+        hand_made(runs[column])
+    opened = study(store)
+    pair = opened.networks("student", "teacher")
+    found = paper_and_code.of(opened, 7)
+    pd.testing.assert_frame_equal(
+        found, paper_and_code.measure(pair["student"], pair["teacher"], opened.images.select(slice(7)))
+    )
+    assert not found.equals(paper_and_code.of(opened, 8))
+
+
+@pytest.mark.parametrize("recorded", [(), ("student",), ("teacher", "AT")])
+def test_of_a_study_without_both_networks_is_an_empty_table(store, runs, hand_made, recorded):
+    for column in recorded:
+        hand_made(runs[column])
+    found = paper_and_code.of(study(store), 7)
+    assert found.empty and list(found.columns) == ["between", "size", "in"]
+    assert found.round(3).empty, "the notebook rounds it"
+
+
+def test_of_a_study_without_its_data_is_an_empty_table(store, runs, hand_made):
+    from dataclasses import replace
+
+    for column in ("student", "teacher"):
+        hand_made(runs[column])
+    found = paper_and_code.of(replace(study(store), images=None), 128)
+    assert found.empty and list(found.columns) == ["between", "size", "in"]
+
+
+@pytest.mark.parametrize("batch", [0, -1, 101, 2.5, "8"])
+@pytest.mark.parametrize("recorded", [(), ("student", "teacher")])
+def test_a_bad_batch_is_one_line_with_its_name(store, runs, hand_made, batch, recorded):
+    """Also where nothing is run yet: what is wrong later is wrong now."""
+    for column in recorded:
+        hand_made(runs[column])
+    with pytest.raises(ParameterError) as raised:
+        paper_and_code.of(study(store), batch)
+    assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1 to 100"

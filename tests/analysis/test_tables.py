@@ -1,0 +1,508 @@
+"""The report's tables and sentences, on records whose numbers are counted by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from at_repro import experiments
+from at_repro.analysis import attention_table, tables
+from at_repro.analysis.study import Study
+
+NAME = "wrn-16-2-to-16-1"
+IMAGES = 200  # half a percentage point each
+ROW = ("Table 1", "wrn-16-1 from wrn-16-2")
+
+
+@pytest.fixture
+def studies(store):
+    """Makes a study from the test images that each run gets wrong, by column and seed; None: the run diverged.
+
+    Its columns' errors are 30 and 40 % after the first two of four epochs, then the best, then the final one: no phase
+    ends with its lowest. The learning rate drops after the second epoch.
+    """
+
+    def write(run, wrong):
+        error = None if wrong is None else 100 * len(wrong) / IMAGES
+        labels = [image % 10 for image in range(IMAGES)]
+        predictions = [(label + (image in (wrong or ()))) % 10 for image, label in enumerate(labels)]
+        errors = [30.0, 40.0, *([90.0, math.nan] if error is None else [error - 0.5, error])]
+        epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0}
+        values = {
+            "diverged": 4 if error is None else None,
+            "final": {"test_error": error, "train_error": None if error is None else 50.0},
+            "best": {"test_error": None if error is None else error - 0.5, "epoch": 3},
+            "environment": {"commit": "abc", "device": "CPU"},
+        }
+        if run.dataset.startswith("imagenet@"):
+            values["final"]["top5_error"] = None if error is None else error / 4
+        frame = pd.DataFrame({"label": labels, "prediction": predictions})
+        return store.write(run, values, pd.DataFrame(epochs | {"test_error": errors}), frame, {"w": torch.zeros(1)})
+
+    def make(preset: str, name: str = NAME, **columns: dict[int, object]) -> Study:
+        names = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
+        wrong = {names.get(column, column): by_seed for column, by_seed in columns.items()}
+        experiment = experiments.get(name)
+        seeds = sorted({seed for by_seed in wrong.values() for seed in by_seed} or {0})
+        by_seed = experiment.runs(preset, seeds)
+        records, missing = {}, []
+        for column in by_seed[0]:
+            for run in dict.fromkeys(runs[column] for runs in by_seed):
+                if run.seed in wrong.get(column, {}):
+                    records.setdefault(column, {})[run.seed] = write(run, wrong[column][run.seed])
+                else:
+                    missing.append(run)
+        return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
+
+    return make
+
+
+def wilson(wrong: int, images: int) -> tuple[float, float]:
+    """In percent, by the formula."""
+    z, share = 1.959963984540054, wrong / images
+    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2))
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def errors(study: Study) -> pd.DataFrame:
+    return tables.errors(study, *ROW)
+
+
+def test_several_pairs_and_what_their_methods_gain(studies):
+    first = studies("reduced", student={0: range(20)}, at={0: range(17)}, teacher={0: range(13)})
+    second = studies("reduced", "wrn-40-2-to-16-2", student={0: range(14)}, kd={0: range(15)})
+    found = tables.pairs({ROW[1]: first, "wrn-16-2 from wrn-40-2": second}, "Table 1")
+    assert found.loc[(ROW[1], "ours"), ["student", "AT", "teacher"]].tolist() == [10, 8.5, 6.5]
+    assert found.loc[("wrn-16-2 from wrn-40-2", "paper"), "KD"] == 6.08
+    assert found.loc[("wrn-16-2 from wrn-40-2", "deviation"), "student"] == pytest.approx(7 - 6.31)
+    gains = tables.gains(found).set_index(["pair", "method"])
+    assert gains.loc[(ROW[1], "AT"), "ours"] == -1.5
+    assert gains.loc[(ROW[1], "AT"), "paper"] == pytest.approx(7.93 - 8.77)
+    assert gains.loc[("wrn-16-2 from wrn-40-2", "KD"), "ours"] == 0.5 and gains["ours"].notna().sum() == 2
+    assert not {"student", "teacher"} & set(gains.index.get_level_values("method"))
+
+
+def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):
+    """A run that diverged is not one that is missing."""
+    study = studies("reduced", student={0: range(20), 1: range(16)}, at={0: None})
+    found = tables.readable_pairs({ROW[1]: study}, "Table 1")
+    ours = found.loc[(ROW[1], "ours")]
+    assert ours[["student", "AT", "KD"]].tolist() == ["9.00", "diverged", "not run"]
+    assert found.loc[(ROW[1], "seeds"), "student"] == 2 and found.loc[(ROW[1], "paper"), "KD"] == "7.41"
+    assert found.loc[(ROW[1], "95 % interval"), "AT"] == found.loc[(ROW[1], "deviation"), "KD"] == ""
+
+
+def test_a_second_teacher_is_no_method(studies):
+    """Table 3 has one for the terms on gradients and one for activation-based transfer."""
+    wrong = {"student": {0: range(20)}, "KD": {0: range(10)}, "teacher": {0: ()}, "teacher of AT": {0: ()}}
+    study = studies("smoke", "gradient-methods", **wrong)
+    assert "teacher" not in tables.summary(study) and "KD is" in tables.summary(study)
+    assert list(tables.paired(study).index) == ["KD"]
+
+
+def test_every_method_has_its_form_and_beta(studies):
+    study = studies("reduced", "forms-and-betas", student={0: range(20)})
+    found = tables.betas(study, tables.errors(study, "ours", "forms-and-betas"))
+    assert found.loc["student", ["ours", "form"]].tolist() == [10, ""] and math.isnan(found.loc["student", "beta"])
+    assert found.loc["code form, beta 316", ["form", "beta"]].tolist() == ["code", 316]
+    assert found.loc["paper form, beta 0.1", ["form", "beta"]].tolist() == ["paper", 0.1]
+
+
+def test_top5_errors_stand_beside_the_papers(studies):
+    study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)}, kd={0: range(62)})
+    found = tables.top5(study)
+    assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
+    assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
+
+
+def test_what_others_published_are_gains_over_their_student():
+    found = tables.others()
+    rep = found.loc["RepDistiller"].droplevel("task").loc["wrn-16-2 from wrn-40-2"]
+    assert rep[["student", "AT", "KD"]].tolist() == [73.26, "+0.82", "+1.66"], "74.08 and 74.92 against 73.26"
+    assert found.loc["Knowledge-Distillation-Zoo", "KD"].tolist() == [""], "it published none"
+
+
+def test_what_diverged_has_no_top5_error(studies):
+    found = tables.top5(studies("paper", "imagenet-resnet18", student={0: range(60), 1: None}, kd={0: None}))
+    assert found["top-5"].to_dict() == {"student": "7.50"}, "60 of 200 images are 30 %, a fourth of it is 7.5"
+
+
+def test_there_is_no_top5_error_of_ten_classes(studies):
+    found = tables.top5(studies("reduced", "imagenet-resnet18", student={0: range(60)}, at={0: range(62)}))
+    assert found.empty and not len(found.columns), "nothing to join to the table of errors"
+
+
+def test_distances_of_maps_come_from_the_table_that_stays_without_weights(studies):
+    study = studies("reduced", student={0: [], 1: [], 2: []}, at={0: []}, teacher={0: []})
+    runs = {column: [record.run.run_id for record in by.values()] for column, by in study.records.items()}
+    (teacher,) = runs["teacher"]
+    rows = [
+        (run, teacher, "top", "distance", value, "")
+        for run, value in zip(runs["student"], (0.1, 0.4, 0.2), strict=True)
+    ]
+    rows += [(runs["AT"][0], teacher, level, "distance", value, "") for level, value in (("low", 0.3), ("top", 0.05))]
+    rows += [(runs["AT"][0], "another", "top", "distance", 9, ""), (runs["AT"][0], "", "top", "entropy", 9, "")]
+    pd.DataFrame(rows, columns=attention_table.COLUMNS).to_csv(study.store.folder / "attention.csv", index=False)
+    found = tables.map_distances(study)
+    assert found["top"].to_dict() == {"student": 0.2, "AT": 0.05}, "the median over seeds, to this teacher"
+    assert found.loc["AT", "low"] == 0.3 and math.isnan(found.loc["student", "low"])
+    assert found["seeds"].to_dict() == {"student": 3, "AT": 1}
+
+
+def test_errors_of_one_seed_beside_the_paper(studies):
+    study = studies(
+        "reduced", student={0: range(20)}, at={0: range(17)}, f_actt={0: range(19)}, kd={0: range(15)},
+        at_kd={0: range(16)}, teacher={0: range(13)},
+    )  # fmt: skip
+    table = errors(study)
+    assert list(table.index) == ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"] and table.index.name == "method"
+    assert table["ours"].tolist() == [10, 8.5, 9.5, 7.5, 8, 6.5]
+    assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "Table 1, second row"
+    assert table["deviation"].tolist() == pytest.approx([1.23, 0.57, 0.99, 0.09, 0.49, 0.19]), "ours minus the paper's"
+    assert table["best"].tolist() == [9.5, 8, 9, 7, 7.5, 6], "the best epoch must not be what is compared"
+    assert table["seeds"].tolist() == [1] * 6 and table["diverged"].tolist() == [0] * 6
+    assert table["run_id"].tolist() == [run.run_id for run in study.columns.values()]
+    assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(17, IMAGES), rel=1e-9)
+
+
+def test_errors_of_two_seeds_have_the_interval_of_the_test_set(studies):
+    """Two seeds are too few for an interval over seeds; their median is the mean of the two."""
+    table = errors(studies("reduced", at={0: range(16), 1: range(20)}))
+    assert table.loc["AT", ["ours", "seeds", "best"]].tolist() == [9, 2, 8.5]
+    assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
+
+
+def test_errors_of_three_seeds_are_medians(studies):
+    study = studies("reduced", at={0: range(30), 1: range(16), 2: range(18)}, teacher={0: range(13)})
+    at, teacher = (errors(study).loc[method] for method in ("AT", "teacher"))
+    assert at[["ours", "seeds", "best"]].tolist() == [9, 3, 8.5], "the median, not the mean of 10.67"
+    assert at["deviation"] == pytest.approx(9 - 7.93)
+    half = 4.30265 * 3.785939 / 3**0.5  # Student's t of two degrees of freedom; the standard deviation of 8, 9 and 15
+    assert at[["low", "high"]].tolist() == pytest.approx([32 / 3 - half, 32 / 3 + half], abs=1e-4)
+    assert teacher["seeds"] == 1, "one teacher serves the students of every seed"
+    assert at["run_id"] == study.columns["AT"].run_id
+
+
+def test_errors_of_what_is_not_run(studies):
+    table = errors(studies("reduced", at={0: range(17)}))
+    for method in ("student", "F-ActT", "KD", "AT+KD", "teacher"):
+        row = table.loc[method]
+        assert row[["ours", "low", "high", "best", "deviation"]].isna().all(), "a number without a record"
+        assert row["run_id"] == "not run" and row["seeds"] == row["diverged"] == 0
+    assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "published whether or not ours is run"
+
+
+def test_errors_of_nothing(studies):
+    table = errors(studies("reduced"))
+    assert len(table) == 6 and table["ours"].isna().all()
+
+
+def test_what_diverged_has_no_error_and_is_counted(studies):
+    """The median is that of the seeds that finished, also where the first one did not."""
+    study = studies("reduced", student={0: None}, at={0: None, 1: range(18)}, kd={0: range(16), 1: None, 2: range(14)})
+    table = errors(study)
+    assert table[["seeds", "diverged"]].values.tolist() == [[0, 1], [1, 1], [0, 0], [2, 1], [0, 0], [0, 0]]
+    assert table.loc["student", ["ours", "low", "high", "best", "deviation"]].isna().all()
+    assert table.loc["AT", "ours"] == 9
+    assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
+    assert table.loc["KD", "ours"] == 7.5
+    assert table.loc["student", "run_id"] == study.columns["student"].run_id, "it is run, and diverged"
+
+
+def test_other_data_are_not_compared_with_the_paper(studies):
+    """The paper's errors on CIFAR-10 say nothing about generated shapes."""
+    table = errors(studies("smoke", student={0: range(20)}, at={0: range(17)}))
+    assert table["paper"].isna().all() and table["deviation"].isna().all()
+    assert table.loc["AT", "ours"] == 8.5
+
+
+def test_a_row_that_the_paper_does_not_print_has_no_deviation(studies):
+    table = tables.errors(studies("reduced", at={0: range(17)}), "Table 1", "wrn-10-1 from wrn-10-2")
+    assert table["paper"].isna().all() and table["deviation"].isna().all()
+
+
+def test_a_row_of_the_paper_as_it_is_printed():
+    """Table 4 for birds: 28.5, 27 (?), 27 (?) and 26.5."""
+    found = tables.published("Table 4", "resnet18 from resnet34, CUB-200-2011")
+    assert found["paper"].to_dict() == {"student": "28.5", "KD": "27 (?)", "AT": "27 (?)", "teacher": "26.5"}
+    assert found["minus the student"].tolist() == ["+0.00", "-1.50", "-1.50", "-2.00"]
+
+
+def test_readable_beside_the_paper(studies):
+    study = studies("reduced", student={0: range(20)}, at={0: range(15)}, kd={0: None})
+    shown = tables.readable(errors(study))
+    assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds", "diverged", "paper", "deviation"]
+    assert shown["ours"].tolist() == ["10.00", "7.50", "not run", "diverged", "not run", "not run"]
+    low, high = wilson(15, IMAGES)
+    assert shown.loc["AT", "95 % interval"] == f"{low:.2f} to {high:.2f} (images)" == "4.60 to 12.00 (images)"
+    assert shown["best epoch"].tolist() == ["9.50", "7.00", "", "", "", ""]
+    assert shown["seeds"].tolist() == [1, 1, 0, 0, 0, 0] and shown["diverged"].tolist() == [0, 0, 0, 1, 0, 0]
+    assert shown["paper"].tolist() == ["8.77", "7.93", "8.51", "7.41", "7.51", "6.31"]
+    assert shown["deviation"].tolist() == ["+1.23", "-0.43", "", "", "", ""], "a deviation has a sign"
+    assert "nan" not in shown.to_string().lower()
+
+
+def test_readable_has_no_empty_columns(studies):
+    shown = tables.readable(errors(studies("smoke", at={0: range(15)})))
+    assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds"]
+    assert "nan" not in shown.to_string().lower()
+
+
+def test_readable_without_records_says_so(studies):
+    shown = tables.readable(errors(studies("smoke")))
+    assert shown["ours"].tolist() == ["not run"] * 6 and "nan" not in shown.to_string().lower()
+
+
+def test_comparisons_are_paired_by_seed(studies):
+    """Seed 0: only AT is right on images 10 to 24, only the student on 0 to 4. Seed 1: the same images wrong."""
+    study = studies(
+        "smoke", student={0: range(5, 25), 1: range(50, 60)}, at={0: range(10), 1: range(50, 60)},
+        kd={1: range(50, 62)}, teacher={0: range(10)},
+    )  # fmt: skip
+    found = tables.comparisons(study)
+    p = 2 * sum(math.comb(20, k) for k in range(6)) / 2**20
+    assert found.drop(columns="p").values.tolist() == [
+        ["AT", 0, -5.0, 15, 5],
+        ["AT", 1, 0.0, 0, 0],
+        ["KD", 1, 1.0, 0, 2],
+        ["teacher", 0, -5.0, 15, 5],
+    ]
+    assert found["p"].tolist() == pytest.approx([p, 1, 0.5, p], rel=1e-9)
+    against = tables.comparisons(study, "KD")
+    assert against.drop(columns="p").values.tolist() == [["student", 1, -1.0, 2, 0], ["AT", 1, -1.0, 2, 0]]
+
+
+def test_comparisons_for_readers():
+    found = pd.DataFrame({"method": ["AT"], "difference": [-1.2034], "p": [0.00012345]}, index=["a pair"])
+    assert tables.readable_comparisons(found).loc["a pair"].tolist() == ["AT", -1.2, "0.00012"]
+
+
+def test_comparisons_need_both_and_neither_diverged(studies):
+    columns = ["method", "seed", "difference", "only_method", "only_reference", "p"]
+    study = studies("smoke", student={0: None, 1: range(9), 2: range(9)}, at={0: range(5), 1: None, 3: range(5)})
+    for found in (tables.comparisons(study), tables.comparisons(studies("reduced"))):
+        assert found.empty and list(found.columns) == columns
+
+
+def test_paired_differences_are_of_the_same_seeds(studies):
+    """AT minus student: -2, -4 and -6 points; seed 3 has no student. KD has one seed in common, and no interval."""
+    study = studies(
+        "smoke", student={0: range(20), 1: range(30), 2: range(24), 4: None},
+        at={0: range(16), 1: range(22), 2: range(12), 3: range(90), 4: range(9)}, kd={1: range(32), 2: None},
+        teacher={0: range(10)},
+    )  # fmt: skip
+    found = tables.paired(study)
+    assert list(found.index) == ["AT", "KD"], "the teacher's seed means nothing to a student"
+    half = 4.30265 * 2 / 3**0.5  # Student's t of two degrees of freedom, a standard deviation of 2
+    assert found.loc["AT"].tolist() == pytest.approx([3, -4, -4 - half, -4 + half], abs=1e-4)
+    assert found.loc["KD", ["seeds", "difference"]].tolist() == [1, 1]
+    assert found.loc["KD", ["low", "high"]].isna().all()
+    other = tables.paired(study, "AT")
+    assert list(other.index) == ["student", "KD"] and other.loc["student", "difference"] == 4
+
+
+def test_paired_differences_of_nothing(studies):
+    for study in (studies("smoke"), studies("reduced", at={0: range(9)})):
+        found = tables.paired(study)
+        assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high"]
+
+
+def test_phases_are_means_while_the_learning_rate_stays(studies):
+    """30 and 40 % before it drops; then half a point less than the last epoch, and that one."""
+    study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
+    table = tables.phases(study)
+    assert table.index.tolist() == [0.1, 0.02] and list(table.columns) == ["student", "AT"]
+    assert table.loc[0.1].tolist() == [35, 35], "neither the last epoch of the phase nor its best"
+    assert table.loc[0.02].tolist() == [10.75, 8.75], "the median over seeds"
+
+
+def test_phases_leave_out_what_diverged(studies):
+    study = studies("smoke", student={0: None}, at={0: range(18), 1: None})
+    table = tables.phases(study)
+    assert list(table.columns) == ["AT"] and table["AT"].tolist() == [35, 8.75]
+    assert tables.phases(studies("reduced", at={0: None})).empty
+
+
+def test_phases_of_nothing(studies):
+    assert tables.phases(studies("smoke")).round(1).empty
+
+
+def test_phases_of_the_train_error(studies):
+    study = studies("smoke", student={0: range(40)})
+    assert tables.phases(study, "train_error")["student"].tolist() == [50.0, 50.0]
+
+
+def test_errors_by_epoch_are_medians_over_seeds(studies):
+    """Of seeds that end at 20, 15 and 10 %, and all had 30 and 40 % in the first two epochs."""
+    found = tables.by_epoch(studies("smoke", student={0: range(40), 1: range(30), 2: range(20)}))
+    assert found["test_error", "student"].tolist() == [30.0, 40.0, 14.5, 15.0]
+    assert found["train_error", "student"].tolist() == [50.0] * 4 and found.index.tolist() == [1, 2, 3, 4]
+
+
+def test_means_stand_with_the_interval_that_figures_draw():
+    """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none.
+
+    A hundredth of the values has a hundredth of the interval, 0.011, and two decimals; a thousandth has three.
+    """
+    measured = pd.DataFrame(
+        [("b", "low", 1.0, 50.0), ("a", "top", 7.0, 9.0), ("b", "low", 2.0, 50.0), ("b", "low", 3.0, 50.0)],
+        columns=["network", "level", "share", "entropy"],
+    )
+    found = tables.means(measured, "share", "entropy")
+    assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
+    assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
+    assert tables.means(measured.assign(share=measured["share"] / 100), "share").iloc[0, 0] == "0.02 ± 0.01"
+    assert tables.means(measured.assign(share=measured["share"] / 1000), "share").iloc[0, 0] == "0.002 ± 0.001"
+    assert tables.means(measured, "share", by=["level"]).index.tolist() == ["low", "top"]
+    assert tables.means(measured[:0], "share").empty
+
+
+def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
+    """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
+    first where the student ends at 32.5 %, and with seed 0 never."""
+    study = studies("smoke", student={0: range(40), 1: range(65)}, at={0: range(18)}, kd={0: range(70), 1: range(70)})
+    table = tables.milestones(study)
+    assert table.loc["student"].tolist() == [(3 + 1) / 2, (75 + 25) / 2, 35]
+    assert table.loc["AT"].tolist() == [3, 75, 35]
+    assert table.loc["KD"].tolist() == [1, 25, 35], "a seed that never gets there has no epoch"
+
+
+def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
+    study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
+    assert tables.milestones(study).index.tolist() == ["student"]
+    assert tables.milestones(studies("reduced", at={0: range(18)})).round(1).empty
+
+
+@pytest.fixture
+def measured(store):
+    """Writes distances of students to the maps of a teacher, low, middle and top."""
+
+    def write(teacher, by_run: dict):
+        rows = [
+            (run.run_id, teacher.run_id, level, "distance", value, "0" * 12)
+            for run, values in by_run.items()
+            for level, value in zip(("low", "middle", "top"), values, strict=True)
+        ]
+        frame = pd.DataFrame(rows, columns=attention_table.COLUMNS)
+        frame.to_csv(store.folder / attention_table.FILE, index=False)
+
+    return write
+
+
+def test_distance_and_error_of_every_student_of_one_teacher(studies, measured, hand_made):
+    study = studies("smoke", student={0: range(40)}, at={0: range(30)}, kd={0: range(35)})
+    columns = study.columns
+    longer = hand_made(experiments.get("convergence").runs("smoke")[0]["AT"]).run  # of another length
+    elsewhere = hand_made(experiments.get("wrn-40-1-to-16-1").runs("smoke")[0]["AT"]).run  # of another teacher
+    distances = {columns["student"]: (0.4, 0.3, 0.3), columns["AT"]: (0.1, 0.1, 0.2), longer: (0, 0, 0),
+                 elsewhere: (0, 0, 0)}  # fmt: skip
+    measured(columns["teacher"], distances)
+    found = tables.distance_and_error(study)
+    assert found.to_dict("records") == [
+        {"method": "AT", "seed": 0, "test_error": 15.0, "low": 0.1, "middle": 0.1, "top": 0.2},
+        {"method": "student", "seed": 0, "test_error": 20.0, "low": 0.4, "middle": 0.3, "top": 0.3},
+    ]
+    table = tables.rank_correlations(found)
+    assert table["networks"].tolist() == [2, 2, 2] and table["rho"].isna().all()
+
+
+def test_rank_correlations_are_of_error_and_distance():
+    errors, low = [9.0, 10.0, 11.0], [0.1, 0.2, 0.3]
+    found = pd.DataFrame({"method": list("abc"), "seed": 0, "test_error": errors, "low": low, "top": low[::-1]})
+    table = tables.rank_correlations(found)
+    assert table["rho"].tolist() == pytest.approx([1, -1]) and table["p"].tolist() == pytest.approx([1 / 3] * 2)
+    more = pd.concat([found, pd.DataFrame({"method": ["d"], "seed": [0], "test_error": [8.0]})])
+    assert tables.rank_correlations(more).equals(table), "what was not measured counts for nothing"
+
+
+def test_one_network_may_make_a_correlation():
+    """Of the others, b to d, the ranks of error and distance are reversed; without any of them a counts for more."""
+    columns = {"method": list("abcd"), "seed": 0, "test_error": [9.0, 1.0, 2.0, 3.0], "top": [9.0, 3.0, 2.0, 1.0]}
+    found = tables.rank_correlations_without_one(pd.DataFrame(columns, index=[1, 2, 3, 4]))
+    assert found.index.tolist() == ["top", "top"] and found["method"].tolist()[0] == "a"
+    assert found["number"].tolist()[0] == 1 and found["rho"].tolist() == pytest.approx([-1, 0.5])
+    assert tables.rank_correlations_without_one(pd.DataFrame(columns).iloc[:3]).empty, "two alone are always in order"
+
+
+def test_distance_and_error_of_nothing(studies):
+    found = tables.distance_and_error(studies("smoke", student={0: range(40)}))
+    assert found.empty and tables.rank_correlations(found).empty
+    assert tables.rank_correlations_without_one(found).empty
+
+
+def test_decays_at_the_quarters_of_a_training():
+    """Of 40 epochs the first, 11th, 21st, 31st and last: linear is 1 - epoch / 40 counted from 0."""
+    table = tables.decays(40)
+    assert table.index.tolist() == [1, 11, 21, 31, 40]
+    assert table["linear"].tolist() == pytest.approx([1, 0.75, 0.5, 0.25, 0.025])
+    assert table["constant"].tolist() == [1] * 5
+    assert tables.decays(1).index.tolist() == [1]
+
+
+def test_summary_of_a_difference_that_is_hardly_chance(studies):
+    """Only AT is right on 20 images, only the student on none: p = 2 / 2^20. KD the other way round, on 12."""
+    study = studies("smoke", student={0: range(20)}, at={0: ()}, kd={0: range(32)})
+    assert tables.summary(study) == (
+        "At preset smoke (8 epochs, seed 0): AT is 10.00 points better than the plain student (p = 1.9e-06); "
+        "KD is 6.00 points worse than the plain student (p = 0.00049). "
+        "p is about these test images, not about other seeds."
+    )
+
+
+def test_summary_says_when_chance_could_have_done_it(studies):
+    """Five images that only AT gets right: p = 2 / 2^5 = 0.0625. Two that only KD gets wrong: p = 0.5."""
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(5, 20)}, kd={0: range(22)}))
+    assert "AT is 2.50 points better than the plain student (p = 0.062, within the chance of the test images)" in text
+    assert "KD is 1.00 points worse than the plain student (p = 0.5, within the chance of the test images)" in text
+
+
+def test_summary_of_a_tie_is_neither_better_nor_worse(studies):
+    """The same number of errors, on the same images and on others."""
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(20)}, kd={0: range(100, 120)}))
+    assert "better" not in text and "worse" not in text and "0.00" not in text
+    assert "AT has the same error as the plain student (p = 1);" in text
+    assert "KD has the same error as the plain student (p = 1)." in text
+
+
+def test_summary_of_seeds_that_cancel_is_a_tie(studies):
+    text = tables.summary(studies("smoke", student={0: range(20), 1: range(20)}, at={0: range(23), 1: range(17)}))
+    assert "AT has the same error as the plain student (p = 0.25, 0.25)." in text
+
+
+def test_summary_over_seeds_takes_the_median_and_every_p(studies):
+    study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: range(4)})
+    text = tables.summary(study)
+    # 12, 10 and 16 images that only AT gets right.
+    assert "seeds 0, 1, 2): AT is 6.00 points better than the plain student (p = 0.00049, 0.002, 3.1e-05)." in text
+
+
+@pytest.mark.parametrize(
+    "third",
+    [range(18), range(40)],
+    ids=["one seed could be chance", "one seed points the other way, and not by chance"],
+)
+def test_summary_is_certain_only_where_every_seed_is(studies, third):
+    study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: third})
+    text = tables.summary(study)
+    assert "AT is 5.00 points better" in text and "not for every seed beyond the chance of the test images" in text
+
+
+def test_summary_does_not_boast_of_the_teacher(studies):
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(22)}, teacher={0: ()}))
+    assert "teacher" not in text and "better" not in text
+
+
+def test_summary_of_what_diverged(studies):
+    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: None}, kd={0: ()}))
+    assert "than the plain student (p = 1.9e-06); AT diverged (seed 0). p is" in text
+    alone = tables.summary(studies("reduced", student={0: None}, at={0: range(5)}))
+    assert alone == "At preset reduced (40 epochs, seed 0): student diverged (seed 0)."
+
+
+@pytest.mark.parametrize("columns", [(), ("student",), ("teacher",), ("student", "teacher"), ("at", "kd", "teacher")])
+def test_summary_with_nothing_to_compare(studies, columns):
+    text = tables.summary(studies("reduced", **{column: {0: range(9)} for column in columns}))
+    where = "At preset reduced (40 epochs, seed 0)"
+    assert text == f"{where} there is nothing to compare yet: the plain student or every method is not run."

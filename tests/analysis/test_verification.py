@@ -1,0 +1,245 @@
+"""A record that was changed after it was measured is found, even where its checksums were rewritten to match."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from at_repro import data
+from at_repro.analysis.verification import verify
+from at_repro.errors import DataError, ParameterError
+from at_repro.records import Store
+from at_repro.runs import Run
+from at_repro.training import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One teacher, trained once for all tests of this file."""
+    import io
+
+    from at_repro.data import shapes
+    from at_repro.training import Progress
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(shapes.SIZES, "test", 100)
+        run = Run("wrn-10-1", epochs=1, dataset="shapes", subset=96, batch_size=64, precision="fp32")
+        store = Store(tmp_path_factory.mktemp("verified"), writable=True)
+        train([run], store, device="cpu", progress=Progress(io.StringIO()))
+    return store.load(run)
+
+
+@pytest.fixture
+def forged(trained, store, few_test_images):
+    """A copy of the record in `store`, and a way to change it that leaves its checksums right."""
+    folder = store.folder / trained.run.run_id
+    folder.mkdir()
+    for path in trained.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+
+    def seal(**changes) -> None:
+        path = folder / "record.json"
+        values = json.loads(path.read_text()) | changes
+        del values["checksum"]
+        values["files"] = {name: store._sha256(folder / name) for name in values["files"]}
+        values["checksum"] = store._checksum(values)
+        path.write_text(json.dumps(values))
+        store.load(trained.run)  # the store itself sees nothing wrong
+
+    return folder, seal
+
+
+def lines(capsys) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def failed(capsys, store, *parts: str) -> None:
+    assert verify(store, device="cpu") == 1
+    first, last = lines(capsys)
+    assert first.startswith("FAILED  "), first
+    assert all(part in first for part in parts), first
+    assert last.startswith("0 of 1 records verified")
+
+
+def test_a_fresh_record_agrees(trained, store, forged, capsys):
+    assert verify(store, device="cpu") == 0
+    first, last = lines(capsys)
+    error = f"{trained.final['test_error']:.2f} %"
+    assert first.startswith(f"ok      {trained.run.run_id}  recorded {error}, recomputed {error}, 0 of 100 predictions")
+    assert last == f"1 of 1 records verified in {store.folder}"
+    assert verify(store, [trained.run.run_id], device="cpu") == 0
+
+
+def change_predictions(folder, wrong: int) -> float:
+    """Makes so many wrong predictions right; returns the error that goes with it."""
+    table = pd.read_csv(folder / "predictions.csv")
+    rows = table.index[table["label"] != table["prediction"]][:wrong]
+    table.loc[rows, "prediction"] = table.loc[rows, "label"]
+    table.to_csv(folder / "predictions.csv", index=False)
+    return 100 * float((table["label"] != table["prediction"]).mean())
+
+
+def test_a_better_error_than_that_of_the_predictions(trained, store, forged, capsys):
+    _, seal = forged
+    seal(final=trained.final | {"test_error": trained.final["test_error"] - 1})
+    failed(capsys, store, "predictions with", "% wrong")
+
+
+def test_better_predictions_than_those_of_the_weights(trained, store, forged, capsys):
+    folder, seal = forged
+    seal(final=trained.final | {"test_error": change_predictions(folder, 5)})
+    failed(capsys, store, "5 of 100 predictions differ")
+
+
+def test_labels_that_were_made_to_fit_the_predictions(trained, store, forged, capsys):
+    """The predictions are still those of the weights; the error is not."""
+    folder, seal = forged
+    table = pd.read_csv(folder / "predictions.csv")
+    table.loc[:49, "label"] = table.loc[:49, "prediction"]
+    table.to_csv(folder / "predictions.csv", index=False)
+    seal(final=trained.final | {"test_error": 100 * float((table["label"] != table["prediction"]).mean())})
+    failed(capsys, store, "labels are not those of the test images")
+
+
+def test_predictions_of_fewer_images(trained, store, forged, capsys):
+    folder, seal = forged
+    table = pd.read_csv(folder / "predictions.csv")[:50]
+    table.to_csv(folder / "predictions.csv", index=False)
+    seal(final=trained.final | {"test_error": 100 * float((table["label"] != table["prediction"]).mean())})
+    failed(capsys, store, "labels are not those of the test images")
+
+
+def change_weights(folder, change) -> None:
+    weights = load_file(folder / "weights.safetensors")
+    change(weights)
+    save_file(weights, folder / "weights.safetensors")
+
+
+def test_the_first_predictions_are_enough_to_find_others(trained, store, forged, capsys):
+    """What the build of the book compares: the first images in whole, and of the rest that they fit the error."""
+    folder, seal = forged
+    assert verify(store, device="cpu", count=40) == 0
+    assert "0 of the first 40 predictions differ" in lines(capsys)[0]
+    seal(final=trained.final | {"test_error": change_predictions(folder, 5)})
+    assert verify(store, device="cpu", count=40) == 1
+    assert " of the first 40 predictions differ" in lines(capsys)[0]
+
+
+def test_other_weights(store, forged, capsys):
+    folder, seal = forged
+    change_weights(folder, lambda weights: weights["fc.weight"].neg_())
+    seal()
+    failed(capsys, store, "predictions differ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights: weights.pop("fc.bias"),
+        lambda weights: weights.update({"fc.bias": torch.zeros(3)}),
+        lambda weights: weights.update({"more": torch.zeros(3)}),
+    ],
+)
+def test_weights_of_another_network(store, forged, capsys, change):
+    folder, seal = forged
+    change_weights(folder, change)
+    seal()
+    failed(capsys, store, "weights are not those of a wrn-10-1")
+
+
+def test_weights_that_are_no_weights(store, forged, capsys):
+    folder, seal = forged
+    (folder / "weights.safetensors").write_bytes(b"no weights")
+    seal()
+    failed(capsys, store, "weights are not those of a wrn-10-1")
+
+
+def test_other_data(trained, store, forged, capsys):
+    _, seal = forged
+    seal(data=trained.values["data"] | {"test": "f" * 64})
+    failed(capsys, store, "was measured on other data: ffffffffffff, here ")
+
+
+def test_without_weights_the_predictions_are_still_compared(trained, store, forged, capsys):
+    folder, _ = forged
+    (folder / "weights.safetensors").unlink()
+    assert verify(store, device="cpu") == 0
+    assert "weights are not stored here" in lines(capsys)[0]
+
+
+def test_a_diverged_record_has_nothing_to_compare(store, small, hand_made, capsys):
+    hand_made(small["at"], diverged=2, final={"test_error": None, "train_error": None})
+    assert verify(store, device="cpu") == 0
+    assert "diverged in epoch 2" in lines(capsys)[0]
+
+
+def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, hand_made, capsys):
+    hand_made(small["kd"], final={"test_error": 99.0})
+    assert verify(store, device="cpu") == 1
+    printed = lines(capsys)
+    assert sorted(line[:6] for line in printed[:2]) == ["FAILED", "ok    "] and printed[2].startswith("1 of 2 ")
+
+
+def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_made, capsys):
+    """Few have the pictures of faces: the rest of the report is still compared."""
+    faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96)).run
+    assert verify(store, device="cpu", data_root=str(store.folder)) == 0
+    nobody, shapes, last = lines(capsys)
+    assert nobody.startswith(f"skipped {faces.run_id}") and "holds no test images" in nobody
+    assert shapes.startswith("ok") and last.startswith("1 of 2 records verified")
+    with pytest.raises(DataError, match="holds no test images"):
+        verify(store, [faces.run_id], "cpu", str(store.folder))
+
+
+def test_a_data_set_that_cannot_be_had_is_asked_for_once(trained, store, forged, hand_made, monkeypatch):
+    """Every attempt at a download behind a firewall may wait for minutes."""
+    small = Run("wrn-10-1", epochs=1, dataset="cifar10", subset=96)
+    for seed in range(2):
+        hand_made(replace(small, seed=seed))
+    load, asked = data.load, []
+    monkeypatch.setattr(data, "load", lambda name, *given: asked.append(name) or absent(name) or load(name, *given))
+    assert verify(store, device="cpu") == 0
+    assert sorted(asked) == ["cifar10", "shapes"]
+
+
+def absent(name: str) -> None:
+    if name == "cifar10":
+        raise DataError("cifar10 is not here")
+
+
+def test_a_table_of_statistics_that_cannot_be_read_is_no_reason_to_skip(store, forged):
+    (store.folder / "attention.csv").write_text("run_id,level\n1,2\n")
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read"):
+        verify(store, device="cpu")
+
+
+def test_damage_is_not_verified_away(trained, store, forged, capsys):
+    """It fails by name, and the other records are still looked at."""
+    folder, _ = forged
+    with (folder / "predictions.csv").open("a") as file:
+        file.write("1,1\n")
+    assert verify(store, device="cpu") == 1
+    assert any(line.startswith("FAILED") and "predictions.csv" in line for line in lines(capsys))
+
+
+def test_unknown_runs_and_empty_stores_are_refused(trained, store, forged, tmp_path):
+    with pytest.raises(ParameterError, match=f"^run: 'nothing' is not allowed; allowed: {trained.run.run_id}$"):
+        verify(store, ["nothing"], device="cpu")
+    with pytest.raises(ParameterError, match=r"^results: .*a folder that holds records$"):
+        verify(Store(tmp_path / "empty"), device="cpu")
+
+
+def test_exit_codes_of_the_command(trained, store, forged, own_signals, capsys):
+    from at_repro.cli import main
+
+    arguments = ["verify", "--device", "cpu", "--results", str(store.folder)]
+    assert main(arguments) == 0
+    assert main([*arguments, "nothing"]) == 2
+    printed = capsys.readouterr()
+    assert "run: 'nothing' is not allowed" in printed.err and printed.err.count("\n") == 1
+    _, seal = forged
+    seal(final=trained.final | {"test_error": 0.0})
+    assert main([*arguments, trained.run.run_id]) == 1

@@ -1,0 +1,554 @@
+"""Notebooks and the book: parameters are checked, faults end in one line, the site needs nothing from other hosts."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from unittest.mock import patch
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from torchvision import datasets
+
+from at_repro import bench, experiments, networks
+from at_repro.analysis import attention_table
+from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.records import Store
+from at_repro.report import book, notebook_parameters, trust
+from at_repro.report.notebook_parameters import literal
+from at_repro.runs import Run, terms
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = REPOSITORY / "book"
+
+PARAMETERS = """preset = "reduced"
+seeds = [0]
+device = "auto"
+data_root = ""
+results = ""
+images = 4  # how many
+rate = 0.5
+dark = False
+seed = None
+fail = ""
+"""
+BODY = """from at_repro.errors import ParameterError
+if fail == "user":
+    raise ParameterError("fail", fail, "nothing")
+if fail == "bug":
+    raise RuntimeError("a bug")
+print(repr((preset, seeds, images, rate, dark, seed)))
+"""
+TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
+
+
+def write_notebook(path: Path, *cells) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Stand-in"), *cells], metadata=kernel), path)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with one tiny notebook and a book of two pages; the current folder is another one."""
+    folder = tmp_path / "checkout"
+    parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    write_notebook(folder / "notebooks" / "01_tiny.ipynb", parameters, new_code_cell(BODY))
+    (folder / "book" / "results").mkdir(parents=True)
+    shutil.copy(PAGES / "_config.yml", folder / "book")
+    for name in ("_assets", "_extensions"):
+        shutil.copytree(PAGES / name, folder / "book" / name)
+    shutil.copy(PAGES / "references.bib", folder / "book")
+    (folder / "book" / "_toc.yml").write_text(TOC)
+    (folder / "book" / "intro.md").write_text("# Tiny\n\n[](notebooks/01_tiny)\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(book, "CHECKOUT", folder)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def printed(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "value"),
+    [
+        ("4", "12", 12),
+        ("0.5", "2", 2.0),
+        ("0.5", "1e-3", 0.001),
+        ('"reduced"', "smoke", "smoke"),
+        ('"reduced"', "5", "5"),
+        ("False", "true", True),
+        ("True", "False", False),
+        ("[0]", "[0, 1]", [0, 1]),
+        ("[0]", "0,1", [0, 1]),
+        ("[0]", "3", [3]),
+        ('["sum-2"]', "sum-2", ["sum-2"]),
+        ('["sum-2"]', "sum-2, max-1", ["sum-2", "max-1"]),
+        ('["sum-2"]', '["max-1"]', ["max-1"]),
+        ("[]", "[]", []),
+        ("None", "7", 7),
+        ("None", "none", None),
+        ("None", "low", "low"),
+    ],
+)
+def test_text_is_read_by_the_type_of_the_default(default, text, value):
+    read = notebook_parameters.read({"x": literal(default)}, {"x": text})["x"]
+    assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "kind"),
+    [
+        ("4", "many", "an int, such as 4"),
+        ("4", "1.5", "an int, such as 4"),
+        ("4", "true", "an int, such as 4"),
+        ("4", True, "an int, such as 4"),
+        ("0.5", "fast", "a float, such as 0.5"),
+        ("False", "1", "a bool, such as False"),
+        ("[0]", "first", r"a list, such as \[0\]"),
+        ('"reduced"', 5, "a str, such as 'reduced'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(default, value, kind):
+    with pytest.raises(ParameterError, match=f"x: .* is not allowed; allowed: {kind}"):
+        notebook_parameters.read({"x": literal(default)}, {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("preset", "huge", "preset: 'huge'"),
+        ("seeds", [-1], "seeds: [-1]"),
+        ("device", "tpu", "device: 'tpu'"),
+        ("data_root", "/nowhere", "data root: '/nowhere'"),
+        ("results", __file__, "results: "),
+        ("results", "a\0b", "results: "),
+        ("data_root", "a\0b", "data root: "),
+        ("mapping", "mean-2", "mapping: 'mean-2'"),
+        ("beta", 0.0, "beta: 0.0"),
+        ("dataset", "nowhere", "data set: 'nowhere'"),
+        ("level", "bottom", "level: 'bottom'"),
+        ("mappings", [], "mappings: []"),
+        ("networks", ["vgg"], "networks: 'vgg'"),
+        ("method", "XX", "method: 'XX'"),
+        ("count", 0, "count: 0"),
+        ("batch", 0, "batch: 0"),
+        ("measured", "/nowhere", "measured: '/nowhere'"),
+        ("proofs", "/nowhere", "proofs: '/nowhere'"),
+        ("measured", str(trust.COMMITTED), "measured: '"),
+        ("proofs", str(bench.COMMITTED), "proofs: '"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_a_kernel_starts(name, value, line):
+    """A sweep would otherwise train for its other values first."""
+    notebook_parameters.check({"preset": "smoke", "seeds": [], "results": "", "data_root": "", "count": 1})
+    with pytest.raises(ParameterError) as raised:
+        notebook_parameters.check({name: value})
+    assert str(raised.value).startswith(line) and "\n" not in str(raised.value)
+
+
+def test_a_notebook_is_known_by_its_path_as_well():
+    assert book.defaults("notebooks/02_activation_transfer.ipynb") == book.defaults("02_activation_transfer")
+
+
+def test_unknown_names_are_refused(checkout):
+    with pytest.raises(ParameterError, match=r"notebook: '07_none' is not allowed; allowed: 01_tiny"):
+        book.execute("07_none")
+    with pytest.raises(ParameterError, match=r"notebook parameter: 'presett' is not allowed; allowed: preset, seeds"):
+        book.execute("01_tiny", {"presett": "smoke"})
+    with pytest.raises(ParameterError, match="preset"):
+        book.build("huge")
+    assert not Path("01_tiny.ipynb").exists() and not (checkout / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preset", "huge"), ("seeds", "-1"), ("device", "tpu"), ("student", "wrn-3-1"), ("mapping", "mean"),
+     ("beta", "-1"), ("epochs", "-2"), ("dataset", "photos@7")],
+)  # fmt: skip
+def test_a_wrong_value_of_a_shared_parameter_is_refused_before_a_kernel_starts(name, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(papermill, "execute_notebook", None)
+    with pytest.raises(ParameterError, match="is not allowed; allowed: "):
+        book.execute("02_activation_transfer", {name: value})
+
+
+@pytest.mark.parametrize("name", ["01_tiny", "01_tiny.ipynb"])
+def test_the_source_is_never_overwritten(checkout, name):
+    source = checkout / "notebooks" / "01_tiny.ipynb"
+    before = source.read_bytes()
+    for output in (source, source.parent):
+        with pytest.raises(ParameterError, match="output"):
+            book.execute(name, output=output)
+    assert source.read_bytes() == before
+
+
+def test_execute_writes_into_the_current_folder(checkout):
+    output = book.execute("01_tiny", {"preset": "smoke", "seeds": "0,1", "rate": "1"})
+    assert output == Path("01_tiny.ipynb")
+    assert printed(output) == "('smoke', [0, 1], 4, 1.0, False, None)\n"
+
+
+def test_a_user_error_in_a_notebook_becomes_its_message(checkout):
+    with pytest.raises(UserError) as caught:
+        book.execute("01_tiny", {"fail": "user"})
+    assert str(caught.value) == "fail: 'user' is not allowed; allowed: nothing"
+    assert not Path("01_tiny.ipynb").exists()
+
+
+def test_a_bug_in_a_notebook_stays_visible(checkout):
+    with pytest.raises(papermill.PapermillExecutionError, match="a bug"):
+        book.execute("01_tiny", {"fail": "bug"}, "out.ipynb")
+
+
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from at_repro import cli
+from at_repro.report import book
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+book.CHECKOUT = Path(sys.argv[1])
+sys.exit(cli.main(["notebook", "02_long"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(checkout, number):
+    """Its kernel gets the signal too, so that training inside saves; nobody has to read of sockets."""
+    wait = "from pathlib import Path\nimport time\nPath('begun').touch()\ntry:\n    time.sleep(600)\n"
+    wait += "except KeyboardInterrupt:\n    Path('interrupted').touch()\n    raise"
+    write_notebook(checkout / "notebooks" / "02_long.ipynb", new_code_cell(wait))
+    command = [sys.executable, "-c", INTERRUPTED, str(checkout)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not Path("begun").exists() and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait() == 130, said
+    assert said.strip() == "at-repro: stopped; give the same command again to continue"
+    assert Path("interrupted").exists()
+
+
+def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, tiny_experiment, monkeypatch, capfd):
+    """Several kernels that train at once would be slower than one after another, and nobody would see how far."""
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name]}
+    notebook.cells.append(
+        new_code_cell("import os\nprint(os.environ['AT_REPRO_TRAIN'], os.environ['OMP_NUM_THREADS'])")
+    )
+    nbformat.write(notebook, path)
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    stage = book.build("smoke", "cpu", results=str(checkout / "records"))
+    store = Store(checkout / "records")
+    assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
+    assert set(attention_table.load(store)["run_id"]) == {
+        run.run_id for run in tiny_experiment.runs("smoke")[0].values()
+    }
+    executed = nbformat.read(stage / "notebooks" / "01_tiny.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text.startswith("never ")
+    told = capfd.readouterr().err
+    assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
+
+
+def test_a_book_is_trained_for_as_far_as_its_images_are_here(checkout, tiny_experiment, store, monkeypatch, capfd):
+    """At preset paper experiments name ImageNet and more: who has CIFAR-10 alone gets the rest of the book."""
+    photographs = replace(tiny_experiment, name="photographs", columns=vary_images)
+    monkeypatch.setitem(experiments.EXPERIMENTS, photographs.name, photographs)
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name, "photographs"]}
+    nbformat.write(notebook, path)
+    book._train(["01_tiny"], "smoke", store, "cpu", str(checkout))
+    assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
+    told = capfd.readouterr().err
+    assert "what learns from nobody@64 is not trained: " in told and "nobody holds no train images" in told
+
+
+def test_nor_is_it_for_want_of_imagenets_weights(monkeypatch):
+    def nowhere(name):
+        raise DataError(f"{name}: no weights")
+
+    monkeypatch.setattr(networks, "pretrained", nowhere)
+    run = Run("efficientnet-lite0", 1, dataset="shapes", start="imagenet")
+    assert book._lacking([run], None) == "efficientnet-lite0: no weights"
+    assert book._lacking([replace(run, start="random")], None) == ""
+
+
+def vary_images(preset, seed):
+    return {"teacher": Run("wrn-10-1", 1, dataset="nobody@64", seed=seed)}
+
+
+def test_build_trains_nothing_for_the_committed_records(checkout, monkeypatch):
+    """Days of training may be missing: who asks for the book of the records that are there gets it in minutes."""
+    monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
+    monkeypatch.setattr(book, "open_store", lambda *_, **__: Store(checkout / "records"))
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    trained = []
+    monkeypatch.setattr(book, "_train", lambda *given: trained.append(given))
+    stage = book.build("reduced", "cpu")
+    assert not trained and (stage / "notebooks" / "01_tiny.ipynb").exists()
+    book.build("reduced", "cpu", results=str(checkout / "records"))
+    assert len(trained) == 1, "records of one's own are made"
+
+
+def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):
+    before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
+    stale = checkout / "build" / "book-smoke" / "_build" / "html" / "old.html"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of an earlier build")
+
+    page = book.build("smoke", "cpu", results=str(checkout / "records"))
+
+    assert page == checkout / "build" / "book-smoke" / "_build" / "html" / "index.html"
+    assert not stale.exists()
+    assert "smoke" in (page.parent / "notebooks" / "01_tiny.html").read_text()
+    assert str(checkout) not in "".join(path.read_text() for path in page.parent.rglob("*.ipynb"))
+    assert {path: path.read_bytes() for path in before} == before
+
+    stage = checkout / "build" / "book-smoke"
+    broken = ("{numref}`fig-nowhere`", "![](no-picture.png)", "{cite}`nobody1900`", "[](no-page.md)")
+    (stage / "intro.md").write_text("\n\n".join(["# Tiny", *broken, ""]))
+    with pytest.raises(UserError, match=r"the book has 4 faults; see .*build\.log"):
+        book.render(stage)
+    told = capfd.readouterr().err
+    assert all(what in told for what in ("fig-nowhere", "no-picture.png", "nobody1900", "no-page.md"))
+
+
+def test_no_book_is_made_of_records_that_do_not_agree_with_their_weights(store, hand_made, capfd):
+    """A number that was changed after it was measured does not get into the report."""
+    run = Run("wrn-10-1", epochs=1, dataset="shapes")
+    hand_made(run)
+    with pytest.raises(UserError, match="do not agree with their weights"):
+        book._verify(store, "cpu", None)
+    assert f"FAILED  {run.run_id}" in capfd.readouterr().out
+
+
+def test_a_book_without_records_or_without_their_data_says_so(store, hand_made, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(datasets.CIFAR10, "download", no_internet)
+    book._verify(store, "cpu", str(tmp_path))
+    assert "no records to verify" in capfd.readouterr().err
+    hand_made(Run("wrn-10-1", epochs=1))
+    book._verify(store, "cpu", str(tmp_path))
+    assert "records are not verified: CIFAR-10 is not in" in capfd.readouterr().err
+
+
+def no_internet(self):
+    raise OSError("no internet in tests")
+
+
+LOOK = """import os
+from pathlib import Path
+print(preset, os.environ["AT_REPRO_TRAIN"], [str(path) for path in Path().glob("*.ipynb")])
+"""
+
+
+@pytest.fixture
+def stale(checkout, monkeypatch):
+    """A checkout with a second notebook, both with outputs of older code."""
+    monkeypatch.setenv("AT_REPRO_TRAIN", "missing")  # given back after the test
+    old = new_output("stream", name="stdout", text="of older code\n")
+    parameters = new_code_cell('preset = "reduced"\n', metadata={"tags": ["parameters"]}, execution_count=7)
+    look = new_code_cell(LOOK, outputs=[old], execution_count=8)
+    write_notebook(checkout / "notebooks" / "02_look.ipynb", parameters, look)
+    return checkout
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
+    before = files(stale)
+    sources = [stale / "notebooks" / f"{name}.ipynb" for name in ("01_tiny", "02_look")]
+    assert book.refresh() == sources
+    first, second = map(printed, sources)
+    assert first == "('reduced', [0], 4, 0.5, False, None)\n", "with its own defaults"
+    assert second == "reduced never []\n", "something would be trained, or files lie about"
+    after = files(stale)
+    assert {path for path in after if after[path] != before.get(path)} == set(sources), "another file was touched"
+    assert list(Path().iterdir()) == [], "the current folder was touched"
+
+    # What is committed is the notebook: its cells as they were, nothing of papermill, of this machine or of today.
+    for path in sources:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        old = nbformat.reads(before[path].decode(), as_version=4)
+        assert [cell.source for cell in notebook.cells] == [cell.source for cell in old.cells]
+        assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
+        assert "injected-parameters" not in path.read_text() and "papermill" not in path.read_text()
+        assert str(stale) not in path.read_text()
+
+    book.refresh()
+    assert files(stale) == after, "a second time without new records must change nothing"
+
+
+def test_refresh_does_not_renew_the_time_alone(checkout):
+    """Else every refresh would change every notebook."""
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    ends = new_code_cell("import time\nprint('executed on', time.time_ns())")
+    write_notebook(path, new_code_cell("x = 1", metadata={"tags": ["parameters"]}), new_code_cell("print(x)"), ends)
+    book.refresh()
+    first = path.read_bytes()
+    book.refresh()
+    assert path.read_bytes() == first and b"executed on" in first
+    path.write_bytes(first.replace(b"x = 1", b"x = 2"))
+    book.refresh()
+    assert path.read_bytes() not in (first, first.replace(b"x = 1", b"x = 2")), "what has changed is renewed whole"
+
+
+def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(checkout, tmp_path, monkeypatch, capfd):
+    """Else its figures would be overwritten by empty ones."""
+    monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
+    path = checkout / "notebooks" / "02_photos.ipynb"
+    parameters = new_code_cell('dataset = "photos@16"\n', metadata={"tags": ["parameters"]})
+    write_notebook(path, parameters, new_code_cell("", metadata={"tags": ["needs-images"]}))
+    before = path.read_bytes()
+    assert book.refresh() == [checkout / "notebooks" / "01_tiny.ipynb"]
+    assert path.read_bytes() == before
+    assert "notebook 02_photos stays as it is" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ('raise RuntimeError("a bug")', papermill.PapermillExecutionError),
+        ('from at_repro.errors import UserError\nraise UserError("mend it")', UserError),
+    ],
+)
+def test_refresh_leaves_a_notebook_that_fails_as_it_is(stale, source, error):
+    """Half of a result would look like one. Those before it are done."""
+    broken = stale / "notebooks" / "02_look.ipynb"
+    notebook = nbformat.read(broken, as_version=4)
+    notebook.cells.append(new_code_cell(source))
+    nbformat.write(notebook, broken)
+    before = files(stale)
+    with pytest.raises(error, match="a bug" if error is not UserError else "^mend it$"):
+        book.refresh()
+    after = files(stale)
+    assert after[broken] == before[broken]
+    assert {path for path in after if after[path] != before.get(path)} == {stale / "notebooks" / "01_tiny.ipynb"}
+
+
+def test_without_a_checkout_there_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "CHECKOUT", tmp_path)
+    with pytest.raises(UserError, match="there is no folder notebooks beside the package"):
+        book.names()
+
+
+def test_without_the_extra_there_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr(book.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"in the clone: pip install -e '.\[book\]'"):
+        book.build("smoke")
+
+
+def chapters() -> list[str]:
+    return re.findall(r"^(?:root|\s*- file): *(\S+)", (PAGES / "_toc.yml").read_text(), flags=re.MULTILINE)
+
+
+def page_texts() -> dict[str, str]:
+    return {str(path.relative_to(PAGES)): path.read_text() for path in PAGES.glob("**/*.md")}
+
+
+def wanted_labels() -> set[str]:
+    """Figures and tables that pages refer to and that notebooks have to provide."""
+    text = "\n".join(page_texts().values())
+    return set(re.findall(r"{numref}`([\w-]+)`", text)) - set(re.findall(r":name: *(\S+)", text))
+
+
+def wanted_glue() -> set[tuple[str, str]]:
+    text = "\n".join(page_texts().values())
+    named = re.findall(r"{glue:\w+}`notebooks/(\w+)\.ipynb::([\w-]+)", text)
+    tables = re.findall(r"{glue} ([\w-]+)\n:doc: notebooks/(\w+)\.ipynb", text)
+    return {*named, *((name, key) for key, name in tables)}
+
+
+def test_every_page_and_notebook_is_in_the_table_of_contents():
+    pages = {name.removesuffix(".md") for name in page_texts()}
+    notebooks = {f"notebooks/{path.stem}" for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+    assert pages | notebooks <= set(chapters())
+
+
+def test_every_public_module_has_an_api_page():
+    documented = set(re.findall(r"automodule:: (\S+)", "\n".join(page_texts().values())))
+    paths = [path.relative_to(REPOSITORY) for path in (REPOSITORY / "at_repro").rglob("[!_]*.py")]
+    inner = {"at_repro.cli", "at_repro.data.outlines", "at_repro.data.textures", "at_repro.networks.initialise"}
+    assert {".".join(path.with_suffix("").parts) for path in paths} - inner <= documented
+
+
+def test_every_module_has_its_place_in_the_map_of_the_house():
+    readme = (REPOSITORY / "README.md").read_text()
+    rooms = {path.name + "/" * path.is_dir() for path in (REPOSITORY / "at_repro").glob("[!_]*")}
+    assert [name for name in rooms if not re.search(rf"(?<![\w]){re.escape(name)}`", readme)] == []
+
+
+def test_notebooks_provide_what_pages_refer_to():
+    labels, glued = set(), set()
+    for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            labels.add(book.figure(cell).get("name"))
+            outputs = [output.get("metadata", {}) for output in cell.get("outputs", [])]
+            glued |= {(path.stem, found["scrapbook"]["name"]) for found in outputs if "scrapbook" in found}
+    assert wanted_labels() - labels == set()
+    assert wanted_glue() - glued == set()
+
+
+class _Fetches(HTMLParser):
+    """What a browser would fetch from another host to show a page; links that a reader may follow are not."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        for name in ("src", "data", "href") if tag not in ("a",) else ():
+            if re.match(r"(https?:)?//", values.get(name) or ""):
+                self.found.append((tag, values[name]))
+
+
+def test_the_real_pages_build_without_a_warning(site):
+    assert {f"{name}.html" for name in chapters()} <= {str(path.relative_to(site)) for path in site.rglob("*.html")}
+    notebook = nbformat.read(REPOSITORY / "notebooks" / "02_activation_transfer.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", []) if "metadata" in output]
+    glued = {output.metadata["scrapbook"]["name"]: output for output in outputs if "scrapbook" in output.metadata}
+    told = glued["summary"].data["application/papermill.record/text/plain"].strip("'")
+    intro = (site / "intro.html").read_text()
+    assert told.startswith("At preset reduced") and told[:60] in intro
+    errors = glued["errors_paper"].data["application/papermill.record/text/html"]
+    rows = re.findall(r"<t[hd].*?</t[hd]>", errors)
+    assert len(rows) > 40 and all(row in intro for row in rows), "the errors at preset paper stand on the first page"
+
+
+def test_pages_fetch_nothing_from_other_hosts(site):
+    pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
+    assert {name: found for name, found in pages.items() if found} == {}
+    styles = [
+        path.name for path in site.rglob("*.css") if re.search(r"(@import|url\()[\s\"']*https?:", path.read_text())
+    ]
+    assert styles == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "book/rerun.md", "book/questions.md"])
+def test_python_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    with ExitStack() as stack:
+        for registry in (experiments.EXPERIMENTS, terms.TERMS, networks.registry.FAMILIES):  # to which examples add
+            stack.enter_context(patch.dict(registry))
+        for example in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL):
+            exec(compile(example, page, "exec"), {"__name__": "example"})

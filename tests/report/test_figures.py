@@ -1,0 +1,726 @@
+"""Figures hold what they promise; the pixels are the reader's."""
+
+import warnings
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from at_repro import data, experiments
+from at_repro.report import figures
+from at_repro.report.figures import theme
+from at_repro.report.figures.training import _apart
+
+STAMP = "preset smoke, seed 0, CPU"
+METHODS = ["student", "AT", "KD", "AT+KD", "teacher"]
+
+
+@pytest.fixture(autouse=True)
+def headless(monkeypatch):
+    before = matplotlib.get_backend()
+    matplotlib.use("Agg")
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit, values that are dropped
+        warnings.simplefilter("ignore", ResourceWarning)  # of tests before, when their garbage is collected
+        yield
+    plt.close("all")
+    matplotlib.use(before)
+
+
+@pytest.fixture
+def images():
+    return data.load("shapes", "test", subset=3)
+
+
+def table(**changes) -> pd.DataFrame:
+    """As from `tables.errors`."""
+    columns = {
+        "ours": [9.0, 8.5, 8.25, 8.0, 6.5],
+        "low": [8.5, 8.0, 7.75, 7.5, 6.0],
+        "high": [9.5, 9.25, 9.0, 8.75, 7.0],
+        "paper": [8.77, 7.93, 7.41, 7.51, 6.31],
+    }
+    return pd.DataFrame(columns | changes, index=pd.Index(METHODS, name="method"))
+
+
+def epochs(*methods: str) -> pd.DataFrame:
+    """As from `Study.curves`: three seeds, whose mean is not their median."""
+    rows = [
+        (method, seed, epoch, 50 + extra - 10 * epoch + place, 60 + extra - 10 * epoch + place)
+        for place, method in enumerate(methods)
+        for seed, extra in ((0, 0.0), (1, 1.0), (2, 8.0))
+        for epoch in (1, 2, 3)
+    ]
+    return pd.DataFrame(rows, columns=["column", "seed", "epoch", "test_error", "train_error"])
+
+
+def of_levels(value: str, *names: str) -> pd.DataFrame:
+    """As from `measure.norms` and `measure.distances`."""
+    rows = [(name, level, 1.0 + len(name)) for name in names for level in ("low", "middle", "top") for _ in range(2)]
+    return pd.DataFrame(rows, columns=["network", "level", value])
+
+
+def of_objects(*names: str) -> pd.DataFrame:
+    """As from `on_object.shares`, of one mapping function."""
+    return of_levels("share", *names).assign(surplus=2.0)
+
+
+def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
+    """As from `measure.softened`: every number is another one."""
+    rows = [
+        (image, name, temperature, label, (1 + image + 2 * place + 3 * column) / (20 + 10 * index))
+        for index, name in enumerate(names)
+        for column, temperature in enumerate((1, 4))
+        for image in range(images)
+        for place, label in enumerate(("disc", "square", "ring"))
+    ]
+    return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
+
+
+def panel(images) -> Figure:
+    return figures.map_panel(images, {"low, AT": torch.rand(3, 8, 8)}, STAMP)
+
+
+def overlay(images, stamp: str = STAMP) -> Figure:
+    columns = {"level 1": torch.rand(3, 8, 8), "Grad-CAM": torch.rand(3, 2, 2)}
+    return figures.overlay_panel(images, columns, ["one", "two", "three"], stamp)
+
+
+def students() -> pd.DataFrame:
+    rows = [("student", 0, 10.0, 0.4, 0.3, 0.3), ("AT", 0, 9.0, 0.1, 0.1, 0.2), ("group 1", 0, 9.5, 0.2, 0.3, 0.25)]
+    return pd.DataFrame(rows, [1, 2, 3], columns=["method", "seed", "test_error", "low", "middle", "top"])
+
+
+def of_pairs(**changes) -> pd.DataFrame:
+    """As from `tables.gains`: the second pair is not run."""
+    columns = {
+        "pair": ["a", "a", "b"],
+        "method": ["AT", "KD", "AT"],
+        "ours": [-1.0, 0.5, np.nan],
+        "paper": [-0.8, -1.3, -0.5],
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def by_length(*methods: str) -> pd.DataFrame:
+    """As from `training_lengths.final`, and from `training_lengths.leads` as well."""
+    rows = [
+        (method, length, epoch, 0.1 if epoch < 3 else 0.02, 20.0 + place, float(place) - epoch)
+        for place, method in enumerate(methods)
+        for length in (10, 40)
+        for epoch in (1, 2, 3)
+    ]
+    return pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "test_error", "difference"])
+
+
+def by_beta() -> pd.DataFrame:
+    """As from `tables.betas`: one of the paper form's columns is not run."""
+    rows = {
+        "student": (10.5, 10.0, 11.0, "", np.nan),
+        "code form, beta 100": (10.0, 9.6, 10.4, "code", 100.0),
+        "code form, beta 10000": (12.0, 11.6, 12.4, "code", 1e4),
+        "paper form, beta 0.1": (10.2, 9.8, 10.6, "paper", 0.1),
+        "paper form, beta 1": (np.nan, np.nan, np.nan, "paper", 1.0),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "form", "beta"])
+
+
+def by_pull() -> pd.DataFrame:
+    """As from `tables.errors`, with a column of `pull.pulls`: one method diverged, one is not measured."""
+    rows = {
+        "student": (10.5, 10.0, 11.0, np.nan),
+        "sum-1": (10.0, 9.6, 10.4, 4.0),
+        "sum-2": (9.0, 8.6, 9.4, 13.0),
+        "not normalised": (np.nan, np.nan, np.nan, 1.4e8),
+        "max-1": (9.5, 9.1, 9.9, np.nan),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "pull"])
+
+
+def every_figure(images) -> dict[str, Figure]:
+    return {
+        "map_panel": panel(images),
+        "overlay_panel": overlay(images),
+        "on_object": figures.on_object(of_objects(*METHODS, "even map"), STAMP),
+        "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
+        "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
+        "on_parts": figures.on_parts(images, {"low": torch.rand(3, 8, 8)}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP),
+        "matrices": figures.matrices({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
+        "softened": figures.softened(images, probabilities(*METHODS), STAMP),
+        "errors": figures.errors(table(), STAMP),
+        "slopes": figures.slopes(table(), STAMP),
+        "curves": figures.curves(epochs(*METHODS), STAMP),
+        "decays": figures.decays(40, STAMP),
+        "gains": figures.gains(of_pairs(), STAMP),
+        "betas": figures.betas(by_beta(), STAMP),
+        "pulls": figures.pulls(by_pull(), STAMP),
+        "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
+        "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
+        "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
+        "against_error": figures.against_error(students(), "distance", STAMP),
+        "unavailable": figures.unavailable(STAMP),
+    }
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def legend_colours(figure: Figure) -> dict[str, tuple]:
+    shown = figure.axes[0].get_legend()
+    return {
+        text.get_text(): to_rgba(handle.get_color())
+        for text, handle in zip(shown.get_texts(), shown.legend_handles, strict=True)
+    }
+
+
+def test_every_figure_is_sharp_and_stamped_and_can_be_saved(images, tmp_path):
+    for name, figure in every_figure(images).items():
+        assert isinstance(figure, Figure), name
+        assert figure.dpi >= 150, f"{name} is blurred in print"
+        assert any(STAMP in text for text in texts(figure)), f"{name} does not say what it was made from"
+        figure.savefig(tmp_path / f"{name}.png")
+        assert figure.get_figwidth() <= figures.WIDTH, f"{name} is wider than the page"
+
+
+def test_a_long_stamp_is_not_cut_off(images):
+    stamp = (
+        "preset reduced, seeds 0, 1, 2, 3, 4, 2 cores of AMD EPYC 9R14 96-Core Processor, NVIDIA H100 80GB HBM3; "
+        "without the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset reduced)"
+    )
+    for figure in (
+        figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.errors(table(), stamp),
+        overlay(images, stamp),
+        figures.map_panel(images, {"map": torch.rand(3, 8, 8), "moved": torch.randn(3, 8, 8)}, stamp),
+        figures.norms(of_levels("norm", *METHODS), stamp),
+        figures.softened(images, probabilities("student", "teacher"), stamp), figures.unavailable(stamp),
+    ):  # fmt: skip
+        figure.draw_without_rendering()
+        (shown,) = [text for text in figure.findobj(Text) if stamp in text.get_text()]
+        box = shown.get_window_extent()
+        assert min(box.x0, box.y0) >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+        for bar in [axis for axis in figure.axes if axis.get_subplotspec() is None]:
+            assert box.y1 <= bar.get_window_extent().y0, "it is written over a colour bar"
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        lambda images: figures.map_panel(images, {}, STAMP),
+        lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
+        lambda images: figures.overlay_panel(images, {}, [], STAMP),
+        lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
+        lambda images: figures.on_object(of_objects(), STAMP),
+        lambda images: figures.norms(of_levels("norm"), STAMP),
+        lambda images: figures.concentration(of_levels("entropy"), STAMP),
+        lambda images: figures.matrices({}, STAMP),
+        lambda images: figures.on_parts(None, {"low": torch.rand(3, 8, 8)}, {}, STAMP),
+        lambda images: figures.on_parts(images, {}, {}, STAMP),
+        lambda images: figures.softened(images, probabilities(), STAMP),
+        lambda images: figures.softened(None, probabilities("student"), STAMP),
+        lambda images: figures.curves(epochs(), STAMP),
+        lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
+        lambda images: figures.betas(by_beta().loc[["student", "paper form, beta 1"]], STAMP),
+        lambda images: figures.pulls(by_pull().loc[["student", "not normalised", "max-1"]], STAMP),
+        lambda images: figures.lengths(by_length(), STAMP),
+        lambda images: figures.leads(by_length("student"), STAMP),
+        lambda images: figures.distance(of_levels("distance"), STAMP),
+        lambda images: figures.errors(table().iloc[:0], STAMP),
+        lambda images: figures.slopes(table().drop("student"), STAMP),
+        lambda images: figures.slopes(table(paper=np.nan), STAMP),
+        lambda images: figures.errors(table() * np.nan, STAMP),
+    ],
+)
+def test_nothing_to_draw_is_said(images, empty):
+    """An empty frame of axes would look like a result."""
+    figure = empty(images)
+    assert texts(figure) == [f"Nothing to show: {STAMP}"]
+    assert not figure.axes[0].axison
+
+
+def cells(figure: Figure, columns: int) -> np.ndarray:
+    """The axes of a panel, a row per image, without its colour bars."""
+    grid = [axis for axis in figure.axes if axis.get_subplotspec() is not None]
+    return np.array(grid).reshape(-1, columns)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("labels", [["low"], ["low, teacher", "low, AT", "top, teacher", "top, AT"]])
+def test_a_panel_has_a_cell_for_every_image_and_every_map(images, count, labels):
+    chosen = images.subset(count)
+    figure = figures.map_panel(chosen, {label: torch.rand(count, 8, 8) for label in labels}, STAMP)
+    grid = cells(figure, 1 + len(labels))
+    assert len(grid) == count
+    assert all(len(axis.images) == 1 for axis in grid.flat), "a cell without its picture"
+    assert [axis.get_ylabel() for axis in grid[:, 0]] == [images.classes[label] for label in chosen.labels]
+    assert [axis.get_title() for axis in grid[0]] == ["image", *(label.replace(", ", "\n") for label in labels)]
+
+
+def test_a_panel_is_as_wide_as_its_columns_need(images):
+    """On a phone a picture is as wide as the page: ten narrow columns could not be read there."""
+    narrow, wide = (
+        figures.map_panel(images, {f"map {i}": torch.rand(3, 8, 8) for i in range(count)}, STAMP) for count in (3, 12)
+    )
+    assert narrow.get_figwidth() < 0.6 * figures.WIDTH < wide.get_figwidth() <= figures.WIDTH
+    narrow.draw_without_rendering()
+    sides = [cells(narrow, 4)[1, place].get_window_extent() for place in (0, 1)]
+    assert sides[0].x1 <= sides[1].x0, "cells lie over each other"
+
+
+def test_maps_are_drawn_as_they_are(images):
+    """Interpolated maps would show a precision that they do not have."""
+    low, top = torch.rand(3, 16, 16), 100 * torch.rand(3, 4, 4)
+    grid = cells(figures.map_panel(images, {"low": low, "top": top}, STAMP), 3)
+    for row in range(3):
+        picture = np.asarray(grid[row, 0].images[0].get_array())
+        assert np.array_equal(picture, images.images[row].permute(1, 2, 0)), "another image, or other colours"
+        for place, maps in ((1, low), (2, top)):
+            (drawn,) = grid[row, place].images
+            assert np.array_equal(drawn.get_array(), maps[row]), "not at its own resolution, or of another image"
+            assert drawn.get_interpolation() == "nearest"
+            assert drawn.get_clim() == (0, pytest.approx(maps[row].max().item())), "dark must mean no attention"
+            assert drawn.cmap.name == figures.ATTENTION
+
+
+def test_maps_that_are_compared_share_their_scale(images):
+    """Else a small difference looks as bright as a large one beside it."""
+    maps = {
+        "low, AT": torch.full((3, 8, 8), 0.1),
+        "low, student": torch.full((3, 8, 8), 0.4),
+        "top, AT": torch.ones(3, 2, 2),
+    }
+    grid = cells(figures.map_panel(images, maps, STAMP, lambda label: label.split(", ")[0]), 4)
+    assert [axis.images[0].get_clim()[1] for axis in grid[0, 1:]] == pytest.approx([0.4, 0.4, 1.0])
+    own = cells(figures.map_panel(images, maps, STAMP), 4)
+    assert [axis.images[0].get_clim()[1] for axis in own[0, 1:]] == pytest.approx([0.1, 0.4, 1.0])
+
+
+def test_rows_on_one_scale_say_how_far_it_goes(images):
+    """Else the faintest class looks as different from the others as the one that is most so."""
+    average, difference = torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.1)
+    average[1, 0, 0], difference[2, 0, 0] = 2.0, -0.25
+    figure = figures.map_panel(images, {"low, average": average, "low, minus": difference}, STAMP, one_scale=True)
+    grid = cells(figure, 3)
+    assert {axis.images[0].get_clim() for axis in grid[:, 1]} == {(0, 2.0)}
+    assert {axis.images[0].get_clim() for axis in grid[:, 2]} == {(-0.25, 0.25)}
+    assert [axis.get_title() for axis in grid[0]] == ["image", "low\naverage\n0 to 2.00", "low\nminus\n±0.25"]
+    assert "the most of this scale" in texts(figure)
+
+
+def test_differences_have_colours_of_their_own_around_nothing(images):
+    figure = figures.map_panel(
+        images, {"map": torch.rand(3, 8, 8), "moved": torch.tensor([[-2.0, 1.0]]).expand(3, 1, 2)}, STAMP
+    )
+    (drawn,) = cells(figure, 3)[0, 2].images
+    assert drawn.get_clim() == (-2.0, 2.0) and drawn.cmap.name == theme.DIFFERENCE
+    assert {"less", "more", "no attention"} <= set(texts(figure))
+    still = torch.tensor([[[-2.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]])
+    (drawn,) = cells(figures.map_panel(images, {"moved": still}, STAMP), 2)[1, 1].images
+    assert drawn.norm(0.0) == 0.5, "nothing moved: the middle of the colours"
+    assert "less" not in texts(figures.map_panel(images, {"map": torch.rand(3, 8, 8)}, STAMP))
+
+
+def test_a_map_without_any_attention_is_dark(images):
+    figure = figures.map_panel(images, {"low": torch.zeros(3, 8, 8)}, STAMP)
+    (drawn,) = cells(figure, 2)[0, 1].images
+    figure.draw_without_rendering()
+    assert drawn.get_clim()[0] == 0 and drawn.norm(0.0) == 0
+
+
+def test_images_and_maps_may_have_other_shapes(images):
+    """High images, flat maps: rows and columns are not exchanged."""
+    flat = figures.map_panel(images, {"low": torch.rand(3, 4, 8)}, STAMP)
+    assert cells(flat, 2)[0, 1].images[0].get_array().shape == (4, 8)
+
+
+def test_errors_of_both_stand_at_their_values():
+    shown = table()
+    figure = figures.errors(shown, STAMP)
+    (axis,) = figure.axes
+    lines, ours, paper = axis.collections
+    assert np.array_equal(ours.get_offsets(), np.column_stack([shown["ours"], range(5)]))
+    assert np.array_equal(paper.get_offsets(), np.column_stack([shown["paper"], range(5)]))
+    intervals = [segment[:, 0].tolist() for segment in lines.get_segments()]
+    assert intervals == shown[["low", "high"]].to_numpy().tolist()
+    assert [label.get_text() for label in axis.get_yticklabels()] == METHODS
+    assert axis.get_ylim()[0] > axis.get_ylim()[1], "the table is read from top to bottom"
+    assert "%" in axis.get_xlabel()
+    assert legend(figure) == ["ours, with interval", "paper"]
+    colours = [to_rgba(figures.COLOURS[method]) for method in METHODS]
+    assert ours.get_facecolors().tolist() == [list(colour) for colour in colours]
+    assert paper.get_edgecolors().tolist() == [list(colour) for colour in colours], "whose number is it?"
+    assert len(paper.get_facecolors()) == 0, "the paper's marks are open"
+
+
+def test_slopes_are_gains_over_the_plain_student():
+    figure = figures.slopes(table(), STAMP)
+    lines = [
+        line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 2 and line.get_marker() == "o"
+    ]
+    assert [list(line) for line in lines] == [
+        pytest.approx([7.93 - 8.77, 8.5 - 9.0]), pytest.approx([7.41 - 8.77, 8.25 - 9.0]),
+        pytest.approx([7.51 - 8.77, 8.0 - 9.0]),
+    ]  # fmt: skip
+    assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
+
+
+def test_without_a_method_there_are_no_slopes():
+    """Axes with nothing in them look like a result."""
+    assert not figures.slopes(table().loc[["student", "teacher"]], STAMP).axes[0].lines
+
+
+def test_every_slope_is_named_where_several_end_at_nearly_the_same_gain():
+    """Labels that give way to one another end up beyond the axes, where nothing is drawn."""
+    close = table(ours=np.array([9.0, 11.38, 11.37, 11.36, 6.5]))
+    (axis,) = figures.slopes(close, STAMP).axes
+    low, high = axis.get_ylim()
+    places = {text.get_text().split()[0]: text.xy[1] for text in axis.texts}
+    assert places.keys() == {"student", "AT", "KD", "AT+KD"}
+    assert all(low < place < high for place in places.values())
+
+
+def test_gains_of_both_stand_at_their_values():
+    figure = figures.gains(of_pairs(), STAMP)
+    (axis,) = figure.axes
+    places = axis.collections[0].get_offsets().tolist()
+    assert places == [[-0.8, -1.0], [-1.3, 0.5]], "the paper's across, ours up; what is not run is left out"
+    diagonal = axis.lines[0]
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+
+
+def test_errors_stand_at_their_betas_in_the_panel_of_their_form():
+    figure = figures.betas(by_beta(), STAMP)
+    assert [axis.get_title() for axis in figure.axes] == ["code form", "paper form"]
+    for axis, expected in zip(figure.axes, ([[100, 10.0], [10000, 12.0]], [[0.1, 10.2]]), strict=True):
+        plain, found = axis.lines
+        assert list(plain.get_ydata()) == [10.5, 10.5] and found.get_xydata().tolist() == expected
+
+
+def test_errors_stand_at_their_pulls_and_what_diverged_is_named():
+    figure = figures.pulls(by_pull(), STAMP)
+    (axis,) = figure.axes
+    dots = axis.collections[-1].get_offsets()
+    assert dots.tolist() == [[13.0, 9.0], [4.0, 10.0]] and list(axis.lines[0].get_ydata()) == [10.5, 10.5]
+    assert {"sum-1", "sum-2", "diverged:\nnot normalised, at 1.4e+08"} <= set(texts(figure))
+    assert axis.get_xlim()[1] < 100, "what diverged is beyond the axis, or all others would stand in one line"
+
+
+def test_leads_are_drawn_against_the_plain_student_at_every_length():
+    figure = figures.leads(by_length("student", "AT"), STAMP)
+    assert [axis.get_title() for axis in figure.axes] == ["10 epochs", "40 epochs"]
+    for axis in figure.axes:
+        zero, drop, lead = axis.lines
+        assert list(zero.get_ydata()) == [0, 0] and list(drop.get_xdata()) == [2.5, 2.5], "between epochs 2 and 3"
+        assert not any(line.get_visible() for line in axis.get_xgridlines()), "they would look like drops of the rate"
+        assert list(lead.get_ydata()) == [0, -1, -2] and to_rgba(lead.get_color()) == to_rgba(figures.COLOURS["AT"])
+
+
+def test_a_method_that_the_last_length_lacks_is_in_the_legend():
+    found = by_length("student", "AT", "KD")
+    figure = figures.leads(found[(found["method"] != "KD") | (found["epochs"] == 10)], STAMP)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["AT", "KD"]
+
+
+def test_labels_keep_their_distance_and_their_order():
+    assert _apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
+
+
+def test_errors_without_numbers_of_the_paper_do_not_mention_them():
+    figure = figures.errors(table(paper=np.nan), STAMP)
+    assert legend(figure) == ["ours, with interval"]
+    assert len(figure.axes[0].collections) == 2
+
+
+def test_errors_of_what_is_not_run_leave_its_row_empty():
+    missing = table()
+    missing.loc["AT", ["ours", "low", "high"]] = np.nan
+    figure = figures.errors(missing, STAMP)
+    figure.draw_without_rendering()
+    _, ours, paper = figure.axes[0].collections
+    assert np.ma.getmaskarray(ours.get_offsets())[:, 0].tolist() == [False, True, False, False, False]
+    assert paper.get_offsets()[1].tolist() == [7.93, 1]
+    assert len(figure.axes[0].get_yticklabels()) == 5
+
+
+def test_curves_have_a_line_per_method_and_metric_at_the_medians():
+    figure = figures.curves(epochs("student", "AT"), STAMP)
+    (axis,) = figure.axes
+    drawn = [
+        (to_rgba(line.get_color()), line.get_linestyle(), line.get_xdata().tolist(), line.get_ydata().tolist())
+        for line in axis.lines
+    ]
+    student, at = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["AT"])
+    # Of the seeds with 0, 1 and 8 more, the one with 1 more is the median.
+    assert drawn == [
+        (student, "-", [1, 2, 3], [41, 31, 21]),
+        (at, "-", [1, 2, 3], [42, 32, 22]),
+        (student, "--", [1, 2, 3], [51, 41, 31]),
+        (at, "--", [1, 2, 3], [52, 42, 32]),
+    ]
+    assert legend(figure) == ["student", "AT"]
+    assert axis.get_ylim()[0] == 0 and "%" in axis.get_ylabel()
+
+
+def test_curves_of_different_lengths():
+    """The teacher is trained for longer."""
+    both = epochs("student", "teacher")
+    figure = figures.curves(both[(both["column"] == "teacher") | (both["epoch"] < 3)], STAMP)
+    assert [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]] == [[1, 2], [1, 2, 3]]
+
+
+def points(figure: Figure) -> list[list[float]]:
+    """The heights of the markers, network by network."""
+    return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
+
+
+def test_shares_are_means_over_images():
+    frame = of_objects("teacher", "even map")
+    frame.loc[frame["network"] == "teacher", "share"] = [10, 20, 30, 50, 60, 80]
+    frame.loc[frame["network"] == "even map", "surplus"] = 0.0
+    figure = figures.on_object(frame, STAMP)
+    surplus = [line.get_ydata().tolist() for line in figure.axes[1].lines if len(line.get_ydata()) == 3]
+    assert surplus == [[2, 2, 2], [0, 0, 0]], "what is owed to the place of objects in all images is told apart"
+    assert [15, 40, 70] in points(figure) and [9, 9, 9] in points(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["teacher", "even map"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["low", "middle", "top"]
+    assert figure.axes[0].get_ylim()[0] == 0
+    # The interval of 60 and 80: the mean more or less 1.96 standard errors, 14.14 / sqrt 2 = 10 each.
+    ends = [sorted(line.get_ydata().tolist()) for line in figure.axes[0].lines if len(line.get_ydata()) == 2]
+    assert any(end == pytest.approx([70 - 19.6, 70 + 19.6]) for end in ends)
+
+
+def test_distances_stand_at_their_values():
+    frame = pd.DataFrame(
+        [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4), ("student", "low", 0.3),
+         ("student", "middle", 0.5), ("student", "top", 0.7)], columns=["network", "level", "distance"],
+    )  # fmt: skip
+    figure = figures.distance(frame, STAMP)
+    assert points(figure) == [[0.1, 0.2, 0.4], [0.3, 0.5, 0.7]]
+    assert legend(figure) == ["AT", "student"]
+    assert figure.axes[0].get_ylim()[0] == 0, "a small difference must not look like a large one"
+
+
+def test_one_network_alone_has_its_points():
+    """While the others are in training."""
+    rows = [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4)]
+    figure = figures.distance(pd.DataFrame(rows, columns=["network", "level", "distance"]), STAMP)
+    assert points(figure) == [[0.1, 0.2, 0.4]]
+
+
+def test_concentration_has_a_panel_for_each_measure():
+    rows = [(name, level, 10.0 * i, 5.0 * i) for name in ("student", "teacher") for i, level in enumerate("abc", 1)] * 2
+    figure = figures.concentration(pd.DataFrame(rows, columns=["network", "level", "entropy", "top_share"]), STAMP)
+    heights = [[line.get_ydata().tolist() for line in axis.lines if len(line.get_ydata()) == 3] for axis in figure.axes]
+    assert heights == [[[10, 20, 30]] * 2, [[5, 10, 15]] * 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]
+    for axis, even in zip(figure.axes, (100, 10), strict=True):
+        assert axis.get_ylim()[0] < even < axis.get_ylim()[1], "what the numbers are held against is not in the plot"
+
+
+def test_average_maps_count_every_image_alike_and_carry_the_boxes(images):
+    maps = torch.zeros(3, 2, 2)
+    maps[0, 0, 0], maps[1:, 1, 1] = 1000.0, 1.0
+    figure = figures.on_parts(images, {"low": maps}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP)
+    picture, average, bar = figure.axes
+    assert bar.get_ylabel() == "times an even map's"
+    np.testing.assert_allclose(picture.images[0].get_array(), images.images.float().mean(0).permute(1, 2, 0) / 255)
+    np.testing.assert_allclose(average.images[0].get_array(), [[4 / 3, 0], [0, 8 / 3]])
+    assert average.images[0].get_clim() == pytest.approx((0, 8 / 3))
+    for axis in (picture, average):
+        assert axis.images[0].get_extent() == [0, 1, 1, 0], "an upside-down picture would put the mouth on the hair"
+        (box,) = axis.patches
+        assert (box.get_x(), box.get_y()) == (0.1, 0.2)
+        assert (box.get_width(), box.get_height()) == pytest.approx((0.8, 0.3))
+
+
+def test_correlations_are_written_into_their_places():
+    frame = pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=["sum-1", "max-1"], columns=["sum-1", "max-1"])
+    figure = figures.matrices({"low": frame, "top": 0.5 * frame}, STAMP)
+    written = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert written == [["1.00", "0.25", "0.25", "1.00"], ["0.50", "0.12", "0.12", "0.50"]]
+    assert [axis.get_title() for axis in figure.axes] == ["low", "top"]
+
+
+def test_norms_are_medians_and_ranges_of_images_on_a_log_axis():
+    """Of 0, 1 to 40 the median is 20, and of its steps of 2.5 % one is left out at either end: 1 to 39."""
+    rows = [
+        (name, level, scale * float(norm))
+        for name, scale in (("student", 1), ("teacher", 100))
+        for level in ("low", "middle", "top")
+        for norm in range(41)
+    ]
+    figure = figures.norms(pd.DataFrame(rows, columns=["network", "level", "norm"]), STAMP)
+    (axis,) = figure.axes
+    assert axis.get_yscale() == "log" and "norm" in axis.get_ylabel()
+    assert points(figure) == [[20, 20, 20], [2000, 2000, 2000]]
+    ranges = [
+        (to_rgba(line.get_color()), line.get_ydata().tolist())
+        for line in axis.lines
+        if len(line.get_ydata()) == 2 and line.get_linestyle() == "-"
+    ]
+    student, teacher = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["teacher"])
+    assert ranges == [(student, pytest.approx([1, 39]))] * 3 + [(teacher, pytest.approx([100, 3900]))] * 3
+    assert legend(figure) == ["student", "teacher"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["low", "middle", "top"]
+
+
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 1e4])
+def test_the_norm_after_normalisation_is_marked_whatever_the_others_are(norm):
+    frame = of_levels("norm", "student", "teacher")
+    frame["norm"] *= norm
+    figure = figures.norms(frame, STAMP)
+    (axis,) = figure.axes
+    line = axis.lines[-1]
+    assert list(line.get_ydata()) == [1, 1] and axis.get_ylim()[0] <= 1 <= axis.get_ylim()[1]
+    assert "after\nnormalisation" in texts(figure)
+
+
+@pytest.mark.parametrize("names", [["student"], ["teacher", "student"]])
+def test_softened_predictions_have_a_bar_for_every_number(images, names):
+    frame = probabilities(*names)
+    figure = figures.softened(images, frame, STAMP)
+    grid = np.array(figure.axes).reshape(2, 3)
+    numbers = frame.set_index(["image", "temperature", "network", "class"])["probability"]
+    for image in range(2):
+        (picture,) = grid[image, 0].images
+        assert np.array_equal(picture.get_array(), images.images[image].permute(1, 2, 0)), "of another image"
+        assert grid[image, 0].get_title() == images.classes[images.labels[image]]
+        for axis, temperature in zip(grid[image, 1:], (1, 4), strict=True):
+            assert axis.get_title() == (f"T = {temperature}" if image == 0 else "")
+            assert axis.get_xlim() == (0, 1), "small numbers must not look like large ones"
+            for name, bars in zip(names, axis.containers, strict=True):
+                wanted = [numbers[image, temperature, name, label] for label in ("disc", "square", "ring")]
+                assert [bar.get_width() for bar in bars] == pytest.approx(wanted)
+                heights = [bar.get_y() for bar in bars]
+                assert heights == sorted(heights) and axis.yaxis_inverted(), "classes are read from top to bottom"
+                assert {bar.get_facecolor() for bar in bars} == {to_rgba(figures.COLOURS[name])}
+        assert [label.get_text() for label in grid[image, 1].get_yticklabels()] == ["disc", "square", "ring"]
+    assert [axis.get_xlabel() for axis in grid[:, 1]] == ["", "probability"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+
+
+def test_softened_predictions_of_fewer_images_than_there_are(images):
+    """The page need not show every image that is at hand."""
+    assert len(figures.softened(images, probabilities("student", images=1), STAMP).axes) == 3
+    assert len(figures.softened(images, probabilities("student", images=3), STAMP).axes) == 9
+
+
+def test_a_method_has_the_same_colour_everywhere(images):
+    """Whatever else is shown, and in whatever order."""
+    for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
+        wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
+        assert legend_colours(figures.curves(epochs(*methods), STAMP)) == wanted
+        (shown,) = figures.on_object(of_objects(*methods), STAMP).legends
+        assert [text.get_text() for text in shown.get_texts()] == methods
+        assert [to_rgba(handle.get_color()) for handle in shown.legend_handles] == list(wanted.values())
+        assert legend_colours(figures.distance(of_levels("distance", *methods), STAMP)) == wanted
+        assert legend_colours(figures.norms(of_levels("norm", *methods), STAMP)) == wanted
+        (shown,) = figures.softened(images, probabilities(*methods), STAMP).legends
+        assert [text.get_text() for text in shown.get_texts()] == methods
+        assert [handle.get_facecolor() for handle in shown.legend_handles] == list(wanted.values())
+        _, ours, _ = figures.errors(table().loc[methods], STAMP).axes[0].collections
+        assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
+
+
+def test_no_two_methods_share_a_colour():
+    assert len(set(map(to_rgba, figures.COLOURS.values()))) == len(figures.COLOURS)
+
+
+def test_methods_without_a_colour_of_their_own_get_different_ones():
+    """Such as a user's own columns; more of them than the palette has are still drawn."""
+    names = ["student", "group 1", "AT", "group 2"]
+    colours = legend_colours(figures.curves(epochs(*names), STAMP))
+    assert len(set(colours.values())) == 4
+    assert colours["student"] == to_rgba(figures.COLOURS["student"])
+    own = table().iloc[:4].set_axis(names)
+    _, ours, _ = figures.errors(own, STAMP).axes[0].collections
+    assert [tuple(colour) for colour in ours.get_facecolors()] == list(colours.values())
+    assert len(figures.curves(epochs(*[f"group {index}" for index in range(9)]), STAMP).axes[0].lines) == 18
+
+
+def test_decays_stand_at_their_values():
+    """Half-way of 40 epochs: constant 1, linear 0.5, cosine 0.5, and step 0.2 after the first drop of the rate."""
+    figure = figures.decays(40, STAMP)
+    assert legend(figure) == ["constant", "linear", "cosine", "step"]
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    assert [lines[name][20] for name in legend(figure)] == pytest.approx([1.0, 0.5, 0.5, 0.2])
+    assert all(values[0] == 1.0 for values in lines.values())
+
+
+def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
+    maps = torch.rand(3, 8, 8)
+    figure = figures.overlay_panel(images, {"level 1": maps, "Grad-CAM": maps[:, :2, :2]}, list("abc"), STAMP)
+    photograph, low, coarse = figure.axes[3:6]  # of the second row
+    assert photograph.get_title(loc="left") == "b"
+    assert np.array_equal(photograph.images[0].get_array(), images.images[1].permute(1, 2, 0).numpy())
+    for axis, shown in ((low, maps[1]), (coarse, maps[1, :2, :2])):
+        grey, over = axis.images
+        assert list(grey.get_extent()) == list(over.get_extent()) == [0, 32, 32, 0], "they do not cover each other"
+        assert np.array_equal(over.get_array(), shown.numpy()), "the map was resampled"
+        assert over.get_interpolation() == "nearest" and over.cmap.name == figures.ATTENTION
+        assert over.get_clim() == (0, pytest.approx(shown.max().item())), "scaled to its own maximum"
+    assert {"image", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))
+    (solids,) = [mesh for axis in figure.axes for mesh in axis.collections if isinstance(mesh, QuadMesh)]
+    assert solids.get_alpha() == over.get_alpha() < 1, "no colour of the bar is one of the maps"
+
+
+def test_distances_stand_beside_the_errors_of_their_students():
+    figure = figures.against_error(students(), "distance", STAMP)
+    assert [axis.get_title() for axis in figure.axes] == ["low", "middle", "top"]
+    for axis, distances in zip(figure.axes, ([0.4, 0.1, 0.2], [0.3, 0.1, 0.3], [0.3, 0.2, 0.25]), strict=True):
+        (dots,) = axis.collections
+        assert dots.get_offsets().tolist() == [[d, e] for d, e in zip(distances, (10, 9, 9.5), strict=True)]
+        assert tuple(dots.get_facecolors()[1]) == to_rgba(figures.COLOURS["AT"])
+    assert {"1", "2", "3"} <= set(texts(figure)), "nobody knows which student a dot is"
+    assert dots.get_facecolors()[2][3] == 0, "no method of Table 1: hollow"
+    assert "distance" in texts(figure)
+    networks = students().drop(columns=["method", "seed"]).set_axis(["WRN-16-1", "NIN-THIN", "WRN-40-2"])
+    networks.loc["NIN-THIN", "top"] = np.nan
+    shown = texts(figures.against_error(networks, "share", STAMP))
+    assert "WRN-16-1" in shown and "NIN-THIN" not in shown, "what was not measured has no place"
+    assert texts(figures.against_error(students()[:0], "distance", STAMP)) == [f"Nothing to show: {STAMP}"]
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.01, 0.2])
+def test_names_of_dots_cover_neither_each_other_nor_another_dot(apart):
+    """Networks that are nearly alike, with a legend and a stamp of several lines, which take room from the plots."""
+    rows = [("AT", 9.0, 0.2), ("KD", 9.0 + apart, 0.2 + apart / 9), ("", 9.0 - apart, 0.21), ("", 12.0, 0.5)]
+    frame = pd.DataFrame(rows, ["WRN-16-1", "NIN-WIDE", "WRN-40-2", "NIN-THIN"], ["method", "test_error", "low"])
+    figure = figures.against_error(frame.assign(top=frame["low"]), "share", " ".join([STAMP] * 9))
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        boxes = [text.get_window_extent() for text in axis.texts]
+        assert len(boxes) == 4
+        for place, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:place])
+            dots = axis.transData.transform(axis.collections[0].get_offsets())
+            assert not any(box.contains(*dot) for dot in dots)
+
+
+@pytest.mark.parametrize("name", list(experiments.EXPERIMENTS))
+def test_what_is_no_method_never_has_the_colour_of_one(name):
+    """Twelve at once in Table 2; and a colour that is AT's on one page is not another column's on the next."""
+    (columns,) = experiments.get(name).runs("paper", [0])
+    colours = theme.colours_of(columns)
+    for column, colour in colours.items():
+        assert (colour in theme.COLOURS.values()) == (column in theme.COLOURS | theme.ALIASES), column
+    if name != "training-length":  # its columns are methods at several lengths; figures draw the methods
+        assert len(set(colours.values())) == len(colours)
+
+
+def test_at_has_its_colour_under_every_name():
+    for name, column in (("mapping-functions", "sum-2"), ("one-or-three", "all groups")):
+        (columns,) = experiments.get(name).runs("reduced")
+        assert columns[column] == experiments.get("wrn-16-2-to-16-1").runs("reduced")[0]["AT"]
+        assert theme.colours_of([column])[column] == theme.COLOURS["AT"]
