@@ -1,1 +1,1 @@
-""""""
+"""From networks and records to tables of numbers: maps, concentration, localisation, distances, significance."""

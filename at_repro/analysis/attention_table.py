@@ -291,7 +291,8 @@ def _statistics(pair: Pair) -> tuple[str, ...]:
 
 def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:
     """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
-    if not store.has_network(run) or not store.load(run).measured_on(images):
+    record = store.find(run)
+    if record is None or not record.has_network or not record.measured_on(images):
         return None
     network = load_network(store, run, images, images.device)
     return network_maps.maps_by_mapping(network, sample, _MAPPINGS)

@@ -204,8 +204,8 @@ def open_study(
     missing: dict[Run, None] = {}
     for columns in by_seed:
         for column, run in columns.items():
-            if store.has(run):
-                records.setdefault(column, {})[run.seed] = store.load(run)
+            if record := store.find(run):
+                records.setdefault(column, {})[run.seed] = record
             else:
                 missing[run] = None
     columns = by_seed[0]

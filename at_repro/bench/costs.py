@@ -77,7 +77,7 @@ def recorded(store: Store, preset: str = "reduced") -> pd.DataFrame:
 
     Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
     """
-    records = [store.load(run) for run in runs_of(experiments.EXPERIMENTS, preset) if store.has(run)]
+    records = [record for run in runs_of(experiments.EXPERIMENTS, preset) if (record := store.find(run))]
     whole = {record.run.run_id: record for record in records if _is_whole(record)}
     rows = []
     for of_table in TABLES.values():

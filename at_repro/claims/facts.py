@@ -14,7 +14,7 @@ from at_repro.analysis import attention_table
 from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
-from at_repro.records import Record, Store
+from at_repro.records import Store
 from at_repro.runs import Run
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
@@ -40,7 +40,7 @@ class Facts:
 
     def __init__(self, store: Store):
         self.store = store
-        self.record = cache(self._record)
+        self.record = cache(store.find)
         self.wrong = cache(self._wrong)
         self.columns = cache(self._columns)
 
@@ -51,9 +51,6 @@ class Facts:
     @cached_property
     def _seeds(self) -> list[int]:
         return self.store.seeds()
-
-    def _record(self, run: Run) -> Record | None:
-        return self.store.load(run) if self.store.has(run) else None
 
     def _wrong(self, run: Run) -> np.ndarray:
         """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""

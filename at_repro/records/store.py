@@ -144,6 +144,7 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, writable: bool = False):
+        self._read: dict[Path, tuple[tuple, Record]] = {}
         try:
             self.folder = Path(folder).expanduser().resolve()
             wrong = self.folder.exists() and not self.folder.is_dir()
@@ -183,22 +184,36 @@ class Store:
         """The file that the process which trains a run holds locked."""
         return self.in_progress / f"{_file_name(run)}.lock"
 
+    def find(self, run: Run) -> Record | None:
+        """The record of a run, None where there is none. Raises DamagedRecord where that is not whole.
+
+        Its checksums are verified once in a process for as long as its files are as they were: many ask for the same.
+        """
+        folder = self.record_path(run)
+        if not folder.is_dir():
+            return None
+        state = _state(folder)
+        known, record = self._read.get(folder, (None, None))
+        if not state or state != known:
+            record = load_record(folder)
+            self._read[folder] = state, record
+        return record
+
     def has(self, run: Run) -> bool:
         """Whether a run has a record. Raises DamagedRecord where that is not whole: nothing is built on half of one."""
-        folder = self.record_path(run)
-        return folder.is_dir() and bool(load_record(folder))
+        return self.find(run) is not None
 
     def load(self, run: Run) -> Record:
         """The record of a run. Raises UserError where there is none, DamagedRecord where it is not whole."""
-        folder = self.record_path(run)
-        if not folder.is_dir():
+        record = self.find(run)
+        if record is None:
             raise UserError(f"run {run.run_id} has no record in {self.folder}")
-        return load_record(folder)
+        return record
 
     def has_network(self, run: Run) -> bool:
         """Whether a run has a record with a network, see `Record`. Raises DamagedRecord where that is not whole."""
-        folder = self.record_path(run)
-        return folder.is_dir() and load_record(folder).has_network
+        record = self.find(run)
+        return record is not None and record.has_network
 
     def folders(self) -> dict[str, Path]:
         """The folder of every record, whole or damaged, by run id."""
@@ -308,6 +323,15 @@ def load_record(folder: Path) -> Record:
     if not run.run_id == values["run_id"] == folder.name:
         raise DamagedRecord(folder, f"its spec is that of {run.run_id}")
     return Record(run, folder, values)
+
+
+def _state(folder: Path) -> tuple:
+    """What changes with any file of a record, without a look inside: names, times of change, sizes, inodes."""
+    try:
+        found = [(entry.name, entry.stat()) for entry in os.scandir(folder)]
+    except OSError:  # another process replaces it
+        return ()
+    return tuple(sorted((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found))
 
 
 def _row(record: Record) -> dict:

@@ -44,9 +44,9 @@ def status(runs: Sequence[Run], store: Store) -> str:
     """
     rows, records = [], []
     for run in with_teachers(runs):
-        if store.has(run):
-            records.append(store.load(run))
-            rows.append((run.run_id, "recorded", outcome(records[-1])))
+        if record := store.find(run):
+            records.append(record)
+            rows.append((run.run_id, "recorded", outcome(record)))
         elif store.checkpoint_path(run).exists():
             rows.append(
                 (

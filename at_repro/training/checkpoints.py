@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -18,14 +18,22 @@ from torch import Tensor
 
 from at_repro import files
 from at_repro.errors import UserError
+from at_repro.records import Store
+from at_repro.runs import Run
 from at_repro.training.processes import ALONE, Ranks
-
-if TYPE_CHECKING:
-    from at_repro.records import Store
-    from at_repro.training.student import Student
 
 INTERVAL = 180.0  # seconds: the most that a process which is killed can lose
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Saved(Protocol):
+    """What is kept here of a run in training, see `student.Student`."""
+
+    run: Run
+    totals: Tensor
+
+    def save(self, path: Path) -> None:
+        """Writes its checkpoint."""
 
 
 def write(path: Path, about: dict, tensors: dict[str, Tensor]) -> None:
@@ -78,7 +86,7 @@ class Checkpointer:
     is what is left.
     """
 
-    def __init__(self, store: "Store", ranks: Ranks = ALONE):
+    def __init__(self, store: Store, ranks: Ranks = ALONE):
         self._store, self._ranks = store, ranks
         self._saved = time.monotonic()
         self._stopping = False
@@ -100,7 +108,7 @@ class Checkpointer:
             raise KeyboardInterrupt
         self._stopping = True
 
-    def after_step(self, students: Sequence["Student"]) -> None:
+    def after_step(self, students: Sequence[Saved]) -> None:
         """Saves them if the last time was long ago or a signal came, to any of the processes. Raises as `save`."""
         late = self._ranks.first and time.monotonic() - self._saved > INTERVAL
         urgency = self._ranks.largest(2.0 if self._stopping else float(late), students[0].totals.device)
@@ -108,7 +116,7 @@ class Checkpointer:
         if urgency:
             self.save(students)
 
-    def save(self, students: Sequence["Student"]) -> None:
+    def save(self, students: Sequence[Saved]) -> None:
         """Saves them now. Raises KeyboardInterrupt if a signal came, UserError where the disk refuses."""
         self._ranks.collect([student.totals for student in students])
         for student in students if self._ranks.first else ():

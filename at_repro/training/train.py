@@ -91,8 +91,8 @@ def train(
 def check_weights(needed: Sequence[Run], store: Store) -> None:
     """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here."""
     for teacher in {run.teacher for run in needed} - {None}:
-        if store.has(teacher):
-            _usable(store.load(teacher))
+        if record := store.find(teacher):
+            _usable(record)
     for network in {run.network for run in needed if run.start == "imagenet"}:
         networks.pretrained(network)
 
