@@ -141,16 +141,6 @@ def seed_names(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def check_shared(
-    preset: str, seeds: Sequence[int] = (), device: str = "auto", data_root: str = "", results: str = ""
-) -> None:
-    """Checks the parameters that every notebook has, for one that opens no study. Raises ParameterError."""
-    experiments.get("wrn-16-2-to-16-1").runs(preset, seeds or None)
-    engine.device(device)
-    data.data_root(data_root or None)
-    open_store(preset, results)
-
-
 def open_study(
     experiment: str,
     preset: str,

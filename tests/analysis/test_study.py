@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from at_repro import data, experiments
-from at_repro.analysis.study import check_shared, open_study
+from at_repro.analysis.study import open_study
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import Preset
@@ -174,16 +174,6 @@ def test_a_bad_value_is_one_line_before_training(runs, tmp_path, monkeypatch, ch
     with pytest.raises(ParameterError) as raised:
         open_study(**good | change)
     assert str(raised.value).startswith(start) and "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/nowhere"), ("results", "/nowhere")],
-)
-def test_a_page_without_a_study_refuses_the_same_values(name, value):
-    check_shared("smoke", [], "auto", "", "")
-    with pytest.raises(ParameterError, match=f"^{name.replace('_', ' ')}: "):
-        check_shared(**{"preset": "smoke"} | {name: value})
 
 
 def test_an_unknown_policy_is_refused(store, runs, monkeypatch):

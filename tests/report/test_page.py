@@ -1,0 +1,45 @@
+"""What a notebook begins and ends with."""
+
+import pytest
+
+from at_repro.errors import ParameterError
+from at_repro.report.page import Page
+
+SHARED = {"preset": "smoke", "seeds": [0], "device": "cpu", "data_root": "", "results": ""}
+
+
+@pytest.fixture
+def names(store):
+    """As `globals()` of a notebook right after its parameters cell."""
+    own = SHARED | {"results": str(store.folder), "student": "wrn-10-1", "epochs": 3, "count": 2}
+    return {"__name__": "__main__", "In": ["", "x"], "Out": {}, "_i1": "x", "exit": exit, "ParameterError": Page} | own
+
+
+def test_parameters_are_what_the_parameters_cell_sets(names):
+    assert list(Page(names).parameters) == [*SHARED, "student", "epochs", "count"]
+
+
+def test_a_study_is_what_the_parameters_ask_for(names):
+    page = Page(names)
+    study = page.study("wrn-16-2-to-16-1", "student", "epochs", train_missing=False)
+    assert (study.columns["AT"].network, study.columns["AT"].epochs) == ("wrn-10-1", 3)
+    assert study.changes == {"student": "wrn-10-1", "epochs": 3} and study.seeds == [0]
+    other = page.study("wrn-16-2-to-16-1", preset="reduced", seeds=[1, 2], train_missing=False)
+    assert (other.preset, other.seeds, other.changes) == ("reduced", [1, 2], {}), "named otherwise, and not changed"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/no/such/folder"), ("results", "/no/such"),
+     ("count", 0), ("epochs", -1), ("student", "wrn-17-1")],
+)  # fmt: skip
+def test_a_wrong_value_ends_at_once(names, name, value):
+    """Before anything is trained, for a notebook that opens no study as well."""
+    with pytest.raises(ParameterError, match=f"^{'network' if name == 'student' else name.replace('_', ' ')}: "):
+        Page(names | {name: value})
+
+
+def test_the_end_names_parameters_and_no_folders(names):
+    end = Page(names).executed()
+    assert "preset 'smoke', seeds [0], data_root '', results 'results', student 'wrn-10-1', epochs 3, count 2" in end
+    assert "executed on CPU" in end
