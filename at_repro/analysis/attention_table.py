@@ -28,8 +28,7 @@ FILE = "attention.csv"
 IMAGES = 1000  # the first of the test set, whose order is as good as random
 COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]
 
-# In the order of the table, see `load`. A definition never changes under its name, or old numbers would pass for new
-# ones: what is defined otherwise is another statistic.
+# In the order of the table, see `load`.
 _OF_MAPS = (
     "entropy", "top share", "top share, sum-1", "top share, sum-4", "edges", "edges, sum-1", "edges, sum-4",
 )  # fmt: skip
@@ -37,6 +36,8 @@ _OF_MASKS = ("on object", "on object, surplus")
 _OF_FACES = ("on parts",)
 _OF_PAIRS = ("distance",)
 STATISTICS = (*_OF_MAPS, *_OF_MASKS, *_OF_FACES, *_OF_PAIRS)
+# Of each statistic's definition: whoever changes one counts it up, and its old numbers are no longer read.
+VERSIONS = dict.fromkeys(STATISTICS, 1)
 
 _KEY = ["run_id", "teacher", "level", "statistic"]  # of a row
 _MAPPINGS = ("sum-1", "sum-2", "sum-4")
@@ -59,7 +60,8 @@ def load(store: Store) -> pd.DataFrame:
       themselves would have as maps, see `on_object.surplus`
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
 
-    Left out is what was measured of other weights than those that are recorded now. Rows of networks without a record
+    Left out is what was measured of other weights than those that are recorded now, or by another version of a
+    statistic's definition, which the file names in a column of its own. Rows of networks without a record
     are there as well, see `photographs.update`. Raises DataError where the file cannot be read.
     """
     path = store.folder / FILE
@@ -68,7 +70,8 @@ def load(store: Store) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype={"weights": str})
         table = table if "weights" in table else table.assign(weights="")  # which the first tables did not name
-        table = table[COLUMNS]
+        version = table.get("version", 1)
+        table = table.loc[table["statistic"].map(VERSIONS) == version, COLUMNS]
     except (ValueError, KeyError, OSError) as error:
         raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
     recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
@@ -87,7 +90,7 @@ def _named(*checksums: str) -> str:
 
 
 def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
-    """Measures the runs of an experiment that have weights and lack a statistic; returns to how many rows were added.
+    """Measures the runs of an experiment that have weights and lack a statistic; returns how many they were.
 
     A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
     images, or where a record was measured on other ones. A run that was trained anew is measured anew; else what is in
@@ -127,6 +130,7 @@ def _write(store: Store, table: pd.DataFrame) -> None:
         _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
     )
     with files.replacing(store.folder / FILE) as path:
+        table = table.assign(version=table["statistic"].map(VERSIONS))
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 

@@ -165,7 +165,7 @@ def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, i
     assert attention_table.update(store, trained, images) == 3
     again = load(store)
     assert again.loc[place, "value"] == 12.345, "what was measured before was changed"
-    expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str})
+    expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str})[COLUMNS]
     assert again.drop(index=place).equals(expected.drop(index=place))
 
     # Without weights there is nothing to measure, and nothing to change; nor without images.
@@ -190,7 +190,7 @@ def test_the_names_of_all_statistics_are_known(trained, store, images):
     ):
         found = dict.fromkeys(statistic for _, statistic in alone(maps, pictures))
         known = attention_table._statistics((replace(run, dataset=dataset), None))
-        assert set(found) == set(known) and list(found) == sorted(found, key=list(attention_table._ORDER).index)
+        assert set(found) == set(known) and list(found) == sorted(found, key=list(attention_table.STATISTICS).index)
     assert attention_table._statistics((run, teacher)) == ("distance",)
 
 
@@ -244,9 +244,19 @@ def test_a_table_that_named_no_weights_is_read(trained, store, images):
     """Rows of runs without weights here cannot be measured again."""
     attention_table.update(store, trained, images)
     table = load(store)
-    table.drop(columns="weights").to_csv(store.folder / FILE, index=False)
+    table.drop(columns="weights").to_csv(store.folder / FILE, index=False)  # nor the versions of definitions
     assert load(store).drop(columns="weights").equals(table.drop(columns="weights"))
     assert attention_table.update(store, trained, images) == 0
+
+
+def test_numbers_of_a_definition_that_was_changed_are_not_read(trained, store, images, monkeypatch):
+    """Else old numbers would stand under a new definition; they are measured anew, and nothing else is."""
+    attention_table.update(store, trained, images)
+    table = load(store)
+    monkeypatch.setitem(attention_table.VERSIONS, "edges", 2)
+    assert load(store).equals(table[table["statistic"] != "edges"])
+    assert attention_table.update(store, trained, images) == 3
+    assert load(store).reset_index(drop=True).equals(table)
 
 
 def test_checksums_stay_text(store):
