@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterable
+from typing import TypeGuard
 
 
 class UserError(Exception):
@@ -44,11 +45,11 @@ def check_count(parameter: str, value: int) -> None:
         raise ParameterError(parameter, value, "an integer from 1")
 
 
-def is_integer(value: object) -> bool:
+def is_integer(value: object) -> TypeGuard[int]:
     """Whether a value is an int, and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is an int or a float that a float can hold: finite, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -70,12 +70,12 @@ def map_transfer(
         ParameterError: no pairs, unequal numbers of layers or of samples, maps that are not 3-D, unknown form or norm.
     """
     _check_pairs(student_maps, teacher_maps, form, "(N, H, W)")
-    total = 0
+    distances = []
     for student, teacher in zip(student_maps, teacher_maps, strict=True):
         student, teacher = _same_size(full_precision(student), full_precision(teacher))
         difference = normalize(student, norm) - normalize(teacher, norm)
-        total = total + _distance(difference, form)
-    return total
+        distances.append(_distance(difference, form))
+    return sum(distances[1:], distances[0])
 
 
 def full_activation_transfer(
@@ -101,14 +101,14 @@ def full_activation_transfer(
             channels (the error names the group, counted from 0), unknown form.
     """
     _check_pairs(student_groups, teacher_groups, form, "(N, C, H, W)")
-    total = 0
+    distances = []
     for index, (student, teacher) in enumerate(zip(student_groups, teacher_groups, strict=True)):
         if student.shape[1] != teacher.shape[1]:
             wanted = f"the teacher's {teacher.shape[1]} channels: put an adapter (a 1x1 convolution) between them"
             raise ParameterError(f"student_groups[{index}]", f"{student.shape[1]} channels", wanted)
         student, teacher = _same_size(full_precision(student), full_precision(teacher))
-        total = total + _distance(normalize(student) - normalize(teacher), form)
-    return total
+        distances.append(_distance(normalize(student) - normalize(teacher), form))
+    return sum(distances[1:], distances[0])
 
 
 def adapters(
@@ -162,7 +162,7 @@ def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
     if student_logits.shape != teacher_logits.shape:
         wanted = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
         raise ParameterError("student_logits", f"tensor of shape {tuple(student_logits.shape)}", wanted)
-    return divergence(*(softened(logits, temperature) for logits in (student_logits, teacher_logits)), temperature)
+    return divergence(softened(student_logits, temperature), softened(teacher_logits, temperature), temperature)
 
 
 def softened(logits: Tensor, temperature: float) -> Tensor:
@@ -276,8 +276,9 @@ def _half_norm(difference: Tensor) -> Tensor:
 
 def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both at the smaller height and the smaller width of the two."""
-    size = tuple(min(s, t) for s, t in zip(student.shape[-2:], teacher.shape[-2:], strict=True))
-    return tuple(x if x.shape[-2:] == size else resize(x, size) for x in (student, teacher))
+    size = min(student.shape[-2], teacher.shape[-2]), min(student.shape[-1], teacher.shape[-1])
+    own, other = (x if x.shape[-2:] == size else resize(x, size) for x in (student, teacher))
+    return own, other
 
 
 def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str, shape: str) -> None:

@@ -123,7 +123,8 @@ def size(name: str, split: str) -> int:
 def side(name: str) -> int:
     """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
     check_name(name)
-    return 32 if name in DATA_SETS else _folder(name)[1]
+    found = _folder(name)
+    return 32 if found is None else found[1]
 
 
 def folder(name: str) -> str:

@@ -173,9 +173,9 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         float32 (N, C, H, W) in channels_last memory format, the layout convolutions are fastest in.
     """
-    mean, std = (_per_channel(tuple(values), images.device) for values in (mean, std))
+    shift, scale = (_per_channel(tuple(values), images.device) for values in (mean, std))
     # Arithmetic first, layout last: broadcasting over the innermost dimension of channels_last is several times slower.
-    return images.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+    return images.float().sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)
 
 
 AUGMENTATIONS = {

@@ -45,8 +45,8 @@ def cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Five points: a point of the pentagram lies outside at most one of the sides of its inner pentagon."""
-    outside = sum((a * x + b * y >= 1).astype(np.int8) for a, b in _PENTAGON)
-    return outside <= 1
+    outside = [a * x + b * y >= 1 for a, b in _PENTAGON]
+    return np.sum(outside, axis=0) <= 1
 
 
 def ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -55,7 +55,9 @@ def own(name: str, split: str, root: Path) -> ImageSet:
         DataError: nothing is there, an image or shard is damaged, which is named, or the splits' classes differ.
     """
     check_choice("split", split, SPLITS)
-    folder, side = parse(name)
+    parsed = parse(name)
+    assert parsed is not None  # `data.load` has checked the name
+    folder, side = parsed
     images, labels, classes, source = _read(root / folder, split, side)
     check_classes(root / folder, classes, _classes(root / folder, "test" if split == "train" else "train"))
     order = canonical_order(images, labels)

@@ -7,8 +7,9 @@ in the schema's `huggingface` metadata. See https://huggingface.co/docs/hub/data
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,14 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     return [folder / name for name in sorted(found)]
 
 
+@overload
+def read_shards(paths: Sequence[Path], size: tuple[int, int]) -> tuple[Tensor, Tensor, tuple[str, ...]]: ...
+
+
+@overload
+def read_shards(paths: Sequence[Path], size: None = None) -> tuple[list[Tensor], Tensor, tuple[str, ...]]: ...
+
+
 def read_shards(
     paths: Sequence[Path], size: tuple[int, int] | None = None
 ) -> tuple[Tensor | list[Tensor], Tensor, tuple[str, ...]]:
@@ -63,7 +72,9 @@ def read_shards(
             lacks a column or the names; an image that does not decode, or has the wrong size or mode; a label that is
             no class.
     """
-    images, labels, classes = [], [], None
+    images: list[np.ndarray] = []
+    labels: list[int | None] = []
+    classes: tuple[str, ...] | None = None
     for path in paths:
         encoded, shard_labels, names = _read(path)
         if classes is not None and names != classes:
@@ -77,13 +88,12 @@ def read_shards(
             except photo.DAMAGES as error:
                 raise DataError(f"{path}: row {row}: {error}") from None
         labels.extend(shard_labels)
+    assert classes is not None  # there is at least one shard
+    every_label = torch.tensor(labels, dtype=torch.int64)
     if size is None:
-        decoded = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
-    else:
-        decoded = (
-            torch.from_numpy(np.array(images, dtype=np.uint8).reshape(-1, *size, 3)).permute(0, 3, 1, 2).contiguous()
-        )
-    return decoded, torch.tensor(labels, dtype=torch.int64), classes
+        return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images], every_label, classes
+    pixels = torch.from_numpy(np.array(images, dtype=np.uint8).reshape(-1, *size, 3))
+    return pixels.permute(0, 3, 1, 2).contiguous(), every_label, classes
 
 
 def shard_classes(path: Path) -> tuple[str, ...]:
@@ -144,5 +154,5 @@ def _decode(encoded: bytes | None, size: tuple[int, int] | None) -> np.ndarray:
     return np.array(photo.upright(image))
 
 
-def _names(names: Sequence[str]) -> str:
+def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

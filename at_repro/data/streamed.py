@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ _CHUNK = 64  # images that `select` has decoded at a time
 _AHEAD = 4  # batches that are decoded before they are asked for
 
 # Places of images, and for each the five draws of its augmentation; None: as tests see it.
-Task = tuple[Sequence[int], Sequence[Tensor | None]]
+Task = tuple[Sequence[int], Iterable[Tensor | None]]
+
+Picture = TypeVar("Picture", Image.Image, Tensor)
 
 
 def parse(name: object) -> tuple[str, int] | None:
@@ -54,7 +57,9 @@ def streamed(name: str, split: str, root: Path) -> "StreamedSet":
         DataError: nothing is there, a file is none of these, or the splits' classes differ.
     """
     check_choice("split", split, own.SPLITS)
-    folder, side = parse(name)
+    parsed = parse(name)
+    assert parsed is not None  # `data.load` has checked the name
+    folder, side = parsed
     place, other = (own.place(root / folder, part) for part in (split, "test" if split == "train" else "train"))
     for part in (place, other):
         if not part.is_dir():
@@ -144,6 +149,7 @@ class StreamedSet:
 
         def tasks() -> Iterator[Task]:
             for number, places in enumerate(chosen):
+                draws: Iterable[Tensor | None]
                 if augmentation == "none":
                     draws = [None] * len(places)
                 else:
@@ -226,13 +232,14 @@ class StreamedSet:
         """The tensor on the device, without waiting for what that is doing."""
         return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
-    def _cropped(self, image: Image.Image | Tensor, draws: Tensor | None) -> Image.Image | Tensor:
+    def _cropped(self, image: Picture, draws: Tensor | None) -> Picture:
         """The part that these draws choose, or that tests see, as a square; of Pillow's images or uint8 (3, H, W)."""
         size = [self.side, self.side]
         if draws is None:
             return transforms.center_crop(transforms.resize(image, [round(self.side * 8 / 7)]), size)
         rows, columns = transforms.get_size(image)
-        shares = augment.parts(*draws[:4], columns / rows)
+        area, shape, down, right = draws[:4]
+        shares = augment.parts(area, shape, down, right, columns / rows)
         sides = (rows, columns, rows, columns)
         top, left, height, width = (round(share.item() * side) for share, side in zip(shares, sides, strict=True))
         image = transforms.resized_crop(image, top, left, max(1, height), max(1, width), size)

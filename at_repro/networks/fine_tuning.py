@@ -22,9 +22,11 @@ def load_pretrained_(network: nn.Module, name: str, generator: torch.Generator) 
         ParameterError, DataError: as `imagenet.pretrained`.
     """
     weights = imagenet.pretrained(name).state_dict()
+    last = network.get_submodule("fc")
+    assert isinstance(last, nn.Linear)  # of every network that has ImageNet weights
     with seeded_from(generator):
-        network.fc.reset_parameters()
-    network.load_state_dict(weights | {f"fc.{key}": value for key, value in network.fc.state_dict().items()})
+        last.reset_parameters()
+    network.load_state_dict(weights | {f"fc.{key}": value for key, value in last.state_dict().items()})
 
 
 def freeze_(network: nn.Module, name: str, groups: int, norms: bool) -> list[nn.Module]:

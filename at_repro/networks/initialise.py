@@ -33,7 +33,7 @@ def seeded_from(generator: torch.Generator | None) -> Iterator[None]:
     the default generator itself, which moves on by that one draw.
     """
     source = torch.default_generator if generator is None else generator
-    seed = torch.randint(2**63 - 1, (), generator=source, device=source.device).item()
+    seed = int(torch.randint(2**63 - 1, (), generator=source, device=source.device))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

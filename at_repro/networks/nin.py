@@ -62,7 +62,7 @@ class NetworkInNetwork(nn.Module):
 
 def _mlpconv(inputs: int, widths: tuple[int, ...], size: int, batch_norm: bool, final_relu: bool) -> nn.Sequential:
     """One convolution of the given size, then 1x1 convolutions; each with its batch norm and ReLU."""
-    layers = OrderedDict()
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, outputs in enumerate(widths):
         layers[f"conv{i}"] = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=not batch_norm)
         if batch_norm:
