@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import MISSING, dataclass, fields
 from types import UnionType
+from typing import TypeGuard
 
 from at_repro import data, networks
 from at_repro.errors import ParameterError, check_choice, check_count, check_weight, is_integer, is_number
@@ -145,7 +146,7 @@ class Run:
             )
 
 
-def _without_defaults(item: object) -> dict:
+def _without_defaults(item: Run | Term) -> dict:
     kept = {}
     for field in fields(item):
         value = getattr(item, field.name)
@@ -205,10 +206,11 @@ def _check_range(parameter: str, value: object, low: float, high: float) -> None
 def _check_together(run: Run) -> None:
     """Raises ParameterError unless the terms of a run go together, and with its networks."""
     taught = [term for term in run.terms if term.needs_teacher]
-    if taught and run.teacher is None:
+    teacher = run.teacher
+    if taught and teacher is None:
         raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
-    if taught and run.teacher.dataset != run.dataset:
-        raise ParameterError("teacher", run.teacher.run_id, f"a run on the student's data set, {run.dataset}")
+    if taught and teacher is not None and teacher.dataset != run.dataset:
+        raise ParameterError("teacher", teacher.run_id, f"a run on the student's data set, {run.dataset}")
     if sum(term.replaces_task for term in run.terms) > 1:
         raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
     if sum(term.needs_adapters for term in run.terms) > 1:
@@ -216,33 +218,34 @@ def _check_together(run: Run) -> None:
     if taught and any(term.needs_mirror for term in run.terms):
         raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
     for term in taught:
+        assert teacher is not None  # as was checked above
         if term.layers is not None:
-            _check_layers(term, run)
+            _check_layers(term, run.network, teacher.network)
         elif term.pairs_groups:
-            _check_groups(term, run)
+            _check_groups(term, run.network, teacher.network)
 
 
-def _check_layers(term: Term, run: Run) -> None:
+def _check_layers(term: Term, student: str, teacher: str) -> None:
     if not _are_pairs(term.layers):
         raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
     if len(set(term.layers)) < len(term.layers):
         raise ParameterError("layers", term.layers, "every pair once")
     if term.groups is not None:
         raise ParameterError("groups", term.groups, "None, where layers are named")
-    for network, names in zip((run.network, run.teacher.network), zip(*term.layers, strict=True), strict=True):
+    for network, names in zip((student, teacher), zip(*term.layers, strict=True), strict=True):
         networks.check_layers(network, tuple(dict.fromkeys(names)))
 
 
-def _are_pairs(layers: object) -> bool:
+def _are_pairs(layers: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
     if not isinstance(layers, tuple) or not layers:
         return False
     return all(isinstance(pair, tuple) and [type(name) for name in pair] == [str, str] for pair in layers)
 
 
-def _check_groups(term: Term, run: Run) -> None:
-    counts = [len(networks.group_channels(network)) for network in (run.network, run.teacher.network)]
+def _check_groups(term: Term, student: str, teacher: str) -> None:
+    counts = [len(networks.group_channels(network)) for network in (student, teacher)]
     if term.groups is None and counts[0] != counts[1]:
-        pair = f"{run.network} and {run.teacher.network} have {counts[0]} and {counts[1]}"
+        pair = f"{student} and {teacher} have {counts[0]} and {counts[1]}"
         raise ParameterError("groups", None, f"group numbers, since {pair}")
     numbers = range(min(counts))
     if term.groups is not None and not _are_among(term.groups, numbers):

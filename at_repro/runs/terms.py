@@ -5,7 +5,7 @@ loss = task share * cross-entropy + sum over terms of weight * decay(epoch) * va
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -14,12 +14,19 @@ from at_repro.errors import ParameterError, check_choice, check_weight, is_numbe
 from at_repro.networks import Output
 from at_repro.runs.schedules import DECAYS
 
+Item = TypeVar("Item")
+
 
 class TeacherBatch(Protocol):
     """What a term may ask of the teacher about a batch, see `training.batch`: computed once, whoever asks."""
 
-    output: Output
-    group_names: Sequence[str]
+    @property
+    def output(self) -> Output:
+        """What the network returned."""
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """The names of the layers that its groups come from."""
 
     @property
     def gradient(self) -> Tensor:
@@ -35,10 +42,21 @@ class TeacherBatch(Protocol):
 class StudentBatch(Protocol):
     """What a term may ask of the student about a batch, see `training.batch`."""
 
-    output: Output
-    group_names: Sequence[str]
-    layers: Mapping[str, Tensor]
-    adapters: nn.ModuleList | None
+    @property
+    def output(self) -> Output:
+        """What the network returned."""
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """The names of the layers that its groups come from."""
+
+    @property
+    def layers(self) -> Mapping[str, Tensor]:
+        """Activations by the names of the layers: of its groups, and of those that terms name."""
+
+    @property
+    def adapters(self) -> nn.ModuleList | None:
+        """The 1x1 convolutions of F-ActT, one per group that it compares; None without that term."""
 
     @property
     def gradient(self) -> Tensor:
@@ -48,8 +66,16 @@ class StudentBatch(Protocol):
         """A function of tensors, compiled where the student is."""
 
 
+class _Plain:
+    """What a term has that does not have it as a field. No dataclass: in one, each would be a field of every term."""
+
+    decay: str = "constant"
+    groups: tuple[int, ...] | None = None  # which groups are paired, counted from 0; None: all
+    layers: tuple[tuple[str, str], ...] | None = None  # pairs of layers by name, the student's first
+
+
 @dataclass(frozen=True, kw_only=True)
-class Term:
+class Term(_Plain):
     """One transfer term. Fields are part of a run's identity, so the default of a field is never changed."""
 
     kind: ClassVar[str]
@@ -59,8 +85,6 @@ class Term:
     needs_adapters: ClassVar[bool] = False  # 1x1 convolutions to the teacher's channels
     pairs_groups: ClassVar[bool] = False  # compares groups of student and teacher, chosen by `groups`
     replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight
-    decay: ClassVar[str] = "constant"
-    layers: ClassVar[tuple[tuple[str, str], ...] | None] = None  # pairs of layers by name, the student's first
 
     @property
     def weight(self) -> float:
@@ -101,6 +125,7 @@ class ActivationTransfer(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        assert teacher is not None  # here and below: `needs_teacher`
         own, others = self._names(student, teacher)
         activations = [student.layers[name] for name in own]
         return student.compute(self._distance, activations, teacher.maps(self.mapping, others))
@@ -112,7 +137,8 @@ class ActivationTransfer(Term):
     def _names(self, student: StudentBatch, teacher: TeacherBatch) -> tuple[Sequence[str], Sequence[str]]:
         """The layers of student and teacher that are paired."""
         if self.layers is not None:
-            return tuple(zip(*self.layers, strict=True))
+            own, others = zip(*self.layers, strict=True)
+            return own, others
         return chosen(student.group_names, self.groups), chosen(teacher.group_names, self.groups)
 
 
@@ -140,6 +166,7 @@ class Distillation(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        assert teacher is not None
         own = losses.softened(student.output.logits, self.temperature)
         return losses.divergence(own, teacher.softened(self.temperature), self.temperature)
 
@@ -170,7 +197,8 @@ class FullActivation(Term):
         check_choice("decay", self.decay, DECAYS)
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        own, others = (chosen(side.output.groups, self.groups) for side in (student, teacher))
+        assert teacher is not None
+        own, others = chosen(student.output.groups, self.groups), chosen(teacher.output.groups, self.groups)
         return student.compute(self._distance, student.adapters, own, others)
 
     def _distance(self, adapters: nn.ModuleList, own: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
@@ -202,6 +230,7 @@ class GradientTransfer(GradientTerm):
     kind: ClassVar[str] = "grad-at"
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
+        assert teacher is not None
         return losses.gradient_transfer(student.gradient, teacher.gradient)
 
 
@@ -238,6 +267,6 @@ TERMS: dict[str, type[Term]] = {
 }
 
 
-def chosen(groups: Sequence, indices: tuple[int, ...] | None) -> Sequence:
+def chosen(groups: Sequence[Item], indices: tuple[int, ...] | None) -> Sequence[Item]:
     """The groups a term compares: all, or those with these numbers, counted from 0."""
     return groups if indices is None else [groups[index] for index in indices]
