@@ -172,7 +172,11 @@ def save(found: dict, path: str | Path) -> Path:
 
 def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
     """The images to train on: CIFAR-10, else generated ones of its size, and the cases that have to be left out."""
+    left_out: dict[str, str] = {}
     try:
-        return data.load("cifar10", "train", data_root), {}
+        images = data.load("cifar10", "train", data_root)
     except DataError:
-        return data.load("shapes", "train"), dict.fromkeys(("start", "memory"), "CIFAR-10 is not here")
+        images = data.load("shapes", "train")
+        left_out = dict.fromkeys(("start", "memory"), "CIFAR-10 is not here")
+    assert isinstance(images, ImageSet)  # neither is streamed
+    return images, left_out

@@ -310,7 +310,7 @@ def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
 
 def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:
     layout = torch.contiguous_format if nchw else torch.channels_last
-    return networks.build(name, 10, torch.Generator().manual_seed(0)).to(device, memory_format=layout)
+    return engine.placed(networks.build(name, 10, torch.Generator().manual_seed(0)), device, layout)
 
 
 def _steps(device: torch.device) -> int:

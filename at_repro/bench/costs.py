@@ -116,7 +116,8 @@ def finished(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> floa
 
     Longest first, but no cohort before its teacher, which is a unit of its own.
     """
-    free, done = [0.0] * devices, {}
+    free = [0.0] * devices
+    done: dict[Run, float] = {}
     # By the depth of teachers first: those come before their students.
     for unit, length in sorted(hours, key=lambda pair: (max(map(_depth, pair[0])), -pair[1])):
         ready = max(done[run.teacher] if run.teacher else 0.0 for run in unit)
@@ -150,7 +151,7 @@ def _places(run: Run) -> float:
     return (run.subset or _images(run.dataset)) * run.epochs * (seen / 32) ** 2
 
 
-def _images(dataset: str) -> int:
+def _images(dataset: str) -> float:
     return data.size(dataset, "train") if dataset in data.DATA_SETS else _FOLDERS.get(data.folder(dataset), math.nan)
 
 

@@ -4,7 +4,7 @@ A DataLoader with PIL transforms and two workers, NCHW, float32, eager, the teac
 the loss are ours, so that only the way of running them differs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from PIL import Image
@@ -46,7 +46,7 @@ def loader(images: ImageSet, batch_size: int) -> DataLoader:
 
 
 def train_epoch(
-    student: nn.Module, teacher: nn.Module, batches: Iterator, optimizer: torch.optim.Optimizer, device: torch.device
+    student: nn.Module, teacher: nn.Module, batches: Iterable, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
     """One epoch of the public code's attention transfer, form "code" with beta 1000."""
     student.train()

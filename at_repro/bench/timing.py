@@ -4,12 +4,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from at_repro.errors import UserError
 
 
-def interleaved(functions: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
     """Median seconds of each function. One unmeasured call; then round by round, so that drift meets all alike."""
     for function in functions.values():
         function()
@@ -44,9 +44,10 @@ def together(code: str, count: int, *arguments: str) -> list[float]:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
     try:
-        if not all([process.stdout.readline() for process in running]):
+        if not all([process.stdout is not None and process.stdout.readline() for process in running]):
             raise RuntimeError("a process ended before it could measure, see above")
         for process in running:
+            assert process.stdin is not None  # a pipe
             process.stdin.write("\n")
             process.stdin.flush()
         return [float(process.communicate()[0].split()[-1]) for process in running]

@@ -1,6 +1,6 @@
 """The paper's tables and figures as lists of runs, at each preset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from at_repro.errors import ParameterError
@@ -40,7 +40,7 @@ here linearly."""
 Columns = Callable[[Preset, int], dict[str, Run]]
 
 
-def columns_of(student: str, teacher: str, methods: dict[str, tuple[Term, ...]]) -> Columns:
+def columns_of(student: str, teacher: str, methods: Mapping[str, tuple[Term, ...]]) -> Columns:
     """The plain student, the student with each method's terms, and the teacher.
 
     One teacher, of seed 0, serves the students of every seed: a comparison of methods is then one of students alone.
@@ -117,7 +117,7 @@ def training_length(preset: Preset, seed: int) -> dict[str, Run]:
     methods = METHODS | {"AT, decaying": (ActivationTransfer(decay="linear"),)}
     full = preset.student["epochs"]
     lengths = {"smoke": (1, full), "reduced": (10, 20, 40, 80), "paper": (10, 20, 40, 80, full)}[preset.name]
-    found = {}
+    found: dict[str, Run] = {}
     for epochs in lengths:
         shortened = replace(preset, student=preset.student | {"epochs": epochs})
         columns = columns_of("wrn-16-1", "wrn-16-2", methods)(shortened, seed)

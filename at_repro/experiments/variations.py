@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from at_repro.errors import ParameterError, check_choice, is_integer
 from at_repro.experiments.presets import Preset, get_preset
@@ -74,14 +75,14 @@ CHANGES = ("student", "teacher", "mapping", "beta", "epochs", "dataset")
 
 
 def _varied(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
-    fields: dict[str, object] = {"network": changes.get("teacher" if teaches else "student", run.network)}
+    fields: dict[str, Any] = {"network": changes.get("teacher" if teaches else "student", run.network)}
     if not teaches and changes.get("epochs", 0) != 0:
         fields["epochs"] = changes["epochs"]
     if changes.get("dataset", "") not in ("", run.dataset):
         fields |= {"dataset": changes["dataset"], "subset": None}
     if run.teacher is not None:
         fields["teacher"] = _varied(run.teacher, True, changes)
-    of_term = {name: changes[name] for name in ("mapping", "beta") if name in changes}
+    of_term: dict[str, Any] = {name: changes[name] for name in ("mapping", "beta") if name in changes}
     fields["terms"] = tuple(
         replace(term, **of_term) if isinstance(term, ActivationTransfer) else term for term in run.terms
     )

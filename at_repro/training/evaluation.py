@@ -54,7 +54,7 @@ def _evaluation(logits: Tensor, images: Images) -> Evaluation:
 
 def _missed(logits: Tensor, labels: Tensor, count: int) -> int:
     """The number of images whose label is not among the `count` largest logits."""
-    return (logits.topk(count).indices != labels.unsqueeze(1)).all(1).sum().item()
+    return int((logits.topk(count).indices != labels.unsqueeze(1)).all(1).sum())
 
 
 def stored_weights(network: nn.Module) -> dict[str, Tensor]:

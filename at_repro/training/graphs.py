@@ -74,9 +74,9 @@ class Replay:
             self._seen[images.shape] += 1
             step(images, labels)
         else:
-            self._make(step, students, images, labels)
+            self._make(self._record, step, students, images, labels)
 
-    def _make(self, step: Step, students: Sequence[Student], images: Tensor, labels: Tensor) -> None:
+    def _make(self, record: Recorder, step: Step, students: Sequence[Student], images: Tensor, labels: Tensor) -> None:
         """Makes a step as it is written, and compares what its recording does to the same students."""
         state = [tensor for student in students for tensor in student.tensors().values()]
         before = _copies(state)
@@ -89,14 +89,14 @@ class Replay:
         else:
             _restore(state, before)
             try:
-                recording = _Recording(step, self._record, images, labels)
+                recording = _Recording(step, record, images, labels)
                 recording(images, labels)
                 if not _agree(before, after, state):
                     problem = "a recorded step does something else than the step itself"
             except RuntimeError as error:
                 problem = str(error.__context__ or error).splitlines()[0]  # the first one says why
             _restore(state, after)
-        if problem is None:
+        if problem is None and recording is not None:
             self._recordings[images.shape] = recording
         else:
             warnings.warn(f"steps are launched kernel by kernel, which is slower: {problem}", stacklevel=2)

@@ -26,7 +26,7 @@ Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds 
 
 
 def train_epoch(
-    students: list[Student],
+    students: Sequence[Student],
     teachers: dict[Run, Teacher],
     images: Images,
     forward: Forward,
@@ -73,8 +73,9 @@ def _learn_together(
     labels: Tensor,
 ) -> None:
     """One step of all students; `part` of the whole batch."""
-    needed = {student.run.teacher for student in students if any(term.needs_teacher for term in student.run.terms)}
-    shown = {teacher: teachers[teacher].see(images, labels) for teacher in needed}
+    taught = (student.run for student in students if any(term.needs_teacher for term in student.run.terms))
+    needed = {run.teacher for run in taught if run.teacher is not None}
+    shown: dict[Run | None, TeacherBatch] = {teacher: teachers[teacher].see(images, labels) for teacher in needed}
     side_by_side(
         [
             partial(_learn, student, numbers, images, labels, shown.get(student.run.teacher), forward, part)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -43,7 +43,7 @@ class Ranks:
         """What the first process chooses, for all; the others do not call `choose`."""
         if self.count == 1:
             return choose()
-        chosen = [choose() if self.first else None]
+        chosen: list[Any] = [choose() if self.first else None]  # the first one's comes into its place
         distributed.broadcast_object_list(chosen)
         return chosen[0]
 

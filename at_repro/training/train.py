@@ -76,7 +76,7 @@ def train(
     while needed := ranks.decide(lambda: [run for run in needed if not store.has(run)]):
         with ExitStack() as locks:
             own, precision = ranks.decide(lambda: choose(needed, store, target, locks))
-            if own:
+            if precision is not None:  # and so there are runs
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
                 _train_cohort(own, store, *images, target, precision, compile, progress, ranks)
                 continue
@@ -90,7 +90,7 @@ def train(
 
 def check_weights(needed: Sequence[Run], store: Store) -> None:
     """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here."""
-    for teacher in {run.teacher for run in needed} - {None}:
+    for teacher in {run.teacher for run in needed if run.teacher is not None}:
         if record := store.find(teacher):
             _usable(record)
     for network in {run.network for run in needed if run.start == "imagenet"}:
@@ -146,7 +146,7 @@ def _train_cohort(
         teacher: Teacher(
             load_network(store, teacher, images, device), teacher.network, precision, compiled, watched_layers(run)
         )
-        for teacher in {member.teacher for member in runs} - {None}
+        for teacher in {member.teacher for member in runs if member.teacher is not None}
     }
     students = [Student(run, len(images.classes), device, precision, ranks) for run in runs]
     for student in students:
@@ -188,8 +188,8 @@ def _train_epoch(
 
     rows = train_epoch(students, teachers, images, forward, report, ranks, replay)
     start = time.perf_counter()
-    tested = [student.network for student in students]
-    measured = ranks.decide(lambda: [_tested(found) for found in evaluate_all(forward, tested, test_images)])
+    trained = [student.network for student in students]
+    measured = ranks.decide(lambda: [_tested(found) for found in evaluate_all(forward, trained, test_images)])
     seconds = time.perf_counter() - start
     for student, row, tested in zip(students, rows, measured, strict=True):
         student.spend(seconds)
@@ -215,7 +215,7 @@ def load_network(store: Store, run: Run, images: Images, device: torch.device) -
         raise UserError(
             f"the weights of {run.run_id} are not those of a {run.network} for {len(images.classes)} classes"
         ) from None
-    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return engine.placed(network, device).eval().requires_grad_(False)
 
 
 def _usable(record: Record) -> dict[str, Tensor]:
