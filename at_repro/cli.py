@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from at_repro.errors import ParameterError, UserError
 
@@ -60,7 +60,7 @@ def _interrupt(*_) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage, so that the reason is not buried."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 

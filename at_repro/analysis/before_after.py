@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from at_repro import attention, experiments
 from at_repro.analysis import network_maps
 from at_repro.analysis.study import Study
-from at_repro.data import ImageSet
+from at_repro.data import Images, ImageSet
 from at_repro.records import Record
 
 GROUPS = ("newly right", "newly wrong", "right in both", "wrong in both")
@@ -22,7 +22,7 @@ def changed(before: Record, after: Record) -> dict[str, list[int]]:
     return {group: mask.index[mask].tolist() for group, mask in zip(GROUPS, masks, strict=True)}
 
 
-def answers(records: Mapping[str, Record], images: ImageSet, places: Sequence[int]) -> pd.DataFrame:
+def answers(records: Mapping[str, Record], images: Images, places: Sequence[int]) -> pd.DataFrame:
     """What each network takes these images for: a row per image, its class as index, a column per network."""
     named = {
         name: [images.classes[label] for label in record.predictions()["prediction"][list(places)]]
@@ -46,7 +46,7 @@ def moved_rows(
 
 
 def movement(
-    before: nn.Module, after: nn.Module, images: ImageSet, places: Mapping[str, Sequence[int]], mapping: str = "sum-2"
+    before: nn.Module, after: nn.Module, images: Images, places: Mapping[str, Sequence[int]], mapping: str = "sum-2"
 ) -> pd.DataFrame:
     """How far attention moved on each image: the l2 distance of both networks' normalised maps.
 
@@ -92,7 +92,7 @@ class Transfer:
     def images(self, group: str, count: int) -> ImageSet | None:
         """The first images of a group, one of `GROUPS`; None where it has none."""
         places = self.places.get(group, [])[:count]
-        return self._images.select(torch.tensor(places)) if places else None
+        return self._images.select(torch.tensor(places)) if self._images is not None and places else None
 
     def rows(self, group: str, count: int, level: int, mapping: str = "sum-2") -> dict[str, Tensor]:
         """Their maps (N, H, W) of one level by network, then `moved_rows`; empty where the group has no image."""
@@ -104,11 +104,13 @@ class Transfer:
 
     def answers(self, group: str, count: int) -> pd.DataFrame | None:
         """See `answers`; None where nothing can be compared."""
-        return answers(self.records, self._images, self.places[group][:count]) if self.places else None
+        if self._images is None or not self.places:
+            return None
+        return answers(self.records, self._images, self.places[group][:count])
 
     def movement(self, mapping: str = "sum-2") -> pd.DataFrame | None:
         """See `movement`; None where nothing can be compared."""
-        if not self.places:
+        if self._images is None or not self.places:
             return None
         return movement(self.networks["student"], self.networks[self.method], self._images, self.places, mapping)
 

@@ -1,7 +1,7 @@
 """How concentrated attention is, where it lies on average, and how alike mapping functions are, over test sets."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -44,14 +44,16 @@ def concentrations(networks: dict[str, nn.Module], images: ImageSet | None, mapp
     Returns columns network, level, entropy, top_share; no rows without images or networks. Raises ParameterError for an
     unknown mapping.
     """
-    found = {}
-    for name, network in networks.items() if images is not None else ():
+    found: dict[str, dict[str, Tensor]] = {}
+    if images is None:
+        return of_maps(found)
+    for name, network in networks.items():
         levels = network_maps.maps(network, images, mapping)
         found[name] = dict(zip(network_maps.level_names(len(levels)), levels, strict=True))
     return of_maps(found)
 
 
-def of_maps(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+def of_maps(found: Mapping[str, Mapping[str, Tensor]]) -> pd.DataFrame:
     """`concentrations` of maps (N, H, W) that are there already, by network and level."""
     parts = [pd.DataFrame(columns=["network", "level", "entropy", "top_share"])]
     for name, levels in found.items():
@@ -73,7 +75,7 @@ def class_rows(network: nn.Module | None, images: ImageSet | None, mapping: str 
     belongs = torch.nn.functional.one_hot(images.labels.cpu(), len(images.classes)).float()
     belongs = belongs / belongs.sum(0).clamp_min(1)
     levels = network_maps.maps(network, images, mapping)
-    rows = {}
+    rows: dict[str, Tensor] = {}
     for level, maps in zip(network_maps.level_names(len(levels)), levels, strict=True):
         shares = _shares(maps).nan_to_num().view(maps.shape)
         average = maps[0].numel() * torch.einsum("nk,nhw->khw", belongs, shares)

@@ -34,13 +34,14 @@ def shares(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str
     rows without images or networks. Raises ParameterError for an unknown mapping.
     """
     found = [pd.DataFrame(columns=["network", "level", "part", "share"])]
-    for name, network in networks.items() if images is not None else ():
+    if images is not None:
         height, width = images.images.shape[-2:]
         boxes = {part: mask(part, height, width).expand(len(images), -1, -1) for part in PARTS}
         boxes["all parts"] = parts(images)
-        levels = network_maps.maps(network, images, mapping)
-        for level, maps in zip(network_maps.level_names(len(levels)), levels, strict=True):
-            for part, box in boxes.items():
-                share = 100 * on_object.share(maps, box).double() / box.float().mean()
-                found.append(pd.DataFrame({"network": name, "level": level, "part": part, "share": share.numpy()}))
+        for name, network in networks.items():
+            levels = network_maps.maps(network, images, mapping)
+            for level, maps in zip(network_maps.level_names(len(levels)), levels, strict=True):
+                for part, box in boxes.items():
+                    share = 100 * on_object.share(maps, box).double() / box.float().mean()
+                    found.append(pd.DataFrame({"network": name, "level": level, "part": part, "share": share.numpy()}))
     return pd.concat([part for part in found if len(part)] or found, ignore_index=True)

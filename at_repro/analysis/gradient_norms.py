@@ -6,7 +6,7 @@ from torch import Tensor
 
 from at_repro import data
 from at_repro.analysis.study import Study
-from at_repro.data import Images, augment
+from at_repro.data import ImageSet, augment
 from at_repro.errors import check_count
 from at_repro.records import Store
 from at_repro.runs import Run
@@ -31,14 +31,14 @@ def pulls(study: Study, count: int = 128) -> pd.DataFrame:
     taught = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
     rows = []
     for teacher in dict.fromkeys(run.teacher for run in taught.values()):
-        if not study.store.has_network(teacher):
+        if images is None or teacher is None or not study.store.has_network(teacher):
             continue
         own = {column: run for column, run in taught.items() if run.teacher == teacher}
         rows += _of_teacher(teacher, own, study.store, images)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Images) -> list[tuple]:
+def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: ImageSet) -> list[tuple]:
     """The rows of the methods that learn from one teacher, which sees the batch once."""
     batch = augment.normalize(images.images, *data.normalization(images.name))
     layers = [other for run in columns.values() for term in run.terms for _, other in term.layers or ()]

@@ -56,9 +56,13 @@ def rows(
 ) -> dict[str, Tensor]:
     """The maps of several networks on the same images, by labels such as "low, teacher", level after level.
 
+    Nothing without images.
+
     Args:
         first: the index of the level to begin with.
     """
+    if images is None:
+        return {}
     levels = {name: maps(network, images, mapping) for name, network in networks.items()}
     count = max(map(len, levels.values()), default=0)
     return {
@@ -75,8 +79,10 @@ def mapping_rows(
 ) -> dict[str, Tensor]:
     """The maps that several mapping functions make of the same activations, by labels such as "sum-2, teacher".
 
-    Raises ParameterError for an unknown mapping.
+    Nothing without images. Raises ParameterError for an unknown mapping.
     """
+    if images is None:
+        return {}
     shown = {name: maps_by_mapping(network, images, mappings) for name, network in networks.items()}
     return {
         f"{mapping}, {name}": of_network[mapping][level] for mapping in mappings for name, of_network in shown.items()
@@ -184,7 +190,12 @@ def difference_rows(
 
 
 def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
-    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher"."""
+    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher".
+
+    Nothing without images.
+    """
+    if images is None:
+        return {}
     return {
         f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
         for name, network in networks.items()
@@ -194,8 +205,11 @@ def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> di
 def mirrored_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
     """What the symmetry norm compares: J of the images, and J of their mirror images, mirrored back; as maps.
 
-    Then the map of their difference, which is what the norm makes small. By labels such as "J(x), teacher".
+    Then the map of their difference, which is what the norm makes small. By labels such as "J(x), teacher"; nothing
+    without images.
     """
+    if images is None:
+        return {}
     rows = {}
     for name, network in networks.items():
         own, other = _gradient(network, images, mirrored=False), _gradient(network, images, mirrored=True).flip(-1)
@@ -212,8 +226,8 @@ def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: st
     teacher's, and `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
     No rows without images or networks. An image whose J is 0 counts for `norm` and `distance` alone.
     """
-    sums = {name: [] for name in networks} if images is not None else {}
-    for batch in images.chunks(BATCH) if sums else ():
+    sums: dict[str, list[Tensor]] = {name: [] for name in networks} if images is not None else {}
+    for batch in images.chunks(BATCH) if sums and images is not None else ():
         found = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
         taught = found.get(teacher)
         for name, own in found.items():

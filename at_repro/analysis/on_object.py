@@ -28,7 +28,8 @@ def share(maps: Tensor, masks: Tensor) -> Tensor:
 
 def _cover(masks: Tensor, maps: Tensor) -> Tensor:
     """The part of each place of the maps that the object covers: (N, H, W), from 0 to 1."""
-    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), maps.shape[-2:]).squeeze(1).to(maps.device)
+    size = (maps.shape[-2], maps.shape[-1])
+    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), size).squeeze(1).to(maps.device)
 
 
 def surplus(maps: Tensor, masks: Tensor) -> Tensor:

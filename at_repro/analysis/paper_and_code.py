@@ -26,9 +26,9 @@ def of(study: Study, batch: int) -> pd.DataFrame:
     if study.images is not None and not (isinstance(batch, int) and 1 <= batch <= len(study.images)):
         raise ParameterError("batch", batch, f"an integer from 1 to {len(study.images)}")
     networks = study.networks("student", "teacher")
-    if len(networks) < 2:
+    if study.images is None or len(networks) < 2:
         return pd.DataFrame(columns=COLUMNS)
-    return measure(networks["student"], networks["teacher"], study.images.subset(batch))
+    return measure(networks["student"], networks["teacher"], study.images.select(slice(batch)))
 
 
 def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> pd.Data
     batch = augment.normalize(images.images, *data.normalization(images.name))
     with torch.no_grad():
         seen, taught = student(batch), teacher(batch)
-    rows = [
+    rows: list[tuple[str, float | Tensor, str]] = [
         ("code form, beta 1000", 1000 * activation_transfer(seen.groups, taught.groups), "its value"),
         ("paper form, beta 0.1", 0.1 * activation_transfer(seen.groups, taught.groups, form="paper"), "its value"),
         ("code form against paper form", _gradient_ratio(student, taught.groups, batch),
@@ -93,7 +93,7 @@ def _signed(groups: tuple[Tensor, ...]) -> list[Tensor]:
 
 def _activated(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What the next layer sees of each group: after the batch norm and ReLU that follow it."""
-    following = (network.group1.block0.bn0, network.group2.block0.bn0, network.bn)
+    following = (network.get_submodule("group1.block0.bn0"), network.get_submodule("group2.block0.bn0"), network.bn)
     with torch.no_grad():
         return tuple(F.relu(norm(group)) for norm, group in zip(following, groups, strict=True))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.analysis import attention_table, concentration, network_maps
-from at_repro.data import ImageSet, augment, own
+from at_repro.data import Images, ImageSet, augment, own
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import AtSide, efficientnet, imagenet, parameter_count
 from at_repro.records import Store
@@ -37,7 +37,7 @@ class Gallery:
     """
 
     networks: dict[str, nn.Module]
-    images: ImageSet | None
+    images: Images | None
     lacking: dict[str, str]
     dataset: str
 
@@ -88,7 +88,10 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     data.check_name(dataset)
     if dataset in data.DATA_SETS:  # they are not normalised as photographs are
         raise ParameterError("dataset", dataset, own.NAMING)
-    place, found, lacking, images = engine.device(device), {}, {}, None
+    place = engine.device(device)
+    found: dict[str, nn.Module] = {}
+    lacking: dict[str, str] = {}
+    images: Images | None = None
     for name in names:
         try:
             network = imagenet.pretrained(name)
@@ -105,11 +108,12 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
 
 def categories(networks: dict[str, nn.Module], images: ImageSet | None) -> pd.DataFrame:
     """What each network takes each photograph for: a column of ImageNet's names per network, by the true class."""
-    named = {
-        name: [imagenet.CATEGORIES[label] for label in network_maps.predictions(network, images).tolist()]
-        for name, network in (networks if images is not None else {}).items()
-    }
-    labels = [] if images is None else [_readable(images.classes[label]) for label in images.labels.tolist()]
+    named, labels = {}, []
+    if images is not None:
+        for name, network in networks.items():
+            seen = network_maps.predictions(network, images).tolist()
+            named[name] = [imagenet.CATEGORIES[label] for label in seen]
+        labels = [_readable(images.classes[label]) for label in images.labels.tolist()]
     return pd.DataFrame(named, index=pd.Index(labels, name="photograph"))
 
 
@@ -155,12 +159,12 @@ def statistics(found: Mapping[str, Mapping[str, Tensor]], images: ImageSet | Non
         where a map says nothing. No rows without maps.
     """
     frame = concentration.of_maps(found)
-    levels = [own for columns in found.values() for own in columns.values()]
-    edges = [
-        network_maps.correlation(own, attention_table.edge_strength(images.images.cpu(), own.shape[-2:]))
-        for own in levels
-    ]
-    return frame.assign(edges=torch.cat([torch.empty(0, dtype=torch.float64), *edges]).numpy())
+    edges = [torch.empty(0, dtype=torch.float64)]
+    if images is not None:
+        pixels = images.images.cpu()
+        for own in [own for columns in found.values() for own in columns.values()]:
+            edges.append(network_maps.correlation(own, attention_table.edge_strength(pixels, own.shape[-2:])))
+    return frame.assign(edges=torch.cat(edges).numpy())
 
 
 def update(store: Store, device: str = "auto", data_root: str = "") -> int:
@@ -235,7 +239,8 @@ def correlation(maps: Tensor, coarse: Tensor) -> Tensor:
     Returns:
         (N,), float64, from -1 to 1; NaN where one of the two is the same everywhere.
     """
-    return network_maps.correlation(F.adaptive_avg_pool2d(maps.double(), coarse.shape[-2:]), coarse)
+    size = (coarse.shape[-2], coarse.shape[-1])
+    return network_maps.correlation(F.adaptive_avg_pool2d(maps.double(), size), coarse)
 
 
 def _readable(label: str) -> str:

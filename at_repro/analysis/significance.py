@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -10,16 +11,19 @@ from scipy import stats
 ALPHA = 0.025  # on one side: what a 95 % interval leaves out there
 
 
+Number = TypeVar("Number", float, np.ndarray)
+
+
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Generic[Number]):
     """A difference, its standard error, and the degrees of freedom of that: numbers, or arrays of many at once."""
 
-    difference: float | np.ndarray
-    error: float | np.ndarray
+    difference: Number
+    error: Number
     freedom: float
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> tuple[Number, Number]:
         """The 95 % interval, low and high, by Student's t."""
         half = self.error * stats.t.ppf(1 - ALPHA, self.freedom)
         return self.difference - half, self.difference + half
@@ -62,7 +66,10 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:
     estimate = of_replicates(values)
-    return (math.nan, math.nan) if estimate is None else tuple(map(float, estimate.interval))
+    if estimate is None:
+        return math.nan, math.nan
+    low, high = estimate.interval
+    return float(low), float(high)
 
 
 def error_interval(wrong: int, images: int) -> tuple[float, float]:
@@ -95,14 +102,14 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     All orders are tried where there are few, else 9,999 drawn at random; NaN twice for fewer than three pairs, or where
     all values of one side are equal.
     """
-    first, second = (np.asarray(values, dtype=float) for values in (first, second))
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+    ours, others = (np.asarray(values, dtype=float) for values in (first, second))
+    if len(ours) < 3 or np.ptp(ours) == 0 or np.ptp(others) == 0:
         return float("nan"), float("nan")
 
     def coefficient(values: np.ndarray) -> float:
-        return stats.spearmanr(values, second).statistic
+        return stats.spearmanr(values, others).statistic
 
     test = stats.permutation_test(
-        (first,), coefficient, permutation_type="pairings", n_resamples=9999, rng=np.random.default_rng(0)
+        (ours,), coefficient, permutation_type="pairings", n_resamples=9999, rng=np.random.default_rng(0)
     )
     return float(test.statistic), float(test.pvalue)

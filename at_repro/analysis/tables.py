@@ -147,8 +147,9 @@ def _interval(low: float, high: float, seeds: int) -> str:
 def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -> dict:
     finished = recorded.dropna(subset="test_error")  # what diverged has no error
     nan = float("nan")
+    number = nan if published is None else published.value
     row = {"ours": nan, "low": nan, "high": nan, "seeds": len(finished), "diverged": len(recorded) - len(finished),
-           "best": nan, "paper": nan if published is None else published.value,
+           "best": nan, "paper": number,
            "published": "" if published is None else str(published), "deviation": nan,
            "run_id": NOT_RUN if recorded.empty else recorded["run_id"].iloc[0]}  # fmt: skip
     if finished.empty:
@@ -158,7 +159,7 @@ def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -
         images = len(study.first(finished["column"].iloc[0]).predictions())
         low, high = significance.error_interval(round(median / 100 * images), images)
     best = finished["best_test_error"].median()
-    return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - row["paper"]}
+    return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - number}
 
 
 def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:

@@ -5,10 +5,10 @@ Each says what the records have about it at one preset: an `Evidence`. A differe
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, replace
 from itertools import pairwise
 from statistics import fmean
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from at_repro import bench, experiments
 from at_repro.analysis import significance
@@ -37,7 +37,7 @@ class Evidence:
         seconds: of training that one more seed takes.
     """
 
-    differences: dict[object, float]
+    differences: dict[Any, float]
     scope: str
     estimate: Estimate | None
     chances: tuple[float, float] = (1.0, 1.0)
@@ -67,8 +67,13 @@ class Comparison:
         unit: of a difference, for readers.
     """
 
-    experiment: str
     unit: ClassVar[str] = ""
+
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, Field]]  # every kind is one
+
+        @property  # which is a default where a dataclass finds it
+        def experiment(self) -> str: ...
 
     def stand_in(self, preset: str) -> str:
         """What stands in for the paper's networks, images or recipe at a preset; empty where nothing does."""
@@ -205,7 +210,9 @@ class MeanOf(Comparison):
         }
         if not found:
             return None
-        estimate = significance.mean_of([evidence.estimate for evidence in found.values()])
+        # All of them are there: one run has an estimate as well.
+        estimates = [evidence.estimate for evidence in found.values() if evidence.estimate is not None]
+        estimate = significance.mean_of(estimates)
         missing = len(self.comparisons) - len(found)
         return Evidence(
             {name: evidence.difference for name, evidence in found.items()},
@@ -302,9 +309,10 @@ class Pretrained(Comparison):
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the networks that were measured, whatever the preset."""
         run_ids = [f"imagenet-{network}" for network in self.networks]
-        values = [facts.attention.get((run_id, "", self.level, self.statistic)) for run_id in run_ids]
-        if None in values:
+        keys = [(run_id, "", self.level, self.statistic) for run_id in run_ids]
+        if not all(key in facts.attention for key in keys):
             return None
+        values = [facts.attention[key] for key in keys]
         differences = {
             stronger: low - high for stronger, (low, high) in zip(run_ids[1:], pairwise(values), strict=True)
         }
@@ -437,7 +445,7 @@ def _late(sides: dict[int, list[tuple[Run, ...]]], facts: Facts) -> tuple[float,
 
 def _seconds(facts: Facts, run: Run) -> float:
     """What a run took of the loop that it shared with others."""
-    record = facts.record(run)
+    record = facts.recorded(run)
     return record.values.get("seconds", 0.0) / (1 + len(record.values["environment"].get("company", ())))
 
 

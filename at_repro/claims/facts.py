@@ -14,7 +14,7 @@ from at_repro.analysis import attention_table
 from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
-from at_repro.records import Store
+from at_repro.records import Record, Store
 from at_repro.runs import Run
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
@@ -52,9 +52,13 @@ class Facts:
     def _seeds(self) -> list[int]:
         return self.store.seeds()
 
+    def recorded(self, run: Run) -> Record:
+        """The record of a run that has one. Raises UserError where there is none."""
+        return self.record(run) or self.store.load(run)
+
     def _wrong(self, run: Run) -> np.ndarray:
         """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""
-        record = self.record(run)
+        record = self.recorded(run)
         predictions = record.predictions()
         if record.diverged:  # as good as guessing
             return np.full(len(predictions), 1 - 1 / predictions["label"].nunique())
@@ -62,14 +66,14 @@ class Facts:
 
     def error(self, run: Run, early: bool = False) -> float:
         """Test error in percent of the last epoch, or the mean of those before the learning rate first drops."""
-        record = self.record(run)
+        record = self.recorded(run)
         if record.diverged:
             return 100 * float(self.wrong(run).mean())
         return record.early_error() if early else record.final["test_error"]
 
     def phase_error(self, run: Run) -> float:
         """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
-        record = self.record(run)
+        record = self.recorded(run)
         return math.nan if record.diverged else record.late_error()
 
     def image_error(self, better: Side, worse: Side) -> float:
@@ -89,7 +93,7 @@ class Facts:
 
     def _check_test_images(self, runs: list[Run]) -> None:
         for one, other in pairwise(runs):
-            if self.record(one).values["data"]["test"] != self.record(other).values["data"]["test"]:
+            if self.recorded(one).values["data"]["test"] != self.recorded(other).values["data"]["test"]:
                 raise UserError(
                     f"{one.run_id} and {other.run_id} were measured on different test images: they cannot be compared"
                 )
@@ -101,7 +105,9 @@ class Facts:
     @cached_property
     def spread(self) -> Spread:
         """Over all pairs of a column and the plain student, of every experiment with three seeds or more."""
-        ratios, freedom = defaultdict(dict), {}
+        # By the runs of the plain student: by those of the other column, and as many as there are seeds less one.
+        ratios: dict[tuple[str, ...], dict[tuple[str, ...], float]] = defaultdict(dict)
+        freedom: dict[tuple[str, ...], int] = {}
         for experiment in experiments.EXPERIMENTS:
             for preset in ("reduced", "paper"):
                 by_seed = self.columns(experiment, preset)

@@ -7,7 +7,7 @@ a comparison neither supports nor contradicts the paper: it is listed under `els
 """
 
 import math
-from typing import NamedTuple
+from typing import Protocol
 
 import pandas as pd
 
@@ -163,7 +163,23 @@ def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(["the paper claims", "comparison", "setting"])
 
 
-def effect(row: NamedTuple) -> str:
+class _Compared(Protocol):
+    """What `effect` reads of a row of `comparisons`."""
+
+    @property
+    def difference(self) -> float: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+def effect(row: _Compared) -> str:
     """The difference of a row of `comparisons` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
     return f"{row.difference:+.2f}{row.unit}{_between(row.low, row.high)}"
 

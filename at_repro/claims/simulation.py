@@ -109,12 +109,13 @@ Truth = dict[tuple[str, str], float]  # test error by experiment and column
 
 def _truth(rules: Sequence[Comparison], world: str) -> Truth:
     parts = [part for rule in rules for part in _parts(rule)]
-    found = {}
+    found: Truth = {}
     for part in parts:
         for column in (*part.worse, *part.better):
             printed = _number(part, column)
             if world == WORLDS[1] or printed is None:  # what is claimed to do as well and is not printed does
                 printed = _number(part, part.worse[0]) if world == WORLDS[0] else 0.0
+            assert printed is not None  # see `_is_printed`
             found[part.experiment, column] = printed
     if world == WORLDS[1] and all(part.margin.alike for part in parts):
         for part in parts:

@@ -6,11 +6,12 @@ The ledger uses them on records, the simulation on made-up errors: it is the sam
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from at_repro.analysis.significance import ALPHA, Estimate
+from at_repro.analysis.significance import ALPHA, Estimate, Number
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
@@ -27,7 +28,7 @@ class Margin:
     bound: float = 0.0
     alike: bool = False
 
-    def chances(self, estimate: Estimate) -> Chances:
+    def chances(self, estimate: Estimate[Number]) -> tuple[Number, Number]:
         """One-sided p-values: small ones speak for the claim, and against it.
 
         For "alike" two one-sided tests, of which both have to speak for it.
@@ -46,13 +47,13 @@ class Margin:
 BELOW = Margin()
 
 
-def _tail(estimate: Estimate, bound: float) -> float | np.ndarray:
+def _tail(estimate: Estimate[Number], bound: float) -> Number:
     """The probability of a difference at least as large as the estimate, if `bound` were the truth."""
     excess = np.asarray(estimate.difference - bound)
     error = np.asarray(estimate.error)
     certain = np.where(excess == 0, 0.5, excess < 0)  # where all replicates agree to the last digit
     with np.errstate(divide="ignore", invalid="ignore"):
-        chance = np.where(error == 0, certain, stats.t.sf(excess / error, estimate.freedom))
+        chance: Any = np.where(error == 0, certain, stats.t.sf(excess / error, estimate.freedom))
     return chance[()]
 
 

@@ -263,7 +263,8 @@ def shown_images(notebook: "NotebookNode") -> str | None:
 def _shown_here(data_root: str | None) -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
     shown = {name: shown_images(_read(name)) for name in names()}
-    missing = {dataset for dataset in {*shown.values()} - {None} if data.describe(dataset, data_root).problem}
+    asked = {dataset for dataset in shown.values() if dataset is not None}
+    missing = {dataset for dataset in asked if data.describe(dataset, data_root).problem}
     return [name for name, dataset in shown.items() if dataset not in missing]
 
 
@@ -328,7 +329,7 @@ def _own_kernel() -> AbstractContextManager[None]:
     return _environment("JUPYTER_PATH", os.pathsep.join([own, before] if before else [own]))
 
 
-def _user_errors(kind: type) -> set[str]:
+def _user_errors(kind: type[Exception]) -> set[str]:
     """Names of an error class and of all classes made from it: papermill passes on a name, not an exception."""
     return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
 

@@ -5,6 +5,7 @@ papermill itself only warns of a name that it does not know, and takes any value
 
 import ast
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from at_repro import bench, data, experiments
 from at_repro.analysis import network_maps, photographs
@@ -23,7 +24,7 @@ def read(defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[st
     return {name: _value(name, value, defaults[name]) for name, value in given.items()}
 
 
-def check(values: Mapping[str, object]) -> None:
+def check(values: Mapping[str, Any]) -> None:
     """Raises ParameterError for a value that the notebook itself would refuse, or its library later."""
     changes = {name: value for name, value in values.items() if name in experiments.CHANGES}
     varied = experiments.vary(experiments.get("wrn-16-2-to-16-1"), **changes)
@@ -42,7 +43,7 @@ def literal(text: str) -> object:
 
 
 # Of the parameters that are no change of an experiment; each takes the name and the value.
-_CHECKS: dict[str, Callable[[str, object], object]] = {
+_CHECKS: dict[str, Callable[[str, Any], object]] = {
     "device": lambda _, value: engine.device(value),
     "data_root": lambda _, value: data.data_root(value or None),
     "results": lambda _, value: value and Store(value),
@@ -57,7 +58,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
 }
 
 
-def _value(name: str, value: object, default: object) -> object:
+def _value(name: str, value: Any, default: Any) -> object:
     """`value` as the type of `default`; a default of None takes any literal, else text."""
     if isinstance(value, str):
         value = _parsed(value, default)

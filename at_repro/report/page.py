@@ -1,6 +1,7 @@
 """What a notebook begins and ends with: its parameters, the studies that they ask for, and what was executed."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from at_repro.analysis.study import Study, open_study
 from at_repro.records import open_store
@@ -20,7 +21,7 @@ class Page:
     """
 
     def __init__(self, names: Mapping[str, object]):
-        self.parameters = {
+        self.parameters: dict[str, Any] = {
             name: value
             for name, value in names.items()
             if not name.startswith("_") and name not in ("In", "Out") and isinstance(value, str | int | float | list)

@@ -127,6 +127,7 @@ def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alp
     axis = figure.add_axes((0.3, bottom / height, 0.4, 0.07 / height))
     axis.set_facecolor("0.5")
     bar = figure.colorbar(ScalarMappable(cmap=colours), cax=axis, orientation="horizontal", ticks=[])
-    bar.solids.set_alpha(alpha)
+    if bar.solids is not None:  # as it is for lines
+        bar.solids.set_alpha(alpha)
     for place, label, side in ((-0.03, least, "right"), (1.03, most, "left")):
         axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=6, ha=side, va="center")

@@ -32,9 +32,10 @@ def errors(table: pd.DataFrame, stamp: str) -> Figure:
         axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
     axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)", ylim=(len(table) - 0.4, -0.6))
     legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    for mark in legend.legend_handles:  # of no method
-        mark.set_edgecolor("0.3")
-    legend.legend_handles[0].set_facecolor("0.3")
+    marks = [mark for mark in legend.legend_handles if mark is not None]
+    for mark in marks:  # of no method
+        mark.set(edgecolor="0.3")
+    marks[0].set(facecolor="0.3")
     return stamped(figure, stamp)
 
 
