@@ -12,6 +12,7 @@ book: .venv/installed
 	@$(BIN)/at-repro book --preset $(PRESET) --device $(DEVICE)
 
 test: .venv/installed
+	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 	OMP_NUM_THREADS=1 AT_REPRO_TRAIN=never $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
@@ -35,5 +36,5 @@ dist: .venv/installed
 
 # What was built, but not .venv, which takes long to make again. Of the records only those of the preset smoke go.
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find at_repro tests notebooks -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

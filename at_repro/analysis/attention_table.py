@@ -75,14 +75,15 @@ def load(store: Store) -> pd.DataFrame:
     except (ValueError, KeyError, OSError) as error:
         raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
     recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
-    gone = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(*pair, recorded)]
+    gone = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(recorded, *pair)]
     return table[~pd.MultiIndex.from_frame(pairs).isin(gone)] if gone else table
 
 
-def _stands(run_id: str, teacher: str, weights: str, recorded: Mapping[str, str]) -> bool:
+def _stands(recorded: Mapping[str, str], run_id: str, teacher: str, weights: str) -> bool:
     """Whether a pair's rows are of the weights that are recorded, as far as both are known."""
-    now = [recorded.get(name) for name in (run_id, teacher) if name]
-    return not weights or None in now or weights == _named(*now)
+    named = [name for name in (run_id, teacher) if name]
+    now = [recorded[name] for name in named if name in recorded]
+    return not weights or len(now) < len(named) or weights == _named(*now)
 
 
 def _named(*checksums: str) -> str:
@@ -245,7 +246,7 @@ def distances(maps: list[Tensor], taught: list[Tensor]) -> dict[tuple[str, str],
     }
 
 
-def edge_strength(images: Tensor, size: tuple[int, int]) -> Tensor:
+def edge_strength(images: Tensor, size: Sequence[int]) -> Tensor:
     """How strongly the luminance changes: the length of Sobel's gradient, averaged over the places of a map.
 
     Args:
@@ -259,7 +260,7 @@ def edge_strength(images: Tensor, size: tuple[int, int]) -> Tensor:
     across = torch.tensor(_SOBEL) / 8
     kernels = torch.stack([across, across.T]).unsqueeze(1)
     gradient = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1, keepdim=True)
-    return F.adaptive_avg_pool2d(gradient, size).squeeze(1)
+    return F.adaptive_avg_pool2d(gradient, (size[0], size[1])).squeeze(1)
 
 
 def _mean(values: Tensor) -> float:

@@ -42,7 +42,7 @@ class Student:
         if run.start == "imagenet":
             networks.load_pretrained_(network, run.network, engine.generator(run.seed, "last layer"))
         self._fixed_norms = networks.freeze_(network, run.network, run.frozen_groups, run.norms == "fixed")
-        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)
+        self.network: nn.Module = engine.placed(network, device)
         named = [own for term in run.terms for own, _ in term.layers or ()]
         self.watched = Watched(self.network, run.network, named)
         self.watched.module = ranks.together(self.watched.module)
@@ -61,8 +61,10 @@ class Student:
         term = next((term for term in self.run.terms if term.needs_adapters), None)
         if term is None:
             return None
-        channels = (chosen(networks.group_channels(run.network), term.groups) for run in (self.run, self.run.teacher))
-        return losses.adapters(*channels, engine.generator(self.run.seed, "adapters")).to(device)
+        assert self.run.teacher is not None  # which the term learns from
+        own, others = (networks.group_channels(run.network) for run in (self.run, self.run.teacher))
+        draws = engine.generator(self.run.seed, "adapters")
+        return losses.adapters(chosen(own, term.groups), chosen(others, term.groups), draws).to(device)
 
     def _parameters(self) -> list[nn.Parameter]:
         """Everything that is trained, the network first."""
