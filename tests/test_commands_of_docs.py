@@ -37,7 +37,8 @@ def home(tmp_path, monkeypatch, few_test_images):
     monkeypatch.setenv("AT_REPRO_TRAIN", "never")  # for notebooks; `at-repro run` trains
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "records")
+    for place in ("at_repro.records.store", "at_repro.records"):
+        monkeypatch.setattr(f"{place}.default_folder", lambda preset: tmp_path / "records")
     short = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32", "epochs": 1}
     for name, preset in experiments.PRESETS.items():
         monkeypatch.setitem(experiments.PRESETS, name, replace(preset, teacher=short, student=short, seeds=(0,)))

@@ -74,7 +74,7 @@ def test_movement_is_a_distance_per_image_and_group(images, monkeypatch):
     assert found["level"].tolist() == ["low"] * 2 + ["middle"] * 2 + ["top"] * 2
     assert found["distance"].tolist() == pytest.approx([math.sqrt(2)] * 6)
     maps = iter(([torch.stack([LEFT[0], RIGHT[0]])], [torch.stack([LEFT[0], LEFT[0]])]))
-    monkeypatch.setattr(before_after.measure, "maps", lambda *_: next(maps))
+    monkeypatch.setattr(before_after.network_maps, "maps", lambda *_: next(maps))
     found = before_after.movement(None, None, images, {"right in both": [1], "wrong in both": [0]})
     assert found["distance"].tolist() == pytest.approx([math.sqrt(2), 0]), "each group has the distances of its images"
 

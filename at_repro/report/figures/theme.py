@@ -21,9 +21,9 @@ COLOURS = {
     "even map": (0.8, 0.8, 0.8),
 }
 ALIASES = dict.fromkeys(("sum-2", "all groups", "code form, beta 1000"), "AT")  # what other tables call that column
-# For everything that is no method: the rest of the palette, then the same darker.
+# For everything that is no method: the rest of the palette, then the same darker and lighter.
 _REST = [colour for colour in PALETTE if colour not in COLOURS.values()]
-SPARE = [*_REST, *(sns.set_hls_values(colour, l=0.25) for colour in _REST)]
+SPARE = [*_REST, *(sns.set_hls_values(colour, l=lightness) for lightness in (0.25, 0.8) for colour in _REST)]
 WIDTH = 7.5  # inches; the text column of the book
 
 
