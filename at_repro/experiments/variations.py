@@ -6,7 +6,7 @@ from typing import Any
 
 from at_repro.errors import ParameterError, check_choice, is_integer
 from at_repro.experiments.presets import Preset, get_preset
-from at_repro.runs import ActivationTransfer, Run
+from at_repro.runs import ActivationTransfer, Run, Term
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
 
     Args:
         student, teacher: networks, by name.
-        mapping, beta: of activation-based transfer, in every column that has it.
+        mapping, beta: of activation-based transfer, in every column that has the usual one: a column about another one,
+            such as "AT, beta 327", stays what it is.
         epochs: of the students; 0: those of the preset.
         dataset: a name for `data.load`, empty: that of the preset; of another one all images are used.
 
@@ -82,8 +83,18 @@ def _varied(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
         fields |= {"dataset": changes["dataset"], "subset": None}
     if run.teacher is not None:
         fields["teacher"] = _varied(run.teacher, True, changes)
-    of_term: dict[str, Any] = {name: changes[name] for name in ("mapping", "beta") if name in changes}
-    fields["terms"] = tuple(
-        replace(term, **of_term) if isinstance(term, ActivationTransfer) else term for term in run.terms
-    )
+    fields["terms"] = tuple(_varied_term(term, changes) for term in run.terms)
     return replace(run, **fields)
+
+
+def _varied_term(term: Term, changes: dict[str, object]) -> Term:
+    """A column about another mapping or beta than the usual one stays what it is."""
+    if not isinstance(term, ActivationTransfer):
+        return term
+    usual = ActivationTransfer()
+    own: dict[str, Any] = {
+        name: changes[name]
+        for name in ("mapping", "beta")
+        if name in changes and getattr(term, name) == getattr(usual, name)
+    }
+    return replace(term, **own)

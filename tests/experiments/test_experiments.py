@@ -271,6 +271,9 @@ def test_vary_changes_what_is_named_and_nothing_else():
         "student": student(), "AT": student(ActivationTransfer(**at)), "F-ActT": student(F_ACTT), "KD": student(KD),
         "AT+KD": student(ActivationTransfer(decay="linear", **at), KD), "teacher": teacher,
     }  # fmt: skip
+    birds = experiments.vary(experiments.get("fine-tuning-birds"), beta=10.0).runs("reduced")[0]
+    betas = [term.beta for run in birds.values() for term in run.terms if isinstance(term, ActivationTransfer)]
+    assert betas == [10.0, 327.0], "a column about a beta of its own would be another column twice"
     kept = experiments.vary(row, dataset="shapes").runs("smoke")
     assert kept == row.runs("smoke"), "the preset's own images, of which it takes a part"
 
