@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from at_repro.analysis.study import Study, open_study
-from at_repro.records import open_store
 from at_repro.report import notebook_parameters
 from at_repro.training import provenance
 
@@ -27,7 +26,6 @@ class Page:
             if not name.startswith("_") and name not in ("In", "Out") and isinstance(value, str | int | float | list)
         }
         notebook_parameters.check(self.parameters)
-        open_store(self.parameters["preset"], self.parameters["results"])
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
         """An experiment as the parameters ask for it, see `study.open_study`, which raises what it raises.

@@ -30,7 +30,7 @@ def test_a_study_is_what_the_parameters_ask_for(names):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/no/such/folder"), ("results", "/no/such"),
+    [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/no/such/folder"), ("results", __file__),
      ("count", 0), ("epochs", -1), ("student", "wrn-17-1")],
 )  # fmt: skip
 def test_a_wrong_value_ends_at_once(names, name, value):

@@ -35,7 +35,7 @@ from at_repro.data import shapes
 shapes.SIZES["test"] = 20
 from at_repro.records import Store
 from at_repro.training import checkpoints, train
-from test_ranks import STUDENTS
+from test_processes import STUDENTS
 checkpoints.INTERVAL = {interval}
 steps, after_step = [], checkpoints.Checkpointer.after_step
 
