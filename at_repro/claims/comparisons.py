@@ -154,14 +154,11 @@ class Errors(Comparison):
 
 
 @dataclass(frozen=True)
-class Either(Comparison):
-    """At least one of several comparisons: the best one, after Holm's correction for their number."""
+class _Several(Comparison):
+    """Several comparisons of errors that are judged as one."""
 
     comparisons: tuple[Errors, ...]
     unit: ClassVar[str] = Errors.unit
-
-    def __str__(self) -> str:
-        return "either " + " or ".join(map(str, self.comparisons))
 
     @property
     def experiment(self) -> str:
@@ -171,6 +168,14 @@ class Either(Comparison):
     def runs(self, preset: str) -> list[Run]:
         """As of `Errors`, of all of them."""
         return [run for comparison in self.comparisons for run in comparison.runs(preset)]
+
+
+@dataclass(frozen=True)
+class Either(_Several):
+    """At least one of several comparisons: the best one, after Holm's correction for their number."""
+
+    def __str__(self) -> str:
+        return "either " + " or ".join(map(str, self.comparisons))
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """That of the lowest difference, with the p-values of all."""
@@ -183,23 +188,11 @@ class Either(Comparison):
 
 
 @dataclass(frozen=True)
-class MeanOf(Comparison):
+class MeanOf(_Several):
     """The mean of several comparisons, such as over the pairs of a table."""
-
-    comparisons: tuple[Errors, ...]
-    unit: ClassVar[str] = Errors.unit
 
     def __str__(self) -> str:
         return "on average, " + ", ".join(map(str, self.comparisons))
-
-    @property
-    def experiment(self) -> str:
-        """Of the first comparison."""
-        return self.comparisons[0].experiment
-
-    def runs(self, preset: str) -> list[Run]:
-        """As of `Errors`, of all of them."""
-        return [run for comparison in self.comparisons for run in comparison.runs(preset)]
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """The mean of those that were run; it decides nothing before all were."""
