@@ -278,7 +278,7 @@ def claims(options: argparse.Namespace) -> None:
     output = files.output(options.output) if options.output else None
     found = claims.ledger(claims.comparisons(open_store("reduced", options.results)))
     if output:
-        with files.written(output):
+        with files.write_errors(output):
             found.to_csv(output)
     print(terminal.claims(found))
 

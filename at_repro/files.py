@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turns what the system says while something is written at `path` into one line for the user."""
     try:
         yield
@@ -25,14 +25,14 @@ def written(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacement(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` which in the end takes its place, flushed; until then the old one stays.
 
     Raises UserError where it cannot be written.
     """
     temporary = path.with_suffix(".tmp")
     try:
-        with written(path):
+        with write_errors(path):
             yield temporary
             flush(temporary)
             temporary.replace(path)

@@ -112,7 +112,7 @@ def add(store: Store, found: pd.DataFrame) -> int:
     """
     if found.empty:
         return 0
-    with files.written(store.folder / FILE):
+    with files.write_errors(store.folder / FILE):
         store.in_progress.mkdir(parents=True, exist_ok=True)
         with FileLock(store.in_progress / "attention.lock"):
             known = load(store)  # under the lock: another process may have measured the same in the meantime
@@ -130,7 +130,7 @@ def _write(store: Store, table: pd.DataFrame) -> None:
     table = table.sort_values(
         _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
     )
-    with files.replacing(store.folder / FILE) as path:
+    with files.replacement(store.folder / FILE) as path:
         table = table.assign(version=table["statistic"].map(VERSIONS))
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 

@@ -17,7 +17,7 @@ from at_repro.training.student import Student
 COLUMNS = ["method", "beta", "term", "pull", "task"]
 
 
-def pulls(study: Study, count: int = 128) -> pd.DataFrame:
+def gradient_norms_at_init(study: Study, count: int = 128) -> pd.DataFrame:
     """Every method of a study at its student's initial weights, on the first test images as one batch, in float32.
 
     Columns: `method`; `beta`, the weight of its term; `term`, the term times its weight; `pull`, the l2 norm of that

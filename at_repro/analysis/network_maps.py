@@ -313,8 +313,8 @@ def level(name: str) -> int:
 
 def batches(network: nn.Module, images: Images) -> Iterator[ImageSet]:
     """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
-    side = getattr(network, "side", images.side)  # of `networks.AtSide`
-    return images.chunks(max(1, BATCH * 32**2 // side**2))
+    resolution = getattr(network, "resolution", images.resolution)  # of `networks.ResizeInput`
+    return images.chunks(max(1, BATCH * 32**2 // resolution**2))
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.analysis import attention_table, concentration, network_maps
-from at_repro.data import Images, ImageSet, augment, own
+from at_repro.data import Images, ImageSet, augment, folders
 from at_repro.errors import DataError, ParameterError, check_choice
-from at_repro.networks import AtSide, efficientnet, imagenet, parameter_count
+from at_repro.networks import ResizeInput, efficientnet, imagenet, parameter_count
 from at_repro.records import Store
 from at_repro.training import engine
 
@@ -30,7 +30,7 @@ class Gallery:
     """Photographs and networks to look at them with.
 
     Attributes:
-        networks: in evaluation mode, each seeing squares of its own side; those whose weights are here.
+        networks: in evaluation mode, each at its own resolution; those whose weights are here.
         images: the test photographs, on the device; None where the data set is not here.
         lacking: what is not here, one line each, by what it is: networks by name, and "images".
         dataset: the name of the data set.
@@ -52,7 +52,7 @@ class Gallery:
     def describe(self) -> str:
         """The networks, and which of them are not here, for the reader: the same with and without photographs."""
         lines = [
-            f"{name}: {parameter_count(network):,} parameters, sees {network.side} x {network.side} pixels"
+            f"{name}: {parameter_count(network):,} parameters, sees {network.resolution} x {network.resolution} pixels"
             for name, network in self.networks.items()
         ]
         return "\n".join(lines + [reason for what, reason in self.lacking.items() if what != "images"])
@@ -60,7 +60,7 @@ class Gallery:
     def stamp(self, *names: str) -> str:
         """What a figure of these networks (none: of all) was made from, and what it lacks."""
         shown = [name for name in names or self.networks if name in self.networks]
-        made = "; ".join([self.dataset, *(f"{name} at {self.networks[name].side} px" for name in shown)])
+        made = "; ".join([self.dataset, *(f"{name} at {self.networks[name].resolution} px" for name in shown)])
         return "; without ".join([made, *self.lacking.values()])
 
 
@@ -69,15 +69,15 @@ def check_networks(names: list[str]) -> None:
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise ParameterError("networks", names, "a list of one or more names, such as ['efficientnet-lite0']")
     for name in names:
-        check_choice("networks", name, tuple(imagenet.SIDES))  # a tuple: a name from outside may have no hash
+        check_choice("networks", name, tuple(imagenet.RESOLUTIONS))  # a tuple: a name from outside may have no hash
 
 
 def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root: str = "") -> Gallery:
     """Loads the networks and the test photographs; what is not here is noted, not an error.
 
     Args:
-        names: of networks, see `imagenet.SIDES`.
-        dataset: a folder of the data root and a size, such as "cub50@144", see `own.own`.
+        names: of networks, see `imagenet.RESOLUTIONS`.
+        dataset: a folder of the data root and a size, such as "cub50@144", see `folders.load_folder`.
         device: "auto", "cpu" or "cuda".
         data_root: empty: the default of `data.data_root`.
 
@@ -87,7 +87,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     check_networks(names)
     data.check_name(dataset)
     if dataset in data.DATA_SETS:  # they are not normalised as photographs are
-        raise ParameterError("dataset", dataset, own.NAMING)
+        raise ParameterError("dataset", dataset, folders.NAMING)
     place = engine.device(device)
     found: dict[str, nn.Module] = {}
     lacking: dict[str, str] = {}
@@ -98,7 +98,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
         except DataError as error:
             lacking[name] = str(error)
         else:
-            found[name] = AtSide(network, imagenet.SIDES[name]).to(place).eval()
+            found[name] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(place).eval()
     try:
         images = data.load(dataset, "test", data_root or None).to(place)
     except DataError:

@@ -58,8 +58,8 @@ def run(
 ) -> dict:
     """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
 
-    The machine should be idle: every case is a comparison within this process, but company makes it noisy. Cases that
-    fail here, such as for lack of CIFAR-10, are left out, and named.
+    The machine should be idle: every case is a comparison within this process, but others make it noisy. Cases
+    that fail here, such as for lack of CIFAR-10, are left out, and named.
 
     Raises ParameterError for a value that is not allowed, UserError where nothing could be measured.
     """
@@ -165,7 +165,7 @@ def table(found: dict) -> str:
 def save(found: dict, path: str | Path) -> Path:
     """Writes the result of `run` as JSON. Raises UserError where the file cannot be written."""
     path = files.output(path)
-    with files.written(path):
+    with files.write_errors(path):
         path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 

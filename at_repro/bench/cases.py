@@ -55,7 +55,7 @@ class Cohort:
 
 def plain_untouched(images: ImageSet) -> list[Row]:
     """The field's loop with the memory setting that a process begins with; `engine.keep_freed_memory` is for good."""
-    seconds = timing.interleaved({"plain": _plain_loop(images, "wrn-16-1", "wrn-16-2")})
+    seconds = timing.median_seconds({"plain": _plain_loop(images, "wrn-16-1", "wrn-16-2")})
     speed = BATCH * _steps(images.device) / seconds["plain"]
     return [("wrn-16-1 from wrn-16-2, AT: plain loop, own memory setting", speed, "images/s")]
 
@@ -66,7 +66,7 @@ def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
     shown = BATCH * _steps(images.device)
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
         ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
-        seconds = timing.interleaved({"plain": _plain_loop(images, student, teacher), "ours": ours.train})
+        seconds = timing.median_seconds({"plain": _plain_loop(images, student, teacher), "ours": ours.train})
         speeds = {name: shown / value for name, value in seconds.items()}
         pair = f"{student} from {teacher}, AT"
         rows += [
@@ -101,7 +101,7 @@ def cohort(images: ImageSet, compiled: bool) -> list[Row]:
             _synchronised(batch.device, teacher.see(batch, labels).output.logits)
 
     calls = {"together": together.train, "alone": one_after_another, "teacher": teacher_only}
-    seconds = timing.interleaved(calls)
+    seconds = timing.median_seconds(calls)
     steps = _steps(images.device)
     per_step = {name: 1000 * value / steps / len(METHODS) for name, value in seconds.items()}
     return [
@@ -120,7 +120,7 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
     names = ("wrn-16-1", "wrn-16-2")
     students = {name: Cohort(images, name, [()], "wrn-10-1", compiled) for name in names}
     calls = {kind: _large_convolution(device, dtype) for kind, dtype in _DTYPES.items()}
-    seconds = timing.interleaved(calls | {name: students[name].train for name in names}, repeats=7)
+    seconds = timing.median_seconds(calls | {name: students[name].train for name in names}, repeats=7)
     rows: list[Row] = [(f"convolution peak, {kind}", operations / seconds[kind] / 1e9, "GFLOP/s") for kind in calls]
     for name in names:
         reached = 3 * networks.forward_operations(name) * BATCH * _steps(device) / seconds[name]
@@ -186,7 +186,7 @@ def data_share(images: ImageSet, compiled: bool) -> list[Row]:
         for batch, _ in batches(single.images, run, 0):
             _synchronised(batch.device, batch)
 
-    seconds = timing.interleaved({"data": only_data, "step": single.train})
+    seconds = timing.median_seconds({"data": only_data, "step": single.train})
     return [("data: share of a step", 100 * seconds["data"] / seconds["step"], "%")]
 
 
@@ -200,7 +200,7 @@ def growth(images: ImageSet, compiled: bool) -> list[Row]:
                 for depth in (10, 16, 28, 40)}  # fmt: skip
     by_method = {f"step with {name}": Cohort(images, "wrn-16-1", [METHODS[name]], "wrn-16-2", compiled)
                  for name in ("KD", "AT+KD")}  # fmt: skip
-    seconds = timing.interleaved({name: cohort.train for name, cohort in (by_number | by_depth | by_method).items()})
+    seconds = timing.median_seconds({name: cohort.train for name, cohort in (by_number | by_depth | by_method).items()})
     return [(name, 1000 * value / _steps(images.device), "ms") for name, value in seconds.items()]
 
 
@@ -298,7 +298,7 @@ alone = cases.Cohort(data.load("shapes", "train", subset=seen), "wrn-16-1", [()]
 alone.train()
 print("ready", flush=True)
 input()
-print(seen / timing.interleaved({"alone": alone.train})["alone"])
+print(seen / timing.median_seconds({"alone": alone.train})["alone"])
 """
 
 
@@ -310,7 +310,7 @@ def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
 
 def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:
     layout = torch.contiguous_format if nchw else torch.channels_last
-    return engine.placed(networks.build(name, 10, torch.Generator().manual_seed(0)), device, layout)
+    return engine.place(networks.build(name, 10, torch.Generator().manual_seed(0)), device, layout)
 
 
 def _steps(device: torch.device) -> int:

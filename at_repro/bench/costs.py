@@ -13,7 +13,7 @@ from at_repro.runs import Run
 from at_repro.training import with_teachers
 from at_repro.training.cohorts import tasks
 
-RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `recorded` for what other steps reach
+RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `rates` for what other steps reach
 DEVICES = (1, 8, 64)
 TABLES = {
     "Table 1": ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2"),
@@ -57,16 +57,16 @@ def table(found: dict, preset: str = "paper") -> pd.DataFrame:
         hours = [(unit, operations(unit) / rate / 3600) for unit in tasks(of_table)]
         shared = sum(length for unit, length in hours if unit[0] in together)
         single = [(unit, length) for unit, length in hours if unit[0] not in together]
-        ends = (shared / number + finished(single, number) for number in DEVICES)
+        ends = (shared / number + makespan(single, number) for number in DEVICES)
         rows.append([len(of_table), sum(length for _, length in hours), *ends])
     columns = ["runs", "device-hours", *(f"{number} device{'s' * (number > 1)}" for number in DEVICES)]
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
 
 
-def recorded(store: Store, preset: str = "reduced") -> pd.DataFrame:
+def rates(store: Store, preset: str = "reduced") -> pd.DataFrame:
     """What recorded cohorts reached in GFLOP/s, start and evaluation included: how far RATE is to be trusted.
 
-    Left out are cohorts that diverged, or that were stopped and went on in other company: their time is not theirs.
+    Left out are cohorts that diverged, or that were stopped and went on with other members: their time is not theirs.
 
     Args:
         store: records of a preset, on whatever devices they were trained.
@@ -111,7 +111,7 @@ def operations(cohort: Sequence[Run]) -> float:
     return _places(cohort[0]) * forward
 
 
-def finished(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> float:
+def makespan(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> float:
     """When the last of these cohorts, each with its length, is done, if each goes to the first device that is free.
 
     Longest first, but no cohort before its teacher, which is a unit of its own.
@@ -135,7 +135,7 @@ def runs_of(names: Iterable[str], preset: str) -> list[Run]:
 
 
 def _is_whole(record: Record) -> bool:
-    """Whether one process trained a run to its end in the same company from its first step on."""
+    """Whether one process trained a run to its end with the same cohort members from its first step on."""
     changed = any("company" in session for session in record.values["sessions"])
     return record.diverged is None and "processes" not in record.values["environment"] and not changed
 
@@ -146,8 +146,8 @@ def _any(run: Run, need: str) -> bool:
 
 def _places(run: Run) -> float:
     """Images in all, in units of 32x32 pixels: convolutions cost as much as there are places."""
-    side = data.side(run.dataset)
-    seen = augment.window_side(side) if run.augmentation == "window-flip" else side
+    resolution = data.resolution(run.dataset)
+    seen = augment.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
     return (run.subset or _images(run.dataset)) * run.epochs * (seen / 32) ** 2
 
 

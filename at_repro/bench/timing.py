@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from at_repro.errors import UserError
 
 
-def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+def median_seconds(functions: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
     """Median seconds of each function. One unmeasured call; then round by round, so that drift meets all alike."""
     for function in functions.values():
         function()

@@ -34,7 +34,7 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     new = {name: fingerprint(name) for name in (*RULES, *OURS) if known.get(name) != fingerprint(name)}
     if new:
         entry = {"stated": f"{datetime.now(UTC):%Y-%m-%d}", "rules": new, "known": sorted(store.folders())}
-        with files.replacing(path) as temporary:
+        with files.replacement(path) as temporary:
             temporary.write_text(json.dumps([*statements, entry], indent=1) + "\n")
     return list(new)
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from at_repro.data import cifar10 as _cifar10
-from at_repro.data import own as _own
+from at_repro.data import folders as _folders
 from at_repro.data import shapes as _shapes
 from at_repro.data import streamed as _streamed
 from at_repro.data.augment import AUGMENTATIONS, CIFAR10_MEAN, CIFAR10_STD
@@ -32,7 +32,7 @@ __all__ = [
     "is_streamed",
     "load",
     "normalization",
-    "side",
+    "resolution",
     "size",
 ]
 
@@ -69,9 +69,9 @@ DATA_SETS = tuple(_REGISTRY)
 
 
 def check_name(name: str) -> None:
-    """Raises ParameterError unless `name` is one of DATA_SETS, or as `own.NAMING` or `streamed.NAMING` says."""
+    """Raises ParameterError unless `name` is one of DATA_SETS, or as `folders.NAMING` or `streamed.NAMING` says."""
     if name not in DATA_SETS and _folder(name) is None:  # a tuple: a spec from JSON may hold what has no hash
-        raise ParameterError("data set", name, [*DATA_SETS, _own.NAMING, _streamed.NAMING])
+        raise ParameterError("data set", name, [*DATA_SETS, _folders.NAMING, _streamed.NAMING])
 
 
 def is_streamed(name: str) -> bool:
@@ -80,8 +80,8 @@ def is_streamed(name: str) -> bool:
 
 
 def _folder(name: object) -> tuple[str, int] | None:
-    """The folder and side that a name stands for; None for one of DATA_SETS and for no name."""
-    return _own.parse(name) or _streamed.parse(name)
+    """The folder and resolution that a name stands for; None for one of DATA_SETS and for no name."""
+    return _folders.parse(name) or _streamed.parse(name)
 
 
 def load(
@@ -90,8 +90,8 @@ def load(
     """A split of a data set: in memory or, where its name ends in "-streamed", as a list of files.
 
     Args:
-        name: one of DATA_SETS, or a folder of the data root and a size such as "faces@64", see `own.own`, or
-            "imagenet@224-streamed", see `streamed.streamed`.
+        name: one of DATA_SETS, or a folder of the data root and a size such as "faces@64", see `folders.load_folder`,
+            or "imagenet@224-streamed", see `streamed.load_streamed`.
         split: "train" or "test".
         root: the data root, see `data_root`; not used by generated sets.
         subset: only the first so many images in the set's order; None: all.
@@ -106,11 +106,13 @@ def load(
 
 def _named(name: str) -> _DataSet:
     check_name(name)
-    return _REGISTRY[name] if name in _REGISTRY else _DataSet(partial(_read_own, name), {}, _own.MEAN, _own.STD)
+    return (
+        _REGISTRY[name] if name in _REGISTRY else _DataSet(partial(_read_folder, name), {}, _folders.MEAN, _folders.STD)
+    )
 
 
-def _read_own(name: str, split: str, subset: int | None, root: str | Path | None, download: bool) -> Images:
-    images = (_streamed.streamed if is_streamed(name) else _own.own)(name, split, data_root(root))
+def _read_folder(name: str, split: str, subset: int | None, root: str | Path | None, download: bool) -> Images:
+    images = (_streamed.load_streamed if is_streamed(name) else _folders.load_folder)(name, split, data_root(root))
     return images if subset is None else images.subset(subset)
 
 
@@ -120,7 +122,7 @@ def size(name: str, split: str) -> int:
     return _REGISTRY[name].sizes[split]
 
 
-def side(name: str) -> int:
+def resolution(name: str) -> int:
     """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
     check_name(name)
     found = _folder(name)
@@ -130,7 +132,7 @@ def side(name: str) -> int:
 def folder(name: str) -> str:
     """The folder of the data root that a user's own data set is in. Raises ParameterError for one of DATA_SETS."""
     if (found := _folder(name)) is None:
-        raise ParameterError("data set", name, [_own.NAMING, _streamed.NAMING])
+        raise ParameterError("data set", name, [_folders.NAMING, _streamed.NAMING])
     return found[0]
 
 
@@ -209,7 +211,7 @@ def _describe(images: Images) -> SplitDescription:
     counts = images.labels.bincount(minlength=len(images.classes)).tolist()
     return SplitDescription(
         images=len(images),
-        size=(images.side, images.side),
+        size=(images.resolution, images.resolution),
         class_counts=dict(zip(images.classes, counts, strict=True)),
         fingerprint=images.fingerprint,
     )

@@ -54,25 +54,25 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         generator: the source of all random numbers; it advances by one draw of N integers.
 
     Returns:
-        uint8 (N, C, s, s), with s of `window_side`: 224 of 256, 128 of 144.
+        uint8 (N, C, s, s), with s of `window_resolution`: 224 of 256, 128 of 144.
     """
-    number, channels, side, _ = images.shape
-    small = window_side(side)
-    places = side - small + 1
+    number, channels, resolution, _ = images.shape
+    small = window_resolution(resolution)
+    places = resolution - small + 1
     draw = torch.randint(2 * places * places, (number,), generator=generator, device=generator.device)
     flipped, place = (draw % 2 == 1).to(images.device).unsqueeze(1), (draw // 2).to(images.device).unsqueeze(1)
     across = torch.arange(small, device=images.device)
     rows = place // places + across
     columns = place % places + torch.where(flipped, small - 1 - across, across)
-    pixels = (rows.unsqueeze(2) * side + columns.unsqueeze(1)).reshape(number, 1, small * small)
+    pixels = (rows.unsqueeze(2) * resolution + columns.unsqueeze(1)).reshape(number, 1, small * small)
     return (
         images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(-1, channels, small, small)
     )
 
 
-def window_side(side: int) -> int:
-    """Side of the windows of `window_flip` in pixels: 7/8 of the images' to the nearest multiple of 8."""
-    return max(8, 8 * round(side * 7 / 64))
+def window_resolution(resolution: int) -> int:
+    """Resolution of the windows of `window_flip` in pixels: 7/8 of the images' to the nearest multiple of 8."""
+    return max(8, 8 * round(resolution * 7 / 64))
 
 
 def resized_crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:

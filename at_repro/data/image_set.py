@@ -64,7 +64,7 @@ class ImageSet:
         return self.device
 
     @property
-    def side(self) -> int:
+    def resolution(self) -> int:
         """Width of the images in pixels."""
         return self.images.shape[-1]
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from at_repro.data import photo
+from at_repro.data import decoding
 from at_repro.errors import DataError
 
 
@@ -85,7 +85,7 @@ def read_shards(
                 raise DataError(f"{path}: row {row}: label {label} is not in 0 to {len(names) - 1}")
             try:
                 images.append(_decode(item, size))
-            except photo.DAMAGES as error:
+            except decoding.DAMAGES as error:
                 raise DataError(f"{path}: row {row}: {error}") from None
         labels.extend(shard_labels)
     assert classes is not None  # there is at least one shard
@@ -146,12 +146,12 @@ def _decode(encoded: bytes | None, size: tuple[int, int] | None) -> np.ndarray:
     """uint8 (H, W, 3). Raises ValueError or one of Pillow's errors, without the place."""
     if encoded is None:
         raise ValueError("the image is missing")
-    image = photo.opened(io.BytesIO(encoded))
+    image = decoding.open_image(io.BytesIO(encoded))
     if size is not None and image.mode != "RGB":
         raise ValueError(f"the image is of mode {image.mode}, not RGB")
     if size is not None and image.size != size[::-1]:
         raise ValueError(f"the image has {image.height} x {image.width} pixels, not {size[0]} x {size[1]}")
-    return np.array(photo.upright(image))
+    return np.array(decoding.upright(image))
 
 
 def _names(names: Iterable[str]) -> str:

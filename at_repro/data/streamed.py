@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.datasets.folder import find_classes
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import augment, jpeg, own
+from at_repro.data import augment, folders, jpeg
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.errors import DataError, check_choice
 
@@ -35,13 +35,13 @@ Picture = TypeVar("Picture", Image.Image, Tensor)
 
 
 def parse(name: object) -> tuple[str, int] | None:
-    """Folder and side in pixels of a name such as "imagenet@224-streamed"; None where it is no such name."""
+    """Folder and resolution in pixels of a name such as "imagenet@224-streamed"; None where it is no such name."""
     if not isinstance(name, str) or not name.endswith(_SUFFIX):
         return None
-    return own.parse(name.removesuffix(_SUFFIX))
+    return folders.parse(name.removesuffix(_SUFFIX))
 
 
-def streamed(name: str, split: str, root: Path) -> "StreamedSet":
+def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     """Lists a split of the images in a folder of the data root; none is read.
 
     The folder holds `train` and `test` (or `validation`, `val`), each a folder with a folder of PNG, JPEG or WebP files
@@ -56,28 +56,28 @@ def streamed(name: str, split: str, root: Path) -> "StreamedSet":
         ParameterError: unknown split.
         DataError: nothing is there, a file is none of these, or the splits' classes differ.
     """
-    check_choice("split", split, own.SPLITS)
+    check_choice("split", split, folders.SPLITS)
     parsed = parse(name)
     assert parsed is not None  # `data.load` has checked the name
-    folder, side = parsed
-    place, other = (own.place(root / folder, part) for part in (split, "test" if split == "train" else "train"))
+    folder, resolution = parsed
+    place, other = (folders.place(root / folder, part) for part in (split, "test" if split == "train" else "train"))
     for part in (place, other):
         if not part.is_dir():
             raise DataError(f"{part} is no folder: only files can be streamed, no shards")
-    found = own.image_folder(place)
+    found = folders.image_folder(place)
     try:
-        own.check_classes(root / folder, found.classes, find_classes(other)[0])
+        folders.check_classes(root / folder, found.classes, find_classes(other)[0])
     except FileNotFoundError as error:
         raise DataError(str(error)) from None
     start = len(os.path.join(found.root, ""))
     files = [(path[start:], label) for path, label in found.samples]
     for path, _ in files:
-        if not path.lower().endswith(own.SUFFIXES):
-            raise DataError(f"{place / path} is none of {', '.join(own.SUFFIXES)}")
+        if not path.lower().endswith(folders.SUFFIXES):
+            raise DataError(f"{place / path} is none of {', '.join(folders.SUFFIXES)}")
     files.sort(key=lambda file: hashlib.blake2b(os.fsencode(file[0]), digest_size=16).digest())
     paths, labels = zip(*files, strict=True)
     on_cpu = torch.tensor(labels)
-    return StreamedSet(name, split, paths, on_cpu, tuple(found.classes), str(place), side, on_cpu.device)
+    return StreamedSet(name, split, paths, on_cpu, tuple(found.classes), str(place), resolution, on_cpu.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class StreamedSet:
     Attributes:
         name, split, labels, classes: as of an `ImageSet`; there are no masks.
         paths: the files, below the folder `source`.
-        side: height and width in pixels that they are decoded to.
+        resolution: height and width in pixels that they are decoded to.
         device: where batches are put.
     """
 
@@ -97,7 +97,7 @@ class StreamedSet:
     labels: Tensor
     classes: tuple[str, ...]
     source: str
-    side: int
+    resolution: int
     device: torch.device
     masks: None = None
     drawn_on = torch.device("cpu")  # where the threads cut out the parts that are drawn, whatever the device
@@ -114,7 +114,9 @@ class StreamedSet:
         """The images at these places, in memory, as tests see them. Raises DataError for a file that is damaged."""
         places = torch.arange(len(self))[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
         parts = self._decoded((part.tolist(), [None] * len(part)) for part in places.split(_CHUNK) if len(part))
-        images = torch.cat([*parts, torch.empty(0, 3, self.side, self.side, dtype=torch.uint8, device=self.device)])
+        images = torch.cat(
+            [*parts, torch.empty(0, 3, self.resolution, self.resolution, dtype=torch.uint8, device=self.device)]
+        )
         labels = self.labels[places.to(self.device)]
         return ImageSet(self.name, self.split, images, labels, self.classes, source=self.source)
 
@@ -168,7 +170,7 @@ class StreamedSet:
 
         Raises DataError for a file that is empty or not there.
         """
-        digest = hashlib.sha256(repr(self.side).encode())
+        digest = hashlib.sha256(repr(self.resolution).encode())
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             try:
                 size = os.stat(os.path.join(self.source, path)).st_size
@@ -180,7 +182,7 @@ class StreamedSet:
         return digest.hexdigest()
 
     def _decoded(self, tasks: Iterable[Task], processes: int = 1) -> Iterator[Tensor]:
-        """uint8 (N, 3, side, side) on the device for each task in turn; threads read, and decode, a few tasks ahead."""
+        """uint8 (N, 3, H, W) on the device for each task in turn; threads read, and decode, a few tasks ahead."""
         pool, waiting = ThreadPoolExecutor(_threads(processes)), deque[list[Future]]()
         try:
             for task in tasks:
@@ -200,8 +202,8 @@ class StreamedSet:
         return self._image(path, draws)
 
     def _image(self, path: str, draws: Tensor | None) -> Tensor:
-        """uint8 (side, side, 3): the order in which files hold an image, and in which convolutions are fastest."""
-        return torch.from_numpy(np.array(self._cropped(own.opened(path), draws)))
+        """uint8 (H, W, 3): the order in which files hold an image, and in which convolutions are fastest."""
+        return torch.from_numpy(np.array(self._cropped(folders.open_upright(path), draws)))
 
     def _gathered(self, images: list[Future], pool: ThreadPoolExecutor) -> Tensor:
         found = [image.result() for image in images]
@@ -234,9 +236,9 @@ class StreamedSet:
 
     def _cropped(self, image: Picture, draws: Tensor | None) -> Picture:
         """The part that these draws choose, or that tests see, as a square; of Pillow's images or uint8 (3, H, W)."""
-        size = [self.side, self.side]
+        size = [self.resolution, self.resolution]
         if draws is None:
-            return transforms.center_crop(transforms.resize(image, [round(self.side * 8 / 7)]), size)
+            return transforms.center_crop(transforms.resize(image, [round(self.resolution * 8 / 7)]), size)
         rows, columns = transforms.get_size(image)
         area, shape, down, right = draws[:4]
         shares = augment.parts(area, shape, down, right, columns / rows)

@@ -66,8 +66,8 @@ def one_or_three(preset: Preset, seed: int) -> dict[str, Run]:
 def mapping_functions(preset: Preset, seed: int) -> dict[str, Run]:
     """Table 2, and ours: F_max^2, maps divided by their l1 norm, and maps without the normalisation.
 
-    What is normalised otherwise needs another beta. For l1, 256000: an even map of H W places has 1/(H W) of the
-    squared length, and 256 are the places of the middle group and the geometric mean of the three. Without
+    What is normalised otherwise needs another beta. For l1, 256000: a uniform map of H W positions has 1/(H W) of the
+    squared length, and 256 are the positions of the middle group and the geometric mean of the three. Without
     normalisation 0.001, a million times smaller than usual. Of each also the beta with which the term pulls at the
     untrained student as strongly as with the l2 norm, see `pull`: 42000 and 0.0001. For the same reason the functions
     of Table 2 once more, each with the beta at which its gradient is as long as that of sum-2 at 1000.

@@ -3,7 +3,7 @@
 from at_repro.networks.authors import from_authors, load_authors, to_authors
 from at_repro.networks.fine_tuning import freeze_, load_pretrained_
 from at_repro.networks.fold import fold_batch_norms
-from at_repro.networks.imagenet import AtSide, pretrained
+from at_repro.networks.imagenet import ResizeInput, pretrained
 from at_repro.networks.output import Output
 from at_repro.networks.registry import (
     available,
@@ -19,8 +19,8 @@ from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
 
 __all__ = [
-    "AtSide",
     "Output",
+    "ResizeInput",
     "WideResNet",
     "available",
     "build",

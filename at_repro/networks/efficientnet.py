@@ -32,9 +32,9 @@ _SIZES = {
     "efficientnet-lite2": ((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
 }
 
-# By network: the side of the images that its weights were trained on, and the file in its package. As with torch's own
+# By network: the resolution that its weights were trained at, and the file in its package. As with torch's own
 # files, the digits are the first ones of the content's SHA-256.
-SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
+RESOLUTIONS = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
 _FILES = {
     "efficientnet-lite0": "efficientnet-lite0-57934424.pth",
     "efficientnet-lite1": "efficientnet-lite1-77cc7160.pth",

@@ -249,7 +249,7 @@ class Store:
         Raises UserError where the disk refuses, or where the run has a record already; the store is then as it was.
         """
         final = self.record_path(run)
-        with files.written(final):
+        with files.write_errors(final):
             self.in_progress.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=f"writing-{final.name}-", dir=self.in_progress))
             try:

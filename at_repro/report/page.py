@@ -38,5 +38,5 @@ class Page:
         return open_study(experiment, **given | other)
 
     def executed(self) -> str:
-        """The parameters, and on what, by which code and when they were executed: see `provenance.executed`."""
-        return provenance.executed(**self.parameters)
+        """The parameters, and on what, by which code and when they were executed: see `provenance.execution`."""
+        return provenance.execution(**self.parameters)

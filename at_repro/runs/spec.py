@@ -136,8 +136,8 @@ class Run:
         """Raises ParameterError unless start, norms and frozen groups are allowed for this network."""
         check_choice("start", self.start, STARTS)
         check_choice("norms", self.norms, NORMS)
-        if self.start == "imagenet" and self.network not in imagenet.SIDES:
-            raise ParameterError("network", self.network, f"{', '.join(imagenet.SIDES)} (to start from ImageNet)")
+        if self.start == "imagenet" and self.network not in imagenet.RESOLUTIONS:
+            raise ParameterError("network", self.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
         if not is_integer(self.frozen_groups) or self.frozen_groups < 0:
             raise ParameterError("frozen_groups", self.frozen_groups, "an integer from 0")
         if self.frozen_groups and self.frozen_groups >= (groups := len(networks.group_layers(self.network))):

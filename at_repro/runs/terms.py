@@ -139,7 +139,7 @@ class ActivationTransfer(Term):
         if self.layers is not None:
             own, others = zip(*self.layers, strict=True)
             return own, others
-        return chosen(student.group_names, self.groups), chosen(teacher.group_names, self.groups)
+        return select_groups(student.group_names, self.groups), select_groups(teacher.group_names, self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,10 @@ class FullActivation(Term):
 
     def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
         assert teacher is not None
-        own, others = chosen(student.output.groups, self.groups), chosen(teacher.output.groups, self.groups)
+        own, others = (
+            select_groups(student.output.groups, self.groups),
+            select_groups(teacher.output.groups, self.groups),
+        )
         return student.compute(self._distance, student.adapters, own, others)
 
     def _distance(self, adapters: nn.ModuleList, own: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
@@ -267,6 +270,6 @@ TERMS: dict[str, type[Term]] = {
 }
 
 
-def chosen(groups: Sequence[Item], indices: tuple[int, ...] | None) -> Sequence[Item]:
+def select_groups(groups: Sequence[Item], indices: tuple[int, ...] | None) -> Sequence[Item]:
     """The groups a term compares: all, or those with these numbers, counted from 0."""
     return groups if indices is None else [groups[index] for index in indices]

@@ -14,7 +14,7 @@ from at_repro.training import engine
 from at_repro.training.engine import Forward
 
 
-class Watched:
+class FeatureExtractor:
     """A network of this package whose groups and named layers are both seen.
 
     Args:
@@ -45,8 +45,8 @@ class Teacher:
 
     def __init__(self, network: nn.Module, name: str, precision: str, compiled: bool, layers: Sequence[str] = ()):
         self.network = network.eval()
-        self.watched = Watched(self.network, name, layers)
-        self.infer = engine.inference(self.watched.module, precision, compiled)
+        self.extractor = FeatureExtractor(self.network, name, layers)
+        self.infer = engine.inference(self.extractor.module, precision, compiled)
         self.compute = engine.forward(precision, compiled).compute
         self.differentiable = engine.forward(precision, False)  # where a gradient by the images is needed
 
@@ -66,9 +66,9 @@ class TeacherBatch:
         self._teacher, self._images, self._labels = teacher, images, labels
         self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
         self._known: dict[tuple, Tensor] = {}
-        self.watched = teacher.watched
-        self.group_names = teacher.watched.groups
-        self.output, self._layers = self.watched.sort(teacher.infer(images))
+        self.extractor = teacher.extractor
+        self.group_names = teacher.extractor.groups
+        self.output, self._layers = self.extractor.sort(teacher.infer(images))
 
     def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
         """The attention maps (N, H, W) of these layers, in float32; each is computed once, whoever asks."""
@@ -109,7 +109,7 @@ class StudentBatch:
     """One student's pass over one batch.
 
     Args:
-        watched: the student, in training mode.
+        extractor: the student, in training mode.
         images: normalised float32 (N, 3, H, W); with gradient terms they require grad.
         labels: int64 (N,).
         forward: how to run it; for gradient terms one that can be differentiated twice.
@@ -117,11 +117,16 @@ class StudentBatch:
     """
 
     def __init__(
-        self, watched: Watched, images: Tensor, labels: Tensor, forward: Forward, adapters: nn.ModuleList | None
+        self,
+        extractor: FeatureExtractor,
+        images: Tensor,
+        labels: Tensor,
+        forward: Forward,
+        adapters: nn.ModuleList | None,
     ):
-        self.group_names, self.adapters, self.compute = watched.groups, adapters, forward.compute
+        self.group_names, self.adapters, self.compute = extractor.groups, adapters, forward.compute
         self._images = images
-        self.output, self.layers = watched.sort(forward(watched.module, images))
+        self.output, self.layers = extractor.sort(forward(extractor.module, images))
         self.losses = cross_entropy(self.output.logits.float(), labels, reduction="none")
 
     @cached_property

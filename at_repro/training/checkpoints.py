@@ -44,7 +44,7 @@ def write(path: Path, about: dict, tensors: dict[str, Tensor]) -> None:
         tensors: on the CPU, contiguous.
     """
     text = {name: value if name == "precision" else json.dumps(value) for name, value in about.items()}
-    with files.replacing(path) as temporary:
+    with files.replacement(path) as temporary:
         temporary.write_bytes(save(tensors, text | {"checksum": _checksum(tensors, text)}))
 
 

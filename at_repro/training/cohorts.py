@@ -49,10 +49,10 @@ def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
 
 def _shared(run: Run) -> tuple:
     return (run.dataset, run.subset, run.epochs, run.batch_size, run.milestones, run.drop, run.augmentation,
-            run.precision, run.seed, watched_layers(run))  # fmt: skip
+            run.precision, run.seed, teacher_layers(run))  # fmt: skip
 
 
-def watched_layers(run: Run) -> tuple[str, ...]:
+def teacher_layers(run: Run) -> tuple[str, ...]:
     """The layers of the teacher that a run names. A teacher watched at other layers is rounded at other places."""
     return tuple(other for term in run.terms for _, other in term.layers or ())
 
@@ -79,7 +79,7 @@ def _lock(locks: ExitStack, store: Store, run: Run) -> bool:
 
 
 def _hold(locks: ExitStack, path: Path) -> bool:
-    with files.written(path):
+    with files.write_errors(path):
         try:
             locks.enter_context(FileLock(path).acquire(timeout=0))
         except Timeout:

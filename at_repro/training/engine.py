@@ -103,7 +103,7 @@ def repeat_exactly(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def placed(network: nn.Module, device: torch.device, layout: torch.memory_format = torch.channels_last) -> nn.Module:
+def place(network: nn.Module, device: torch.device, layout: torch.memory_format = torch.channels_last) -> nn.Module:
     """The network itself, on a device and in the memory layout in which convolutions are fastest."""
     return network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's signatures leave it out
 

@@ -47,7 +47,7 @@ class Replay:
 
     def __init__(self, record: Recorder | None = None):
         self._record = record
-        self._company: object = None
+        self._members: object = None
         self._seen: Counter = Counter()
         self._recordings: dict[torch.Size, _Recording] = {}
 
@@ -65,9 +65,9 @@ class Replay:
         if self._record is None:
             step(images, labels)
             return
-        if (company := (*students, settings)) != self._company:
+        if (members := (*students, settings)) != self._members:
             # All recordings go before the next one comes: they take memory, and share what torch may then clear.
-            self._company, self._seen, self._recordings = company, Counter(), {}
+            self._members, self._seen, self._recordings = members, Counter(), {}
         if images.shape in self._recordings:
             self._recordings[images.shape](images, labels)
         elif self._seen[images.shape] < WARM_UP:

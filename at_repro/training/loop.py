@@ -1,7 +1,7 @@
 """The cohort loop: students that share data, schedule and seed are trained together.
 
 Each batch is augmented once and passes through each frozen teacher once, then through every student. A student
-sees nothing of its company: its weights are the same, bit for bit on the CPU, whoever is trained beside it.
+sees nothing of the other members: its weights are the same, bit for bit on the CPU, whoever is trained beside it.
 """
 
 import math

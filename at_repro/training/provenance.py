@@ -38,7 +38,7 @@ def command() -> str:
     return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + arguments)
 
 
-def executed(device: str = "cpu", **parameters: object) -> str:
+def execution(device: str = "cpu", **parameters: object) -> str:
     """What a notebook ends with: its parameters, and on what, by which code and when it was executed.
 
     Args:

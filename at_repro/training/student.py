@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from at_repro import losses, networks
 from at_repro.errors import UserError
 from at_repro.runs import Run, schedules
-from at_repro.runs.terms import chosen
+from at_repro.runs.terms import select_groups
 from at_repro.training import checkpoints, engine
-from at_repro.training.batch import StudentBatch, Watched
+from at_repro.training.batch import FeatureExtractor, StudentBatch
 from at_repro.training.engine import Forward
 from at_repro.training.processes import ALONE, Ranks
 
@@ -42,10 +42,10 @@ class Student:
         if run.start == "imagenet":
             networks.load_pretrained_(network, run.network, engine.generator(run.seed, "last layer"))
         self._fixed_norms = networks.freeze_(network, run.network, run.frozen_groups, run.norms == "fixed")
-        self.network: nn.Module = engine.placed(network, device)
+        self.network: nn.Module = engine.place(network, device)
         named = [own for term in run.terms for own, _ in term.layers or ()]
-        self.watched = Watched(self.network, run.network, named)
-        self.watched.module = ranks.together(self.watched.module)
+        self.extractor = FeatureExtractor(self.network, run.network, named)
+        self.extractor.module = ranks.together(self.extractor.module)
         self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
             self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
@@ -64,7 +64,7 @@ class Student:
         assert self.run.teacher is not None  # which the term learns from
         own, others = (networks.group_channels(run.network) for run in (self.run, self.run.teacher))
         draws = engine.generator(self.run.seed, "adapters")
-        return losses.adapters(chosen(own, term.groups), chosen(others, term.groups), draws).to(device)
+        return losses.adapters(select_groups(own, term.groups), select_groups(others, term.groups), draws).to(device)
 
     def _parameters(self) -> list[nn.Parameter]:
         """Everything that is trained, the network first."""
@@ -78,7 +78,7 @@ class Student:
         if any(term.needs_gradient for term in self.run.terms):
             # A compiled backward pass cannot be differentiated again.
             images, forward = images.detach().requires_grad_(), engine.forward(self.precision, False)
-        return StudentBatch(self.watched, images, labels, forward, self.adapters)
+        return StudentBatch(self.extractor, images, labels, forward, self.adapters)
 
     @property
     def diverged(self) -> bool:

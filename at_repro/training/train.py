@@ -20,7 +20,7 @@ from at_repro.runs import Run
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpoints import Checkpointer
-from at_repro.training.cohorts import choose, tidy, watched_layers, with_teachers
+from at_repro.training.cohorts import choose, teacher_layers, tidy, with_teachers
 from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
 from at_repro.training.graphs import Replay, recorder
 from at_repro.training.loop import train_epoch
@@ -144,7 +144,7 @@ def _train_cohort(
     fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
     teachers = {
         teacher: Teacher(
-            load_network(store, teacher, images, device), teacher.network, precision, compiled, watched_layers(run)
+            load_network(store, teacher, images, device), teacher.network, precision, compiled, teacher_layers(run)
         )
         for teacher in {member.teacher for member in runs if member.teacher is not None}
     }
@@ -153,8 +153,8 @@ def _train_cohort(
         student.restore(store.checkpoint_path(student.run), fingerprints)
         if not ranks.first:
             student.totals.zero_()  # what was saved is the sum of all processes
-        company = [other.run_id for other in runs if other != student.run]
-        student.begin_session(fingerprints, environment | {"company": company})
+        members = [other.run_id for other in runs if other != student.run]
+        student.begin_session(fingerprints, environment | {"company": members})
     progress.begin(students, len(images))
     replay = Replay(recorder(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
@@ -215,7 +215,7 @@ def load_network(store: Store, run: Run, images: Images, device: torch.device) -
         raise UserError(
             f"the weights of {run.run_id} are not those of a {run.network} for {len(images.classes)} classes"
         ) from None
-    return engine.placed(network, device).eval().requires_grad_(False)
+    return engine.place(network, device).eval().requires_grad_(False)
 
 
 def _usable(record: Record) -> dict[str, Tensor]:

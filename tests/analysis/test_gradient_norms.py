@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from at_repro import data, experiments, losses, networks
-from at_repro.analysis.gradient_norms import COLUMNS, pulls
+from at_repro.analysis.gradient_norms import COLUMNS, gradient_norms_at_init
 from at_repro.analysis.study import open_study
 from at_repro.data import augment
 from at_repro.errors import ParameterError
@@ -42,7 +42,7 @@ def gradient(value, student):
 
 def test_a_pull_is_the_length_of_the_weighted_gradient(study, seen):
     images, student, own, taught = seen
-    found = pulls(study, 16).set_index("method")
+    found = gradient_norms_at_init(study, 16).set_index("method")
     for method, beta, norm in (("sum-2", 1000.0, "l2"), ("l1 normalised, beta 42000", 42_000.0, "l1")):
         value = beta * losses.activation_transfer(own.groups, taught.groups, "sum-2", "code", norm)
         assert found.loc[method, "beta"] == beta
@@ -54,22 +54,22 @@ def test_a_pull_is_the_length_of_the_weighted_gradient(study, seen):
 
 
 def test_a_tenth_of_beta_pulls_a_tenth(study):
-    found = pulls(study, 16).set_index("method")["pull"]
+    found = gradient_norms_at_init(study, 16).set_index("method")["pull"]
     assert found["not normalised, beta 0.001"] == pytest.approx(10 * found["not normalised, beta 0.0001"])
 
 
 def test_every_method_that_needs_a_teacher_has_a_row(study):
-    found = pulls(study, 4)
+    found = gradient_norms_at_init(study, 4)
     assert list(found.columns) == COLUMNS
     assert list(found["method"]) == [name for name, run in study.columns.items() if run.terms]
 
 
 def test_nothing_without_images_or_teacher(study, store):
-    assert pulls(replace(study, images=None)).empty
+    assert gradient_norms_at_init(replace(study, images=None)).empty
     (store.folder / study.columns["teacher"].run_id / "weights.safetensors").unlink()
-    assert pulls(study).empty
+    assert gradient_norms_at_init(study).empty
 
 
 def test_a_count_that_is_none_is_refused(study):
     with pytest.raises(ParameterError, match=r"^count: "):
-        pulls(study, 0)
+        gradient_norms_at_init(study, 0)

@@ -489,11 +489,11 @@ def test_gradients_without_teacher_images_or_networks(images, monkeypatch):
     assert network_maps.gradients({}, images).empty and network_maps.gradients({"AT": Linear()}, None).empty
 
 
-@pytest.mark.parametrize(("side", "sizes"), [(None, [20]), (128, [15, 5]), (224, [5] * 4), (2000, [1] * 20)])
-def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, side, sizes):
+@pytest.mark.parametrize(("resolution", "sizes"), [(None, [20]), (128, [15, 5]), (224, [5] * 4), (2000, [1] * 20)])
+def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, resolution, sizes):
     """250 of 32 x 32 pixels are as many as 15 of 128 x 128."""
     network = Fixed(torch.rand(8, 8))
-    if side:
-        network.side = side
+    if resolution:
+        network.resolution = resolution
     assert [len(batch) for batch in network_maps.batches(network, images)] == sizes
     assert torch.equal(torch.cat([batch.labels for batch in network_maps.batches(network, images)]), images.labels)

@@ -18,7 +18,7 @@ from at_repro.networks import Output, efficientnet, imagenet
 class Mean(nn.Module):
     """Two groups: the pixels above their mean, and these averaged to 2x2; the logits are weighted channel means."""
 
-    side = 8
+    resolution = 8
 
     def forward(self, images):
         low = images.relu()

@@ -74,10 +74,10 @@ def test_a_schedule():
     taught = [Run("wrn-16-1", 2, terms=(ActivationTransfer(),), teacher=teacher) for teacher in (slow, fast)]
     mixed = [Run("wrn-16-1", 2), taught[1]]  # a cohort waits for its teacher, whoever is first in it
     hours = [([slow], 3), ([fast], 1), ([taught[0]], 2), (mixed, 5), ([Run("wrn-10-1", 1)], 4)]
-    assert costs.finished(hours, 1) == 15
+    assert costs.makespan(hours, 1) == 15
     # The run without a teacher from 0 to 4, beside it slow to 3 and fast to 4; then their students, to 9 and to 6.
-    assert costs.finished(hours, 2) == 9
-    assert costs.finished(hours, 64) == 6, "fast and its students, however many devices there are"
+    assert costs.makespan(hours, 2) == 9
+    assert costs.makespan(hours, 64) == 6, "fast and its students, however many devices there are"
 
 
 def test_tasks_are_teachers_and_cohorts():
@@ -134,7 +134,7 @@ def test_what_recorded_cohorts_reached(store, hand_made):
     record(other["AT"], 1.0, [other["KD"]])  # in the company of one that diverged
     record(other["KD"], 1.0, [other["AT"]], diverged=3)
     record(kd, 1.0, [columns["AT+KD"]])  # whose record is not there
-    found = costs.recorded(store)
+    found = costs.rates(store)
     image = 50_000 * networks.forward_operations("wrn-16-2")
     both = 40 * 50_000 * (2 * 3 * networks.forward_operations("wrn-16-1") + networks.forward_operations("wrn-16-2"))
     rates = sorted([60 * 3 * image / 7200 / 1e9, both / 3600 / 1e9])

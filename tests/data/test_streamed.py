@@ -66,7 +66,7 @@ def same(first, second):
 
 
 def test_nothing_is_read_but_the_names(images):
-    assert len(images) == 20 and images.classes == ("ant", "bee") and images.side == 32
+    assert len(images) == 20 and images.classes == ("ant", "bee") and images.resolution == 32
     assert images.labels.bincount().tolist() == [9, 11]
     assert [path.split("/")[0] for path in images.paths] == images.select(slice(None)).names, "labels are of the files"
     assert len(set(images.labels[:10].tolist())) == 2, "a subset is a random sample"
@@ -272,7 +272,7 @@ def test_a_folder_that_is_not_there_and_classes_that_differ(root, tmp_path):
     assert found.problem is None and {name: split.images for name, split in found.splits.items()} == {
         "train": 20, "test": 6
     }  # fmt: skip
-    assert data.side(NAME) == 32 and not data.is_streamed("photos@32")
+    assert data.resolution(NAME) == 32 and not data.is_streamed("photos@32")
 
 
 def test_what_cannot_be_decoded_is_found_before_training(root, tmp_path):

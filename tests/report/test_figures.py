@@ -133,7 +133,7 @@ def by_beta() -> pd.DataFrame:
 
 
 def by_pull() -> pd.DataFrame:
-    """As from `tables.errors`, with a column of `pull.pulls`: one method diverged, one is not measured."""
+    """As from `tables.errors`, with a column of `gradient_norms_at_init`: one method diverged, one is not measured."""
     rows = {
         "student": (10.5, 10.0, 11.0, np.nan),
         "sum-1": (10.0, 9.6, 10.4, 4.0),
@@ -160,7 +160,7 @@ def every_figure(images) -> dict[str, Figure]:
         "decays": figures.decays(40, STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
         "betas": figures.betas(by_beta(), STAMP),
-        "pulls": figures.pulls(by_pull(), STAMP),
+        "gradient_norms": figures.gradient_norms(by_pull(), STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
@@ -232,7 +232,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
         lambda images: figures.betas(by_beta().loc[["student", "paper form, beta 1"]], STAMP),
-        lambda images: figures.pulls(by_pull().loc[["student", "not normalised", "max-1"]], STAMP),
+        lambda images: figures.gradient_norms(by_pull().loc[["student", "not normalised", "max-1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
         lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
@@ -408,7 +408,7 @@ def test_errors_stand_at_their_betas_in_the_panel_of_their_form():
 
 
 def test_errors_stand_at_their_pulls_and_what_diverged_is_named():
-    figure = figures.pulls(by_pull(), STAMP)
+    figure = figures.gradient_norms(by_pull(), STAMP)
     (axis,) = figure.axes
     dots = axis.collections[-1].get_offsets()
     assert dots.tolist() == [[13.0, 9.0], [4.0, 10.0]] and list(axis.lines[0].get_ydata()) == [10.5, 10.5]

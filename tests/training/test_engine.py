@@ -9,7 +9,7 @@ from at_repro import data, networks
 from at_repro.errors import DataError, ParameterError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run
 from at_repro.training import Student, engine
-from at_repro.training.batch import StudentBatch, Teacher, Watched
+from at_repro.training.batch import FeatureExtractor, StudentBatch, Teacher
 from at_repro.training.loop import batches
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -55,7 +55,7 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     for compiled in (False, True):
         student = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(0))
         StudentBatch(
-            Watched(student, "wrn-10-1"), IMAGES, LABELS, engine.forward("fp32", compiled), None
+            FeatureExtractor(student, "wrn-10-1"), IMAGES, LABELS, engine.forward("fp32", compiled), None
         ).losses.mean().backward()
         gradients.append([weight.grad for weight in student.parameters()] + list(student.buffers()))
     assert relative(gradients[1], gradients[0]) < 1e-4

@@ -140,4 +140,4 @@ def test_a_batch_has_an_image_for_every_process():
 
 def test_alone_a_student_is_its_network():
     student = Student(TEACHER, 10, torch.device("cpu"), "fp32")
-    assert student.watched.module is student.network
+    assert student.extractor.module is student.network

@@ -100,7 +100,7 @@ def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
 
 def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
     monkeypatch.setattr(provenance, "commit", lambda: "abc")
-    first, second = provenance.executed("cpu", preset="smoke", seeds=[0, 1], results="/home/me/mine").splitlines()
+    first, second = provenance.execution("cpu", preset="smoke", seeds=[0, 1], results="/home/me/mine").splitlines()
     assert first == "parameters: preset 'smoke', seeds [0, 1], results 'mine'", (
         "where a folder lies is nobody's business"
     )

@@ -181,14 +181,14 @@ def betas(table: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
-def pulls(table: pd.DataFrame, stamp: str) -> Figure:
+def gradient_norms(table: pd.DataFrame, stamp: str) -> Figure:
     """Test error against how strongly each method's term pulls at the untrained student, a dot per method.
 
     With intervals; dashed, the plain student. What diverged has no error: it is named in the corner, with its pull.
 
     Args:
         table: index method, maybe with a row "student"; columns ours, low, high in percent, NaN for what diverged, and
-            pull, see `tables.errors` and `pull.pulls`; methods without a pull are not drawn.
+            pull, see `tables.errors` and `gradient_norms.gradient_norms_at_init`; methods without a pull are not drawn.
     """
     terms = table.dropna(subset="pull").sort_values("ours")
     ended, diverged = terms[terms["ours"].notna()], terms[terms["ours"].isna()]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import photo, published
+from at_repro.data import decoding, published
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.errors import DataError, check_choice
@@ -29,14 +29,14 @@ SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 
 
 def parse(name: object) -> tuple[str, int] | None:
-    """Folder and side in pixels of a name such as "faces@64"; None where it is no such name."""
+    """Folder and resolution in pixels of a name such as "faces@64"; None where it is no such name."""
     found = re.fullmatch(r"([A-Za-z0-9_]+)@([1-9][0-9]{0,2})", name) if isinstance(name, str) else None
-    if found is None or not 8 <= (side := int(found[2])) <= 256 or side % 8:
+    if found is None or not 8 <= (resolution := int(found[2])) <= 256 or resolution % 8:
         return None
-    return found[1], side
+    return found[1], resolution
 
 
-def own(name: str, split: str, root: Path) -> ImageSet:
+def load_folder(name: str, split: str, root: Path) -> ImageSet:
     """Reads a split of the images in a folder of the data root.
 
     The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP
@@ -57,26 +57,26 @@ def own(name: str, split: str, root: Path) -> ImageSet:
     check_choice("split", split, SPLITS)
     parsed = parse(name)
     assert parsed is not None  # `data.load` has checked the name
-    folder, side = parsed
-    images, labels, classes, source = _read(root / folder, split, side)
+    folder, resolution = parsed
+    images, labels, classes, source = _read(root / folder, split, resolution)
     check_classes(root / folder, classes, _classes(root / folder, "test" if split == "train" else "train"))
     order = canonical_order(images, labels)
     return ImageSet(name, split, images[order], labels[order], classes, source=str(source))
 
 
-def _read(folder: Path, split: str, side: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
+def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     if (archive := published.find(folder)) is not None:
         photographs = archive.photographs(split)
-        images = [_square(_decoded(each.path, each.box), side) for each in photographs]
+        images = [_square(_decoded(each.path, each.box), resolution) for each in photographs]
         labels = torch.tensor([each.label for each in photographs])
         return torch.stack(images), labels, archive.classes, folder
     of_split = place(folder, split)
     if of_split.is_dir():
         found = image_folder(of_split)
-        images, labels = [_square(_decoded(path), side) for path, _ in found.samples], torch.tensor(found.targets)
+        images, labels = [_square(_decoded(path), resolution) for path, _ in found.samples], torch.tensor(found.targets)
         return torch.stack(images), labels, tuple(found.classes), of_split
     images, labels, classes = read_shards(find_shards(folder, of_split.name))
-    return torch.stack([_square(image, side) for image in images]), labels, classes, folder
+    return torch.stack([_square(image, resolution) for image in images]), labels, classes, folder
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
@@ -111,21 +111,21 @@ def image_folder(of_split: Path) -> ImageFolder:
         raise DataError(f"{of_split}: {error}") from None
 
 
-def opened(path: str | Path) -> Image.Image:
+def open_upright(path: str | Path) -> Image.Image:
     """An image in RGB, upright as one sees it. Raises DataError."""
     try:
-        with photo.opened(path) as image:
-            return photo.upright(image)
-    except photo.DAMAGES as error:
+        with decoding.open_image(path) as image:
+            return decoding.upright(image)
+    except decoding.DAMAGES as error:
         raise DataError(f"{path}: {error}") from None
 
 
 def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
     """An image as uint8 (3, H, W), upright; of its part in a box (left, top, right, bottom). Raises DataError."""
-    upright = opened(path)
+    upright = open_upright(path)
     return transforms.pil_to_tensor(upright if box is None else upright.crop(box))
 
 
-def _square(image: Tensor, side: int) -> Tensor:
-    """uint8 (3, H, W) to (3, side, side)."""
-    return transforms.center_crop(transforms.resize(image, [side], antialias=True), [side])
+def _square(image: Tensor, resolution: int) -> Tensor:
+    """uint8 (3, H, W) to (3, resolution, resolution)."""
+    return transforms.center_crop(transforms.resize(image, [resolution], antialias=True), [resolution])

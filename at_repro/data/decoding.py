@@ -13,7 +13,7 @@ DAMAGES = (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.Deco
 """What Pillow raises for files, and for EXIF data, that are damaged."""
 
 
-def opened(encoded: str | Path | BinaryIO) -> Image.Image:
+def open_image(encoded: str | Path | BinaryIO) -> Image.Image:
     """A picture in the mode in which it is stored; its pixels are not read yet.
 
     Args:
