@@ -5,6 +5,7 @@ from typing import Any
 
 from at_repro.analysis.study import Study, open_study
 from at_repro.report import notebook_parameters
+from at_repro.report.figures import encoding
 from at_repro.training import provenance
 
 _SHARED = ("preset", "seeds", "device", "data_root", "results")  # parameters of every notebook
@@ -26,6 +27,7 @@ class Page:
             if not name.startswith("_") and name not in ("In", "Out") and isinstance(value, str | int | float | list)
         }
         notebook_parameters.check(self.parameters)
+        encoding.use_in_notebook()
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
         """An experiment as the parameters ask for it, see `study.open_study`, which raises what it raises.

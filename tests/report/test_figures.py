@@ -1,6 +1,9 @@
 """Figures hold what they promise; the pixels are the reader's."""
 
+import base64
+import io
 import warnings
+from types import SimpleNamespace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -12,10 +15,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 from at_repro import data, experiments
 from at_repro.report import figures
-from at_repro.report.figures import theme
+from at_repro.report.figures import encoding, theme
 from at_repro.report.figures.training import _apart
 
 STAMP = "preset smoke, seed 0, CPU"
@@ -192,6 +196,42 @@ def test_every_figure_is_sharp_and_stamped_and_can_be_saved(images, tmp_path):
         assert any(STAMP in text for text in texts(figure)), f"{name} does not say what it was made from"
         figure.savefig(tmp_path / f"{name}.png")
         assert figure.get_figwidth() <= figures.WIDTH, f"{name} is wider than the page"
+
+
+def size(figure: Figure) -> int:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", bbox_inches="tight")
+    return stream.tell()
+
+
+def test_figures_are_small_and_have_no_ground_of_their_own(images):
+    """Notebooks and their outputs stay in the repository's history; a white ground is a bright slab on a dark page."""
+    for name, figure in every_figure(images).items():
+        kind, content = encoding.encode(figure)
+        picture = Image.open(io.BytesIO(content))
+        assert kind == "image/png" and picture.mode == "P" and len(content) < 0.6 * size(figure), name
+        assert picture.convert("RGBA").getpixel((0, 0))[3] == 0, f"{name} covers the page"
+
+
+def test_photographs_are_a_jpeg():
+    noise = torch.rand(1, 3, 400, 400, generator=torch.Generator().manual_seed(0))
+    photograph = torch.nn.functional.avg_pool2d(noise, 9, 1, 4)[0].permute(1, 2, 0)  # many colours, no hard edges
+    figure, axis = plt.subplots()
+    axis.imshow(photograph / photograph.max())
+    kind, content = encoding.encode(figure)
+    assert kind == "image/jpeg" and Image.open(io.BytesIO(content)).format == "JPEG"
+    assert 4 * len(content) < size(figure)
+
+
+def test_a_notebook_shows_figures_as_they_are_encoded(monkeypatch):
+    from IPython.core.formatters import DisplayFormatter
+
+    formatter = DisplayFormatter()
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
+    encoding.use_in_notebook()
+    shown, _ = formatter.format(figure := figures.errors(table(), STAMP))
+    assert set(shown) == {"image/png", "text/plain"}
+    assert base64.b64decode(shown["image/png"]) == encoding.encode(figure)[1]
 
 
 def test_a_long_stamp_is_not_cut_off(images):

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.report.figures.theme import ATTENTION, COLOURS, INK, WIDTH, colours_of, stamped, style, unavailable
 
 Box = tuple[float, float, float, float]
 
@@ -44,7 +44,7 @@ def norms(measured: pd.DataFrame, stamp: str) -> Figure:
     figure = _by_level(measured, "norm", "l2 norm of the map", 3.4, stamp, log=True,
                        estimator="median", errorbar=("pi", 95), markersize=6, linestyle="none")  # fmt: skip
     (axis,) = figure.axes
-    axis.axhline(1, color="0.4", linestyle="--", linewidth=1)
+    axis.axhline(1, color=INK, linestyle="--", linewidth=1)
     axis.annotate("after\nnormalisation", (1.01, 1), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     return figure
 
@@ -61,7 +61,7 @@ def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
     labels = {"entropy": "entropy (% of an even map's)", "top_share": "mass in the top tenth (%)"}
     figure = _side_by_side(measured, labels, stamp, linestyle="none")  # limits from the data: networks differ little
     for axis, even in zip(figure.axes if len(measured) else (), (100, 10), strict=False):
-        axis.axhline(even, color="0.4", linestyle="--", linewidth=1)
+        axis.axhline(even, color=INK, linestyle="--", linewidth=1)
     return figure
 
 
@@ -166,7 +166,7 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     figure, axes = plt.subplots(1, len(levels), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
     methods = found["method"] if "method" in found else pd.Series("", found.index)
     colours = [COLOURS.get(method, "none") for method in methods]
-    edges = [COLOURS.get(method, "0.3") for method in methods]
+    edges = [COLOURS.get(method, INK) for method in methods]
     longest = max(len(str(label)) for label in found.index)
     for axis, level in zip(axes[0], levels, strict=True):
         axis.scatter(found[level], found["test_error"], facecolors=colours, edgecolors=edges, zorder=3)

@@ -118,7 +118,7 @@ def overlay_panel(
 
 def _room(stamp: str, width: float) -> float:
     """Inches below a panel of this width, for two bars and the lines of the stamp."""
-    return 0.32 + 0.1 * math.ceil(len(stamp) / (18 * width))  # a letter of the stamp is at most 1/18 inch wide
+    return 0.36 + 0.13 * math.ceil(len(stamp) / (13.5 * width))  # a letter of the stamp is at most 1/13.5 inch wide
 
 
 def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alpha: float = 1) -> None:
@@ -130,4 +130,4 @@ def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alp
     if bar.solids is not None:  # as it is for lines
         bar.solids.set_alpha(alpha)
     for place, label, side in ((-0.03, least, "right"), (1.03, most, "left")):
-        axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=6, ha=side, va="center")
+        axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=7, ha=side, va="center")

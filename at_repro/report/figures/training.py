@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import COLOURS, PALETTE, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.report.figures.theme import COLOURS, INK, PALETTE, WIDTH, colours_of, stamped, style, unavailable
 from at_repro.runs import schedules
 
 
@@ -34,8 +34,8 @@ def errors(table: pd.DataFrame, stamp: str) -> Figure:
     legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     marks = [mark for mark in legend.legend_handles if mark is not None]
     for mark in marks:  # of no method
-        mark.set(edgecolor="0.3")
-    marks[0].set(facecolor="0.3")
+        mark.set(edgecolor=INK)
+    marks[0].set(facecolor=INK)
     return stamped(figure, stamp)
 
 
@@ -57,8 +57,7 @@ def slopes(table: pd.DataFrame, stamp: str) -> Figure:
     places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
     for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
         axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
-        dark = sns.set_hls_values(colour, l=0.35)  # text of the light ones is hard to read
-        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=dark, va="center")
+        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
     axis.update_datalim([(1.04, place) for place in places])  # beyond the axes a label would not be drawn
     axis.autoscale_view()
     axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
@@ -90,9 +89,9 @@ def gains(found: pd.DataFrame, stamp: str) -> Figure:
     )
     low = min(both[["paper", "ours"]].min(axis=None), 0) - 0.1
     high = max(both[["paper", "ours"]].max(axis=None), 0) + 0.1
-    axis.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
-    axis.axhline(0, color="0.85", linewidth=1, zorder=0)
-    axis.axvline(0, color="0.85", linewidth=1, zorder=0)
+    axis.plot([low, high], [low, high], color=INK, linewidth=1, zorder=0)
+    axis.axhline(0, color=INK, linewidth=0.5, zorder=0)
+    axis.axvline(0, color=INK, linewidth=0.5, zorder=0)
     axis.set(xlabel="paper: minus the student's error", ylabel="ours: minus the student's error")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return stamped(figure, stamp)
@@ -249,7 +248,7 @@ def leads(found: pd.DataFrame, stamp: str) -> Figure:
         axis.axhline(0, color=colours["student"], linestyle="--", linewidth=1)
         drops = of_length.groupby("learning_rate")["epoch"].min()
         for epoch in drops[drops > 1]:
-            axis.axvline(epoch - 0.5, color="0.6", linewidth=1, zorder=0)
+            axis.axvline(epoch - 0.5, color=INK, linewidth=1, zorder=0)
         axis.grid(visible=False, axis="x")  # its lines would look like drops of the rate
         for method, of_method in of_length.groupby("method", sort=False):
             axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
