@@ -214,10 +214,9 @@ def test_figures_are_small_and_have_no_ground_of_their_own(images):
 
 
 def test_photographs_are_a_jpeg():
-    noise = torch.rand(1, 3, 400, 400, generator=torch.Generator().manual_seed(0))
-    photograph = torch.nn.functional.avg_pool2d(noise, 9, 1, 4)[0].permute(1, 2, 0)  # many colours, no hard edges
+    photograph = Image.open(matplotlib.get_data_path() + "/sample_data/grace_hopper.jpg")
     figure, axis = plt.subplots()
-    axis.imshow(photograph / photograph.max())
+    axis.imshow(photograph, interpolation="nearest")
     kind, content = encoding.encode(figure)
     assert kind == "image/jpeg" and Image.open(io.BytesIO(content)).format == "JPEG"
     assert 4 * len(content) < size(figure)
@@ -227,8 +226,9 @@ def test_a_notebook_shows_figures_as_they_are_encoded(monkeypatch):
     from IPython.core.formatters import DisplayFormatter
 
     formatter = DisplayFormatter()
-    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
-    encoding.use_in_notebook()
+    with monkeypatch.context() as patched:
+        patched.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
+        encoding.use_in_notebook()
     shown, _ = formatter.format(figure := figures.errors(table(), STAMP))
     assert set(shown) == {"image/png", "text/plain"}
     assert base64.b64decode(shown["image/png"]) == encoding.encode(figure)[1]

@@ -6,14 +6,12 @@ import io
 from matplotlib.figure import Figure
 from PIL import Image
 
-_WORTH = 2  # a JPEG has no clear ground, and shows its blocks around letters: it has to be smaller by this factor
-
 
 def encode(figure: Figure) -> tuple[str, bytes]:
     """A figure as a file: its media type and its bytes.
 
-    A PNG of 256 colours with a clear ground, a third of what matplotlib writes; or where photographs make that large a
-    JPEG on white.
+    A PNG of 256 colours with a clear ground, a third of what matplotlib writes; or a JPEG on white where that is
+    smaller, which it is of photographs.
     """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight")
@@ -23,7 +21,7 @@ def encode(figure: Figure) -> tuple[str, bytes]:
     on_white = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
     jpeg = io.BytesIO()
     on_white.save(jpeg, "JPEG", quality=80, optimize=True, progressive=True)
-    if _WORTH * jpeg.tell() < paletted.tell():
+    if jpeg.tell() < paletted.tell():
         return "image/jpeg", jpeg.getvalue()
     return "image/png", paletted.getvalue()
 
