@@ -216,8 +216,7 @@ def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
 
     Args:
         scores: (N,), one logit per image, such as that of the predicted class, before any softmax.
-        activations: (N, C, H, W), what the scores were computed from, requires grad: a group of `networks.Output`, but
-            not one of `networks.tap`, which are copies.
+        activations: (N, C, H, W), what the scores were computed from, requires grad: a group of `networks.Output`.
 
     Returns:
         (N, H, W), not negative, float32 (float64 for float64), without gradient; all 0 where nothing speaks for it.

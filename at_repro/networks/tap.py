@@ -1,29 +1,51 @@
 """Any module as a network of this package, by naming the layers whose outputs are its groups."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
+import torch
 from torch import Tensor, nn
 
 from at_repro.errors import ParameterError
 from at_repro.networks.output import Output
 
+LAYOUTS = ("NCHW", "NHWC")
+"""How a layer may order the axes of its activations: channels first, as convolutions, or channels last, as Swin."""
 
-def tap(model: nn.Module, layers: Sequence[str]) -> nn.Module:
-    """Wrap `model` so that it returns an Output with the activations of the named layers.
+# Of transformers: none, the class token, that and DeiT's distillation token, the class token and four registers.
+_PREFIXES = (0, 1, 2, 5)
+
+
+def tap(
+    model: nn.Module,
+    layers: Sequence[str],
+    layout: str | None = None,
+    grid: tuple[int, int] | None = None,
+) -> nn.Module:
+    """Wraps `model` so that it returns an Output with the activations of the named layers.
+
+    The model goes on from the groups, so that gradients of its logits reach them (Grad-CAM); what a later layer
+    overwrites, a ReLU that works in place, for example, is a copy.
 
     Args:
-        model: any module. It returns logits (N, K), or an object that has them as `.logits`. It is wrapped, not copied.
+        model: any module. It returns logits (N, K), a tuple or list that begins with them, or a mapping or object that
+            has them as `logits` or `out`. It is wrapped, not copied.
         layers: names from `model.named_modules()`, low to top; groups come in this order. Each layer has to run exactly
-            once per forward pass and to return one tensor (N, C, H, W). What it returned is copied, since the next
-            layer may overwrite it: a ReLU that works in place, for example.
+            once per forward pass and to return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C), whose
+            group is (N, C, H, W) without the tokens that stand for no part of the image. This is what the layer
+            returns, not the attention of queries to keys.
+        layout: of layers that return four axes, one of `LAYOUTS`; None recognises it by the image's proportions.
+        grid: height and width of tokens, which are the last of each sequence; None derives it where they are a square,
+            before it nothing, a class token, one more, or a class token and four registers.
 
     Returns:
         A module that takes what the model takes. The model is its attribute `model`.
 
     Raises:
-        ParameterError: no layers, one named twice, or one that the model does not have. Also when called, if a layer
-            did not run exactly once or did not return a 4-D tensor.
+        ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout. Also when
+            called, if a layer did not run exactly once or returned no map, if the layout is not certain, if tokens fit
+            no grid, or if there are no logits.
     """
     names = [name for name, _ in model.named_modules() if name]
     if isinstance(layers, str) or not layers:
@@ -34,51 +56,118 @@ def tap(model: nn.Module, layers: Sequence[str]) -> nn.Module:
         if layer not in names:
             near = get_close_matches(str(layer), names, n=5, cutoff=0.5) or [name for name, _ in model.named_children()]
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
-    return _Tapped(model, layers)
+    if layout is not None and layout not in LAYOUTS:
+        raise ParameterError("layout", layout, LAYOUTS)
+    return _Tapped(model, layers, layout, grid)
 
 
 class _Recorder:
-    """A forward hook that keeps what its layer returns, while it is switched on.
+    """A forward hook that keeps what its layer returns as a group, and lets the model go on from it, while switched on.
 
     An object and not a closure, so that a deep copy of a tapped model records the copy's own layers.
     """
 
-    def __init__(self):
-        self.on = False
-        self.outputs = []
+    def __init__(self, name: str, layout: str | None, grid: tuple[int, int] | None, channels_last: bool):
+        self.name, self.layout, self.grid = name, layout, grid
+        self.channels_last = channels_last  # whether the model is one that may have its channels last
+        self.image: Tensor | None = None  # the first tensor that the model was called with; None: switched off
+        self.groups: list[Tensor] = []
 
-    def __call__(self, layer: nn.Module, inputs: tuple, output: object) -> None:
-        if self.on:
-            self.outputs.append(output.clone() if isinstance(output, Tensor) else output)
+    def __call__(self, layer: nn.Module, inputs: tuple, output: object) -> Tensor | None:
+        if self.image is None:
+            return None
+        if not isinstance(output, Tensor) or output.dim() not in (3, 4) or len(output) != len(self.image):
+            given = f"tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            wanted = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
+            raise ParameterError("layers", self.name, f"{wanted}; it returned a {given}")
+        if output.dim() == 3:
+            height, width = self.grid or self._square(output)
+            prefix = output.shape[1] - height * width
+            if prefix < 0:
+                raise ParameterError("grid", (height, width), f"at most the {output.shape[1]} tokens of {self.name}")
+            group = output[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
+            self.groups.append(group)
+            return torch.cat([output[:, :prefix], group.flatten(2).transpose(1, 2)], 1)
+        if (self.layout or self._recognise(output)) == "NCHW":
+            self.groups.append(output)
+            return output.clone()
+        group = output.permute(0, 3, 1, 2)
+        self.groups.append(group)
+        return group.permute(0, 2, 3, 1).clone()
+
+    def _square(self, tokens: Tensor) -> tuple[int, int]:
+        length = tokens.shape[1]
+        for prefix in _PREFIXES:
+            side = math.isqrt(max(length - prefix, 0))
+            if side and side**2 == length - prefix and self._fits(side, side):
+                return side, side
+        wanted = f"height and width of the map: {self.name} returned {length} tokens, which are no square of the image"
+        raise ParameterError("grid", self.grid, wanted)
+
+    def _recognise(self, output: Tensor) -> str:
+        """The layout whose height and width are to each other as the image's, or alike: some models resize."""
+        _, first, second, third = output.shape
+        channels_first = self._fits(second, third) or second == third
+        channels_last = self._fits(first, second) or first == second
+        if channels_first == channels_last and not self.channels_last:
+            return "NCHW"
+        if channels_first and not channels_last:
+            return "NCHW"
+        if channels_last and not channels_first and self.channels_last:
+            return "NHWC"
+        wanted = f"{' or '.join(LAYOUTS)}: the shape {tuple(output.shape)} of {self.name} does not tell which"
+        raise ParameterError("layout", self.layout, wanted)
+
+    def _fits(self, height: int, width: int) -> bool:
+        """Whether a map of this size can be of the whole image: sizes are rounded, up or down."""
+        if self.image is None or self.image.dim() != 4:
+            return height == width
+        own = self.image.shape[-2:]
+        return abs(height * own[1] - width * own[0]) < max(own)
 
 
 class _Tapped(nn.Module):
     # Hooks rather than torch.fx, which cannot follow every model's control flow.
 
-    def __init__(self, model: nn.Module, layers: Sequence[str]):
+    def __init__(self, model: nn.Module, layers: Sequence[str], layout: str | None, grid: tuple[int, int] | None):
         super().__init__()
         self.model = model
-        self._recorders = {layer: _Recorder() for layer in layers}
-        for layer, recorder in self._recorders.items():
-            model.get_submodule(layer).register_forward_hook(recorder)
+        # Whoever has its channels last normalises them with a layer norm: of two readings, no other model means that.
+        channels_last = any(isinstance(module, nn.LayerNorm | nn.RMSNorm) for module in model.modules())
+        self._recorders = [_Recorder(layer, layout, grid, channels_last) for layer in layers]
+        for recorder in self._recorders:
+            model.get_submodule(recorder.name).register_forward_hook(recorder)
 
     def forward(self, *args, **kwargs) -> Output:
-        for recorder in self._recorders.values():
-            recorder.on = True
+        image = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        for recorder in self._recorders:
+            recorder.image = image
         try:
             result = self.model(*args, **kwargs)
-            groups = tuple(_single(layer, recorder.outputs) for layer, recorder in self._recorders.items())
+            groups = tuple(_single(recorder) for recorder in self._recorders)
         finally:
-            for recorder in self._recorders.values():
-                recorder.on = False
-                recorder.outputs = []  # activations must not outlive the pass
-        return Output(getattr(result, "logits", result), groups)
+            for recorder in self._recorders:
+                recorder.image, recorder.groups = None, []  # activations must not outlive the pass
+        return Output(_logits(result), groups)
 
 
-def _single(layer: str, outputs: list) -> Tensor:
-    if len(outputs) != 1:
-        raise ParameterError("layers", layer, f"layers that run once per forward pass (it ran {len(outputs)} times)")
-    if not isinstance(outputs[0], Tensor) or outputs[0].dim() != 4:
-        found = tuple(outputs[0].shape) if isinstance(outputs[0], Tensor) else type(outputs[0]).__name__
-        raise ParameterError("layers", layer, f"layers that return a tensor (N, C, H, W) (it returned {found})")
-    return outputs[0]
+def _single(recorder: _Recorder) -> Tensor:
+    times = len(recorder.groups)
+    if times != 1:
+        raise ParameterError("layers", recorder.name, f"layers that run once per forward pass (it ran {times} times)")
+    return recorder.groups[0]
+
+
+def _logits(result: object) -> Tensor:
+    """What a model returned for the classes, in any of the usual wrappings."""
+    if isinstance(result, Tensor):
+        return result
+    for name in ("logits", "out"):
+        inner = result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+        if isinstance(inner, Tensor):
+            return inner
+    if isinstance(result, tuple | list) and result and isinstance(result[0], Tensor):
+        return result[0]
+    given = f"{type(result).__name__} of {', '.join(map(str, result))}" if isinstance(result, Mapping) else result
+    wanted = "one that returns logits, a tuple that begins with them, or has them as 'logits' or 'out'"
+    raise ParameterError("model", f"a model that returned {given!r}"[:200], wanted)

@@ -1,13 +1,14 @@
 """Any module as a network, by the names of its layers."""
 
 import copy
+import types
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 
-from at_repro import networks
+from at_repro import attention, losses, networks
 from at_repro.errors import ParameterError
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -122,3 +123,130 @@ def test_a_layer_must_run_once():
     for layer, times in ("conv", 2), ("idle", 0):
         with pytest.raises(ParameterError, match=f"{layer}.*ran {times} times"):
             networks.tap(Twice(), [layer])(IMAGES)
+
+
+def pooled(groups):
+    """A network whose logits are the means of a layer's channels, so that its group decides them."""
+    return groups.flatten(2).mean(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("resnet18", "layer4", (512, 2, 2)),
+        ("mobilenet_v3_small", "features.12", (576, 2, 2)),
+        ("convnext_tiny", "features.7", (768, 2, 2)),
+        ("swin_t", "features.1", (96, 16, 16)),
+    ],
+)
+def test_models_of_torchvision_go_on_from_their_groups(name, layer, shape):
+    """Grad-CAM asks for the gradient of a logit by the group: there is none where the group is a copy."""
+    model = getattr(torchvision.models, name)().eval()
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    logits, (group,) = networks.tap(model, [layer])(images)
+    assert group.shape == (1, *shape)
+    torch.testing.assert_close(logits, model(images))
+    assert attention.grad_cam(logits[:, 0], group).shape == (1, *shape[1:])
+
+
+class Tokens(nn.Module):
+    """Returns tokens that say where they come from, behind so many that stand for no part of the image."""
+
+    def __init__(self, prefix: int):
+        super().__init__()
+        self.prefix, self.layer = prefix, nn.Identity()
+
+    def forward(self, images):
+        tokens = images.flatten(2).transpose(1, 2)
+        extra = torch.full((len(images), self.prefix, tokens.shape[2]), 7.0)
+        return self.layer(torch.cat([extra, tokens], 1)).mean(1)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 2, 5])
+def test_tokens_are_put_where_they_come_from(prefix):
+    images = IMAGES[..., :8, :8]
+    assert torch.equal(networks.tap(Tokens(prefix), ["layer"])(images).groups[0], images)
+
+
+def test_tokens_of_other_grids_are_named():
+    images = IMAGES[..., :8, :4]
+    assert torch.equal(networks.tap(Tokens(3), ["layer"], grid=(8, 4))(images).groups[0], images)
+    with pytest.raises(ParameterError, match=r"^grid: None .* layer returned 33 tokens"):
+        networks.tap(Tokens(1), ["layer"])(images)
+    with pytest.raises(ParameterError, match=r"^grid: \(8, 5\) .* 33 tokens of layer"):
+        networks.tap(Tokens(1), ["layer"], grid=(8, 5))(images)
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layer = nn.LayerNorm(channels)
+
+    def forward(self, images):
+        return self.layer(images.repeat(1, 10, 1, 1)[:, : self.layer.normalized_shape[0]].permute(0, 2, 3, 1)).mean(
+            (1, 2)
+        )
+
+
+def test_channels_that_come_last_are_never_taken_for_positions():
+    images = IMAGES[..., :16, :8]
+    output = networks.tap(ChannelsLast(30), ["layer"])(images)
+    assert output.groups[0].shape == (2, 30, 16, 8)
+    torch.testing.assert_close(output.logits, pooled(output.groups[0]))
+    square = IMAGES[..., :8, :8]
+    with pytest.raises(ParameterError, match=r"^layout: None .* \(2, 8, 8, 8\) of layer"):
+        networks.tap(ChannelsLast(8), ["layer"])(square)
+    output = networks.tap(ChannelsLast(8), ["layer"], layout="NHWC")(square)
+    torch.testing.assert_close(output.logits, pooled(output.groups[0]))
+    with pytest.raises(ParameterError, match=r"^layout: 'last'.*NCHW"):
+        networks.tap(ChannelsLast(8), ["layer"], layout="last")
+
+
+class Wrapped(nn.Module):
+    def __init__(self, wrap):
+        super().__init__()
+        self.layer, self.wrap = nn.Conv2d(3, 4, 1), wrap
+
+    def forward(self, images):
+        group = self.layer(images)
+        return self.wrap(pooled(group), group)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits, group: (logits, [group]),
+        lambda logits, group: [logits],
+        lambda logits, group: {"logits": logits, "loss": group},
+        lambda logits, group: {"out": logits},
+        lambda logits, group: types.SimpleNamespace(logits=logits),
+    ],
+)
+def test_logits_are_found_in_the_usual_wrappings(wrap):
+    output = networks.tap(Wrapped(wrap), ["layer"])(IMAGES)
+    torch.testing.assert_close(output.logits, pooled(output.groups[0]))
+
+
+@pytest.mark.parametrize("wrap", [lambda logits, group: {"scores": logits}, lambda logits, group: None])
+def test_a_model_without_logits_says_what_came(wrap):
+    with pytest.raises(ParameterError, match=r"^model: .*(dict of scores|None)"):
+        networks.tap(Wrapped(wrap), ["layer"])(IMAGES)
+
+
+def test_a_convolutional_student_learns_where_a_transformer_looks():
+    """The distance of their maps falls by AT alone, at unequal resolutions."""
+    torch.manual_seed(0)
+    teacher = torchvision.models.VisionTransformer(32, 8, 2, 2, 32, 64, num_classes=4).eval()
+    teacher = networks.tap(teacher, ["encoder.layers.encoder_layer_1"])
+    student = networks.tap(torchvision.models.resnet18(num_classes=4), ["layer2"])
+    with torch.no_grad():
+        taught = teacher(IMAGES).groups
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.02)
+    distances = []
+    for _ in range(8):
+        loss = losses.activation_transfer(student(IMAGES).groups, taught)
+        optimizer.zero_grad()
+        (1000 * loss).backward()
+        optimizer.step()
+        distances.append(loss.item())
+    assert distances[-1] < distances[0] / 2
