@@ -28,7 +28,8 @@ EXAMPLES = (
         "sweep 02_activation_transfer -p preset smoke -p beta 10 100 1000",
         "execute a notebook for each value and compare the results",
     ),
-    ("book --preset smoke", "execute all notebooks and build the book"),
+    ("book", "build the report from the committed records; what has changed is executed"),
+    ("book --preset smoke", "rehearse it: train every experiment on generated images"),
     ("refresh", "after new records: renew notebooks and README"),
     ("bench --output bench.json", "measure what training costs here"),
     ("data --data-root DIR", "where each data set was found"),
@@ -117,8 +118,8 @@ def parser() -> argparse.ArgumentParser:
 
     add("refresh", refresh, "renew the committed notebooks and the README's results from the records; trains nothing")
 
-    command = add("book", book, "execute all notebooks and build the book")
-    _add_preset(command)
+    command = add("book", book, "build the report from the committed records, or train and build it at a preset")
+    command.add_argument("--preset", help="smoke, reduced or paper: train what has no record, execute every page")
     _add_device(command)
     _add_data_root(command)
     _add_results(command)

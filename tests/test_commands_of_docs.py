@@ -44,7 +44,7 @@ def home(tmp_path, monkeypatch, few_test_images):
         monkeypatch.setitem(experiments.PRESETS, name, replace(preset, teacher=short, student=short, seeds=(0,)))
     for name, experiment in experiments.EXPERIMENTS.items():
         monkeypatch.setitem(experiments.EXPERIMENTS, name, replace(experiment, sizes={}))
-    monkeypatch.setattr(book, "build", lambda preset, *_: records.store.default_folder(preset))
+    monkeypatch.setattr(book, "build", lambda preset=None, *_: records.store.default_folder(preset))
     monkeypatch.setattr(bench, "run", lambda *_: {"environment": {}, "rows": []})
     return tmp_path
 

@@ -1,8 +1,9 @@
-"""The notebooks and the book, driven by one command: papermill executes, Jupyter Book renders.
+"""The notebooks and the book, driven by one command: papermill executes what has changed, Jupyter Book renders.
 
 Nothing here is needed for training. papermill and Jupyter Book come with the extra `book`.
 """
 
+import difflib
 import importlib.util
 import os
 import re
@@ -21,7 +22,7 @@ from at_repro.analysis import attention_table, photographs
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import notebook_parameters
+from at_repro.report import fingerprint, notebook_parameters
 from at_repro.runs import Run
 from at_repro.training import engine, train
 
@@ -36,6 +37,10 @@ JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; m
 SITE = Path("_build") / "html"
 COMMITTED = "reduced"  # the preset of the committed notebooks
 VERIFIED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
+REHEARSAL = """```{warning}
+This is a rehearsal: numbers and pictures come from a few minutes of training on generated images, while the text is
+that of the report. Nothing here says anything about the paper.
+```"""
 LEDGER = "claims.csv"  # the page on the claims, as a file beside the landing page
 
 
@@ -122,7 +127,8 @@ def refresh() -> list[Path]:
 def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Iterator[str]:
     """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
 
-    Trains nothing. One that fails raises as `execute` does when its turn comes, and no further one is begun.
+    One that was executed with its own defaults says so by its fingerprint. Trains nothing. One that fails raises as
+    `execute` does when its turn comes, and no further one is begun.
     """
     cores = os.cpu_count() or 1
     workers = max(1, min(cores, len(jobs), 8))
@@ -130,7 +136,7 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
     def run(name: str) -> None:
         say(f"executing notebook {name}")
         execute(name, given, jobs[name])
-        tidy(jobs[name])
+        tidy(jobs[name], None if given else _fingerprint(_read(name), open_store(COMMITTED), None))
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
     with _own_kernel(), _environment("AT_REPRO_TRAIN", "never"), _environment("OMP_NUM_THREADS", str(cores // workers)):
@@ -143,16 +149,27 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
             pool.shutdown(cancel_futures=True)
 
 
-def build(preset: str, device: str = "auto", data_root: str | None = None, results: str | None = None) -> Path:
-    """Executes every notebook at a preset and builds the book under `build/book-PRESET`, never inside the sources.
+def _fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -> dict[str, str]:
+    return fingerprint.fingerprint(notebook, store, shown_images(notebook), data_root)
 
-    First trains what has no record of the experiments that notebooks name in their metadata, see `experiments_of`; but
-    nothing for the committed records, to which days of training may be missing: what is not run is shown so. In the end
-    every record is compared with its stored weights, where its data set is here, on some test images. A notebook of
-    the committed preset whose images are not here is shown as it was committed.
+
+def build(
+    preset: str | None = None, device: str = "auto", data_root: str | None = None, results: str | None = None
+) -> Path:
+    """Builds the book under `build/book` or, of a preset, `build/book-PRESET`, never inside the sources.
+
+    The report is made of the committed records, and trains nothing for them: what is not run is shown so. A page is
+    used as it was executed where nothing has changed that it depends on, see `fingerprint`. The one page that trains,
+    see `is_live`, is executed always.
+
+    The book of a preset first trains what has no record of the experiments that notebooks name in their metadata, see
+    `experiments_of`, and then executes every page. At preset smoke each of them says that it is a rehearsal.
+
+    Where records are new they are compared with their stored weights, on some test images, if their data set is here.
 
     Args:
-        preset, device: see `experiments` and `training.engine`.
+        preset: None: the report from the committed records.
+        device: see `training.engine`.
         data_root, results: None: the defaults of `data.data_root` and `records.default_folder`.
 
     Returns:
@@ -164,32 +181,63 @@ def build(preset: str, device: str = "auto", data_root: str | None = None, resul
             or where the book has faults, such as a reference that leads nowhere.
     """
     require_tools()
-    experiments.get_preset(preset)
+    experiments.get_preset(preset or COMMITTED)
     engine.device(device)
     data.data_root(data_root)
-    store = open_store(preset, results, writable=True)
-    shared = {
-        "preset": preset,
-        "seeds": [],  # of the preset: some experiments have other ones
-        "device": device,
-        "data_root": _absolute(data_root),
-        "results": _absolute(results),
-    }
-    stage = staged_pages(f"book-{preset}")
-    committed = preset == COMMITTED and not results  # what the notebooks in the repository were executed with
-    executed = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
+    store = open_store(preset or COMMITTED, results, writable=preset is not None)
+    stage = staged_pages(f"book-{preset}" if preset else "book")
     (stage / "notebooks").mkdir()
-    here = _shown_here(data_root) if committed else names()
-    for name in [name for name in names() if name not in here]:
-        say(f"notebook {name} is shown as it is: its images are not here to execute it with")
-        shutil.copyfile(_source(name), executed.pop(name))
-    if not committed and os.environ.get("AT_REPRO_TRAIN", "missing") == "missing":
-        _train(executed, preset, store, device, data_root)
-    for number, _ in enumerate(_execute_all(executed, shared), 1):
-        say(f"{number} of {len(executed)} notebooks executed")
-    _verify(store, device, data_root)
-    claims.ledger(claims.comparisons(store)).to_csv(stage / LEDGER)
+    jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
+    given = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
+    shared: dict[str, object] = {name: value for name, value in given.items() if value not in ("", "auto")}
+    if preset is None:
+        reasons = {name: _changes(name, store, data_root) for name in jobs}
+        for name in [name for name, changes in reasons.items() if not changes]:
+            shutil.copyfile(_source(name), jobs.pop(name))
+        say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
+        for name in jobs:
+            say(f"page {name} is executed: {' and '.join(reasons[name])}")
+        is_new = any(fingerprint.PARTS["records"] in reasons[name] for name in jobs)
+    else:
+        is_new = True
+        shared |= {"preset": preset, "seeds": []}  # of the preset: some experiments have other ones
+        if os.environ.get("AT_REPRO_TRAIN", "missing") == "missing":
+            _train(jobs, preset, store, device, data_root)
+    for number, _ in enumerate(_execute_all(jobs, shared), 1):
+        say(f"{number} of {len(jobs)} notebooks executed")
+    if is_new:
+        _verify(store, device, data_root)
+        claims.ledger(claims.comparisons(store, preset or COMMITTED)).to_csv(stage / LEDGER)
+    if preset == "smoke":
+        _call_rehearsal(stage)
     return render(stage)
+
+
+def _changes(name: str, store: Store, data_root: str | None) -> list[str]:
+    """Why a page cannot be used as it was executed, for readers; empty where it can."""
+    notebook = _read(name)
+    changes = fingerprint.changed(notebook, _fingerprint(notebook, store, data_root))
+    if changes == list(fingerprint.PARTS):
+        return ["it was not executed by this version of the book"]
+    live = ["it trains on this machine"] if is_live(notebook) else []
+    told = [fingerprint.PARTS[part] for part in changes]
+    return live + [f"{what} changed" for what in told]
+
+
+def _call_rehearsal(stage: Path) -> None:
+    """Says below every title of a staged book that nothing on the page is a result."""
+    import nbformat
+
+    for path in stage.glob("*.md"):
+        path.write_text(_rehearsed(path.read_text()))
+    for path in (stage / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[0].source = _rehearsed(notebook.cells[0].source)
+        nbformat.write(notebook, path)
+
+
+def _rehearsed(page: str) -> str:
+    return re.sub(r"(?m)^# .*$", lambda title: f"{title[0]}\n\n{REHEARSAL}", page, count=1)
 
 
 def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
@@ -245,6 +293,11 @@ def experiments_of(notebook: "NotebookNode") -> list[str]:
     return notebook.metadata.get("at_repro", {}).get("experiments", [])
 
 
+def is_live(notebook: "NotebookNode") -> bool:
+    """Whether a notebook shows what it has just trained, as its metadata say (`at_repro`: {`live`: true})."""
+    return notebook.metadata.get("at_repro", {}).get("live", False)
+
+
 def shown_images(notebook: "NotebookNode") -> str | None:
     """The data set whose images a committed notebook shows; None where it shows none.
 
@@ -289,7 +342,8 @@ def require_tools() -> None:
 def _source(name: str) -> Path:
     stem = Path(name).name.removesuffix(".ipynb")  # its path, as a shell completes it, is as clear
     if stem not in names():
-        raise ParameterError("notebook", name, names())
+        # The nearest first: a name may be misspelt.
+        raise ParameterError("notebook", name, difflib.get_close_matches(stem, names(), n=len(names()), cutoff=0))
     return notebooks_folder() / f"{stem}.ipynb"
 
 
@@ -347,14 +401,18 @@ def staged_pages(name: str) -> Path:
     return stage
 
 
-def tidy(executed: Path) -> None:
+def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
     """Takes what is this machine's out of an executed notebook, which the site offers as a download: paths, times,
-    the version of Python."""
+    the version of Python. Writes its fingerprint into it, if it has one."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
+    own = notebook.metadata.setdefault("at_repro", {})
+    own.pop("fingerprint", None)
+    if fingerprint:
+        own["fingerprint"] = fingerprint
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

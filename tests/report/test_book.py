@@ -16,13 +16,14 @@ import nbformat
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 from torchvision import datasets
 
 from at_repro import bench, experiments, networks
 from at_repro.analysis import attention_table
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.records import Store
-from at_repro.report import book, notebook_parameters, trust
+from at_repro.records import Store, open_store
+from at_repro.report import book, fingerprint, notebook_parameters, trust
 from at_repro.report.notebook_parameters import literal
 from at_repro.runs import Run, terms
 
@@ -164,8 +165,9 @@ def test_a_notebook_is_known_by_its_path_as_well():
 
 
 def test_unknown_names_are_refused(checkout):
-    with pytest.raises(ParameterError, match=r"notebook: '07_none' is not allowed; allowed: 01_tiny"):
-        book.execute("07_none")
+    write_notebook(checkout / "notebooks" / "00_other.ipynb", new_code_cell("1"))
+    with pytest.raises(ParameterError, match=r"notebook: 'tinny' is not allowed; allowed: 01_tiny, 00_other"):
+        book.execute("tinny")
     with pytest.raises(ParameterError, match=r"notebook parameter: 'presett' is not allowed; allowed: preset, seeds"):
         book.execute("01_tiny", {"presett": "smoke"})
     with pytest.raises(ParameterError, match="preset"):
@@ -292,17 +294,126 @@ def vary_images(preset, seed):
     return {"teacher": Run("wrn-10-1", 1, dataset="nobody@64", seed=seed)}
 
 
-def test_build_trains_nothing_for_the_committed_records(checkout, monkeypatch):
-    """Days of training may be missing: who asks for the book of the records that are there gets it in minutes."""
+def test_the_report_is_made_of_the_records_that_are_there(checkout, monkeypatch):
+    """Days of training may be missing: whoever asks for the report gets it at once; a preset is for those who train."""
     monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
     monkeypatch.setattr(book, "open_store", lambda *_, **__: Store(checkout / "records"))
     monkeypatch.setattr(book, "render", lambda stage: stage)
     trained = []
     monkeypatch.setattr(book, "_train", lambda *given: trained.append(given))
-    stage = book.build("reduced", "cpu")
-    assert not trained and (stage / "notebooks" / "01_tiny.ipynb").exists()
-    book.build("reduced", "cpu", results=str(checkout / "records"))
-    assert len(trained) == 1, "records of one's own are made"
+    stage = book.build()
+    assert stage == checkout / "build" / "book"
+    assert not trained and printed(stage / "notebooks" / "01_tiny.ipynb"), "a page that nobody has executed"
+    book.build("reduced")
+    assert len(trained) == 1
+
+
+@pytest.fixture
+def executed(checkout, store, hand_made, tmp_path, monkeypatch):
+    """Of a checkout whose notebook shows an image, imports a module and was executed: a call that builds the report and
+    returns which pages it executes."""
+    for name in ("train", "test"):
+        folder = tmp_path / "data" / "photos" / name / "cat"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 16), "red").save(folder / "1.png")
+    monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(fingerprint, "PACKAGE", checkout / "at_repro")
+    (checkout / "at_repro").mkdir()
+    (checkout / "at_repro" / "__init__.py").touch()
+    (checkout / "at_repro" / "errors.py").write_text("import at_repro.files\n")
+    (checkout / "at_repro" / "files.py").write_text('"""Says what."""\n\nx = 1  # one\n')
+    hand_made(Run("wrn-10-1", epochs=1))
+    monkeypatch.setattr(book, "open_store", lambda *_, **__: store)
+    parameters = new_code_cell('dataset = "photos@16"', metadata={"tags": ["parameters"]})
+    look = new_code_cell("from at_repro import errors", metadata={"tags": ["needs-images"]})
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    write_notebook(path, parameters, look)
+    fingerprint._images.cache_clear()
+    book.tidy(path, book._fingerprint(nbformat.read(path, as_version=4), store, None))
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    monkeypatch.setattr(book, "_verify", lambda *_: None)
+
+    def build() -> list[str]:
+        fingerprint._images.cache_clear()
+        names: list[str] = []
+        with patch.object(book, "_execute_all", lambda jobs, given: iter(names.extend(jobs) or ())):
+            stage = book.build()
+        if not names:
+            shown = (stage / "notebooks" / "01_tiny.ipynb").read_bytes()
+            assert shown == (checkout / "notebooks" / "01_tiny.ipynb").read_bytes()
+        return names
+
+    return build
+
+
+def change_code(checkout):
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].source += "\nprint(1)"
+    nbformat.write(notebook, path)
+
+
+def change_parameter(checkout):
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    path.write_text(path.read_text().replace("photos@16", "photos@24"))
+
+
+def change_module(checkout):
+    """Not one that the page names, but one that it gets by another."""
+    (checkout / "at_repro" / "files.py").write_text("x = 2\n")
+
+
+def change_record(checkout):
+    shutil.rmtree(next((checkout.parent / "results").glob("*-s0-*")))
+
+
+def change_image(checkout):
+    Image.new("RGB", (16, 16), "blue").save(checkout.parent / "data" / "photos" / "test" / "cat" / "1.png")
+
+
+def change_fingerprint(checkout):
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["at_repro"]["fingerprint"] = "?"
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (change_code, "its code or parameters changed"), (change_parameter, "its code or parameters changed"),
+        (change_module, "a module that it imports changed"), (change_record, "the records changed"),
+        (change_image, "the images at hand changed"), (change_fingerprint, "not executed by this version"),
+    ],
+)  # fmt: skip
+def test_a_page_is_executed_where_something_that_it_depends_on_has_changed(change, told, executed, checkout, capfd):
+    assert executed() == [], "nothing has changed: it is used as it is"
+    assert "1 of 1 pages are used as they were executed" in capfd.readouterr().err
+    change(checkout)
+    assert executed() == ["01_tiny"]
+    assert f"page 01_tiny is executed: {told}" in capfd.readouterr().err.replace("it was ", "")
+
+
+def test_a_page_is_used_as_it_is_where_nothing_has_changed_that_it_shows(executed, checkout):
+    """Words about code change no output; and pictures of images that are not here can only be kept."""
+    (checkout / "at_repro" / "files.py").write_text('"""Says more.\n\nMuch.\n"""\nx = 1\n')
+    shutil.rmtree(checkout.parent / "data" / "photos")
+    assert executed() == []
+
+
+def test_a_page_that_trains_is_always_executed(executed, checkout):
+    path = checkout / "notebooks" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["at_repro"]["live"] = True
+    nbformat.write(notebook, path)
+    assert executed() == ["01_tiny"]
+
+
+def test_a_rehearsal_is_called_so_on_every_page(checkout, monkeypatch):
+    monkeypatch.setattr(book, "render", lambda stage: stage)
+    stage = book.build("smoke", "cpu", results=str(checkout / "records"))
+    for page in (stage / "intro.md", stage / "notebooks" / "01_tiny.ipynb"):
+        assert "This is a rehearsal" in page.read_text()
 
 
 def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):
@@ -391,6 +502,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
         assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
         assert "injected-parameters" not in path.read_text() and "papermill" not in path.read_text()
         assert str(stale) not in path.read_text()
+        assert fingerprint.changed(notebook, book._fingerprint(notebook, open_store("reduced"), None)) == []
 
     book.refresh()
     assert files(stale) == after, "a second time without new records must change nothing"

@@ -1,0 +1,127 @@
+"""Whether an executed page is still what an execution would give: digests of all that its outputs depend on.
+
+They are in a notebook's metadata, as `at_repro.fingerprint`, one by part, so that the book can say what has changed.
+"""
+
+import ast
+import hashlib
+import io
+import json
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from at_repro import data, files
+from at_repro.errors import DataError
+from at_repro.records import Store
+
+if TYPE_CHECKING:  # it comes with the extra `book`
+    from nbformat import NotebookNode
+
+PACKAGE = files.CHECKOUT / "at_repro"
+PARTS = {
+    "code": "its code or parameters",
+    "modules": "a module that it imports",
+    "records": "the records",
+    "images": "the images at hand",
+}
+"""What a page depends on, for readers."""
+
+
+def fingerprint(notebook: "NotebookNode", store: Store, dataset: str | None, data_root: str | None) -> dict[str, str]:
+    """By part, twelve hexadecimal digits; of images that the page does not show, or that are not here, an empty text.
+
+    Args:
+        store: whose records the page reads. All of them count, and the measurements that lie beside it: tables of
+            attention and the claims' intervals draw on every run.
+        dataset: whose test images the page shows; None: it shows none.
+        data_root: see `data.data_root`.
+
+    Raises DamagedRecord for a record that is not whole.
+    """
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return {
+        "code": _digest(sources),
+        "modules": _digest(_code(path.read_text()) for path in modules("\n".join(sources))),
+        "records": _digest(_records(store)),
+        "images": _images(dataset, data_root) if dataset else "",
+    }
+
+
+def changed(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
+    """The parts in which a page differs from what it was executed with; all where that cannot be read.
+
+    Images that are not here now have not changed: their pictures stay.
+    """
+    try:
+        before = {part: str(notebook.metadata["at_repro"]["fingerprint"][part]) for part in PARTS}
+    except (KeyError, TypeError):
+        return list(PARTS)
+    return [part for part in PARTS if before[part] != now[part] and not (part == "images" and not now[part])]
+
+
+def modules(source: str) -> list[Path]:
+    """The files of this package that a source imports, and that those import, sorted; imports in functions as well."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        new = {path for name in _imports(waiting.pop()) for path in _files(name)} - found
+        found |= new
+        waiting += [path.read_text() for path in new]
+    return sorted(found)
+
+
+@cache  # many pages import the same
+def _imports(source: str) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]  # a module of a package, or a name in one
+    return names
+
+
+def _files(name: str) -> Iterator[Path]:
+    """The module of this name, or the one that the name stands in, and the packages around it."""
+    package, *inner = name.split(".")
+    if package == PACKAGE.name:
+        for depth in range(len(inner) + 1):
+            path = PACKAGE.joinpath(*inner[:depth])
+            yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists())
+
+
+@cache
+@cache
+def _code(source: str) -> str:
+    """A module without comments, docstrings and empty lines, which change no output."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines[node.lineno - 1 : node.end_lineno] = [""] * len(lines[node.lineno - 1 : node.end_lineno])
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _records(store: Store) -> Iterator[str]:
+    for record in store.all():
+        yield f"{record.values}, {record.has_weights}"
+    for path in sorted([*store.folder.glob("*.csv"), *store.folder.parent.glob("*.json")]):
+        yield hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _images(dataset: str, data_root: str | None) -> str:
+    try:
+        return data.load(dataset, "test", data_root, download=False).fingerprint[:12]
+    except DataError:
+        return ""
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:12]
