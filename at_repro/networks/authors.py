@@ -1,7 +1,9 @@
-"""The parameter dictionaries of the authors' public code, read into our WRN and written back.
+"""The WRN parameters of other code, read into ours and written back as the authors do.
 
-There a network is a flat dictionary of tensors: `conv0`, `group0.block0.bn0.weight`, `group1.block0.convdim`, `fc.bias`
-and so on. Saved files hold it as `{"params": ...}`; older ones keep the running statistics apart, under "stats".
+In the authors' public code a network is a flat dictionary of tensors: `conv0`, `group0.block0.bn0.weight`,
+`group1.block0.convdim`, `fc.bias` and so on. Saved files hold it as `{"params": ...}`; older ones keep the running
+statistics apart, under "stats". Most other PyTorch code, RepDistiller's for example, calls the same layers
+`block1.layer.0.conv1` or `block1.nblockLayer.0.conv1`, in a file's `{"model": ...}` or `{"state_dict": ...}`.
 """
 
 import os
@@ -17,23 +19,32 @@ from at_repro.networks.wrn import WideResNet
 
 _CONVOLUTION = re.compile(r"(.*\bconv[a-z0-9]+)\.weight")
 _BLOCK = re.compile(r"group0\.(block[0-9]+)\..+")
+_USUAL_BLOCK = re.compile(r"block([1-3])\.(?:layer|nblockLayer)\.([0-9]+)\.(bn|conv)([12]|Shortcut)(\..+)")
+_USUAL_ENDS = {"conv1.weight": "conv0", "bn1.": "bn."}  # before and after the blocks; `fc` is called the same
 
 
 def from_authors(params: Mapping) -> WideResNet:
-    """The WRN that a dictionary of the public code describes, on the CPU in float32 and in training mode.
+    """The WRN that a dictionary of the public code, or of usual PyTorch code, describes.
 
     Args:
-        params: names to tensors, or a saved file's `{"params": ...}`, with "stats" beside it in older files. Depth,
-            width and number of classes are found from names and shapes. The new network shares no memory with them.
+        params: names to tensors, or what a saved file holds, see above. Depth, width and number of classes are found
+            from names and shapes. The new network shares no memory with them.
+
+    Returns:
+        A network on the CPU in float32 and in training mode.
 
     Raises:
         DataError: names are missing or unknown, or tensors have the wrong shape; the message lists all of them.
     """
-    if "params" in params:
-        parts = [params["params"], params.get("stats", {})]
-        if not all(isinstance(part, Mapping) for part in parts):
-            raise DataError("not the parameters of a WRN of the authors' code; params and stats are no dictionaries")
-        params = {**parts[0], **parts[1]}
+    for key in ("params", "model", "state_dict"):
+        if key in params:
+            parts = [params[key], params.get("stats", {})]
+            if not all(isinstance(part, Mapping) for part in parts):
+                raise DataError(f"not the parameters of a WRN; {key} and stats are no dictionaries")
+            params = {**parts[0], **parts[1]}
+            break
+    params = {_authors_name(str(name)): value for name, value in params.items()}
+    params.pop("", None)
     network = build(*_structure(params), generator=torch.Generator())
     assert isinstance(network, WideResNet)  # by its name
     expected = to_authors(network)
@@ -45,7 +56,7 @@ def from_authors(params: Mapping) -> WideResNet:
     }
     if any(faults.values()):
         listed = [f"{fault}: {', '.join(sorted(map(str, names)))}" for fault, names in faults.items() if names]
-        raise DataError(f"not the parameters of a WRN of the authors' code; {'; '.join(listed)}")
+        raise DataError(f"not the parameters of a WRN; {'; '.join(listed)}")
     state = {name: params[theirs] for name, theirs in _names(network).items()}
     network.load_state_dict(state, strict=False)  # not strict: the public code does not count batches
     return network
@@ -78,14 +89,29 @@ def load_authors(path: str | os.PathLike) -> WideResNet:
     return from_authors(content)
 
 
+def _authors_name(name: str) -> str:
+    """A usual PyTorch name as the authors' code has it; empty for the count of batches, which that does not keep."""
+    name = name.removeprefix("module.")  # of DataParallel
+    if name.endswith("num_batches_tracked"):
+        return ""
+    if block := _USUAL_BLOCK.fullmatch(name):
+        group, index, layer, number, rest = block.groups()
+        layer += "dim" if number == "Shortcut" else str(int(number) - 1)
+        return f"group{int(group) - 1}.block{index}.{layer}{rest if layer.startswith('bn') else ''}"
+    for usual, authors in _USUAL_ENDS.items():
+        if name.startswith(usual):
+            return name.replace(usual, authors, 1)
+    return name
+
+
 def _structure(params: Mapping) -> tuple[str, int]:
     """The network's name and number of classes. Only a guess if `params` are faulty: `from_authors` compares all."""
     blocks = {match[1] for name in params if (match := _BLOCK.fullmatch(str(name)))}
     last_layer = _shape(params.get("fc.weight"))
     if not blocks or len(last_layer) != 2 or last_layer[1] < 64:
-        raise DataError(
-            "not the parameters of a WRN of the authors' code; it needs group0.block0 and fc.weight (K, 64 k)"
-        )
+        first = ", ".join(list(map(str, params))[:5])
+        wanted = "group0.block0 or block1.layer.0, and fc.weight (K, 64 k)"
+        raise DataError(f"not the parameters of a WRN; it needs {wanted}, and begins with: {first or 'nothing'}")
     return f"wrn-{6 * len(blocks) + 4}-{last_layer[1] // 64}", last_layer[0]
 
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
 
 from at_repro import networks
 from at_repro.errors import DataError
@@ -49,6 +51,55 @@ def test_saved_forms():
     assert_equal(network, networks.from_authors({"params": params, "stats": stats}))
 
 
+class UsualBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1, self.bn2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.convShortcut = None if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, images):
+        first = F.relu(self.bn1(images))
+        shortcut = images if self.convShortcut is None else self.convShortcut(first)
+        return shortcut + self.conv2(F.relu(self.bn2(self.conv1(first))))
+
+
+class UsualWideResNet(nn.Module):
+    """WRN-16-2 with the names that most PyTorch code gives its layers."""
+
+    def __init__(self, container):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        for group, (inputs, outputs) in enumerate([(16, 32), (32, 64), (64, 128)], 1):
+            blocks = UsualBlock(inputs, outputs, 1 if group == 1 else 2), UsualBlock(outputs, outputs, 1)
+            self.add_module(f"block{group}", nn.ModuleDict({container: nn.Sequential(*blocks)}))
+        self.bn1, self.fc = nn.BatchNorm2d(128), nn.Linear(128, 7)
+        self.container = container
+
+    def forward(self, images):
+        groups = self.conv1(images)
+        for block in (self.block1, self.block2, self.block3):
+            groups = block[self.container](groups)
+        return self.fc(F.relu(self.bn1(groups)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("container", "wrap"),
+    [
+        ("layer", lambda state: state),
+        ("nblockLayer", lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}}),
+        ("layer", lambda state: {"model": state, "epoch": 240}),
+    ],
+)
+def test_usual_names_of_other_code(container, wrap, tmp_path):
+    model = UsualWideResNet(container)
+    model(torch.rand(2, 3, 8, 8))  # moves the running statistics
+    torch.save(wrap(model.state_dict()), tmp_path / "model.pth")
+    network, images = networks.load_authors(tmp_path / "model.pth"), torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(network.eval()(images).logits, model.eval()(images))
+
+
 def test_nothing_is_shared():
     network, params = network_and_params()
     again = networks.from_authors(params)
@@ -71,7 +122,7 @@ def test_missing_unknown_and_misshapen_entries_are_all_listed():
 
 @pytest.mark.parametrize("params", [{}, {"fc.weight": torch.zeros(10, 64)}, {"group0.block0.conv0": torch.zeros(1)}])
 def test_other_dictionaries_are_refused(params):
-    with pytest.raises(DataError, match="authors' code"):
+    with pytest.raises(DataError, match=r"not the parameters of a WRN; it needs .* begins with: "):
         networks.from_authors(params)
 
 
