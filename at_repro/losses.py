@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from at_repro import attention
 from at_repro.attention import full_precision, normalize, peaks, power_sum, resize
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, check_choice, check_weight
 
 FORMS = ("code", "paper")
 """How a transfer term measures a distance: see the module's description."""
@@ -50,6 +50,51 @@ def activation_transfer(
     if not callable(mapping):
         mapping = attention.mapping(mapping)
     return map_transfer([mapping(a) for a in student_groups], [mapping(a) for a in teacher_groups], form, norm)
+
+
+class AttentionTransfer(nn.Module):
+    """`activation_transfer`, weighted, for the training loop of somebody else: no parameters, no state.
+
+    Args:
+        pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
+        mapping: a mapping function or its name, such as "sum-2".
+        beta: the weight, above 0.
+        form: "code" or "paper".
+
+    Shape:
+        Activations (N, C, H, W) of the student's groups and of the teacher's, as `networks.tap` returns them, to a
+        scalar: add it to the task loss. The teacher's are taken without gradients.
+
+    Raises ParameterError: an unknown mapping or form, a beta that is no weight, no pairs; when called, as
+    `activation_transfer`, or for a group that is not there.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[int, int]] | None = None,
+        mapping: str | Callable[[Tensor], Tensor] = "sum-2",
+        beta: float = 1000.0,
+        form: str = "code",
+    ):
+        super().__init__()
+        if not callable(mapping):
+            attention.mapping(mapping)
+        if pairs is not None and not pairs:
+            raise ParameterError("pairs", pairs, "one or more pairs of indices")
+        check_choice("form", form, FORMS)
+        check_weight("beta", beta)
+        self.pairs, self.mapping, self.beta, self.form = pairs, mapping, beta, form
+
+    def forward(self, student_groups: Sequence[Tensor], teacher_groups: Sequence[Tensor]) -> Tensor:
+        if self.pairs is not None:
+            for own, other in self.pairs:
+                if not (0 <= own < len(student_groups) and 0 <= other < len(teacher_groups)):
+                    there = f"indices below {len(student_groups)} and {len(teacher_groups)}"
+                    raise ParameterError("pairs", (own, other), there)
+            student_groups = [student_groups[own] for own, _ in self.pairs]
+            teacher_groups = [teacher_groups[other] for _, other in self.pairs]
+        taught = [group.detach() for group in teacher_groups]
+        return self.beta * activation_transfer(student_groups, taught, self.mapping, self.form)
 
 
 def map_transfer(

@@ -13,6 +13,7 @@ from at_repro.attention import normalize, power_sum, resize
 from at_repro.errors import ParameterError
 from at_repro.losses import (
     FORMS,
+    AttentionTransfer,
     activation_transfer,
     adapters,
     distillation,
@@ -325,3 +326,37 @@ def test_a_mapping_is_a_name_or_a_function():
 def test_an_infinite_temperature_is_refused():
     with pytest.raises(ParameterError, match=r"^temperature: inf "):
         softened_divergence(torch.zeros(1, 2), torch.zeros(1, 2), float("inf"))
+
+
+def test_the_module_is_the_weighted_term_of_the_named_pairs():
+    student, teacher, middle, top = (random((4, 3, 4, 4), seed) for seed in range(4))
+    transfer = AttentionTransfer([(1, 0), (2, 2)], "sum-1", beta=10.0, form="paper")
+    value = transfer([top, student, middle], [teacher, top, middle])
+    expected = 10 * activation_transfer([student, middle], [teacher, middle], "sum-1", "paper")
+    torch.testing.assert_close(value, expected)
+    assert not list(transfer.parameters()) and not transfer.state_dict()
+
+
+def test_the_module_teaches_the_student_alone():
+    student, teacher = (random((2, 3, 4, 4), seed).requires_grad_() for seed in range(2))
+    AttentionTransfer()([student], [teacher * 2]).backward()
+    assert student.grad.abs().max() > 0 and teacher.grad is None
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"pairs": []}, "^pairs"),
+        ({"mapping": "mean"}, "^mapping"),
+        ({"beta": -1.0}, "^beta"),
+        ({"form": "book"}, "^form"),
+    ],
+)
+def test_the_module_refuses_bad_values_when_it_is_made(values, match):
+    with pytest.raises(ParameterError, match=match):
+        AttentionTransfer(**values)
+
+
+def test_the_module_refuses_groups_that_are_not_there():
+    with pytest.raises(ParameterError, match=r"^pairs: \(0, 1\).*below 1 and 1"):
+        AttentionTransfer([(0, 1)])([random((1, 1, 2, 2))], [random((1, 1, 2, 2))])
