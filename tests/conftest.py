@@ -113,6 +113,17 @@ def own_signals():
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture
+def in_process():
+    """Lets papermill execute notebooks in this process, without the seconds that a kernel takes to import torch."""
+    from in_process import InProcess
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    papermill_engines.register(None, InProcess)
+    yield
+    papermill_engines.register(None, NBClientEngine)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     """The folder of the book as a reader sees it: its pages and the committed notebooks, rendered."""
