@@ -55,6 +55,7 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch, 
     else:
         request.getfixturevalue("in_process")
         request.getfixturevalue("few_test_images")
+    results.mkdir(exist_ok=True)
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
     known = book.defaults(name)
     folders = {"results": str(results), "data_root": str(place)}
