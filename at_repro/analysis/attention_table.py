@@ -4,18 +4,15 @@ The claims ledger and the comparison of all students need them everywhere, and t
 the weights of every seed: they are measured where both are at hand, and kept in one table beside the records.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 from filelock import FileLock
-from torch import Tensor
 
 from at_repro import data, experiments, files
-from at_repro.analysis import concentration, faces, network_maps, on_object
+from at_repro.analysis import map_statistics, network_maps
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
 from at_repro.records import Store, load_record
@@ -41,24 +38,24 @@ VERSIONS = dict.fromkeys(STATISTICS, 1)
 
 _KEY = ["run_id", "teacher", "level", "statistic"]  # of a row
 _MAPPINGS = ("sum-1", "sum-2", "sum-4")
-_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
-_SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+_PAIRED = ["distance"]
+_ALONE = [name for name in map_statistics.STATISTICS if name not in _PAIRED]
 
 
 def load(store: Store) -> pd.DataFrame:
-    """The table of a store, a row per run, level and statistic; no rows where nothing has been measured.
+    """The table of a store, a row per run, level and statistic, see `map_statistics`; none where nothing is measured.
 
     Columns: `run_id`; `teacher`, the run id of whose maps a distance is to, else empty; `level`; `statistic` and its
     `value`; `weights`, how the checksums of the run's and the teacher's begin. The statistics, means over test images:
 
-    - `entropy`, `top share`: of F_sum^2 maps, in percent, see `concentration`; `top share, sum-1` and so on: of others
-    - `edges`: Pearson's correlation, over places, of the F_sum^2 map with `edge_strength`; `edges, sum-1` and
+    - `entropy`, `top share`: of F_sum^2 maps, in percent; `top share, sum-1` and so on: of others
+    - `edges`: Pearson's correlation, over positions, of the F_sum^2 map with the strength of edges; `edges, sum-1` and
       `edges, sum-4`: of the others
     - `on object`, where images have masks, and `on parts`, of faces: the share of the F_sum^2 map's mass on the object,
       or on eyes, nose and mouth, in percent
     - `on object, surplus`: what that is more than another image's map has there, in percent of what the objects
-      themselves would have as maps, see `on_object.surplus`
-    - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's, see `measure.distances`
+      themselves would have as maps
+    - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's
 
     Left out is what was measured of other weights than those that are recorded now, or by another version of a
     statistic's definition, which the file names in a column of its own. Rows of networks without a record
@@ -162,27 +159,31 @@ def update_experiment(
 def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFrame:
     """The rows of the table for these pairs; none for a pair whose weights or test images are not at hand."""
     sample, recorded = images.select(slice(IMAGES)), store.weight_checksums()
-    seen: dict[Run, dict[str, list[Tensor]] | None] = {}
-
-    def maps(run: Run) -> dict[str, list[Tensor]] | None:
-        if run not in seen:
-            seen[run] = _maps(store, run, images, sample)
-        return seen[run]
-
-    rows = []
+    maps = cache(lambda run: _maps(store, run, images, sample))
+    parts = []
     for run, teacher in dict.fromkeys(pairs):
         own, taught = maps(run), None if teacher is None else maps(teacher)
         if own is None or (teacher is not None and taught is None):
             continue
-        found = alone(own, sample) if taught is None else distances(own["sum-2"], taught["sum-2"])
-        names = _names((run, teacher))
-        weights = _named(*(recorded[name] for name in names if name))
-        rows += [
-            (*names, level, statistic, value, weights)
-            for (level, statistic), value in found.items()
-            if not math.isnan(value)
-        ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+        if taught is None:
+            rows = map_statistics.measure({"run": own}, sample, _ALONE)
+        else:
+            rows = map_statistics.measure({"teacher": taught, "run": own}, sample, _PAIRED, "teacher")
+        run_id, teacher_id = _names((run, teacher))
+        weights = _named(*(recorded[name] for name in (run_id, teacher_id) if name))
+        parts.append(means(rows[rows["network"] == "run"]).assign(run_id=run_id, teacher=teacher_id, weights=weights))
+    return pd.concat(parts)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def means(measured: pd.DataFrame) -> pd.DataFrame:
+    """What the table holds of a network's rows of `map_statistics.measure`: columns level, statistic and value.
+
+    Means over the images that have a value: a map without any mass has none.
+    """
+    mapping = measured["mapping"].where(measured["mapping"] != "sum-2", "")
+    names = measured["statistic"].str.cat(mapping, ", ").str.removesuffix(", ")
+    known = measured.assign(statistic=names)[names.isin(STATISTICS)]
+    return known.groupby(["level", "statistic"], sort=False)["value"].mean().dropna().reset_index()
 
 
 def differing(store: Store, run: Run, images: Images) -> str:
@@ -203,69 +204,6 @@ def differing(store: Store, run: Run, images: Images) -> str:
     now, then = (both[name].astype(float) for name in ("value_now", "value"))
     wrong = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
     return "" if wrong.empty else "{level} {statistic} {value:g}, recomputed {value_now:.6g}".format(**wrong.iloc[0])
-
-
-def alone(maps: Mapping[str, list[Tensor]], images: ImageSet) -> dict[tuple[str, str], float]:
-    """Every statistic of one network's maps but the distance, by level and name.
-
-    Args:
-        maps: by mapping function, a tensor (N, H, W) per level.
-        images: the N images.
-    """
-    found = {}
-    for index, level in enumerate(network_maps.level_names(len(maps["sum-2"]))):
-        squares = maps["sum-2"][index]
-        found[level, "entropy"] = 100 * _mean(concentration.entropy(squares))
-        found[level, "top share"] = 100 * _mean(concentration.top_share(squares))
-        others = [mapping for mapping in maps if mapping != "sum-2"]
-        for mapping in others:
-            found[level, f"top share, {mapping}"] = 100 * _mean(concentration.top_share(maps[mapping][index]))
-        edges = edge_strength(images.images.cpu(), squares.shape[-2:])
-        found[level, "edges"] = _mean(network_maps.correlation(squares, edges))
-        for mapping in others:
-            found[level, f"edges, {mapping}"] = _mean(network_maps.correlation(maps[mapping][index], edges))
-        for where, masks in _regions(images).items():
-            found[level, where] = 100 * _mean(on_object.share(squares, masks.cpu()))
-        if images.masks is not None:
-            found[level, "on object, surplus"] = 100 * _mean(on_object.surplus(squares, images.masks.cpu()))
-    return found
-
-
-def _regions(images: ImageSet) -> dict[str, Tensor]:
-    """Where attention may lie, by the statistic's name: bool (N, H, W)."""
-    regions = {} if images.masks is None else {"on object": images.masks}
-    return regions | ({"on parts": faces.parts(images)} if images.name == faces.DATASET else {})
-
-
-def distances(maps: list[Tensor], taught: list[Tensor]) -> dict[tuple[str, str], float]:
-    """The distance of a network's maps (N, H, W), one per level, from its teacher's; none where they differ in size."""
-    return {
-        (level, "distance"): network_maps.map_distance(own, other).mean().item()
-        for level, own, other in zip(network_maps.level_names(len(maps)), maps, taught, strict=False)
-        if own.shape == other.shape
-    }
-
-
-def edge_strength(images: Tensor, size: Sequence[int]) -> Tensor:
-    """How strongly the luminance changes: the length of Sobel's gradient, averaged over the places of a map.
-
-    Args:
-        images: uint8 (N, 3, H, W).
-        size: height and width of the map, not larger than the images.
-
-    Returns:
-        float32 (N, height, width), in luminance per pixel, from 0 to 1.
-    """
-    grey = (images.float() / 255 * torch.tensor(_LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    across = torch.tensor(_SOBEL) / 8
-    kernels = torch.stack([across, across.T]).unsqueeze(1)
-    gradient = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1, keepdim=True)
-    return F.adaptive_avg_pool2d(gradient, (size[0], size[1])).squeeze(1)
-
-
-def _mean(values: Tensor) -> float:
-    """Over the images that have a value: an all-zero map has none."""
-    return values.double().nanmean().item()
 
 
 def _names(pair: Pair) -> tuple[str, str]:
@@ -290,12 +228,12 @@ def _statistics(pair: Pair) -> tuple[str, ...]:
     run, teacher = pair
     if teacher is not None:
         return _OF_PAIRS
-    own = {"shapes": _OF_MASKS, faces.DATASET: _OF_FACES}
+    own = {"shapes": _OF_MASKS, map_statistics.FACES: _OF_FACES}
     return _OF_MAPS + own.get(run.dataset, ())
 
 
-def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> dict[str, list[Tensor]] | None:
-    """By mapping function, a tensor (N, H, W) per level; None where weights or images are not those of the record."""
+def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> map_statistics.Maps | None:
+    """None where weights or images are not those of the record."""
     record = store.find(run)
     if record is None or not record.has_network or not record.measured_on(images):
         return None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from at_repro import attention, experiments
-from at_repro.analysis import network_maps
+from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.study import Study
 from at_repro.data import Images, ImageSet
 from at_repro.records import Record
@@ -60,7 +60,7 @@ def movement(
     Raises ParameterError for an unknown mapping.
     """
     levels = zip(*(network_maps.maps(network, images, mapping) for network in (before, after)), strict=True)
-    distances = [network_maps.map_distance(first, second).double() for first, second in levels]
+    distances = [map_statistics.distance(first, second).double() for first, second in levels]
     parts = [
         pd.DataFrame({"became": group, "level": level, "distance": distance[list(chosen)].numpy()})
         for group, chosen in places.items()

@@ -57,7 +57,7 @@ def networks(found: Members) -> dict[str, nn.Module]:
 def table(found: Members, statistic: str) -> pd.DataFrame:
     """A row per network: `epochs`, `test_error` in percent, and a statistic of its attention at every level.
 
-    From the table of `attention_statistics`, see there; NaN for what was not measured.
+    From the table of `attention_table`, see there; NaN for what was not measured.
     """
     stores = {study.store.folder: study.store for study, _ in found.values()}
     parts = [attention_table.load(store) for store in stores.values()]

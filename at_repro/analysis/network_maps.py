@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
+from at_repro.analysis import map_statistics
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
 from at_repro.networks import Output
@@ -30,20 +30,27 @@ def maps(network: nn.Module, images: Images, mapping: str = "sum-2") -> list[Ten
 
     Raises ParameterError for an unknown mapping.
     """
-    return maps_by_mapping(network, images, [mapping])[mapping]
+    return list(maps_by_mapping(network, images, [mapping])[mapping].values())
 
 
-def maps_by_mapping(network: nn.Module, images: Images, mappings: Sequence[str]) -> dict[str, list[Tensor]]:
-    """`maps` of several mapping functions, for which the network sees the images once. Raises ParameterError."""
+def maps_by_mapping(network: nn.Module, images: Images, mappings: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """`maps` by mapping function and level, for which the network sees the images once. Raises ParameterError."""
     functions = {mapping: attention.mapping(mapping) for mapping in mappings}
     parts = [
         {mapping: [function(group).cpu() for group in output.groups] for mapping, function in functions.items()}
         for output in _outputs(network, images)
     ]
     return {
-        mapping: [torch.cat(level) for level in zip(*(part[mapping] for part in parts), strict=True)]
+        mapping: by_level([torch.cat(level) for level in zip(*(part[mapping] for part in parts), strict=True)])
         for mapping in functions
     }
+
+
+def by_network(
+    networks: dict[str, nn.Module], images: Images | None, mappings: Sequence[str] = ("sum-2",)
+) -> dict[str, dict[str, dict[str, Tensor]]]:
+    """`maps_by_mapping` of several networks, for `map_statistics.measure`; nothing without images."""
+    return {} if images is None else {n: maps_by_mapping(network, images, mappings) for n, network in networks.items()}
 
 
 def predictions(network: nn.Module, images: Images) -> Tensor:
@@ -61,16 +68,13 @@ def rows(
     Args:
         first: the index of the level to begin with.
     """
-    if images is None:
-        return {}
-    levels = {name: maps(network, images, mapping) for name, network in networks.items()}
-    count = max(map(len, levels.values()), default=0)
+    maps = {name: of_network[mapping] for name, of_network in by_network(networks, images, [mapping]).items()}
+    levels = max((list(levels) for levels in maps.values()), key=len, default=[])
     return {
-        f"{level}, {name}": of_network[index]
-        for index, level in enumerate(level_names(count))
-        if index >= first
-        for name, of_network in levels.items()
-        if index < len(of_network)
+        f"{level}, {name}": of_network[level]
+        for level in levels[first:]
+        for name, of_network in maps.items()
+        if level in of_network
     }
 
 
@@ -81,12 +85,17 @@ def mapping_rows(
 
     Nothing without images. Raises ParameterError for an unknown mapping.
     """
-    if images is None:
-        return {}
-    shown = {name: maps_by_mapping(network, images, mappings) for name, network in networks.items()}
+    maps = by_network(networks, images, mappings)
     return {
-        f"{mapping}, {name}": of_network[mapping][level] for mapping in mappings for name, of_network in shown.items()
+        f"{mapping}, {name}": list(of_network[mapping].values())[level]
+        for mapping in mappings
+        for name, of_network in maps.items()
     }
+
+
+def concentrations(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
+    """Entropy and top share of every network, level and image, see `map_statistics.measure`."""
+    return map_statistics.measure(by_network(networks, images, [mapping]), images, ["entropy", "top share"])
 
 
 def norms(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
@@ -95,13 +104,51 @@ def norms(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str 
     Returns columns network, level, norm; no rows without images or networks. Raises ParameterError for an unknown
     mapping.
     """
-    parts = [_column("", "", "norm", torch.empty(0))]
-    if images is not None:
-        for name, network in networks.items():
-            levels = maps(network, images, mapping)
-            for level, level_maps in zip(level_names(len(levels)), levels, strict=True):
-                parts.append(_column(name, level, "norm", level_maps.flatten(1).norm(dim=1)))
-    return pd.concat(parts, ignore_index=True)
+    norms = map_statistics.measure(by_network(networks, images, [mapping]), images, ["norm"])
+    return norms[["network", "level", "value"]].rename(columns={"value": "norm"})
+
+
+def class_rows(network: nn.Module | None, images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The average map of every class, and what it has more and less than the average of all classes: (K, H, W) each.
+
+    Each image's map counts by its shares of mass, in units of what every position of a uniform map has. By labels such
+    as "low, average" and "low, minus all", level after level; nothing without network or images. A class without images
+    has an all-zero average map. Raises ParameterError for an unknown mapping.
+    """
+    if network is None or images is None:
+        return {}
+    belongs = F.one_hot(images.labels.cpu(), len(images.classes)).float()
+    belongs = belongs / belongs.sum(0).clamp_min(1)
+    rows: dict[str, Tensor] = {}
+    for level, of_level in by_level(maps(network, images, mapping)).items():
+        shares = map_statistics.mass_shares(of_level).nan_to_num().view(of_level.shape)
+        average = of_level[0].numel() * torch.einsum("nk,nhw->khw", belongs, shares)
+        rows |= {f"{level}, average": average, f"{level}, minus all": average - average.mean(0)}
+    return rows
+
+
+def mapping_correlations(
+    network: nn.Module | None, images: ImageSet | None, mappings: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Pearson's correlation, over positions, of the maps that two mapping functions make of the same activations.
+
+    By level a square frame, with the mappings as index and columns: the mean over images. An image on which one of the
+    two maps is uniform counts for nothing. Nothing without network or images. Raises ParameterError for an unknown
+    mapping.
+    """
+    if network is None or images is None:
+        return {}
+    maps = maps_by_mapping(network, images, mappings)
+    return {
+        level: pd.DataFrame(
+            {
+                other: {own: map_statistics.correlation(maps[own][level], maps[other][level]).nanmean().item()
+                        for own in maps}
+                for other in maps
+            }
+        )
+        for level in maps[mappings[0]]
+    }  # fmt: skip
 
 
 def resized_rows(
@@ -259,38 +306,17 @@ def of_level(rows: dict[str, Tensor], level: str) -> dict[str, Tensor]:
     return {label.removeprefix(f"{level}, "): maps for label, maps in rows.items() if label.startswith(f"{level}, ")}
 
 
-def correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Pearson's correlation of two maps over their places: (N, H, W) twice to (N,), float64; NaN for an even map."""
-    first, second = ((maps - maps.mean((1, 2), keepdim=True)).flatten(1) for maps in (first.double(), second.double()))
-    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
-
-
-def map_distance(ours: Tensor, others: Tensor) -> Tensor:
-    """The l2 distance of each image's l2-normalised maps, (N,) from twice (N, H, W): the norm of eq. 2."""
-    difference = attention.normalize(ours) - attention.normalize(others)
-    return difference.flatten(1).norm(dim=1)
-
-
 def distances(
     networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", teacher: str = "teacher"
 ) -> pd.DataFrame:
-    """How far each network's attention is from the teacher's: the norm of eq. 2, averaged over images.
+    """How far each network's attention is from the teacher's, averaged over images, see `map_statistics.distance`.
 
-    Args:
-        networks: the students and, under the name `teacher`, their teacher.
-
-    Returns:
-        Columns network, level, distance: the l2 distance of l2-normalised maps, from 0 (the same map) to sqrt 2
-        (nowhere at the same place). No rows without images or teacher.
+    Returns columns network, level, distance. No rows without images or teacher.
     """
-    found = []
-    if images is not None and teacher in networks:
-        taught = maps(networks[teacher], images, mapping)
-        for name in [name for name in networks if name != teacher]:
-            own = maps(networks[name], images, mapping)
-            for level, student_maps, teacher_maps in zip(level_names(len(own)), own, taught, strict=True):
-                found.append((name, level, map_distance(student_maps, teacher_maps).mean().item()))
-    return pd.DataFrame(found, columns=["network", "level", "distance"])
+    maps = by_network(networks, images, [mapping])
+    distances = map_statistics.measure(maps, images, ["distance"], teacher).query("network != @teacher")
+    means = distances.groupby(["network", "level"], sort=False)["value"].mean()
+    return means.rename("distance").reset_index()
 
 
 def one_per_class(images: Images, count: int = 1) -> ImageSet:
@@ -302,6 +328,11 @@ def one_per_class(images: Images, count: int = 1) -> ImageSet:
 def level_names(count: int) -> Sequence[str]:
     """Names of a network's levels: low, middle and top for three groups, else their numbers."""
     return LEVELS if count == len(LEVELS) else [f"level {index + 1}" for index in range(count)]
+
+
+def by_level(maps: Sequence[Tensor]) -> dict[str, Tensor]:
+    """A network's maps, low to top, by the names of their levels."""
+    return dict(zip(level_names(len(maps)), maps, strict=True))
 
 
 def level(name: str) -> int:
@@ -324,7 +355,3 @@ def _outputs(network: nn.Module, images: Images) -> Iterator[Output]:
     network.eval()
     for batch in batches(network, images):
         yield network(augment.normalize(batch.images, mean, std))
-
-
-def _column(network: str, level: str, value: str, measured: Tensor) -> pd.DataFrame:
-    return pd.DataFrame({"network": network, "level": level, value: measured.numpy().astype(np.float64)})

@@ -3,55 +3,14 @@
 from collections.abc import Sequence
 
 import pandas as pd
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro.analysis import network_maps
+from at_repro.analysis.map_statistics import share, surplus
 from at_repro.data import ImageSet
 
 MEASURED = ["share", "surplus"]
 COLUMNS = ["network", "mapping", "level", *MEASURED]  # of `shares`
-
-
-def share(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of each map's mass that lies on the object.
-
-    Args:
-        maps: (N, H, W), not negative.
-        masks: bool (N, H', W'), True on the object; averaged over the area that one place of the map covers.
-
-    Returns:
-        (N,), from 0 to 1. A map that is the same everywhere has the object's share of the image area.
-    """
-    return (maps * _cover(masks, maps)).flatten(1).sum(1) / maps.flatten(1).sum(1)
-
-
-def _cover(masks: Tensor, maps: Tensor) -> Tensor:
-    """The part of each place of the maps that the object covers: (N, H, W), from 0 to 1."""
-    size = (maps.shape[-2], maps.shape[-1])
-    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), size).squeeze(1).to(maps.device)
-
-
-def surplus(maps: Tensor, masks: Tensor) -> Tensor:
-    """What each map has on its own object more than the map of another image has there, the one before it in the set.
-
-    Objects tend to be in the middle, and so does attention: a map that knows nothing of its image may have a large
-    `share`, but has no surplus on average. The unit is the surplus that the objects themselves have as maps of
-    that size, the mean over images, so that levels can be compared.
-
-    Args:
-        maps: (N, H, W), not negative.
-        masks: bool (N, H', W'), True on the object.
-
-    Returns:
-        (N,), of which the mean is 0 where maps know nothing of their image, and 1 where they are the objects; NaN where
-        all objects are at the same places, as that of one image alone.
-    """
-
-    def more(shown: Tensor) -> Tensor:
-        return share(shown, masks) - share(shown.roll(1, 0), masks)
-
-    return more(maps) / more(_cover(masks, maps)).mean()
 
 
 def shares(
@@ -69,7 +28,7 @@ def shares(
         area = 100 * masks.float().mean((1, 2))
         for name, network in networks.items():
             for mapping, levels in network_maps.maps_by_mapping(network, images, mappings).items():
-                for level, maps in zip(network_maps.level_names(len(levels)), levels, strict=True):
+                for level, maps in levels.items():
                     of_maps = (100 * share(maps, masks), 100 * surplus(maps, masks))
                     parts.append(_rows(name, mapping, level, *of_maps))
         found = pd.concat(parts)[["mapping", "level"]].drop_duplicates()

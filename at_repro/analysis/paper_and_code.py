@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis.network_maps import level_names, map_distance
+from at_repro.analysis import map_statistics
+from at_repro.analysis.network_maps import level_names
 from at_repro.analysis.study import Study
 from at_repro.data import ImageSet, augment
 from at_repro.errors import ParameterError
@@ -99,7 +100,7 @@ def _activated(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _distance(ours: list[Tensor], others: list[Tensor]) -> float:
-    return fmean(map_distance(*pair).mean().item() for pair in zip(ours, others, strict=True))
+    return fmean(map_statistics.distance(*pair).mean().item() for pair in zip(ours, others, strict=True))
 
 
 def _old_distillation(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> float:

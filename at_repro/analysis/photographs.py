@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import attention_table, concentration, network_maps
+from at_repro.analysis import attention_table, map_statistics, network_maps
 from at_repro.data import Images, ImageSet, augment, folders
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import ResizeInput, efficientnet, imagenet, parameter_count
@@ -22,7 +21,7 @@ GRAD_CAM = "Grad-CAM"
 DATASET = "cub50@144"
 """The photographs that the networks of `update` are measured on."""
 
-_COLUMNS = {"entropy": "entropy", "top_share": "top share", "edges": "edges"}  # of `statistics`: what the table says
+_STATISTICS = ("entropy", "top share", "edges")
 
 
 @dataclass(frozen=True)
@@ -146,34 +145,23 @@ def _maps(network: nn.Module, images: ImageSet, function: Callable[[Tensor], Ten
     return dict(zip([*network_maps.level_names(len(levels) - 1), GRAD_CAM], levels, strict=True))
 
 
-def statistics(found: Mapping[str, Mapping[str, Tensor]], images: ImageSet | None) -> pd.DataFrame:
-    """How concentrated maps are and how they follow edges, photograph by photograph.
+def statistics(maps: Mapping[str, Mapping[str, Tensor]], images: ImageSet | None) -> pd.DataFrame:
+    """How concentrated maps are and how they follow edges, photograph by photograph, see `map_statistics.measure`.
 
     Args:
-        found: maps by network, see `maps`.
+        maps: by network, see `maps`; Grad-CAM is a level.
         images: the photographs that they are of; None only where there are no maps.
-
-    Returns:
-        Columns network, level (Grad-CAM is one), entropy and top_share, in percent, see `concentration`, and edges, the
-        correlation with `attention_statistics.edge_strength` of the photograph as it is, before it is interpolated; NaN
-        where a map says nothing. No rows without maps.
     """
-    frame = concentration.of_maps(found)
-    edges = [torch.empty(0, dtype=torch.float64)]
-    if images is not None:
-        pixels = images.images.cpu()
-        for own in [own for columns in found.values() for own in columns.values()]:
-            edges.append(network_maps.correlation(own, attention_table.edge_strength(pixels, own.shape[-2:])))
-    return frame.assign(edges=torch.cat(edges).numpy())
+    return map_statistics.measure({name: {"sum-2": levels} for name, levels in maps.items()}, images, _STATISTICS)
 
 
 def update(store: Store, device: str = "auto", data_root: str = "") -> int:
     """Adds to a store's table what its EfficientNet-Lites with ImageNet weights lack there; returns how many did.
 
-    They have no record, so that their rows, see `attention_statistics.load`, are of run ids such as
+    They have no record, so that their rows, see `attention_table.load`, are of run ids such as
     "imagenet-efficientnet-lite0", and `weights` is how the checksum of the weights themselves begins. The statistics
-    are the means of `statistics` at the levels of F_sum^2, over the first `attention_statistics.IMAGES` test
-    photographs of `DATASET`. Nothing happens to a network whose weights are not here, or without the photographs.
+    are means over the first `attention_table.IMAGES` test photographs of `DATASET`. Nothing happens to a network whose
+    weights are not here, or without the photographs.
 
     Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
     """
@@ -185,20 +173,18 @@ def update(store: Store, device: str = "auto", data_root: str = "") -> int:
             own = f"imagenet-{name}", _checksum(imagenet.pretrained(name))[:12]
         except DataError:
             continue
-        if not {(*own, statistic) for statistic in _COLUMNS.values()} <= there:
+        if not {(*own, statistic) for statistic in _STATISTICS} <= there:
             lacking[name] = own
     if not lacking:  # reading photographs takes seconds
         return 0
     gallery = open_gallery(list(lacking), DATASET, device, data_root)
     images = gallery.sample(attention_table.IMAGES)
-    measured = statistics(maps(gallery.networks, images), images)
-    means = measured[measured["level"] != GRAD_CAM].groupby(["network", "level"])[list(_COLUMNS)].mean()
-    rows = [
-        (lacking[network][0], "", level, statistic, mean[column], lacking[network][1])
-        for (network, level), mean in means.iterrows()
-        for column, statistic in _COLUMNS.items()
-    ]
-    return attention_table.add(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
+    parts = []
+    for name, maps in network_maps.by_network(gallery.networks, images).items():
+        run_id, weights = lacking[name]
+        means = attention_table.means(map_statistics.measure({name: maps}, images, _STATISTICS))
+        parts.append(means.assign(run_id=run_id, teacher="", weights=weights))
+    return attention_table.add(store, pd.concat(parts)[attention_table.COLUMNS]) if parts else 0
 
 
 def _checksum(network: nn.Module) -> str:
@@ -213,34 +199,20 @@ def _checksum(network: nn.Module) -> str:
 def agreement(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     """How alike Grad-CAM and each level's map are: `correlation`, its mean over photographs.
 
-    A row per network and a column per level; a photograph on which one of the two maps is even counts for nothing.
+    A row per network and a column per level; a photograph on which one of the two maps is uniform counts for nothing.
 
     Args:
         found: maps by network, see `maps`.
     """
     means = {
         name: {
-            level: correlation(own, columns[GRAD_CAM]).nanmean().item()
+            level: map_statistics.correlation(own, columns[GRAD_CAM]).nanmean().item()
             for level, own in columns.items()
             if level != GRAD_CAM
         }
         for name, columns in found.items()
     }
     return pd.DataFrame.from_dict(means, orient="index").rename_axis("network")
-
-
-def correlation(maps: Tensor, coarse: Tensor) -> Tensor:
-    """Pearson's correlation of two maps over places, on the coarser one's grid, to which the finer one is averaged.
-
-    Args:
-        maps: (N, H, W).
-        coarse: (N, h, w), not finer than `maps`.
-
-    Returns:
-        (N,), float64, from -1 to 1; NaN where one of the two is the same everywhere.
-    """
-    size = (coarse.shape[-2], coarse.shape[-1])
-    return network_maps.correlation(F.adaptive_avg_pool2d(maps.double(), size), coarse)
 
 
 def _readable(label: str) -> str:

@@ -153,7 +153,7 @@ def open_study(
 ) -> Study:
     """Checks the parameters, trains what has no record, and loads the records and the test images.
 
-    What the table of `attention_statistics` lacks is measured.
+    What the table of `attention_table` lacks is measured.
 
     Where the environment variable AT_REPRO_TRAIN is "never", or without `train_missing`, nothing is trained, and what
     has no record is listed as missing: for tests and for a look at what there is.

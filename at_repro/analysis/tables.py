@@ -235,20 +235,16 @@ def means(measured: pd.DataFrame, *quantities: str, by: Sequence[str] = ("networ
     A second and a third decimal are there where the interval would be zeros without them.
 
     Args:
-        measured: a row per image, with the columns `by` and those of the quantities.
+        measured: see `map_statistics.measure`.
 
     Returns:
-        A row per network and level, or whatever `by` says, in their order, and a column per quantity.
+        A row per network and level, or whatever `by` says, in their order, and a column per statistic.
     """
-    groups = measured.groupby(list(by), sort=False)
-    found = {name: (groups[name].mean(), 1.96 * groups[name].sem()) for name in quantities}
-    return pd.DataFrame(
-        {
-            name: [_with_interval(mean, half) for mean, half in zip(centre, spread, strict=True)]
-            for name, (centre, spread) in found.items()
-        },
-        index=next(iter(found.values()))[0].index,
-    )
+    if quantities:
+        measured = measured.melt(list(by), list(quantities), "statistic")
+    values = measured.groupby([*by, "statistic"], sort=False)["value"]
+    text = [_with_interval(mean, half) for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]
+    return pd.Series(text, values.size().index, dtype=str).unstack("statistic", sort=False).rename_axis(columns=None)
 
 
 def _with_interval(mean: float, half: float) -> str:
@@ -284,7 +280,7 @@ def distance_and_error(study: Study) -> pd.DataFrame:
     first experiment that has it. What diverged, and what was not measured, is left out.
 
     Returns a row per run, by distance at the last level and numbered from 1: columns method, seed, test_error (percent)
-    and one per level, the distance to the teacher's maps, see `attention_statistics`.
+    and one per level, the distance to the teacher's maps, see `attention_table`.
     """
     plain, measured = study.columns["student"], _measured_distances(study)
     by_run = measured.pivot(index="run_id", columns="level", values="value")[list(pd.unique(measured["level"]))]
@@ -339,7 +335,7 @@ def rank_correlations_without_one(students: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured_distances(study: Study) -> pd.DataFrame:
-    """The rows of the table of `attention_statistics` that hold a distance to the study's teacher."""
+    """The rows of the table of `attention_table` that hold a distance to the study's teacher."""
     measured = attention_table.load(study.store)
     return measured[(measured["statistic"] == "distance") & (measured["teacher"] == study.columns["teacher"].run_id)]
 
@@ -347,7 +343,7 @@ def _measured_distances(study: Study) -> pd.DataFrame:
 def map_distances(study: Study) -> pd.DataFrame:
     """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
 
-    Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_statistics`: so
+    Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_table`: so
     without weights and images. A row per method, a column per level; no rows where nothing was measured.
     """
     runs = study.errors()[["column", "run_id"]].rename(columns={"column": "method"})

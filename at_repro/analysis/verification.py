@@ -31,7 +31,7 @@ def verify(
 
     A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
     the predictions of its weights are the recorded ones but for a share of `TOLERANCE`, and its rows in the table of
-    `attention_statistics` are what its weights give. With `count`, so many predictions are recomputed, the first ones,
+    `attention_table` are what its weights give. With `count`, so many predictions are recomputed, the first ones,
     and nothing else: other weights are found all the same, in a tenth of the time.
 
     Raises:

@@ -217,7 +217,7 @@ class MeanOf(_Several):
         )  # fmt: skip
 
 
-Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_statistics`
+Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ class Pretrained(Comparison):
 
     Attributes:
         networks: from weak to strong.
-        level, statistic: see `attention_statistics`.
+        level, statistic: see `attention_table`.
     """
 
     networks: tuple[str, ...]

@@ -147,7 +147,7 @@ class Facts:
 
     @cached_property
     def attention(self) -> dict[tuple[str, str, str, str], float]:
-        """The table of `attention_statistics`: values by run id, teacher's run id, level and statistic."""
+        """The table of `attention_table`: values by run id, teacher's run id, level and statistic."""
         table = attention_table.load(self.store)
         keys = zip(*(table[name] for name in ("run_id", "teacher", "level", "statistic")), strict=True)
         return dict(zip(keys, table["value"], strict=True))

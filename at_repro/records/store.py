@@ -8,7 +8,7 @@
         epochs.csv            one row per epoch
         predictions.csv       label and predicted class of every test image, in the data set's order
         weights.safetensors   weights in float16: what the final metrics were measured on
-    results/attention.csv     what the attention of all runs is like, see `attention_statistics`
+    results/attention.csv     what the attention of all runs is like, see `attention_table`
     results/in-progress/      checkpoints and locks of runs that are not finished; ignored by git, which carries a
                               long run's checkpoint to another machine only when it is told to
 """

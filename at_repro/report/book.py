@@ -105,7 +105,7 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
 def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
-    Before that what the table of `attention_statistics` lacks is measured, of networks with ImageNet weights as well.
+    Before that what the table of `attention_table` lacks is measured, of networks with ImageNet weights as well.
     Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
     it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
     """

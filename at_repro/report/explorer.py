@@ -46,11 +46,9 @@ def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequ
 def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]) -> dict:
     sprites, predicted = {}, {}
     for name, network in networks.items():
-        levels = network_maps.maps_by_mapping(network, images, mappings)
-        names = network_maps.level_names(len(levels[mappings[0]]))
         sprites[name] = {
-            mapping: {level: _map_sprite(maps) for level, maps in zip(names, of_mapping, strict=True)}
-            for mapping, of_mapping in levels.items()
+            mapping: {level: _map_sprite(maps) for level, maps in levels.items()}
+            for mapping, levels in network_maps.maps_by_mapping(network, images, mappings).items()
         }
         predicted[name] = network_maps.predictions(network, images).tolist()
     return {
@@ -58,7 +56,7 @@ def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[s
         "labels": images.labels.tolist(),
         "images": _png(torch.cat(list(images.images.cpu().permute(0, 2, 3, 1)), 1)),
         "networks": list(networks),
-        "levels": list(names),
+        "levels": list(sprites[name][mappings[0]]),
         "mappings": list(mappings),
         "sprites": sprites,
         "predicted": predicted,

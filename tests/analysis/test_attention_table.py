@@ -1,7 +1,6 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
 import io
-import math
 import shutil
 from dataclasses import replace
 
@@ -11,8 +10,8 @@ import pytest
 import torch
 
 from at_repro import data, experiments
-from at_repro.analysis import attention_table, faces, network_maps
-from at_repro.analysis.attention_table import COLUMNS, FILE, alone, differing, distances, edge_strength, load
+from at_repro.analysis import attention_table, map_statistics
+from at_repro.analysis.attention_table import COLUMNS, FILE, differing, load
 from at_repro.data import augment
 from at_repro.errors import DataError
 from at_repro.training import load_network, train
@@ -31,53 +30,6 @@ def trained(small, store, quiet):
     columns = {"student": small["student"], "AT": small["at"], "teacher": small["teacher"]}
     train(columns.values(), store, device="cpu", progress=quiet)
     return columns
-
-
-def test_an_edge_is_where_luminance_jumps():
-    """Black left of column 4, white from there on: Sobel's eighth gives 1/2 on both sides of the jump, else nothing."""
-    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    picture[..., 4:] = 255
-    strength = edge_strength(picture, (8, 8))
-    assert strength.dtype == torch.float32
-    torch.testing.assert_close(strength[0], torch.tensor([[0, 0, 0, 0.5, 0.5, 0, 0, 0]]).expand(8, 8))
-    torch.testing.assert_close(edge_strength(picture, (2, 4))[0], torch.tensor([[0, 0.25, 0.25, 0]]).expand(2, 4))
-
-
-def test_green_is_brighter_than_blue():
-    """BT.601: a jump to pure green counts 0.587, one to pure blue 0.114."""
-    for channel, weight in ((0, 0.299), (1, 0.587), (2, 0.114)):
-        picture = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
-        picture[:, channel, :, 2:] = 255
-        assert edge_strength(picture, (4, 4)).max().item() == pytest.approx(weight / 2, abs=1e-6)
-
-
-def test_statistics_of_maps_that_lie_on_an_edge(images):
-    """One place has everything: entropy 0 and all of the mass at the top; on even maps 100 and a tenth, rounded up."""
-    one, even = torch.zeros(2, 4, 4), torch.ones(2, 4, 4)
-    one[:, 1, 2] = 5
-    two = images.subset(2)
-    found = alone({"sum-2": [one, even, even], "sum-1": [even, one, one]}, two)
-    assert found["low", "entropy"] == 0 and found["low", "top share"] == 100
-    assert found["middle", "entropy"] == pytest.approx(100)
-    assert found["low", "top share, sum-1"] == pytest.approx(12.5) == found["top", "top share"]
-    assert math.isnan(found["top", "edges"]), "an even map follows nothing"
-    strength = edge_strength(two.images, (4, 4))
-    assert found["low", "edges"] == pytest.approx(network_maps.correlation(one, strength).mean().item(), abs=1e-6)
-
-
-def test_every_mapping_function_has_a_correlation_with_edges(images):
-    """By hand: luminance jumps in the middle, so that each row of places has the edges (0, 1, 1, 0) / 4.
-
-    (1, 3, 1, 1) is (-1, 3, -1, -1) / 2 from its mean and goes with them as 1 to sqrt 3; (1, 0, 0, 0) the other way.
-    """
-    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    picture[..., 4:] = 255
-    one = replace(images.subset(1), images=picture, masks=None)
-    rows = {"sum-1": [1.0, 3, 1, 1], "sum-2": [1.0, 0, 0, 0], "sum-4": [0.0, 5, 5, 0]}
-    found = alone({mapping: [torch.tensor([[row, row]])] for mapping, row in rows.items()}, one)
-    assert found["level 1", "edges, sum-1"] == pytest.approx(1 / math.sqrt(3), abs=1e-6)
-    assert found["level 1", "edges"] == pytest.approx(-1 / math.sqrt(3), abs=1e-6)
-    assert found["level 1", "edges, sum-4"] == pytest.approx(1, abs=1e-6)
 
 
 def test_correlations_in_the_table_are_those_of_the_activations(trained, store, images):
@@ -100,32 +52,6 @@ def test_correlations_in_the_table_are_those_of_the_activations(trained, store, 
             pairs = zip(sums.reshape(len(sums), -1), cells.reshape(len(cells), -1), strict=True)
             expected = np.mean([np.corrcoef(own, other)[0, 1] for own, other in pairs])
             assert table[level, statistic] == pytest.approx(expected, abs=2e-5), (level, statistic)
-
-
-def test_the_share_on_the_object_is_measured_where_there_are_masks(images):
-    """All of the mass in the middle of a place that the object covers, none of it beside."""
-    two = images.subset(2)
-    covered = two.masks.float()
-    found = alone({"sum-2": [covered, 1 - covered, torch.ones(2, 32, 32)]}, two)
-    assert found["low", "on object"] == pytest.approx(100) and found["middle", "on object"] == pytest.approx(0)
-    assert found["top", "on object"] == pytest.approx(100 * covered.mean().item(), rel=1e-4)
-    assert found["low", "on object, surplus"] == pytest.approx(100, rel=1e-4)
-    assert found["top", "on object, surplus"] == pytest.approx(0, abs=1e-4)
-    assert ("low", "on parts") not in found, "of faces alone"
-    bare = alone({"sum-2": [covered] * 3}, replace(two, masks=None))
-    assert ("low", "on object") not in bare and ("low", "on object, surplus") not in bare
-
-
-def test_the_share_on_parts_is_measured_on_faces(images):
-    pictures = replace(images.subset(2), name="orl_faces@64", masks=None)
-    found = alone({"sum-2": [torch.ones(2, 32, 32)] * 3}, pictures)
-    assert found["middle", "on parts"] == pytest.approx(100 * faces.parts(pictures)[0].float().mean().item(), rel=1e-4)
-
-
-def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size():
-    left, right = torch.tensor([[[1.0, 0]]]), torch.tensor([[[0, 3.0]]])
-    found = distances([left, left, left], [right, 2 * left, torch.ones(1, 2, 2)])
-    assert found == {("low", "distance"): pytest.approx(math.sqrt(2)), ("middle", "distance"): pytest.approx(0)}
 
 
 def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
@@ -182,15 +108,16 @@ def test_the_names_of_all_statistics_are_known(trained, store, images):
     """Else a run would be measured over and over, or what is new would never join the old rows."""
     run, teacher = trained["AT"], trained["teacher"]
     two = images.subset(2)
-    maps = {mapping: [torch.rand(2, 4, 4)] * 3 for mapping in attention_table._MAPPINGS}
+    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_table._MAPPINGS}
     for dataset, pictures in (
         ("shapes", two),
         ("cifar10", replace(two, masks=None)),
-        (faces.DATASET, replace(two, name=faces.DATASET, masks=None)),
+        (map_statistics.FACES, replace(two, name=map_statistics.FACES, masks=None)),
     ):
-        found = dict.fromkeys(statistic for _, statistic in alone(maps, pictures))
+        rows = map_statistics.measure({"run": maps}, pictures, attention_table._ALONE)
+        names = attention_table.means(rows)["statistic"].tolist()
         known = attention_table._statistics((replace(run, dataset=dataset), None))
-        assert set(found) == set(known) and list(found) == sorted(found, key=list(attention_table.STATISTICS).index)
+        assert sorted(names) == sorted(known)
     assert attention_table._statistics((run, teacher)) == ("distance",)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from at_repro.analysis import faces
+from at_repro.analysis.map_statistics import FACES, part_mask, part_masks
 from at_repro.data import ImageSet
 from at_repro.networks import Output
 
@@ -12,7 +13,7 @@ from at_repro.networks import Output
 @pytest.fixture
 def images():
     pictures = torch.zeros(2, 3, 50, 50, dtype=torch.uint8)
-    return ImageSet(faces.DATASET, "test", pictures, torch.tensor([0, 1]), ("a", "b"))
+    return ImageSet(FACES, "test", pictures, torch.tensor([0, 1]), ("a", "b"))
 
 
 class Looks(nn.Module):
@@ -27,18 +28,6 @@ class Looks(nn.Module):
         return Output(torch.zeros(len(images), 2), (group,))
 
 
-def test_a_box_covers_the_pixels_whose_middle_it_holds():
-    """Of 50 rows those whose middle (i + 0.5) / 50 is between 0.38 and 0.54 are 19 to 26; columns 7 to 42."""
-    box = faces.mask("eyes", 50, 50)
-    assert box[19:27, 7:43].all() and box.sum() == 8 * 36
-
-
-def test_boxes_do_not_overlap_and_make_up_the_parts(images):
-    boxes = torch.stack([faces.mask(part, 50, 50) for part in faces.PARTS])
-    assert boxes.sum(0).max() == 1
-    assert faces.parts(images).shape == (2, 50, 50) and torch.equal(faces.parts(images)[1], boxes.any(0))
-
-
 def test_an_even_map_gives_every_part_what_is_its_due(images):
     found = faces.shares({"even": Looks(torch.ones(50, 50))}, images)
     assert list(found["part"].unique()) == ["eyes", "nose", "mouth", "all parts"]
@@ -47,9 +36,9 @@ def test_an_even_map_gives_every_part_what_is_its_due(images):
 
 def test_a_map_that_sees_eyes_alone_gives_them_all(images):
     """The eyes are 288 of 2,500 pixels: all of the mass there is 100 * 2500 / 288 percent of an even map's."""
-    found = faces.shares({"eyes": Looks(faces.mask("eyes", 50, 50).float())}, images).groupby("part")["share"].mean()
+    found = faces.shares({"eyes": Looks(part_mask("eyes", 50, 50).float())}, images).groupby("part")["share"].mean()
     assert found["eyes"] == pytest.approx(100 * 2500 / 288) and found["nose"] == found["mouth"] == 0
-    assert found["all parts"] == pytest.approx(100 * 2500 / faces.parts(images)[0].sum().item())
+    assert found["all parts"] == pytest.approx(100 * 2500 / part_masks(images)[0].sum().item())
 
 
 def test_nothing_without_images():

@@ -95,20 +95,6 @@ def test_rows_go_level_by_level(images):
     assert network_maps.rows({}, images) == {}
 
 
-def test_correlation_is_pearsons():
-    """Of 1, 2, 3, 6 and 2, 1, 4, 5: deviations -2, -1, 0, 3 and -1, -2, 1, 2, so 10 / sqrt(14 * 10)."""
-    first, second = torch.tensor([[[1.0, 2], [3, 6]]]), torch.tensor([[[2.0, 1], [4, 5]]])
-    assert network_maps.correlation(first, second).item() == pytest.approx(10 / math.sqrt(140))
-    assert network_maps.correlation(first, 7 * first + 3).item() == pytest.approx(1)
-    assert network_maps.correlation(first, -first).item() == pytest.approx(-1)
-    assert network_maps.correlation(first, torch.ones(1, 2, 2)).isnan().all(), "an even map has no correlation"
-
-
-def test_level_names():
-    assert list(network_maps.level_names(3)) == ["low", "middle", "top"]
-    assert list(network_maps.level_names(4)) == ["level 1", "level 2", "level 3", "level 4"]
-
-
 @pytest.fixture
 def wrn():
     """A frozen network in evaluation mode, as a study gives them."""
@@ -497,3 +483,68 @@ def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, resolut
         network.resolution = resolution
     assert [len(batch) for batch in network_maps.batches(network, images)] == sizes
     assert torch.equal(torch.cat([batch.labels for batch in network_maps.batches(network, images)]), images.labels)
+
+
+def test_level_names():
+    assert list(network_maps.level_names(3)) == ["low", "middle", "top"]
+    assert list(network_maps.level_names(4)) == ["level 1", "level 2", "level 3", "level 4"]
+
+
+class Activations(nn.Module):
+    """Has the same activations (C, H, W) for each image."""
+
+    def __init__(self, *groups: torch.Tensor):
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, images):
+        groups = tuple(group.expand(len(images), -1, -1, -1) for group in self.groups)
+        return SimpleNamespace(logits=torch.zeros(len(images), 10), groups=groups)
+
+
+def test_average_maps_of_classes_count_every_image_alike(images, monkeypatch):
+    """A class whose images have a strong and a weak map at two places averages to half and half."""
+    maps = torch.zeros(len(images), 8, 8)
+    for label in range(10):
+        first, *others = (images.labels == label).nonzero()[:, 0].tolist()
+        maps[first, 0, 0] = 1000.0
+        maps[others, 7, 7] = 1.0
+    monkeypatch.setattr(network_maps, "maps", lambda *_: [maps])
+    found = network_maps.class_rows(nn.Identity(), images)
+    assert list(found) == ["level 1, average", "level 1, minus all"]
+    averages, differences = found.values()
+    assert averages.shape == differences.shape == (10, 8, 8)
+    for label in range(10):
+        count = int((images.labels == label).sum())
+        assert averages[label, 0, 0].item() == pytest.approx(64 / count), "in units of a uniform map's 64th"
+        assert averages[label, 7, 7].item() == pytest.approx(64 - 64 / count)
+    assert differences.sum(0).abs().max() < 1e-4, "of all classes together nothing is left"
+    torch.testing.assert_close(averages - differences, averages.mean(0).expand(10, 8, 8))
+
+
+def test_correlations_of_mapping_functions(images):
+    """Two channels at two places: sum-1 and max-1 differ where both fire; a scaled map correlates fully."""
+    activations = torch.zeros(2, 2, 2)
+    activations[:, 0, 0] = torch.tensor([1.0, 1.0])
+    activations[0, 1, 1] = 2.0
+    frames = network_maps.mapping_correlations(Activations(*[activations] * 3), images, ["sum-1", "max-1", "sum-2"])
+    assert list(frames) == ["low", "middle", "top"]
+    frame = frames["middle"]
+    assert list(frame.index) == list(frame.columns) == ["sum-1", "max-1", "sum-2"]
+    assert [frame.loc[name, name] for name in frame] == pytest.approx([1, 1, 1])
+    # sum-1 is (2, 0, 0, 2), max-1 is (1, 0, 0, 2): covariance 3 / 4, deviations 1 and sqrt 11 / 4.
+    assert frame.loc["sum-1", "max-1"] == pytest.approx((3 / 4) / math.sqrt(11) * 4)
+    # sum-2 is (2, 0, 0, 4).
+    assert (
+        frame.loc["max-1", "sum-2"] == pytest.approx(1) and frame.loc["sum-2", "sum-1"] == frame.loc["sum-1", "sum-2"]
+    )
+    with pytest.raises(ParameterError, match=r"^mapping: "):
+        network_maps.mapping_correlations(Activations(activations), images, ["mean"])
+
+
+def test_a_uniform_map_counts_for_nothing(images):
+    (frame,) = network_maps.mapping_correlations(Activations(torch.ones(2, 2, 2)), images, ["sum-1", "max-1"]).values()
+    assert frame.isna().all(axis=None)
+    assert network_maps.mapping_correlations(None, images, ["sum-1"]) == {}
+    assert network_maps.mapping_correlations(Activations(torch.ones(2, 2, 2)), None, ["sum-1"]) == {}
+    assert network_maps.class_rows(None, images) == network_maps.class_rows(Fixed(torch.ones(2, 2)), None) == {}

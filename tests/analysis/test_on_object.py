@@ -28,41 +28,6 @@ def mask(rows: slice, columns: slice, size: int = 32) -> torch.Tensor:
 LEFT_TOP = mask(slice(0, 16), slice(0, 16))
 
 
-@pytest.mark.parametrize("size", [4, 8, 16, 32, 64])
-def test_object_share_at_every_resolution(size):
-    half = size // 2
-    everything, nothing = torch.zeros(1, size, size), torch.ones(1, size, size)
-    everything[:, :half, :half], nothing[:, :half, :half] = 3.0, 0.0
-    assert on_object.share(everything, LEFT_TOP).item() == 1.0, "all of the map lies on the object"
-    assert on_object.share(nothing, LEFT_TOP).item() == 0.0, "none of it does"
-    assert on_object.share(torch.full((1, size, size), 0.7), LEFT_TOP).item() == pytest.approx(0.25), (
-        "the object's area"
-    )
-
-
-def test_object_share_by_hand():
-    """3 + 1 on the object's upper row, 4 + 0 below it: 4 of 8."""
-    maps = torch.tensor([[[3.0, 1.0], [4.0, 0.0]]])
-    assert on_object.share(maps, mask(slice(0, 16), slice(0, 32))).item() == pytest.approx(0.5)
-    assert on_object.share(100 * maps, mask(slice(0, 16), slice(0, 32))).item() == pytest.approx(0.5), (
-        "a share has no scale"
-    )
-
-
-def test_a_place_half_on_the_object_counts_half():
-    """An 8x8 map place covers 4x4 pixels: the object takes two of its four columns."""
-    maps = torch.zeros(1, 8, 8)
-    maps[0, 0, 0] = 5.0
-    assert on_object.share(maps, mask(slice(0, 4), slice(0, 2))).item() == pytest.approx(0.5)
-
-
-def test_every_image_has_its_own_mask():
-    maps = torch.zeros(2, 8, 8)
-    maps[:, 0, 0] = 1.0
-    masks = torch.cat([LEFT_TOP, ~LEFT_TOP])
-    assert on_object.share(maps, masks).tolist() == [1.0, 0.0]
-
-
 SHARES = ["network", "mapping", "level", "share", "surplus"]
 
 
@@ -78,28 +43,6 @@ def test_object_shares_of_networks(images):
         assert mapping in ("sum-1", "max-2")
         assert found["share"].tolist() == pytest.approx(area.tolist(), rel=1e-5), "an even map shows the object's area"
         assert found["surplus"].tolist() == pytest.approx([0] * 20, abs=1e-4), "it knows nothing of its image"
-
-
-def test_a_surplus_is_what_another_images_map_does_not_have():
-    """The first of two images has all of its mass on its object, the second half; each other's map has none there."""
-    maps, masks = torch.zeros(2, 4, 4), torch.cat([LEFT_TOP, ~LEFT_TOP])
-    maps[0, 0, 0] = 3.0
-    maps[1, 0, 1] = maps[1, 3, 3] = 1.0
-    # The second's map has half of its mass on the first's object, the first's none on the second's; and the objects,
-    # which have nothing in common, as maps of their own 1 - 0.
-    assert on_object.surplus(maps, masks).tolist() == pytest.approx([1 - 0.5, 0.5 - 0])
-    assert on_object.surplus(masks.float(), masks).tolist() == [1, 1]
-    near = torch.cat([LEFT_TOP, mask(slice(0, 16), slice(8, 24))])  # half of each is the other's as well
-    left = torch.zeros(2, 4, 4)
-    left[0, 0, 0] = left[1, 0, 3] = 1.0  # the second's beside its object
-    assert on_object.surplus(left, near).tolist() == pytest.approx([(1 - 0) / 0.5, (0 - 0) / 0.5])
-    assert on_object.surplus(maps[:1], masks[:1]).isnan().all(), "there is no other image"
-    middle = torch.zeros(2, 4, 4)
-    middle[:, 1:3, 1:3] = torch.tensor([1.0, 7.0]).view(2, 1, 1)
-    found = on_object.share(middle, masks), on_object.surplus(middle, masks)
-    assert found[0].tolist() == pytest.approx([0.25, 0.75]) and found[1].tolist() == pytest.approx([0, 0]), (
-        "who always looks into the middle looks at no object"
-    )
 
 
 def test_a_network_that_sees_objects_has_their_surplus(images):

@@ -1,6 +1,5 @@
 """Photographs: which are shown, what stands above them, and how their maps are like Grad-CAM, where that is known."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from torch import nn
 
 from at_repro import data
-from at_repro.analysis import attention_table, network_maps, photographs, tables
+from at_repro.analysis import attention_table, map_statistics, network_maps, photographs, tables
 from at_repro.analysis.photographs import Gallery
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
@@ -79,17 +78,6 @@ def test_categories_and_titles_are_readable(gallery):
     assert photographs.titles(named, "absent") == []
 
 
-def test_correlation_by_hand():
-    coarse = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
-    fine = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    fine[0, 0, 0], fine[0, 1, 1] = 5, -5  # averaged, they are nothing
-    assert photographs.correlation(7 * fine + 2, coarse).item() == pytest.approx(1)
-    assert photographs.correlation(-fine, coarse).item() == pytest.approx(-1)
-    # (0, 1, 2, 3) against (0, 0, 0, 1): covariance 1.5, norms sqrt 5 and sqrt 3 / 2.
-    assert photographs.correlation(coarse, (coarse == 3).float()).item() == pytest.approx(1.5 / math.sqrt(5 * 0.75))
-    assert photographs.correlation(torch.ones(1, 4, 4), coarse).isnan().all()
-
-
 def test_agreement_is_a_mean_over_photographs_that_have_one():
     cam = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]] * 3)
     low = torch.stack([cam[0], -cam[1], torch.ones(2, 2)])
@@ -100,16 +88,12 @@ def test_agreement_is_a_mean_over_photographs_that_have_one():
 
 def test_statistics_of_each_photograph(images):
     """The edges of the photographs are around the bright quarter: a map that is there has 1, a map without any NaN."""
-    edges = attention_table.edge_strength(images.images, (8, 8))
-    quarter = images.images[:, 0].float()
-    frame = photographs.statistics({"one": {"level 1": edges, "Grad-CAM": torch.zeros(6, 2, 2)}}, images)
-    assert list(frame.columns) == ["network", "level", "entropy", "top_share", "edges"] and len(frame) == 12
-    assert frame["level"].tolist() == ["level 1"] * 6 + ["Grad-CAM"] * 6
-    assert frame["edges"][:6].tolist() == pytest.approx([1] * 6) and frame["edges"][6:].isna().all()
-    frame = photographs.statistics({"one": {"level 1": quarter}}, images)
-    assert frame["entropy"][0] == pytest.approx(100 * math.log(16) / math.log(64), abs=1e-4)
-    assert frame["top_share"][0] == pytest.approx(100 * 7 / 16, abs=1e-4), "a tenth of 64 places, rounded up, of 16"
-    assert photographs.statistics({}, None).empty and "edges" in photographs.statistics({}, None)
+    edges = map_statistics.edge_strength(images.images, (8, 8))
+    maps = {"one": {"level 1": edges, "Grad-CAM": torch.zeros(6, 2, 2)}}
+    values = photographs.statistics(maps, images).pivot(index=["level", "image"], columns="statistic", values="value")
+    assert values.loc["level 1", "edges"].tolist() == pytest.approx([1] * 6)
+    assert values.loc["Grad-CAM"].isna().all(axis=None) and set(values) == {"entropy", "top share", "edges"}
+    assert photographs.statistics({}, None).empty
 
 
 @pytest.fixture
@@ -137,11 +121,9 @@ def test_the_table_has_what_the_page_shows(pretrained, gallery, store, monkeypat
     assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
     assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
     sample = gallery.sample(4)
-    page = tables.means(
-        photographs.statistics(photographs.maps({"mean": Mean()}, sample), sample), "entropy", "top_share", "edges"
-    )
+    page = tables.means(photographs.statistics(photographs.maps({"mean": Mean()}, sample), sample))
     for row in table.itertuples():
-        shown = page.loc[("mean", row.level), row.statistic.replace(" ", "_")].split(" ± ")[0]
+        shown = page.loc[("mean", row.level), row.statistic].split(" ± ")[0]
         decimals = len(shown.partition(".")[2])
         assert f"{row.value:.{decimals}f}" == shown
     assert photographs.update(store) == 0

@@ -346,17 +346,16 @@ def test_means_stand_with_the_interval_that_figures_draw():
 
     A hundredth of the values has a hundredth of the interval, 0.011, and two decimals; a thousandth has three.
     """
-    measured = pd.DataFrame(
-        [("b", "low", 1.0, 50.0), ("a", "top", 7.0, 9.0), ("b", "low", 2.0, 50.0), ("b", "low", 3.0, 50.0)],
-        columns=["network", "level", "share", "entropy"],
-    )
-    found = tables.means(measured, "share", "entropy")
+    rows = [("b", "low", "share", 1.0), ("b", "low", "entropy", 50.0), ("a", "top", "share", 7.0)]
+    rows += [("b", "low", "share", 2.0), ("b", "low", "share", 3.0), ("b", "low", "entropy", 50.0)]
+    measured = pd.DataFrame(rows, columns=["network", "level", "statistic", "value"])
+    found = tables.means(measured)
     assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
     assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
-    assert tables.means(measured.assign(share=measured["share"] / 100), "share").iloc[0, 0] == "0.02 ± 0.01"
-    assert tables.means(measured.assign(share=measured["share"] / 1000), "share").iloc[0, 0] == "0.002 ± 0.001"
-    assert tables.means(measured, "share", by=["level"]).index.tolist() == ["low", "top"]
-    assert tables.means(measured[:0], "share").empty
+    assert tables.means(measured.assign(value=measured["value"] / 100)).iloc[0, 0] == "0.02 ± 0.01"
+    assert tables.means(measured.assign(value=measured["value"] / 1000)).iloc[0, 0] == "0.002 ± 0.001"
+    assert tables.means(measured, by=["level"]).index.tolist() == ["low", "top"]
+    assert tables.means(measured[:0]).empty
 
 
 def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):

@@ -71,6 +71,12 @@ def of_levels(value: str, *names: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "level", value])
 
 
+def of_statistics(*names: str) -> pd.DataFrame:
+    """As from `map_statistics.measure`: entropy and top share."""
+    wide = of_levels("entropy", *names).assign(**{"top share": 20.0}).assign(image=range(6 * len(names)))
+    return wide.melt(["network", "level", "image"], var_name="statistic")
+
+
 def of_objects(*names: str) -> pd.DataFrame:
     """As from `on_object.shares`, of one mapping function."""
     return of_levels("share", *names).assign(surplus=2.0)
@@ -154,7 +160,7 @@ def every_figure(images) -> dict[str, Figure]:
         "overlay_panel": overlay(images),
         "on_object": figures.on_object(of_objects(*METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
-        "concentration": figures.concentration(of_levels("entropy", *METHODS).assign(top_share=20.0), STAMP),
+        "concentration": figures.concentration(of_statistics(*METHODS), STAMP),
         "on_parts": figures.on_parts(images, {"low": torch.rand(3, 8, 8)}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP),
         "matrices": figures.matrices({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
@@ -263,7 +269,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
         lambda images: figures.on_object(of_objects(), STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
-        lambda images: figures.concentration(of_levels("entropy"), STAMP),
+        lambda images: figures.concentration(of_statistics(), STAMP),
         lambda images: figures.matrices({}, STAMP),
         lambda images: figures.on_parts(None, {"low": torch.rand(3, 8, 8)}, {}, STAMP),
         lambda images: figures.on_parts(images, {}, {}, STAMP),
@@ -560,7 +566,8 @@ def test_one_network_alone_has_its_points():
 
 def test_concentration_has_a_panel_for_each_measure():
     rows = [(name, level, 10.0 * i, 5.0 * i) for name in ("student", "teacher") for i, level in enumerate("abc", 1)] * 2
-    figure = figures.concentration(pd.DataFrame(rows, columns=["network", "level", "entropy", "top_share"]), STAMP)
+    wide = pd.DataFrame(rows, columns=["network", "level", "entropy", "top share"]).assign(image=range(12))
+    figure = figures.concentration(wide.melt(["network", "level", "image"], var_name="statistic"), STAMP)
     heights = [[line.get_ydata().tolist() for line in axis.lines if len(line.get_ydata()) == 3] for axis in figure.axes]
     assert heights == [[[10, 20, 30]] * 2, [[5, 10, 15]] * 2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]

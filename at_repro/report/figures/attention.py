@@ -56,10 +56,12 @@ def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
     the top tenth is a little more: 7 of 64.
 
     Args:
-        measured: columns network, level, entropy and top_share, see `concentration.concentrations`.
+        measured: entropy and top share, see `map_statistics.measure`.
     """
-    labels = {"entropy": "entropy (% of an even map's)", "top_share": "mass in the top tenth (%)"}
-    figure = _side_by_side(measured, labels, stamp, linestyle="none")  # limits from the data: networks differ little
+    labels = {"entropy": "entropy (% of a uniform map's)", "top share": "mass in the top tenth (%)"}
+    wide = measured.pivot_table(index=["network", "level", "image"], columns="statistic", values="value", sort=False)
+    # Limits from the data: networks differ little.
+    figure = _side_by_side(wide.reset_index(), labels, stamp, linestyle="none")
     for axis, even in zip(figure.axes if len(measured) else (), (100, 10), strict=False):
         axis.axhline(even, color=INK, linestyle="--", linewidth=1)
     return figure

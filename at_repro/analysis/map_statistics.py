@@ -1,0 +1,206 @@
+"""What attention maps are like, in numbers: a statistic is a plain function of maps (N, H, W) that returns (N,)."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from at_repro import attention
+from at_repro.data import ImageSet
+
+Maps = Mapping[str, Mapping[str, Tensor]]  # of one network, (N, H, W) by mapping function and level
+
+COLUMNS = ["network", "mapping", "level", "image", "statistic", "value"]
+
+FACES = "orl_faces@64"  # heads of the AT&T database are in one place, so that boxes roughly lie on their parts
+PARTS = {"eyes": (0.38, 0.54, 0.14, 0.86), "nose": (0.54, 0.72, 0.34, 0.66), "mouth": (0.74, 0.88, 0.28, 0.72)}
+"""Top, bottom, left and right of each part of a face as shares of the picture: drawn on the average picture of the
+training set, before any map was measured with them."""
+
+_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+_SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+
+
+def mass_shares(maps: Tensor) -> Tensor:
+    """Each position's share of a map's mass: (N, H, W), not negative, to (N, H * W); NaN for an all-zero map."""
+    flat = maps.flatten(1)
+    return flat / flat.sum(1, keepdim=True)
+
+
+def entropy(maps: Tensor) -> Tensor:
+    """Entropy of each map's mass over its positions, relative to that of a uniform map.
+
+    Args:
+        maps: (N, H, W), not negative, of more than one position.
+
+    Returns:
+        (N,), from 0 (all mass at one position) to 1 (uniform); NaN for an all-zero map, which has no mass.
+    """
+    shares = mass_shares(maps)
+    return -torch.special.xlogy(shares, shares).sum(1) / math.log(shares.shape[1])
+
+
+def top_share(maps: Tensor, part: float = 0.1) -> Tensor:
+    """Share of each map's mass at its strongest positions.
+
+    Args:
+        maps: (N, H, W), not negative.
+        part: of all positions, which is rounded up to whole ones.
+
+    Returns:
+        (N,), from these positions' part of all (a uniform map) to 1; NaN for an all-zero map.
+    """
+    shares = mass_shares(maps)
+    return shares.topk(math.ceil(part * shares.shape[1]), dim=1).values.sum(1)
+
+
+def share(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of each map's mass that lies inside its mask.
+
+    Args:
+        maps: (N, H, W), not negative.
+        masks: bool (N, H', W'); averaged over the area that one position of the map covers.
+
+    Returns:
+        (N,), from 0 to 1. A uniform map has the mask's share of the image area.
+    """
+    return (maps * _cover(masks, maps)).flatten(1).sum(1) / maps.flatten(1).sum(1)
+
+
+def _cover(masks: Tensor, maps: Tensor) -> Tensor:
+    """The part of each position of the maps that lies inside the mask: (N, H, W), from 0 to 1."""
+    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), (maps.shape[1], maps.shape[2])).squeeze(1).to(maps.device)
+
+
+def surplus(maps: Tensor, masks: Tensor) -> Tensor:
+    """What each map has on its own object more than the map of another image has there, the one before it in the set.
+
+    Objects tend to be in the middle, and so does attention: a map that knows nothing of its image may have a large
+    `share`, but has no surplus on average. The unit is the surplus that the objects themselves have as maps of
+    that size, the mean over images, so that levels can be compared.
+
+    Args:
+        maps: (N, H, W), not negative.
+        masks: bool (N, H', W'), True on the object.
+
+    Returns:
+        (N,), of which the mean is 0 where maps know nothing of their image, and 1 where they are the objects; NaN where
+        all objects are at the same positions, as that of one image alone.
+    """
+
+    def more(own: Tensor) -> Tensor:
+        return share(own, masks) - share(own.roll(1, 0), masks)
+
+    return more(maps) / more(_cover(masks, maps)).mean()
+
+
+def correlation(maps: Tensor, coarse: Tensor) -> Tensor:
+    """Pearson's correlation of two maps over positions, on the coarser one's grid, to which the finer is averaged.
+
+    Args:
+        maps: (N, H, W).
+        coarse: (N, h, w), not finer than `maps`.
+
+    Returns:
+        (N,), float64, from -1 to 1; NaN where one of the two is uniform.
+    """
+    fine = F.adaptive_avg_pool2d(maps.double(), (coarse.shape[1], coarse.shape[2]))
+    first, second = ((each - each.mean((1, 2), keepdim=True)).flatten(1) for each in (fine, coarse.double()))
+    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+
+
+def edge_strength(images: Tensor, size: Sequence[int]) -> Tensor:
+    """How strongly the luminance changes: the length of Sobel's gradient, averaged over the positions of a map.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        size: height and width of the map, not larger than the images.
+
+    Returns:
+        float32 (N, height, width), in luminance per pixel, from 0 to 1.
+    """
+    grey = (images.float() / 255 * torch.tensor(_LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    across = torch.tensor(_SOBEL) / 8
+    kernels = torch.stack([across, across.T]).unsqueeze(1)
+    gradient = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1, keepdim=True)
+    return F.adaptive_avg_pool2d(gradient, (size[0], size[1])).squeeze(1)
+
+
+def distance(maps: Tensor, others: Tensor) -> Tensor:
+    """The l2 distance of each image's l2-normalised maps, (N,) from twice (N, H, W): the norm of eq. 2.
+
+    From 0 (the same map) to sqrt 2 (no position in common).
+    """
+    return (attention.normalize(maps) - attention.normalize(others)).flatten(1).norm(dim=1)
+
+
+def norm(maps: Tensor) -> Tensor:
+    """The l2 norm of each map, (N,) from (N, H, W): what `attention.normalize` divides by."""
+    return maps.flatten(1).norm(dim=1)
+
+
+def part_mask(part: str, height: int, width: int) -> Tensor:
+    """bool (height, width): True where the middle of a pixel lies in the box of a part of a face, see `PARTS`."""
+    top, bottom, left, right = PARTS[part]
+    y, x = ((torch.arange(length) + 0.5) / length for length in (height, width))
+    return ((y > top) & (y < bottom)).unsqueeze(1) & ((x > left) & (x < right))
+
+
+def part_masks(images: ImageSet, *parts: str) -> Tensor:
+    """bool (N, H, W): True on these parts of a face (none: on all of `PARTS`), the same for every picture."""
+    height, width = images.images.shape[-2:]
+    together = torch.stack([part_mask(part, height, width) for part in parts or PARTS]).any(0)
+    return together.expand(len(images), height, width)
+
+
+# Of maps, their images and the teacher's maps, which may be none; None where a statistic does not apply.
+STATISTICS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]] = {
+    "entropy": lambda maps, images, taught: 100 * entropy(maps),
+    "top share": lambda maps, images, taught: 100 * top_share(maps),
+    "edges": lambda maps, images, taught: correlation(maps, edge_strength(images.images.cpu(), maps.shape[1:])),
+    "on object": lambda maps, images, taught: None if images.masks is None else 100 * share(maps, images.masks.cpu()),
+    "on object, surplus": lambda maps, images, taught: (
+        None if images.masks is None else 100 * surplus(maps, images.masks.cpu())
+    ),
+    "on parts": lambda maps, images, taught: 100 * share(maps, part_masks(images)) if images.name == FACES else None,
+    "norm": lambda maps, images, taught: norm(maps),
+    "distance": lambda maps, images, taught: (
+        None if taught is None or taught.shape != maps.shape else distance(maps, taught)
+    ),
+}
+"""By name: shares, entropy and surplus in percent."""
+
+
+def measure(
+    networks: Mapping[str, Maps],
+    images: ImageSet | None,
+    statistics: Iterable[str],
+    teacher: str = "",
+) -> pd.DataFrame:
+    """Statistics of every network, mapping function, level and image: one tidy frame.
+
+    Args:
+        networks: their maps by name.
+        images: the N images of these maps; None only where there are none.
+        statistics: names, see `STATISTICS`; those that do not apply have no rows.
+        teacher: the network to whose maps the distance is; empty: there is none.
+
+    Returns:
+        The `COLUMNS` network, mapping, level, image (counted from 0), statistic and value.
+    """
+    parts: list[pd.DataFrame] = []
+    if images is None:
+        return pd.DataFrame(columns=COLUMNS)
+    taught = networks.get(teacher, {})
+    for network, maps in networks.items():
+        for mapping, levels in maps.items():
+            for level, of_level in levels.items():
+                for statistic in statistics:
+                    value = STATISTICS[statistic](of_level, images, taught.get(mapping, {}).get(level))
+                    if value is not None:
+                        own = (network, mapping, level, range(len(value)), statistic, value.double().numpy())
+                        parts.append(pd.DataFrame(dict(zip(COLUMNS, own, strict=True))))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
