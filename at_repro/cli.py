@@ -286,11 +286,12 @@ def claims(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     from at_repro import bench, data, files
+    from at_repro.bench import measurement
 
     data.data_root(options.data_root)
     if options.output:
         files.output(options.output)
-    found = bench.run(options.device, options.data_root, options.compile)
+    found = measurement.run(options.device, options.data_root, options.compile)
     print(bench.table(found))
     if options.output:
         print(f"written: {bench.save(found, options.output)}")

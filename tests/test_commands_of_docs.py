@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from at_repro import bench, cli, experiments, records
+from at_repro import cli, experiments, records
+from at_repro.bench import measurement
 from at_repro.report import book
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +46,7 @@ def home(tmp_path, monkeypatch, few_test_images):
     for name, experiment in experiments.EXPERIMENTS.items():
         monkeypatch.setitem(experiments.EXPERIMENTS, name, replace(experiment, sizes={}))
     monkeypatch.setattr(book, "build", lambda preset=None, *_: records.store.default_folder(preset))
-    monkeypatch.setattr(bench, "run", lambda *_: {"environment": {}, "rows": []})
+    monkeypatch.setattr(measurement, "run", lambda *_: {"environment": {}, "rows": []})
     return tmp_path
 
 

@@ -13,6 +13,7 @@ from at_repro.runs import Run
 from at_repro.training import engine, load_network
 from at_repro.training.batch import Teacher
 from at_repro.training.student import Student
+from at_repro.training.term_values import term_value
 
 COLUMNS = ["method", "beta", "term", "pull", "task"]
 
@@ -52,7 +53,7 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
         task = _pull(own.losses.mean(), student)
         for term, weight in zip(run.terms, weights, strict=True):
             if term.needs_teacher:
-                value = weight * term.value(own, seen)
+                value = weight * term_value(term, own, seen)
                 rows.append((column, weight, value.item(), _pull(value, student), task))
     return rows
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.analysis import attention_table, map_statistics, network_maps
-from at_repro.data import Images, ImageSet, augment, folders
+from at_repro.data import Images, ImageSet, augment
+from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import ResizeInput, efficientnet, imagenet, parameter_count
 from at_repro.records import Store
@@ -86,7 +87,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     check_networks(names)
     data.check_name(dataset)
     if dataset in data.DATA_SETS:  # they are not normalised as photographs are
-        raise ParameterError("dataset", dataset, folders.NAMING)
+        raise ParameterError("dataset", dataset, FOLDERS)
     place = engine.device(device)
     found: dict[str, nn.Module] = {}
     lacking: dict[str, str] = {}

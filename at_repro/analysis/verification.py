@@ -8,9 +8,9 @@ from at_repro.analysis import attention_table
 from at_repro.data import Images
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import DamagedRecord, Record, Store, load_record
+from at_repro.records.readable import outcome
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import evaluate
-from at_repro.training.progress import outcome
 
 # Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
 # then. More than this share of changed predictions is not rounding.

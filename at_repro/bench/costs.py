@@ -6,12 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from at_repro import data, experiments, networks
-from at_repro.data import augment
+from at_repro import data, experiments
 from at_repro.records import Record, Store
-from at_repro.runs import Run
-from at_repro.training import with_teachers
-from at_repro.training.cohorts import tasks
+from at_repro.runs import Run, tasks, with_teachers
 
 RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `rates` for what other steps reach
 DEVICES = (1, 8, 64)
@@ -29,6 +26,16 @@ TOGETHER = ("Table 5",)  # so long that all devices train each of its cohorts to
 # Training images of folders that experiments name; what is in them is known before they are read.
 _FOLDERS = {"cub50": 1500, "cub200": 5994, "scene15": 1500, "indoor67": 5360, "imagenette64": 9469,
             "imagenet": 1_281_167}  # fmt: skip
+
+
+OPERATIONS = {
+    "efficientnet-lite0": 15_695_296, "efficientnet-lite2": 23_504_352,
+    "nin-thin": 118_677_504, "nin-thin-nobn": 118_677_504,
+    "nin-wide": 444_973_056, "nin-wide-nobn": 444_973_056, "nin-wide-norelu": 444_973_056,
+    "resnet18": 74_033_152, "resnet34": 149_530_624,
+    "wrn-16-1": 53_314_816, "wrn-16-2": 202_213_888, "wrn-40-1": 166_561_024, "wrn-40-2": 655_198_720,
+}  # fmt: skip
+"""What `networks.forward_operations` counts in the networks of the experiments; others are counted when asked for."""
 
 
 def table(found: dict, preset: str = "paper") -> pd.DataFrame:
@@ -104,11 +111,19 @@ def operations(cohort: Sequence[Run]) -> float:
     """
     (taught_by,) = {run.teacher for run in cohort} - {None} or {None}
     passes = {run: 3 << _any(run, "needs_gradient") << _any(run, "needs_mirror") for run in cohort}
-    forward = sum(count * networks.forward_operations(run.network) for run, count in passes.items())
+    forward = sum(count * _forward(run.network) for run, count in passes.items())
     if taught_by is not None:
         of_gradient = any(_any(run, "needs_gradient") for run in cohort if run.teacher is not None)
-        forward += (3 if of_gradient else 1) * networks.forward_operations(taught_by.network)
+        forward += (3 if of_gradient else 1) * _forward(taught_by.network)
     return _places(cohort[0]) * forward
+
+
+def _forward(network: str) -> int:
+    if network not in OPERATIONS:
+        from at_repro import networks  # torch, which the list of experiments does without
+
+        OPERATIONS[network] = networks.forward_operations(network)
+    return OPERATIONS[network]
 
 
 def makespan(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> float:
@@ -147,7 +162,7 @@ def _any(run: Run, need: str) -> bool:
 def _places(run: Run) -> float:
     """Images in all, in units of 32x32 pixels: convolutions cost as much as there are places."""
     resolution = data.resolution(run.dataset)
-    seen = augment.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
+    seen = data.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
     return (run.subset or _images(run.dataset)) * run.epochs * (seen / 32) ** 2
 
 

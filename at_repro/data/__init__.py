@@ -1,21 +1,25 @@
 """Image sets: `load` reads, lists or generates one by name, `describe` says what there is."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from at_repro.data import cifar10 as _cifar10
-from at_repro.data import folders as _folders
-from at_repro.data import shapes as _shapes
-from at_repro.data import streamed as _streamed
-from at_repro.data.augment import AUGMENTATIONS, CIFAR10_MEAN, CIFAR10_STD
-from at_repro.data.image_set import ImageSet
-from at_repro.data.streamed import StreamedSet
-from at_repro.errors import DataError, ParameterError, check_choice
+from at_repro.data.names import (
+    DATA_SETS,
+    SPLITS,
+    check_name,
+    folder,
+    is_streamed,
+    resolution,
+    size,
+    window_resolution,
+)
+from at_repro.errors import DataError, ParameterError
 
-Images = ImageSet | StreamedSet
+if TYPE_CHECKING:
+    from at_repro.data.image_set import ImageSet
+    from at_repro.data.streamed import Images, StreamedSet
 
 __all__ = [
     "DATA_SETS",
@@ -34,59 +38,23 @@ __all__ = [
     "normalization",
     "resolution",
     "size",
+    "window_resolution",
 ]
 
-SPLITS = ("train", "test")
+# What reads images imports torch, which takes seconds: it is imported where images are read, not where runs are listed.
 
 
-@dataclass(frozen=True)
-class _DataSet:
-    """How to get a data set, and the constants it is normalised with.
+def __getattr__(name: str) -> object:
+    if name in ("ImageSet", "Images", "StreamedSet"):
+        from at_repro.data import streamed
 
-    `read` takes split, subset, data root and whether it may download.
-    """
-
-    read: Callable[[str, int | None, str | Path | None, bool], Images]
-    sizes: dict[str, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-def _read_shapes(split: str, subset: int | None, root: str | Path | None, download: bool) -> ImageSet:
-    return _shapes.shapes(split, subset)
-
-
-def _read_cifar10(split: str, subset: int | None, root: str | Path | None, download: bool) -> ImageSet:
-    images = _cifar10.cifar10(split, data_root(root), download)
-    return images if subset is None else images.subset(subset)
-
-
-_REGISTRY = {
-    "shapes": _DataSet(_read_shapes, _shapes.SIZES, _shapes.MEAN, _shapes.STD),
-    "cifar10": _DataSet(_read_cifar10, _cifar10.SIZES, CIFAR10_MEAN, CIFAR10_STD),
-}
-DATA_SETS = tuple(_REGISTRY)
-
-
-def check_name(name: str) -> None:
-    """Raises ParameterError unless `name` is one of DATA_SETS, or as `folders.NAMING` or `streamed.NAMING` says."""
-    if name not in DATA_SETS and _folder(name) is None:  # a tuple: a spec from JSON may hold what has no hash
-        raise ParameterError("data set", name, [*DATA_SETS, _folders.NAMING, _streamed.NAMING])
-
-
-def is_streamed(name: str) -> bool:
-    """Whether the images of this data set stay in their files, see `streamed`."""
-    return _streamed.parse(name) is not None
-
-
-def _folder(name: object) -> tuple[str, int] | None:
-    """The folder and resolution that a name stands for; None for one of DATA_SETS and for no name."""
-    return _folders.parse(name) or _streamed.parse(name)
+        return getattr(streamed, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(
     name: str, split: str, root: str | Path | None = None, subset: int | None = None, download: bool = True
-) -> Images:
+) -> "Images":
     """A split of a data set: in memory or, where its name ends in "-streamed", as a list of files.
 
     Args:
@@ -101,50 +69,35 @@ def load(
         ParameterError: a name, split, subset or data root that is not allowed.
         DataError: the data are missing or damaged.
     """
-    return _named(name).read(split, subset, root, download)
+    from at_repro.data import cifar10, folders, shapes, streamed
 
-
-def _named(name: str) -> _DataSet:
     check_name(name)
-    return (
-        _REGISTRY[name] if name in _REGISTRY else _DataSet(partial(_read_folder, name), {}, _folders.MEAN, _folders.STD)
-    )
-
-
-def _read_folder(name: str, split: str, subset: int | None, root: str | Path | None, download: bool) -> Images:
-    images = (_streamed.load_streamed if is_streamed(name) else _folders.load_folder)(name, split, data_root(root))
+    if name == "shapes":
+        return shapes.shapes(split, subset)
+    images: Images
+    if name == "cifar10":
+        images = cifar10.cifar10(split, data_root(root), download)
+    elif is_streamed(name):
+        images = streamed.load_streamed(name, split, data_root(root))
+    else:
+        images = folders.load_folder(name, split, data_root(root))
     return images if subset is None else images.subset(subset)
-
-
-def size(name: str, split: str) -> int:
-    """Number of images of a split, known without reading it. Raises ParameterError unless the name is in DATA_SETS."""
-    check_choice("data set", name, DATA_SETS)
-    return _REGISTRY[name].sizes[split]
-
-
-def resolution(name: str) -> int:
-    """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
-    check_name(name)
-    found = _folder(name)
-    return 32 if found is None else found[1]
-
-
-def folder(name: str) -> str:
-    """The folder of the data root that a user's own data set is in. Raises ParameterError for one of DATA_SETS."""
-    if (found := _folder(name)) is None:
-        raise ParameterError("data set", name, [_folders.NAMING, _streamed.NAMING])
-    return found[0]
 
 
 def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per channel for `augment.normalize`, in units of 0 to 255. Raises ParameterError."""
-    named = _named(name)
-    return named.mean, named.std
+    from at_repro.data import augment, folders, shapes
+
+    check_name(name)
+    known = {"shapes": (shapes.MEAN, shapes.STD), "cifar10": (augment.CIFAR10_MEAN, augment.CIFAR10_STD)}
+    return known.get(name, (folders.MEAN, folders.STD))
 
 
 def augmentations(name: str) -> tuple[str, ...]:
     """What images of this data set can be augmented with: streamed ones as for ImageNet, or not at all."""
-    return _streamed.AUGMENTATIONS if is_streamed(name) else tuple(AUGMENTATIONS)
+    from at_repro.data import augment, streamed
+
+    return streamed.AUGMENTATIONS if is_streamed(name) else tuple(augment.AUGMENTATIONS)
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -198,16 +151,16 @@ def describe(name: str, root: str | Path | None = None) -> Description:
 
     Raises ParameterError for an unknown name.
     """
-    named = _named(name)
+    check_name(name)
     try:
-        loaded = {split: named.read(split, None, root, False) for split in SPLITS}
-        found = {split: _describe(images) for split, images in loaded.items()}
+        images = {split: load(name, split, root, download=False) for split in SPLITS}
+        splits = {split: _describe(of_split) for split, of_split in images.items()}
     except (DataError, ParameterError) as error:
         return Description(name, None, {}, str(error))
-    return Description(name, loaded["train"].source, found)
+    return Description(name, images["train"].source, splits)
 
 
-def _describe(images: Images) -> SplitDescription:
+def _describe(images: "Images") -> SplitDescription:
     counts = images.labels.bincount(minlength=len(images.classes)).tolist()
     return SplitDescription(
         images=len(images),

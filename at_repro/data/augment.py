@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from at_repro.data.names import window_resolution
+
 # Per channel, in units of 0 to 255: the constants of the paper's public code (cifar.py, szagoruyko/attention-transfer).
 CIFAR10_MEAN = (125.3, 123.0, 113.9)
 CIFAR10_STD = (63.0, 62.1, 66.7)
@@ -54,7 +56,7 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         generator: the source of all random numbers; it advances by one draw of N integers.
 
     Returns:
-        uint8 (N, C, s, s), with s of `window_resolution`: 224 of 256, 128 of 144.
+        uint8 (N, C, s, s), with s of `names.window_resolution`: 224 of 256, 128 of 144.
     """
     number, channels, resolution, _ = images.shape
     small = window_resolution(resolution)
@@ -68,11 +70,6 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return (
         images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(-1, channels, small, small)
     )
-
-
-def window_resolution(resolution: int) -> int:
-    """Resolution of the windows of `window_flip` in pixels: 7/8 of the images' to the nearest multiple of 8."""
-    return max(8, 8 * round(resolution * 7 / 64))
 
 
 def resized_crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,12 +8,13 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
+from at_repro.data import names
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards
 from at_repro.errors import DataError, ParameterError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SIZES = {"train": 50_000, "test": 10_000}
+SIZES = names.SIZES["cifar10"]
 
 _BATCHES = datasets.CIFAR10.base_folder
 _SHARDS = ("cifar10/plain_text", "plain_text")

@@ -1,6 +1,5 @@
 """Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +9,10 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import decoding, published
+from at_repro.data import decoding, names, published
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.errors import DataError, check_choice
-
-NAMING = (
-    "NAME@SIZE (a folder of the data root, named with letters, digits and _, its images as squares of SIZE pixels: "
-    "8 to 256, divisible by 8, such as faces@64)"
-)
 
 # Of ImageNet, in units of 0 to 255: natural images of any kind.
 MEAN = (123.7, 116.3, 103.5)
@@ -26,14 +20,6 @@ STD = (58.4, 57.1, 57.4)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
-
-
-def parse(name: object) -> tuple[str, int] | None:
-    """Folder and resolution in pixels of a name such as "faces@64"; None where it is no such name."""
-    found = re.fullmatch(r"([A-Za-z0-9_]+)@([1-9][0-9]{0,2})", name) if isinstance(name, str) else None
-    if found is None or not 8 <= (resolution := int(found[2])) <= 256 or resolution % 8:
-        return None
-    return found[1], resolution
 
 
 def load_folder(name: str, split: str, root: Path) -> ImageSet:
@@ -46,7 +32,7 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
     `canonical_order`).
 
     Args:
-        name: folder and size, such as "faces@64", see NAMING.
+        name: folder and size, such as "faces@64", see `names.FOLDERS`.
         split: "train" or "test".
         root: the data root.
 
@@ -55,9 +41,7 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
         DataError: nothing is there, an image or shard is damaged, which is named, or the splits' classes differ.
     """
     check_choice("split", split, SPLITS)
-    parsed = parse(name)
-    assert parsed is not None  # `data.load` has checked the name
-    folder, resolution = parsed
+    folder, resolution = names.folder(name), names.resolution(name)
     images, labels, classes, source = _read(root / folder, split, resolution)
     check_classes(root / folder, classes, _classes(root / folder, "test" if split == "train" else "train"))
     order = canonical_order(images, labels)

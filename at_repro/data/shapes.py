@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from at_repro.data import names
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.data.outlines import OUTLINES
 from at_repro.data.textures import paint, smooth_noise, unit_vectors
@@ -12,7 +13,7 @@ from at_repro.data.uniform import Uniform
 from at_repro.errors import ParameterError
 
 CLASSES = tuple(OUTLINES)
-SIZES = {"train": 10_000, "test": 2_000}
+SIZES = names.SIZES["shapes"]
 # Per channel, in units of 0 to 255, of the training set.
 MEAN = (127.2, 127.8, 128.3)
 STD = (72.7, 72.7, 72.4)

@@ -17,14 +17,12 @@ from torch import Tensor
 from torchvision.datasets.folder import find_classes
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import augment, folders, jpeg
+from at_repro.data import augment, folders, jpeg, names
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.errors import DataError, check_choice
 
-NAMING = "NAME@SIZE-streamed (the same, read from its files again and again: for what is larger than the memory)"
 AUGMENTATIONS = ("resized-crop-flip", "none")
 
-_SUFFIX = "-streamed"
 _CHUNK = 64  # images that `select` has decoded at a time
 _AHEAD = 4  # batches that are decoded before they are asked for
 
@@ -34,13 +32,6 @@ Task = tuple[Sequence[int], Iterable[Tensor | None]]
 Picture = TypeVar("Picture", Image.Image, Tensor)
 
 
-def parse(name: object) -> tuple[str, int] | None:
-    """Folder and resolution in pixels of a name such as "imagenet@224-streamed"; None where it is no such name."""
-    if not isinstance(name, str) or not name.endswith(_SUFFIX):
-        return None
-    return folders.parse(name.removesuffix(_SUFFIX))
-
-
 def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     """Lists a split of the images in a folder of the data root; none is read.
 
@@ -48,7 +39,7 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     for each class: the layout in which ImageNet is usually kept. The order is by a hash of the files' names.
 
     Args:
-        name: folder and size, see NAMING.
+        name: folder and size, see `names.STREAMED`.
         split: "train" or "test".
         root: the data root.
 
@@ -57,9 +48,7 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
         DataError: nothing is there, a file is none of these, or the splits' classes differ.
     """
     check_choice("split", split, folders.SPLITS)
-    parsed = parse(name)
-    assert parsed is not None  # `data.load` has checked the name
-    folder, resolution = parsed
+    folder, resolution = names.folder(name), names.resolution(name)
     place, other = (folders.place(root / folder, part) for part in (split, "test" if split == "train" else "train"))
     for part in (place, other):
         if not part.is_dir():
@@ -246,6 +235,9 @@ class StreamedSet:
         top, left, height, width = (round(share.item() * side) for share, side in zip(shares, sides, strict=True))
         image = transforms.resized_crop(image, top, left, max(1, height), max(1, width), size)
         return transforms.horizontal_flip(image) if draws[4] < 0.5 else image
+
+
+Images = ImageSet | StreamedSet
 
 
 def _threads(processes: int) -> int:

@@ -19,10 +19,9 @@ import torch
 from at_repro import data
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
-from at_repro.runs import Run
-from at_repro.training import Progress, engine, train, with_teachers
-from at_repro.training.cohorts import tasks
-from at_repro.training.progress import outcome
+from at_repro.records.readable import outcome
+from at_repro.runs import Run, tasks, with_teachers
+from at_repro.training import Progress, engine, train
 from at_repro.training.train import check_weights
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`

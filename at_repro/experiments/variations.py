@@ -45,7 +45,7 @@ class Experiment:
             raise ParameterError("seeds", seeds, "one or more integers from 0")
         if len(set(seeds)) < len(seeds):
             raise ParameterError("seeds", seeds, "every seed once")
-        return [{name: run.validate() for name, run in self.columns(size, seed).items()} for seed in seeds]
+        return [self.columns(size, seed) for seed in seeds]
 
 
 def vary(experiment: Experiment, **changes: object) -> Experiment:
@@ -67,7 +67,8 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
         found = experiment.columns(preset, seed)
         teachers = {run.teacher for run in found.values()}
-        return {name: _varied(run, run in teachers, changes) for name, run in found.items()}
+        varied = {name: _varied(run, run in teachers, changes) for name, run in found.items()}
+        return {name: run.validate() for name, run in varied.items()}
 
     return replace(experiment, columns=columns)
 

@@ -22,16 +22,20 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
 
 from at_repro import files
-from at_repro.data import Images
 from at_repro.errors import ParameterError, UserError
 from at_repro.runs import Run
+
+# pandas and torch are imported where a table or weights are read or written: a list of records does without.
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from at_repro.data import Images
 
 FILES = ("spec.json", "epochs.csv", "predictions.csv", "weights.safetensors")
 # The repository keeps the weights of seed 0 only, for size; every other file is part of every record.
@@ -84,8 +88,10 @@ class Record:
         """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent, None if diverged."""
         return self.values["final"]
 
-    def epochs(self) -> pd.DataFrame:
+    def epochs(self) -> "pd.DataFrame":
         """One row per epoch: losses, errors in percent, learning rate, seconds."""
+        import pandas as pd
+
         return pd.read_csv(self.folder / "epochs.csv")
 
     def early_error(self) -> float:
@@ -100,8 +106,10 @@ class Record:
         rate = epochs["learning_rate"]
         return float(epochs["test_error"][rate == rate.iloc[-1]].mean())
 
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """Columns `label` and `prediction`, one row per test image in the data set's order."""
+        import pandas as pd
+
         return pd.read_csv(self.folder / "predictions.csv")
 
     @property
@@ -109,7 +117,7 @@ class Record:
         """The epoch in which the loss was no longer finite; None for a run that reached its end."""
         return self.values["diverged"]
 
-    def measured_on(self, images: Images) -> bool:
+    def measured_on(self, images: "Images") -> bool:
         """Whether these are the test images that the record's numbers were measured on."""
         return self.values["data"]["test"] == images.fingerprint
 
@@ -123,11 +131,13 @@ class Record:
         """Whether the weights are here and those of a training that did not diverge."""
         return self.has_weights and self.diverged is None
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self) -> "dict[str, Tensor]":
         """The stored weights as float32 tensors. Raises UserError where the record came without them.
 
         Nothing but tensors is read from the file. Raises DamagedRecord where it holds something else.
         """
+        from safetensors.torch import load_file
+
         if not self.has_weights:
             raise UserError(f"record {self.folder.name} holds no weights here; delete it and run again to have them")
         try:
@@ -242,12 +252,19 @@ class Store:
         return [load_record(path) for path in self.folders().values()]
 
     def write(
-        self, run: Run, values: dict, epochs: pd.DataFrame, predictions: pd.DataFrame, weights: dict[str, Tensor]
+        self,
+        run: Run,
+        values: dict,
+        epochs: "pd.DataFrame",
+        predictions: "pd.DataFrame",
+        weights: "dict[str, Tensor]",
     ) -> Record:
         """Writes a finished run: into a folder of its own, which is then renamed, so that no reader sees half of it.
 
         Raises UserError where the disk refuses, or where the run has a record already; the store is then as it was.
         """
+        from safetensors.torch import save
+
         final = self.record_path(run)
         with files.write_errors(final):
             self.in_progress.mkdir(parents=True, exist_ok=True)
@@ -285,12 +302,14 @@ class Store:
         for suffix in leftovers:
             (self.in_progress / f"{run_id}{suffix}").unlink(missing_ok=True)
 
-    def frame(self, runs: list[Run] | None = None) -> pd.DataFrame:
+    def frame(self, runs: list[Run] | None = None) -> "pd.DataFrame":
         """Records as one frame, a row per run: of `runs` that have a record, or of the whole store.
 
         Columns: run_id, dataset, network, method, teacher (network name or None), epochs, seed, test_error and
         train_error (percent, last epoch), best_test_error and best_epoch, precision, device, commit.
         """
+        import pandas as pd
+
         records = self.all() if runs is None else [self.load(run) for run in runs if self.has(run)]
         return pd.DataFrame([_row(record) for record in records], columns=COLUMNS)
 

@@ -1,21 +1,19 @@
 """Tables as text for the command line: experiments and their cost, the state of a store, the data sets at hand."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from at_repro import data
 from at_repro.bench import costs
-from at_repro.claims import summary
-from at_repro.errors import DataError
 from at_repro.experiments import EXPERIMENTS, PRESETS
-from at_repro.records import Record, Store
-from at_repro.runs import Run
-from at_repro.training import checkpoints, with_teachers
-from at_repro.training.cohorts import tasks
-from at_repro.training.progress import duration, outcome
+from at_repro.records import Store, checkpoints
+from at_repro.records.readable import duration, outcome
+from at_repro.runs import Run, tasks, with_teachers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A training step reaches about this on two cores, measured on a Zen 4 in bfloat16 and on a Xeon in float32.
 CORES_RATE = 250e9
@@ -38,46 +36,25 @@ def experiments() -> str:
 
 
 def status(runs: Sequence[Run], store: Store) -> str:
-    """One line per run: recorded with its error, in progress with its epoch, or missing.
-
-    Warns of records that were measured on other test images than those at hand, if any are. Raises DamagedRecord.
-    """
-    rows, records = [], []
+    """One line per run: recorded with its error, in progress with its epoch, or missing. Raises DamagedRecord."""
+    rows = []
     for run in with_teachers(runs):
         if record := store.find(run):
-            records.append(record)
             rows.append((run.run_id, "recorded", outcome(record)))
         elif store.checkpoint_path(run).exists():
-            rows.append(
-                (
-                    run.run_id,
-                    "in progress",
-                    f"{checkpoints.epochs_done(store.checkpoint_path(run))} of {run.epochs} epochs",
-                )
-            )
+            epochs = len(checkpoints.read_header(store.checkpoint_path(run))["curve"])
+            rows.append((run.run_id, "in progress", f"{epochs} of {run.epochs} epochs"))
         else:
             rows.append((run.run_id, "missing", f"{run.epochs} epochs"))
-    counts = pd.Series([state for _, state, _ in rows]).value_counts()
-    states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return "\n".join([_table(rows), *_other_data(records), f"{states} in {store.folder}"])
+    counts = Counter(state for _, state, _ in rows)
+    states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return "\n".join([_table(rows), f"{states} in {store.folder}"])
 
 
-def _other_data(records: Sequence[Record]) -> list[str]:
-    """A warning for each record whose test images are not those at hand; nothing is downloaded to find out."""
-    at_hand = {}
-    for name in {record.run.dataset for record in records}:
-        with suppress(DataError):
-            at_hand[name] = data.load(name, "test", download=False)
-    other = [
-        record
-        for record in records
-        if record.run.dataset in at_hand and not record.measured_on(at_hand[record.run.dataset])
-    ]
-    return [f"warning: {record.run.run_id} was measured on other images than those at hand" for record in other]
-
-
-def claims(ledger: pd.DataFrame) -> str:
+def claims(ledger: "pd.DataFrame") -> str:
     """The ledger for a terminal: a verdict per claim, and below it setting and numbers; see `claims.ledger`."""
+    from at_repro.claims import summary
+
     lines = []
     for _, row in ledger.iterrows():
         lines.append(f"{row['verdict']:14}{row['claim']}")

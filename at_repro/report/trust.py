@@ -7,7 +7,7 @@ import pandas as pd
 from at_repro import experiments, files
 from at_repro.errors import ParameterError
 from at_repro.records import Record, load_record, open_store
-from at_repro.training.progress import duration
+from at_repro.records.readable import duration
 
 COMMITTED = files.CHECKOUT / "book" / "faults.json"
 

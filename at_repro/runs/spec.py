@@ -2,19 +2,11 @@
 
 import hashlib
 import json
-import math
 from dataclasses import MISSING, dataclass, fields
 from types import UnionType
-from typing import TypeGuard
 
-from at_repro import data, networks
-from at_repro.errors import ParameterError, check_choice, check_count, check_weight, is_integer, is_number
-from at_repro.networks import imagenet
+from at_repro.errors import ParameterError, check_choice
 from at_repro.runs.terms import TERMS, Term
-
-STARTS = ("random", "imagenet")
-NORMS = ("trained", "fixed")
-PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ class Run:
         """
         values = _checked("run", values, cls)
         for name in {"terms", "milestones"} & values.keys():
-            _check_kind(name, values[name], list | tuple, "a list")
+            check_kind(name, values[name], list | tuple, "a list")
         if "terms" in values:
             values["terms"] = tuple(_term(term) for term in values["terms"])
         if values.get("teacher") is not None:
@@ -104,46 +96,10 @@ class Run:
 
     def validate(self) -> "Run":
         """Raises ParameterError for the first value that is not allowed; returns the run."""
-        data.check_name(self.dataset)
-        networks.check_name(self.network)
-        check_count("epochs", self.epochs)
-        check_count("batch_size", self.batch_size)
-        if self.subset is not None:
-            check_count("subset", self.subset)
-        if not is_integer(self.seed) or self.seed < 0:
-            raise ParameterError("seed", self.seed, "an integer from 0")
-        check_weight("learning_rate", self.learning_rate)
-        check_weight("drop", self.drop)
-        _check_range("momentum", self.momentum, 0, 1)
-        _check_range("weight_decay", self.weight_decay, 0, math.inf)
-        _check_kind("milestones", self.milestones, tuple, "a tuple of numbers from 0 to 1")
-        for milestone in self.milestones:
-            _check_range("milestones", milestone, 0, 1)
-        check_choice("augmentation", self.augmentation, data.augmentations(self.dataset))
-        check_choice("precision", self.precision, PRECISIONS)
-        self._check_start()
-        _check_kind("terms", self.terms, tuple, "a tuple of terms")
-        for term in self.terms:
-            _check_kind("terms", term, Term, "a tuple of terms")
-            term.validate()
-        if self.teacher is not None:
-            _check_kind("teacher", self.teacher, Run, "a run")
-            self.teacher.validate()
-        _check_together(self)
-        return self
+        from at_repro.runs import checks  # it asks networks and data sets, and so torch: a list of runs does without
 
-    def _check_start(self) -> None:
-        """Raises ParameterError unless start, norms and frozen groups are allowed for this network."""
-        check_choice("start", self.start, STARTS)
-        check_choice("norms", self.norms, NORMS)
-        if self.start == "imagenet" and self.network not in imagenet.RESOLUTIONS:
-            raise ParameterError("network", self.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
-        if not is_integer(self.frozen_groups) or self.frozen_groups < 0:
-            raise ParameterError("frozen_groups", self.frozen_groups, "an integer from 0")
-        if self.frozen_groups and self.frozen_groups >= (groups := len(networks.group_layers(self.network))):
-            raise ParameterError(
-                "frozen_groups", self.frozen_groups, f"an integer below {groups}, the groups there are"
-            )
+        checks.check(self)
+        return self
 
 
 def _without_defaults(item: Run | Term) -> dict:
@@ -167,7 +123,7 @@ def _without_defaults(item: Run | Term) -> dict:
 
 
 def _term(values: dict) -> Term:
-    _check_kind("term", values, dict, "an object with the field 'kind'")
+    check_kind("term", values, dict, "an object with the field 'kind'")
     values = dict(values)
     kind = values.pop("kind", None)
     check_choice("term", kind, tuple(TERMS))
@@ -182,7 +138,7 @@ def _tuples(value: object) -> object:
 
 def _checked(what: str, given: dict, kind: type) -> dict:
     """A copy of the fields given for a dataclass: none that it does not have, and all that have no default."""
-    _check_kind(what, given, dict, "an object with fields")
+    check_kind(what, given, dict, "an object with fields")
     known = fields(kind)
     for name in given:
         check_choice(f"field of {what}", name, [field.name for field in known])
@@ -192,67 +148,7 @@ def _checked(what: str, given: dict, kind: type) -> dict:
     return dict(given)
 
 
-def _check_kind(parameter: str, value: object, kind: type | UnionType, allowed: str) -> None:
+def check_kind(parameter: str, value: object, kind: type | UnionType, allowed: str) -> None:
+    """Raises ParameterError unless a value is of a type."""
     if not isinstance(value, kind):
         raise ParameterError(parameter, value, allowed)
-
-
-def _check_range(parameter: str, value: object, low: float, high: float) -> None:
-    if not is_number(value) or not low <= value <= high:
-        allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
-        raise ParameterError(parameter, value, allowed)
-
-
-def _check_together(run: Run) -> None:
-    """Raises ParameterError unless the terms of a run go together, and with its networks."""
-    taught = [term for term in run.terms if term.needs_teacher]
-    teacher = run.teacher
-    if taught and teacher is None:
-        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
-    if taught and teacher is not None and teacher.dataset != run.dataset:
-        raise ParameterError("teacher", teacher.run_id, f"a run on the student's data set, {run.dataset}")
-    if sum(term.replaces_task for term in run.terms) > 1:
-        raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
-    if sum(term.needs_adapters for term in run.terms) > 1:
-        raise ParameterError("terms", run.method, "one term at most that needs adapters")
-    if taught and any(term.needs_mirror for term in run.terms):
-        raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
-    for term in taught:
-        assert teacher is not None  # as was checked above
-        if term.layers is not None:
-            _check_layers(term, run.network, teacher.network)
-        elif term.pairs_groups:
-            _check_groups(term, run.network, teacher.network)
-
-
-def _check_layers(term: Term, student: str, teacher: str) -> None:
-    if not _are_pairs(term.layers):
-        raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
-    if len(set(term.layers)) < len(term.layers):
-        raise ParameterError("layers", term.layers, "every pair once")
-    if term.groups is not None:
-        raise ParameterError("groups", term.groups, "None, where layers are named")
-    for network, names in zip((student, teacher), zip(*term.layers, strict=True), strict=True):
-        networks.check_layers(network, tuple(dict.fromkeys(names)))
-
-
-def _are_pairs(layers: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
-    if not isinstance(layers, tuple) or not layers:
-        return False
-    return all(isinstance(pair, tuple) and [type(name) for name in pair] == [str, str] for pair in layers)
-
-
-def _check_groups(term: Term, student: str, teacher: str) -> None:
-    counts = [len(networks.group_channels(network)) for network in (student, teacher)]
-    if term.groups is None and counts[0] != counts[1]:
-        pair = f"{student} and {teacher} have {counts[0]} and {counts[1]}"
-        raise ParameterError("groups", None, f"group numbers, since {pair}")
-    numbers = range(min(counts))
-    if term.groups is not None and not _are_among(term.groups, numbers):
-        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
-
-
-def _are_among(groups: object, numbers: range) -> bool:
-    if not isinstance(groups, tuple) or not groups:
-        return False
-    return len(set(groups)) == len(groups) and all(type(number) is int and number in numbers for number in groups)

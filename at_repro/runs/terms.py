@@ -3,72 +3,20 @@
 loss = task share * cross-entropy + sum over terms of weight * decay(epoch) * value
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import ClassVar, TypeVar
 
-from torch import Tensor, nn
-
-from at_repro import attention, losses
 from at_repro.errors import ParameterError, check_choice, check_weight, is_number
-from at_repro.networks import Output
 from at_repro.runs.schedules import DECAYS
 
 Item = TypeVar("Item")
 
 
-class TeacherBatch(Protocol):
-    """What a term may ask of the teacher about a batch, see `training.batch`: computed once, whoever asks."""
-
-    @property
-    def output(self) -> Output:
-        """What the network returned."""
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """The names of the layers that its groups come from."""
-
-    @property
-    def gradient(self) -> Tensor:
-        """J_T = dL/dx of each image, (N, 3, H, W)."""
-
-    def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
-        """Attention maps (N, H, W) of these layers, in float32."""
-
-    def softened(self, temperature: float) -> Tensor:
-        """Logarithms of the class probabilities (N, K) at a temperature."""
-
-
-class StudentBatch(Protocol):
-    """What a term may ask of the student about a batch, see `training.batch`."""
-
-    @property
-    def output(self) -> Output:
-        """What the network returned."""
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """The names of the layers that its groups come from."""
-
-    @property
-    def layers(self) -> Mapping[str, Tensor]:
-        """Activations by the names of the layers: of its groups, and of those that terms name."""
-
-    @property
-    def adapters(self) -> nn.ModuleList | None:
-        """The 1x1 convolutions of F-ActT, one per group that it compares; None without that term."""
-
-    @property
-    def gradient(self) -> Tensor:
-        """J_S = dL/dx of each image, (N, 3, H, W), itself differentiable."""
-
-    def compute(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """A function of tensors, compiled where the student is."""
-
-
 class _Plain:
     """What a term has that does not have it as a field. No dataclass: in one, each would be a field of every term."""
 
+    beta: float
     decay: str = "constant"
     groups: tuple[int, ...] | None = None  # which groups are paired, counted from 0; None: all
     layers: tuple[tuple[str, str], ...] | None = None  # pairs of layers by name, the student's first
@@ -76,7 +24,10 @@ class _Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Term(_Plain):
-    """One transfer term. Fields are part of a run's identity, so the default of a field is never changed."""
+    """One transfer term. Fields are part of a run's identity, so the default of a field is never changed.
+
+    What it computes on a batch is its `training.term_values.term_value`.
+    """
 
     kind: ClassVar[str]
     needs_teacher: ClassVar[bool] = True
@@ -89,14 +40,12 @@ class Term(_Plain):
     @property
     def weight(self) -> float:
         """The factor on the term's value in the first epoch; `decay` says how it goes on."""
-        raise NotImplementedError
+        return self.beta
 
     def validate(self) -> None:
         """Raises ParameterError for a value that is not allowed."""
-
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        """The term on one batch, a float32 scalar, before its weight."""
-        raise NotImplementedError
+        check_weight("beta", self.beta)
+        check_choice("decay", self.decay, DECAYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,33 +62,13 @@ class ActivationTransfer(Term):
     decay: str = "constant"
     layers: tuple[tuple[str, str], ...] | None = None  # instead of groups, any layers of student and teacher by name
 
-    @property
-    def weight(self) -> float:
-        return self.beta
-
     def validate(self) -> None:
+        from at_repro import attention, losses  # torch, which a list of runs does without
+
+        super().validate()
         attention.mapping(self.mapping)
         check_choice("form", self.form, losses.FORMS)
         check_choice("norm", self.norm, attention.NORMS)
-        check_weight("beta", self.beta)
-        check_choice("decay", self.decay, DECAYS)
-
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        assert teacher is not None  # here and below: `needs_teacher`
-        own, others = self._names(student, teacher)
-        activations = [student.layers[name] for name in own]
-        return student.compute(self._distance, activations, teacher.maps(self.mapping, others))
-
-    def _distance(self, activations: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
-        function = attention.mapping(self.mapping)
-        return losses.map_transfer([function(layer) for layer in activations], teacher_maps, self.form, self.norm)
-
-    def _names(self, student: StudentBatch, teacher: TeacherBatch) -> tuple[Sequence[str], Sequence[str]]:
-        """The layers of student and teacher that are paired."""
-        if self.layers is not None:
-            own, others = zip(*self.layers, strict=True)
-            return own, others
-        return select_groups(student.group_names, self.groups), select_groups(teacher.group_names, self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +94,6 @@ class Distillation(Term):
             raise ParameterError("alpha", self.alpha, "a number from 0 to 1")
         check_choice("decay", self.decay, DECAYS)
 
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        assert teacher is not None
-        own = losses.softened(student.output.logits, self.temperature)
-        return losses.divergence(own, teacher.softened(self.temperature), self.temperature)
-
 
 @dataclass(frozen=True, kw_only=True)
 class FullActivation(Term):
@@ -187,26 +111,11 @@ class FullActivation(Term):
     groups: tuple[int, ...] | None = None
     decay: str = "linear"
 
-    @property
-    def weight(self) -> float:
-        return self.beta
-
     def validate(self) -> None:
+        from at_repro import losses
+
+        super().validate()
         check_choice("form", self.form, losses.FORMS)
-        check_weight("beta", self.beta)
-        check_choice("decay", self.decay, DECAYS)
-
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        assert teacher is not None
-        own, others = (
-            select_groups(student.output.groups, self.groups),
-            select_groups(teacher.output.groups, self.groups),
-        )
-        return student.compute(self._distance, student.adapters, own, others)
-
-    def _distance(self, adapters: nn.ModuleList, own: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-        adapted = [adapter(group.float()) for adapter, group in zip(adapters, own, strict=True)]
-        return losses.full_activation_transfer(adapted, others, self.form)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,24 +126,12 @@ class GradientTerm(Term):
     beta: float  # the paper gives no value
     decay: str = "constant"
 
-    @property
-    def weight(self) -> float:
-        return self.beta
-
-    def validate(self) -> None:
-        check_weight("beta", self.beta)
-        check_choice("decay", self.decay, DECAYS)
-
 
 @dataclass(frozen=True, kw_only=True)
 class GradientTransfer(GradientTerm):
     """Gradient-based attention transfer (eq. 4)."""
 
     kind: ClassVar[str] = "grad-at"
-
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        assert teacher is not None
-        return losses.gradient_transfer(student.gradient, teacher.gradient)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,9 +140,6 @@ class MinL2(GradientTerm):
 
     kind: ClassVar[str] = "min-l2"
     needs_teacher: ClassVar[bool] = False
-
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        return losses.min_l2(student.gradient)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,9 +153,6 @@ class SymmetryNorm(GradientTerm):
     kind: ClassVar[str] = "symmetry"
     needs_teacher: ClassVar[bool] = False
     needs_mirror: ClassVar[bool] = True
-
-    def value(self, student: StudentBatch, teacher: TeacherBatch | None) -> Tensor:
-        return losses.symmetry(*student.gradient.chunk(2))
 
 
 TERMS: dict[str, type[Term]] = {

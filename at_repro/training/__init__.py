@@ -1,8 +1,7 @@
 """The training of runs: the loop that trains a cohort, its checkpoints, and what has no record yet."""
 
-from at_repro.training.cohorts import with_teachers
 from at_repro.training.progress import Progress
 from at_repro.training.student import Student
 from at_repro.training.train import load_network, train
 
-__all__ = ["Progress", "Student", "load_network", "train", "with_teachers"]
+__all__ = ["Progress", "Student", "load_network", "train"]

@@ -1,6 +1,6 @@
-"""Which runs are trained next, together, and by whom: cohorts, and the locks that give a run to one process."""
+"""Which runs a process trains next: the first cohort that nobody else has, under locks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,53 +8,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from at_repro import files
-from at_repro.records import Store
+from at_repro.records import Store, checkpoints
 from at_repro.runs import Run
-from at_repro.training import checkpoints, engine
-
-
-def with_teachers(runs: Iterable[Run]) -> list[Run]:
-    """The runs and all their teachers, each once, a teacher before its students."""
-    ordered: dict[Run, None] = {}
-    for run in runs:
-        if run.teacher is not None:
-            ordered.update(dict.fromkeys(with_teachers([run.teacher])))
-        ordered[run] = None
-    return list(ordered)
-
-
-def tasks(runs: Iterable[Run]) -> list[list[Run]]:
-    """What can be handed to several machines: every teacher by itself, before the cohorts of the other runs."""
-    runs = with_teachers(runs)
-    awaited = {run.teacher for run in runs}
-    return [[run] for run in runs if run in awaited] + cohorts([run for run in runs if run not in awaited])
-
-
-def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that can be trained in one loop, in order of their first appearance.
-
-    They share everything that decides a batch and the schedule; runs without a teacher join the first cohort they fit.
-    """
-    groups: list[list[Run]] = []
-    for run in runs:
-        for group in groups:
-            teachers = {member.teacher for member in [*group, run]} - {None}
-            if _shared(run) == _shared(group[0]) and len(teachers) < 2:
-                group.append(run)
-                break
-        else:
-            groups.append([run])
-    return groups
-
-
-def _shared(run: Run) -> tuple:
-    return (run.dataset, run.subset, run.epochs, run.batch_size, run.milestones, run.drop, run.augmentation,
-            run.precision, run.seed, teacher_layers(run))  # fmt: skip
-
-
-def teacher_layers(run: Run) -> tuple[str, ...]:
-    """The layers of the teacher that a run names. A teacher watched at other layers is rounded at other places."""
-    return tuple(other for term in run.terms for _, other in term.layers or ())
+from at_repro.runs.cohorts import cohorts
+from at_repro.training import engine
 
 
 def next_cohort(needed: Sequence[Run], store: Store) -> list[Run]:
@@ -95,7 +52,7 @@ def _owned(store: Store, run: Run) -> bool:
 def _precision(run: Run, store: Store, device: torch.device) -> str:
     """The precision to train a run in: the one it was begun in, else that of its spec, "auto" being decided here."""
     if (path := store.checkpoint_path(run)).exists():
-        return checkpoints.precision_of(path)
+        return checkpoints.read(path)[0]["precision"]
     return engine.fastest_precision(device) if run.precision == "auto" else run.precision
 
 

@@ -21,6 +21,7 @@ from at_repro.training.engine import Forward
 from at_repro.training.graphs import AS_WRITTEN, Replay, side_by_side
 from at_repro.training.processes import ALONE, Ranks
 from at_repro.training.student import Settings, Student
+from at_repro.training.term_values import term_value
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far
 
@@ -99,7 +100,7 @@ def _learn(
     task = seen.losses.mean()
     loss = settings.share * task
     for term, weight in zip(student.run.terms, settings.weights, strict=True):
-        loss = loss + weight * term.value(seen, taught)
+        loss = loss + weight * term_value(term, seen, taught)
     (loss if part == 1.0 else part * loss).backward()
     student.optimizer.step()
     with torch.no_grad():

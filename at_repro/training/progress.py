@@ -5,8 +5,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from at_repro.records import Record
+from at_repro.records.readable import duration, outcome
+
 if TYPE_CHECKING:
-    from at_repro.records import Record
     from at_repro.training.student import Student
 
 
@@ -53,21 +55,6 @@ class Progress:
             f"  {len(students) * images / seconds:.0f} images/s, {left} left"
         )
 
-    def finished(self, record: "Record") -> None:
+    def finished(self, record: Record) -> None:
         """Says that a run has its record."""
         self.say(f"recorded {record.run.run_id}: {outcome(record)}")
-
-
-def outcome(record: "Record") -> str:
-    """What came of a run, in a few words."""
-    if record.diverged:
-        return f"diverged in epoch {record.diverged}"
-    top5 = record.final.get("top5_error")
-    return f"test error {record.final['test_error']:.2f} %" + ("" if top5 is None else f", top-5 {top5:.2f} %")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the two units a person would use."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

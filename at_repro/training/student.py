@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from at_repro import losses, networks
 from at_repro.errors import UserError
+from at_repro.records import checkpoints
 from at_repro.runs import Run, schedules
 from at_repro.runs.terms import select_groups
-from at_repro.training import checkpoints, engine
+from at_repro.training import engine
 from at_repro.training.batch import FeatureExtractor, StudentBatch
 from at_repro.training.engine import Forward
 from at_repro.training.processes import ALONE, Ranks

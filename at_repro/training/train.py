@@ -16,11 +16,12 @@ from at_repro import data, networks
 from at_repro.data import Images
 from at_repro.errors import UserError
 from at_repro.records import Record, Store
-from at_repro.runs import Run
+from at_repro.runs import Run, with_teachers
+from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
-from at_repro.training.checkpoints import Checkpointer
-from at_repro.training.cohorts import choose, teacher_layers, tidy, with_teachers
+from at_repro.training.checkpointer import Checkpointer
+from at_repro.training.cohorts import choose, tidy
 from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
 from at_repro.training.graphs import Replay, recorder
 from at_repro.training.loop import train_epoch

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from at_repro import bench, data
-from at_repro.bench import cases, plain, timing
+from at_repro.bench import cases, measurement, plain, timing
 from at_repro.data import augment
 from at_repro.errors import UserError
 from at_repro.training import Progress
+from at_repro.training.term_values import term_value
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_the_plain_loop_learns_the_same_thing(images):
     seen = ours.see(batch, images.labels[:16], cases.engine.forward("fp32", False))
     term = ours.run.terms[0]
     taught = cases.Teacher(teacher, "wrn-10-1", "fp32", False).see(batch, images.labels[:16])
-    (seen.losses.mean() + term.weight * term.value(seen, taught)).backward()
+    (seen.losses.mean() + term.weight * term_value(term, seen, taught)).backward()
     ours.optimizer.step()
     for one, other in zip(student.parameters(), ours.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
@@ -141,16 +142,18 @@ def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_, name=name: [(name, 1.0, "s")])
     monkeypatch.setattr(cases, "report", lambda *_: timing.script("raise SystemExit('no Jupyter Book here')"))
-    monkeypatch.setattr(bench, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"}))
+    monkeypatch.setattr(
+        measurement, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"})
+    )
     told = io.StringIO()
-    found = bench.run("cpu", compile="off", progress=Progress(told))
+    found = measurement.run("cpu", compile="off", progress=Progress(told))
     assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
     assert found["left_out"] == {"memory": "no data", "report": "no Jupyter Book here"}
     assert "report: left out, no Jupyter Book here" in told.getvalue()
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_: 1 / 0)
     with pytest.raises(UserError, match=r"^nothing could be measured: no data; division by zero; no Jupyter Book here"):
-        bench.run("cpu", compile="off", progress=Progress(told))
+        measurement.run("cpu", compile="off", progress=Progress(told))
 
 
 def test_a_process_that_was_killed_had_no_last_word():

@@ -10,10 +10,9 @@ from torch.utils.flop_counter import flop_registry
 from at_repro import bench, data, experiments, networks
 from at_repro.bench import costs
 from at_repro.errors import ParameterError
-from at_repro.runs import ActivationTransfer, Run
+from at_repro.runs import ActivationTransfer, Run, tasks
 from at_repro.training import Student, engine, loop
 from at_repro.training.batch import Teacher
-from at_repro.training.cohorts import tasks
 
 
 def test_operations_of_a_convolution_network_by_hand():
@@ -23,6 +22,13 @@ def test_operations_of_a_convolution_network_by_hand():
     conv += [(32, 64, 3, 8), (32, 64, 1, 8), *[(64, 64, 3, 8)] * 3]
     multiply_adds = sum(i * o * k * k * size * size for i, o, k, size in conv) + 64 * 10
     assert networks.forward_operations("wrn-16-1") == 2 * multiply_adds
+
+
+def test_the_operations_that_are_written_down_are_those_that_torch_counts():
+    """A list of experiments builds no network."""
+    runs = [run for preset in experiments.PRESETS for run in costs.runs_of(experiments.EXPERIMENTS, preset)]
+    counted = {name: networks.forward_operations(name) for name in {run.network for run in runs}}
+    assert {name: costs.OPERATIONS.get(name) for name in counted} == counted
 
 
 def test_operations_of_runs(small):

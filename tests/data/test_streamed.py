@@ -19,7 +19,7 @@ from at_repro.networks import Output
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Run
 from at_repro.training import engine, loop, train
-from at_repro.training.checkpoints import Checkpointer
+from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.evaluation import evaluate
 from at_repro.training.processes import ALONE, Ranks
 

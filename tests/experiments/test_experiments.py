@@ -15,8 +15,8 @@ from at_repro.runs import (
     Run,
     SymmetryNorm,
     schedules,
+    with_teachers,
 )
-from at_repro.training import with_teachers
 
 NAME = "wrn-16-2-to-16-1"
 AT = ActivationTransfer(beta=1000.0, mapping="sum-2", form="code", norm="l2", groups=None, decay="constant")

@@ -21,9 +21,9 @@ import disturbed
 import misuse
 
 from at_repro.data import shapes
+from at_repro.records.readable import duration
 from at_repro.report import trust
 from at_repro.training import provenance
-from at_repro.training.progress import duration
 
 # How often each is tried: in the quick form, and in the full one. Processes come first: a fork needs a quiet parent.
 PROOFS = {

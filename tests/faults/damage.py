@@ -22,8 +22,8 @@ from at_repro.data import cifar10
 from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Store, load_record
+from at_repro.records import checkpoints as saved
 from at_repro.training import Student
-from at_repro.training.checkpoints import precision_of
 
 SHAPE = (32, 32, 3)
 
@@ -82,7 +82,7 @@ def checkpoints(count: int, folder: Path) -> list[Row]:
         for _ in range(count):
             path.write_bytes(change(content))
             try:
-                precision_of(path)
+                saved.read(path)
                 unseen += path.read_bytes() != content
             except UserError:
                 pass

@@ -18,7 +18,7 @@ import processes
 
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, Run
-from at_repro.training import Progress, checkpoints, train
+from at_repro.training import Progress, checkpointer, train
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 32, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **TINY)
@@ -32,7 +32,7 @@ Row = tuple[str, int, str, int]  # what was done, how often, what would be a fau
 
 def learn(store: Store, runs: Sequence[Run] = RUNS, progress: Progress | None = None) -> None:
     """Trains, with a checkpoint after every step, so that much of the time goes into writing."""
-    checkpoints.INTERVAL = -1.0
+    checkpointer.INTERVAL = -1.0
     with open(os.devnull, "w") as nowhere:
         train(runs, store, device="cpu", compile="off", progress=progress or Progress(nowhere))
 

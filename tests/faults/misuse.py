@@ -15,7 +15,7 @@ from at_repro.data import DATA_SETS, augmentations
 from at_repro.errors import ParameterError
 from at_repro.experiments import EXPERIMENTS
 from at_repro.runs import Run
-from at_repro.runs.spec import PRECISIONS
+from at_repro.runs.checks import PRECISIONS
 from at_repro.runs.terms import TERMS
 
 GOOD = {"network": "wrn-10-1", "epochs": 2, "dataset": "shapes"}

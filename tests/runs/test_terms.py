@@ -10,8 +10,8 @@ from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import PRESETS
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.runs.cohorts import cohorts
 from at_repro.training import Student, train
-from at_repro.training.cohorts import cohorts
 
 SMOKE = PRESETS["smoke"].student
 FIELDS = SMOKE | {"subset": 80, "epochs": 1}  # one batch and a smaller one

@@ -16,8 +16,8 @@ from at_repro import data
 from at_repro.errors import UserError
 from at_repro.records import Store
 from at_repro.runs import FullActivation
-from at_repro.training import Progress, Student, checkpoints, train
-from at_repro.training.checkpoints import Checkpointer
+from at_repro.training import Progress, Student, checkpointer, train
+from at_repro.training.checkpointer import Checkpointer
 
 STEPS = 3  # of an epoch: 96 images
 
@@ -76,10 +76,10 @@ def same(one: Store, other: Store, runs) -> bool:
 @pytest.mark.parametrize("after", range(1, 2 * STEPS + 1))
 def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, begun, whole, quiet, after):
     number = (signal.SIGINT, signal.SIGTERM)[after % 2]
-    handlers = [signal.getsignal(one) for one in checkpoints.SIGNALS]
+    handlers = [signal.getsignal(one) for one in checkpointer.SIGNALS]
     with pytest.raises(KeyboardInterrupt):
         train(runs, begun, device="cpu", progress=Signal(quiet.stream, number, after))
-    assert [signal.getsignal(one) for one in checkpoints.SIGNALS] == handlers, "the handlers were not given back"
+    assert [signal.getsignal(one) for one in checkpointer.SIGNALS] == handlers, "the handlers were not given back"
     progress = Signal(quiet.stream, number, 0)
     train(runs, begun, device="cpu", progress=progress)
     assert progress.steps == 2 * STEPS - after, "a finished step was trained again, or one was left out"
@@ -101,7 +101,7 @@ def test_members_that_stand_at_different_steps_catch_up(runs, small, begun, whol
         if len(paths) == saved:
             raise Killed
 
-    monkeypatch.setattr(checkpoints, "INTERVAL", -1.0)  # a checkpoint after every step
+    monkeypatch.setattr(checkpointer, "INTERVAL", -1.0)  # a checkpoint after every step
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Student, "save", save_and_die)
         train(runs, begun, device="cpu", progress=quiet)
@@ -127,7 +127,7 @@ def test_checkpoints_come_every_few_minutes(runs, begun, quiet, monkeypatch):
         def step(self, *_):
             now[0] += 100.0
 
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpointer.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(Student, "save", lambda self, path: saves.append((self.epoch, self.step)))
     train(runs[:1], begun, device="cpu", progress=Minutes(quiet.stream))
     assert saves == [(0, 2), (1, 0), (1, 2), (2, 0)], "after 200 of 180 seconds, and at the ends of epochs"

@@ -11,6 +11,7 @@ from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run
 from at_repro.training import Student, engine
 from at_repro.training.batch import FeatureExtractor, StudentBatch, Teacher
 from at_repro.training.loop import batches
+from at_repro.training.term_values import term_value
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
@@ -74,7 +75,7 @@ def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precis
     for compiled in (False, True):
         seen = student.see(IMAGES, LABELS, engine.forward(precision, False))
         seen.compute = engine.forward(precision, compiled).compute
-        value = term.value(seen, taught)
+        value = term_value(term, seen, taught)
         assert value.dtype == torch.float32
         found.append([value, *torch.autograd.grad(value, student.network.group2.block0.conv1.weight)])
     # The gradient leaves the term in the precision of the activations.
@@ -107,7 +108,7 @@ def loss_and_gradient(run, precision, images, labels) -> tuple[float, torch.Tens
     _, share, weights = student.begin_epoch()
     seen = student.see(images, labels, engine.forward(precision, False))
     terms = zip(run.terms, weights, strict=True)
-    loss = share * seen.losses.mean() + sum(weight * term.value(seen, taught) for term, weight in terms)
+    loss = share * seen.losses.mean() + sum(weight * term_value(term, seen, taught) for term, weight in terms)
     loss.backward()
     return loss.item(), torch.cat([weight.grad.flatten() for weight in student.network.parameters()])
 

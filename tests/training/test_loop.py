@@ -15,10 +15,11 @@ from at_repro import data, losses, networks
 from at_repro.data import augment
 from at_repro.errors import UserError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.runs.cohorts import cohorts, with_teachers
 from at_repro.training import engine, load_network, provenance, train
 from at_repro.training.batch import Teacher
-from at_repro.training.checkpoints import Checkpointer
-from at_repro.training.cohorts import cohorts, next_cohort, with_teachers
+from at_repro.training.checkpointer import Checkpointer
+from at_repro.training.cohorts import next_cohort
 from at_repro.training.loop import batches, train_epoch
 from at_repro.training.student import Student
 

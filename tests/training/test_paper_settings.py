@@ -11,8 +11,8 @@ from torchrun import torchrun
 
 from at_repro import experiments, networks
 from at_repro.records import Store
-from at_repro.runs import Run
-from at_repro.training import engine, train, with_teachers
+from at_repro.runs import Run, with_teachers
+from at_repro.training import engine, train
 
 SCRIPT = """
 import sys

@@ -34,10 +34,10 @@ torch.set_num_threads(1)
 from at_repro.data import shapes
 shapes.SIZES["test"] = 20
 from at_repro.records import Store
-from at_repro.training import checkpoints, train
+from at_repro.training import checkpointer, train
 from test_processes import STUDENTS
-checkpoints.INTERVAL = {interval}
-steps, after_step = [], checkpoints.Checkpointer.after_step
+checkpointer.INTERVAL = {interval}
+steps, after_step = [], checkpointer.Checkpointer.after_step
 
 def stopped(self, students):
     steps.append(students)
@@ -45,7 +45,7 @@ def stopped(self, students):
         os.kill(os.getpid(), signal.SIGTERM)
     after_step(self, students)
 
-checkpoints.Checkpointer.after_step = stopped
+checkpointer.Checkpointer.after_step = stopped
 train(STUDENTS, Store({results!r}, writable=True), device="cpu")
 """
 

@@ -8,6 +8,7 @@ from at_repro import networks
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
+from at_repro.training.term_values import term_value
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([3, 1, 4, 1])
@@ -32,7 +33,8 @@ def value(term, frozen):
     """The term as the loop computes it, and the student it was computed for."""
     student = prepared(term)
     seen = student.see(IMAGES, LABELS, PLAIN)
-    return term.value(seen, Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)).item(), student
+    taught = Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)
+    return term_value(term, seen, taught).item(), student
 
 
 def gradients(network, images, labels):
@@ -67,7 +69,7 @@ def test_layers_can_be_paired_by_name(compiled, frozen):
     student = prepared(ActivationTransfer(layers=pairs))
     forward = engine.forward("fp32", compiled)
     taught = Teacher(frozen, "wrn-10-2", "fp32", compiled, [other for _, other in pairs]).see(IMAGES, LABELS)
-    found = student.run.terms[0].value(student.see(IMAGES, LABELS, forward), taught).item()
+    found = term_value(student.run.terms[0], student.see(IMAGES, LABELS, forward), taught).item()
 
     total = 0.0
     for layer in ("inside", "group1"):
@@ -89,7 +91,7 @@ def test_table_3_compares_what_the_convolutions_return():
     run = Run("nin-thin-nobn", epochs=10, terms=(ActivationTransfer(layers=ends),), teacher=Run("nin-wide-norelu", 1))
     student = Student(run.validate(), 10, torch.device("cpu"), "fp32")
     taught = Teacher(taught_by, "nin-wide-norelu", "fp32", False, [other for _, other in ends]).see(IMAGES, LABELS)
-    found = run.terms[0].value(student.see(IMAGES, LABELS, PLAIN), taught).item()
+    found = term_value(run.terms[0], student.see(IMAGES, LABELS, PLAIN), taught).item()
 
     total, inputs = 0.0, [IMAGES, IMAGES]
     pools = (lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True), lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True), None)
@@ -163,7 +165,8 @@ def test_running_statistics_move_once_per_step(term, frozen):
     """The second derivative adds no pass of its own through batch norm."""
     student, plain = prepared(term), prepared(ActivationTransfer())
     seen = student.see(IMAGES, LABELS, PLAIN)
-    (seen.losses.mean() + term.value(seen, Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS))).backward()
+    taught = Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)
+    (seen.losses.mean() + term_value(term, seen, taught)).backward()
     plain.network(IMAGES)
     for one, other in zip(student.network.buffers(), plain.network.buffers(), strict=True):
         torch.testing.assert_close(one, other)

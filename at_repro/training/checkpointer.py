@@ -1,10 +1,5 @@
-"""Checkpoints: how one is written and read, and when those of a cohort are written.
+"""When the students of a cohort are saved: at the ends of epochs, every few minutes, and when they are to stop."""
 
-That is at the ends of epochs, every few minutes, and when the training is to stop.
-"""
-
-import hashlib
-import json
 import signal
 import threading
 import time
@@ -12,12 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from at_repro import files
-from at_repro.errors import UserError
 from at_repro.records import Store
 from at_repro.runs import Run
 from at_repro.training.processes import ALONE, Ranks
@@ -34,49 +25,6 @@ class Saved(Protocol):
 
     def save(self, path: Path) -> None:
         """Writes its checkpoint."""
-
-
-def write(path: Path, about: dict, tensors: dict[str, Tensor]) -> None:
-    """Writes a checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
-
-    Args:
-        about: what `Student.restore` needs to know, as JSON.
-        tensors: on the CPU, contiguous.
-    """
-    text = {name: value if name == "precision" else json.dumps(value) for name, value in about.items()}
-    with files.replacement(path) as temporary:
-        temporary.write_bytes(save(tensors, text | {"checksum": _checksum(tensors, text)}))
-
-
-def read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    """What a checkpoint says about its run, and its tensors, as given to `write`. Raises UserError where it cannot."""
-    try:
-        with safe_open(path, "pt") as file:
-            text = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if text.pop("checksum") != _checksum(tensors, text):
-            raise ValueError("it does not match its checksum")
-        return {name: value if name == "precision" else json.loads(value) for name, value in text.items()}, tensors
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None
-
-
-def epochs_done(path: Path) -> int:
-    """The number of finished epochs in a checkpoint. Raises UserError where it cannot be read."""
-    return len(read(path)[0]["curve"])
-
-
-def precision_of(path: Path) -> str:
-    """The precision in which a checkpoint was trained so far. Raises UserError where it cannot be read."""
-    return read(path)[0]["precision"]
-
-
-def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(value.numpy().data)
-    return digest.hexdigest()
 
 
 class Checkpointer:

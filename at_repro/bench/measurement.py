@@ -1,0 +1,73 @@
+"""`at-repro bench`: measures what training costs here."""
+
+import time
+from collections.abc import Callable
+
+from at_repro import data
+from at_repro.bench import cases
+from at_repro.data import ImageSet
+from at_repro.errors import DataError, UserError
+from at_repro.records.readable import duration
+from at_repro.training import Progress, engine, provenance
+
+
+def run(
+    device: str = "auto", data_root: str | None = None, compile: str = "auto", progress: Progress | None = None
+) -> dict:
+    """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
+
+    The machine should be idle: every case is a comparison within this process, but others make it noisy. Cases
+    that fail here, such as for lack of CIFAR-10, are left out, and named.
+
+    Raises ParameterError for a value that is not allowed, UserError where nothing could be measured.
+    """
+    target = engine.device(device)
+    compiled = engine.compiles(compile, 10**9)
+    progress = progress or Progress()
+    images, left_out = _images(data_root)
+    images = images.to(target)
+    measured: dict[str, Callable[[], list[cases.Row]]] = {
+        "the plain loop": lambda: cases.plain_untouched(images),
+        "against the plain loop": lambda: cases.against_plain(images, compiled),
+        "cohort": lambda: cases.cohort(images, compiled),
+        "peak": lambda: cases.peak(images, compiled),
+        "profile": lambda: cases.profiled(images, compiled),
+        "processes": lambda: cases.processes(images, compiled),
+        "data": lambda: cases.data_share(images, compiled),
+        "growth": lambda: cases.growth(images, compiled),
+        "start": lambda: cases.start_up(data_root),
+        "memory": lambda: cases.memory(data_root),
+        "report": lambda: cases.report(data_root),
+    }
+    start = time.perf_counter()
+    rows = []
+    for name, case in measured.items():
+        began = time.perf_counter()
+        if name not in left_out:
+            try:
+                rows += [[name, *row] for row in case()]
+            except Exception as error:  # whatever it is, what the other cases have found stays
+                left_out[name] = (str(error).splitlines() or [type(error).__name__])[0]
+        engine.keep_freed_memory()  # from the second case on: the first one is without
+        took = f"measured in {duration(time.perf_counter() - began)}"
+        progress.say(f"{name}: {f'left out, {left_out[name]}' if name in left_out else took}")
+    if not rows:
+        raise UserError(f"nothing could be measured: {'; '.join(dict.fromkeys(left_out.values()))}")
+    return {
+        "environment": provenance.environment(target) | {"compiled": compiled, "images": images.name},
+        "seconds": time.perf_counter() - start,
+        "left_out": left_out,
+        "rows": rows,
+    }
+
+
+def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
+    """The images to train on: CIFAR-10, else generated ones of its size, and the cases that have to be left out."""
+    left_out: dict[str, str] = {}
+    try:
+        images = data.load("cifar10", "train", data_root)
+    except DataError:
+        images = data.load("shapes", "train")
+        left_out = dict.fromkeys(("start", "memory"), "CIFAR-10 is not here")
+    assert isinstance(images, ImageSet)  # neither is streamed
+    return images, left_out

@@ -1,0 +1,70 @@
+"""The file of a run in training: how a checkpoint is written and read."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+from at_repro import files
+from at_repro.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# What safetensors raises for a file that is damaged, and what our own reading of its header does.
+_DAMAGES = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError)
+
+
+def write(path: Path, about: dict, tensors: "dict[str, Tensor]") -> None:
+    """Writes a checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
+
+    Args:
+        about: what `Student.restore` needs to know, as JSON.
+        tensors: on the CPU, contiguous.
+    """
+    from safetensors.torch import save
+
+    text = {name: value if name == "precision" else json.dumps(value) for name, value in about.items()}
+    with files.replacement(path) as temporary:
+        temporary.write_bytes(save(tensors, text | {"checksum": _checksum(tensors, text)}))
+
+
+def read(path: Path) -> "tuple[dict, dict[str, Tensor]]":
+    """What a checkpoint says about its run, and its tensors, as given to `write`. Raises UserError where it cannot."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if text.pop("checksum") != _checksum(tensors, text):
+            raise ValueError("it does not match its checksum")
+        return _parsed(text), tensors
+    except _DAMAGES as error:
+        raise _unreadable(path, error) from None
+
+
+def read_header(path: Path) -> dict:
+    """What a checkpoint says about its run, without its tensors, which are not checked. Raises UserError."""
+    try:
+        with safe_open(path, "np") as file:
+            return _parsed(file.metadata())
+    except _DAMAGES as error:
+        raise _unreadable(path, error) from None
+
+
+def _parsed(text: dict[str, str]) -> dict:
+    plain = ("precision", "checksum")
+    return {name: value if name in plain else json.loads(value) for name, value in text.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew")
+
+
+def _checksum(tensors: "dict[str, Tensor]", about: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()

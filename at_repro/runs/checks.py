@@ -1,0 +1,117 @@
+"""What is allowed in the spec of a run, by itself and together with its networks and images."""
+
+import math
+from typing import TypeGuard
+
+from at_repro import data, networks
+from at_repro.errors import ParameterError, check_choice, check_count, check_weight, is_integer, is_number
+from at_repro.networks import imagenet
+from at_repro.runs.spec import Run, check_kind
+from at_repro.runs.terms import Term
+
+STARTS = ("random", "imagenet")
+NORMS = ("trained", "fixed")
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+def check(run: Run) -> None:
+    """Raises ParameterError for the first value of a run, or of its teacher, that is not allowed."""
+    data.check_name(run.dataset)
+    networks.check_name(run.network)
+    check_count("epochs", run.epochs)
+    check_count("batch_size", run.batch_size)
+    if run.subset is not None:
+        check_count("subset", run.subset)
+    if not is_integer(run.seed) or run.seed < 0:
+        raise ParameterError("seed", run.seed, "an integer from 0")
+    check_weight("learning_rate", run.learning_rate)
+    check_weight("drop", run.drop)
+    _check_range("momentum", run.momentum, 0, 1)
+    _check_range("weight_decay", run.weight_decay, 0, math.inf)
+    check_kind("milestones", run.milestones, tuple, "a tuple of numbers from 0 to 1")
+    for milestone in run.milestones:
+        _check_range("milestones", milestone, 0, 1)
+    check_choice("augmentation", run.augmentation, data.augmentations(run.dataset))
+    check_choice("precision", run.precision, PRECISIONS)
+    _check_start(run)
+    check_kind("terms", run.terms, tuple, "a tuple of terms")
+    for term in run.terms:
+        check_kind("terms", term, Term, "a tuple of terms")
+        term.validate()
+    if run.teacher is not None:
+        check_kind("teacher", run.teacher, Run, "a run")
+        run.teacher.validate()
+    _check_together(run)
+
+
+def _check_start(run: Run) -> None:
+    """Raises ParameterError unless start, norms and frozen groups are allowed for this network."""
+    check_choice("start", run.start, STARTS)
+    check_choice("norms", run.norms, NORMS)
+    if run.start == "imagenet" and run.network not in imagenet.RESOLUTIONS:
+        raise ParameterError("network", run.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
+    if not is_integer(run.frozen_groups) or run.frozen_groups < 0:
+        raise ParameterError("frozen_groups", run.frozen_groups, "an integer from 0")
+    if run.frozen_groups and run.frozen_groups >= (groups := len(networks.group_layers(run.network))):
+        raise ParameterError("frozen_groups", run.frozen_groups, f"an integer below {groups}, the groups there are")
+
+
+def _check_range(parameter: str, value: object, low: float, high: float) -> None:
+    if not is_number(value) or not low <= value <= high:
+        allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
+        raise ParameterError(parameter, value, allowed)
+
+
+def _check_together(run: Run) -> None:
+    """Raises ParameterError unless the terms of a run go together, and with its networks."""
+    taught = [term for term in run.terms if term.needs_teacher]
+    teacher = run.teacher
+    if taught and teacher is None:
+        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
+    if taught and teacher is not None and teacher.dataset != run.dataset:
+        raise ParameterError("teacher", teacher.run_id, f"a run on the student's data set, {run.dataset}")
+    if sum(term.replaces_task for term in run.terms) > 1:
+        raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
+    if sum(term.needs_adapters for term in run.terms) > 1:
+        raise ParameterError("terms", run.method, "one term at most that needs adapters")
+    if taught and any(term.needs_mirror for term in run.terms):
+        raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
+    for term in taught:
+        assert teacher is not None  # as was checked above
+        if term.layers is not None:
+            _check_layers(term, run.network, teacher.network)
+        elif term.pairs_groups:
+            _check_groups(term, run.network, teacher.network)
+
+
+def _check_layers(term: Term, student: str, teacher: str) -> None:
+    if not _are_pairs(term.layers):
+        raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
+    if len(set(term.layers)) < len(term.layers):
+        raise ParameterError("layers", term.layers, "every pair once")
+    if term.groups is not None:
+        raise ParameterError("groups", term.groups, "None, where layers are named")
+    for network, names in zip((student, teacher), zip(*term.layers, strict=True), strict=True):
+        networks.check_layers(network, tuple(dict.fromkeys(names)))
+
+
+def _are_pairs(layers: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
+    if not isinstance(layers, tuple) or not layers:
+        return False
+    return all(isinstance(pair, tuple) and [type(name) for name in pair] == [str, str] for pair in layers)
+
+
+def _check_groups(term: Term, student: str, teacher: str) -> None:
+    counts = [len(networks.group_channels(network)) for network in (student, teacher)]
+    if term.groups is None and counts[0] != counts[1]:
+        pair = f"{student} and {teacher} have {counts[0]} and {counts[1]}"
+        raise ParameterError("groups", None, f"group numbers, since {pair}")
+    numbers = range(min(counts))
+    if term.groups is not None and not _are_among(term.groups, numbers):
+        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
+
+
+def _are_among(groups: object, numbers: range) -> bool:
+    if not isinstance(groups, tuple) or not groups:
+        return False
+    return len(set(groups)) == len(groups) and all(type(number) is int and number in numbers for number in groups)
