@@ -4,6 +4,7 @@ from at_repro.networks.authors import from_authors, load_authors, to_authors
 from at_repro.networks.fine_tuning import freeze_, load_pretrained_
 from at_repro.networks.fold import fold_batch_norms
 from at_repro.networks.imagenet import ResizeInput, pretrained
+from at_repro.networks.layers import choose_layers
 from at_repro.networks.output import Output
 from at_repro.networks.registry import (
     available,
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "check_layers",
     "check_name",
+    "choose_layers",
     "fold_batch_norms",
     "forward_operations",
     "freeze_",

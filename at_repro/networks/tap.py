@@ -61,52 +61,49 @@ def tap(
     return _Tapped(model, layers, layout, grid)
 
 
-class _Recorder:
-    """A forward hook that keeps what its layer returns as a group, and lets the model go on from it, while switched on.
+class Reader:
+    """Reads what layers return as groups (N, C, H, W), for one call of a model.
 
-    An object and not a closure, so that a deep copy of a tapped model records the copy's own layers.
+    Args:
+        model: whose layers they are.
+        image: the first tensor that it was called with.
+        layout, grid: as for `tap`.
     """
 
-    def __init__(self, name: str, layout: str | None, grid: tuple[int, int] | None, channels_last: bool):
-        self.name, self.layout, self.grid = name, layout, grid
-        self.channels_last = channels_last  # whether the model is one that may have its channels last
-        self.image: Tensor | None = None  # the first tensor that the model was called with; None: switched off
-        self.groups: list[Tensor] = []
+    def __init__(self, model: nn.Module, image: Tensor, layout: str | None, grid: tuple[int, int] | None):
+        self.image, self.layout, self.grid = image, layout, grid
+        # Whoever has its channels last normalises them with a layer norm: of two readings, no other model means that.
+        self.channels_last = any(isinstance(module, nn.LayerNorm | nn.RMSNorm) for module in model.modules())
 
-    def __call__(self, layer: nn.Module, inputs: tuple, output: object) -> Tensor | None:
-        if self.image is None:
-            return None
+    def read(self, layer: str, output: object) -> tuple[Tensor, Tensor]:
+        """A layer's output as a group, and computed from that what the model goes on with. Raises ParameterError."""
         if not isinstance(output, Tensor) or output.dim() not in (3, 4) or len(output) != len(self.image):
             given = f"tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             wanted = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
-            raise ParameterError("layers", self.name, f"{wanted}; it returned a {given}")
+            raise ParameterError("layers", layer, f"{wanted}; it returned a {given}")
         if output.dim() == 3:
-            height, width = self.grid or self._square(output)
+            height, width = self.grid or self._square(layer, output.shape[1])
             prefix = output.shape[1] - height * width
             if prefix < 0:
-                raise ParameterError("grid", (height, width), f"at most the {output.shape[1]} tokens of {self.name}")
+                raise ParameterError("grid", (height, width), f"at most the {output.shape[1]} tokens of {layer}")
             group = output[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
-            self.groups.append(group)
-            return torch.cat([output[:, :prefix], group.flatten(2).transpose(1, 2)], 1)
-        if (self.layout or self._recognise(output)) == "NCHW":
-            self.groups.append(output)
-            return output.clone()
+            return group, torch.cat([output[:, :prefix], group.flatten(2).transpose(1, 2)], 1)
+        if (self.layout or self._recognise(layer, output.shape)) == "NCHW":
+            return output, output.clone()
         group = output.permute(0, 3, 1, 2)
-        self.groups.append(group)
-        return group.permute(0, 2, 3, 1).clone()
+        return group, group.permute(0, 2, 3, 1).clone()
 
-    def _square(self, tokens: Tensor) -> tuple[int, int]:
-        length = tokens.shape[1]
+    def _square(self, layer: str, length: int) -> tuple[int, int]:
         for prefix in _PREFIXES:
             side = math.isqrt(max(length - prefix, 0))
             if side and side**2 == length - prefix and self._fits(side, side):
                 return side, side
-        wanted = f"height and width of the map: {self.name} returned {length} tokens, which are no square of the image"
+        wanted = f"height and width of the map: {layer} returned {length} tokens, which are no square of the image"
         raise ParameterError("grid", self.grid, wanted)
 
-    def _recognise(self, output: Tensor) -> str:
+    def _recognise(self, layer: str, shape: torch.Size) -> str:
         """The layout whose height and width are to each other as the image's, or alike: some models resize."""
-        _, first, second, third = output.shape
+        _, first, second, third = shape
         channels_first = self._fits(second, third) or second == third
         channels_last = self._fits(first, second) or first == second
         if channels_first == channels_last and not self.channels_last:
@@ -115,15 +112,34 @@ class _Recorder:
             return "NCHW"
         if channels_last and not channels_first and self.channels_last:
             return "NHWC"
-        wanted = f"{' or '.join(LAYOUTS)}: the shape {tuple(output.shape)} of {self.name} does not tell which"
+        wanted = f"{' or '.join(LAYOUTS)}: the shape {tuple(shape)} of {layer} does not tell which"
         raise ParameterError("layout", self.layout, wanted)
 
     def _fits(self, height: int, width: int) -> bool:
         """Whether a map of this size can be of the whole image: sizes are rounded, up or down."""
-        if self.image is None or self.image.dim() != 4:
+        if self.image.dim() != 4:
             return height == width
         own = self.image.shape[-2:]
         return abs(height * own[1] - width * own[0]) < max(own)
+
+
+class _Recorder:
+    """A forward hook that keeps what its layer returns as a group, and lets the model go on from it, while switched on.
+
+    An object and not a closure, so that a deep copy of a tapped model records the copy's own layers.
+    """
+
+    def __init__(self, layer: str):
+        self.layer = layer
+        self.reader: Reader | None = None  # None: switched off
+        self.groups: list[Tensor] = []
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
+        if self.reader is None:
+            return None
+        group, passed_on = self.reader.read(self.layer, output)
+        self.groups.append(group)
+        return passed_on
 
 
 class _Tapped(nn.Module):
@@ -132,29 +148,29 @@ class _Tapped(nn.Module):
     def __init__(self, model: nn.Module, layers: Sequence[str], layout: str | None, grid: tuple[int, int] | None):
         super().__init__()
         self.model = model
-        # Whoever has its channels last normalises them with a layer norm: of two readings, no other model means that.
-        channels_last = any(isinstance(module, nn.LayerNorm | nn.RMSNorm) for module in model.modules())
-        self._recorders = [_Recorder(layer, layout, grid, channels_last) for layer in layers]
+        self._layout, self._grid = layout, grid
+        self._recorders = [_Recorder(layer) for layer in layers]
         for recorder in self._recorders:
-            model.get_submodule(recorder.name).register_forward_hook(recorder)
+            model.get_submodule(recorder.layer).register_forward_hook(recorder)
 
     def forward(self, *args, **kwargs) -> Output:
         image = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        reader = Reader(self.model, image, self._layout, self._grid)
         for recorder in self._recorders:
-            recorder.image = image
+            recorder.reader = reader
         try:
             result = self.model(*args, **kwargs)
             groups = tuple(_single(recorder) for recorder in self._recorders)
         finally:
             for recorder in self._recorders:
-                recorder.image, recorder.groups = None, []  # activations must not outlive the pass
+                recorder.reader, recorder.groups = None, []  # activations must not outlive the pass
         return Output(_logits(result), groups)
 
 
 def _single(recorder: _Recorder) -> Tensor:
     times = len(recorder.groups)
     if times != 1:
-        raise ParameterError("layers", recorder.name, f"layers that run once per forward pass (it ran {times} times)")
+        raise ParameterError("layers", recorder.layer, f"layers that run once per forward pass (it ran {times} times)")
     return recorder.groups[0]
 
 
