@@ -1,6 +1,7 @@
 """Small runs and a small experiment: a test that trains takes seconds."""
 
 import io
+import math
 import shutil
 import signal
 from collections.abc import Sequence
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from at_repro import bench, experiments, networks
+from at_repro.analysis.study import Study
 from at_repro.data import shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.records import Store
@@ -131,3 +134,46 @@ def site(tmp_path_factory) -> Path:
     shutil.copytree(root / "book", stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results"))
     shutil.copytree(root / "notebooks", stage / "notebooks")
     return book.render(stage).parent
+
+
+@pytest.fixture
+def studies(store):
+    """Makes a study from which of 200 test images each run gets wrong, by column and seed; None: the run diverged.
+
+    Its columns' errors are 30 and 40 % after the first two of four epochs, then the best, then the final one: no phase
+    ends with its lowest. The learning rate drops after the second epoch.
+    """
+
+    def write(run, wrong):
+        error = None if wrong is None else 100 * len(wrong) / 200
+        labels = [image % 10 for image in range(200)]
+        predictions = [(label + (image in (wrong or ()))) % 10 for image, label in enumerate(labels)]
+        errors = [30.0, 40.0, *([90.0, math.nan] if error is None else [error - 0.5, error])]
+        epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0}
+        values = {
+            "diverged": 4 if error is None else None,
+            "final": {"test_error": error, "train_error": None if error is None else 50.0},
+            "best": {"test_error": None if error is None else error - 0.5, "epoch": 3},
+            "environment": {"commit": "abc", "device": "CPU"},
+        }
+        if run.dataset.startswith("imagenet@"):
+            values["final"]["top5_error"] = None if error is None else error / 4
+        frame = pd.DataFrame({"label": labels, "prediction": predictions})
+        return store.write(run, values, pd.DataFrame(epochs | {"test_error": errors}), frame, {"w": torch.zeros(1)})
+
+    def make(preset: str, name: str = "wrn-16-2-to-16-1", **columns: dict[int, object]) -> Study:
+        names = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
+        wrong = {names.get(column, column): by_seed for column, by_seed in columns.items()}
+        experiment = experiments.get(name)
+        seeds = sorted({seed for by_seed in wrong.values() for seed in by_seed} or {0})
+        by_seed = experiment.runs(preset, seeds)
+        records, missing = {}, []
+        for column in by_seed[0]:
+            for run in dict.fromkeys(runs[column] for runs in by_seed):
+                if run.seed in wrong.get(column, {}):
+                    records.setdefault(column, {})[run.seed] = store.find(run) or write(run, wrong[column][run.seed])
+                else:
+                    missing.append(run)
+        return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
+
+    return make

@@ -59,7 +59,8 @@ def test_a_committed_notebook_holds_nothing_of_its_execution(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_explained_and_a_literal(name):
     notebook = read(name)
-    explained = set(re.findall(r"^\| `(\w+)` \|", notebook.cells[0].source, flags=re.MULTILINE))
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    explained = set(re.findall(r"^\| `(\w+)` \|", prose, flags=re.MULTILINE))
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     values: dict = {}
     exec(cell.source, values)

@@ -1,4 +1,4 @@
-"""How strongly each term of a loss pulls at a student at its initial weights: terms on one scale."""
+"""Gradient norms of transfer terms at a student's initial weights: all terms on one scale."""
 
 import pandas as pd
 import torch
@@ -15,15 +15,15 @@ from at_repro.training.batch import Teacher
 from at_repro.training.student import Student
 from at_repro.training.term_values import term_value
 
-COLUMNS = ["method", "beta", "term", "pull", "task"]
+COLUMNS = ["beta", "term", "gradient norm", "of the task"]
 
 
 def gradient_norms_at_init(study: Study, count: int = 128) -> pd.DataFrame:
     """Every method of a study at its student's initial weights, on the first test images as one batch, in float32.
 
-    Columns: `method`; `beta`, the weight of its term; `term`, the term times its weight; `pull`, the l2 norm of that
-    product's gradient by all parameters that are trained; `task`, the same of the cross-entropy. A row per term that
-    needs a teacher, of the first seed; no rows without images or without the teacher's weights.
+    Index: the method. Columns: `beta`, the weight of its term; `term`, the term times its weight; `gradient norm`, the
+    l2 norm of that product's gradient by all parameters that are trained; `of the task`, the same of the cross-entropy.
+    A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
 
     Raises ParameterError unless count is an integer from 1.
     """
@@ -36,7 +36,7 @@ def gradient_norms_at_init(study: Study, count: int = 128) -> pd.DataFrame:
             continue
         own = {column: run for column, run in taught.items() if run.teacher == teacher}
         rows += _of_teacher(teacher, own, study.store, images)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=["method", *COLUMNS]).set_index("method")
 
 
 def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: ImageSet) -> list[tuple]:
@@ -50,15 +50,15 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
         student = Student(run, len(images.classes), images.device, "fp32")
         weights = student.begin_epoch().weights
         own = student.see(batch, images.labels, engine.forward("fp32", False))
-        task = _pull(own.losses.mean(), student)
+        task = _gradient_norm(own.losses.mean(), student)
         for term, weight in zip(run.terms, weights, strict=True):
             if term.needs_teacher:
                 value = weight * term_value(term, own, seen)
-                rows.append((column, weight, value.item(), _pull(value, student), task))
+                rows.append((column, weight, value.item(), _gradient_norm(value, student), task))
     return rows
 
 
-def _pull(loss: Tensor, student: Student) -> float:
+def _gradient_norm(loss: Tensor, student: Student) -> float:
     parameters = [parameter for parameter in student.network.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm().item()

@@ -8,7 +8,7 @@ from at_repro import experiments
 from at_repro.analysis import attention_table, significance
 from at_repro.analysis.study import Study, seed_names
 from at_repro.experiments import paper
-from at_repro.runs import ActivationTransfer, Run, schedules
+from at_repro.runs import Run, schedules
 
 NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval
@@ -68,16 +68,6 @@ def gains(pairs: pd.DataFrame) -> pd.DataFrame:
     differences = pairs.drop(index="deviation", level="error").sub(pairs["student"], axis=0)
     long = differences.drop(columns=["student", "teacher"], errors="ignore").stack().unstack("error")
     return long.rename_axis(["pair", "method"]).reindex(columns=["ours", "paper"]).reset_index()
-
-
-def betas(study: Study, errors: pd.DataFrame) -> pd.DataFrame:
-    """The table of `errors` with columns `form` and `beta` of each method's attention transfer; "" and NaN without."""
-    terms = {
-        column: next((term for term in run.terms if isinstance(term, ActivationTransfer)), None)
-        for column, run in study.columns.items()
-    }
-    found = {column: (term.form, term.beta) if term else ("", float("nan")) for column, term in terms.items()}
-    return errors.join(pd.DataFrame.from_dict(found, orient="index", columns=["form", "beta"]))
 
 
 def _as_published(study: Study) -> bool:
@@ -184,6 +174,38 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
 def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
     """The table of `comparisons` for readers: differences with two decimals, p as text of two digits."""
     return compared.round({"difference": 2}).assign(p=compared["p"].map("{:.2g}".format))
+
+
+def beside(
+    errors: Mapping[str, pd.DataFrame], studies: Sequence[Study], references: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Several tables of `errors` for readers, one below the other, and how far each method is from a reference.
+
+    Columns `ours`, `seeds`, `paper`, and for each reference one such as `minus student (p)`, "+0.43 (0.11)":
+    the median over seeds, and p of McNemar's test of each seed, see `comparisons`; empty where nothing is compared.
+    A run that has the same name in several tables stands in the first.
+
+    Args:
+        errors: by what they are about.
+        studies: of which they are.
+        references: by the name of the reference, its column in each study.
+    """
+    parts = {}
+    for place, (about, study) in enumerate(zip(errors, studies, strict=True)):
+        table = errors[about]
+        part = readable(table).reindex(columns=["ours", "seeds", "paper"])
+        for name, columns in references.items():
+            compared = comparisons(study, columns[place]).groupby("method")
+            p = compared["p"].agg(lambda of_seeds: ", ".join(map(_p, of_seeds)))
+            part[f"minus {name} (p)"] = compared["difference"].median().map("{:+.2f}".format) + " (" + p + ")"
+        parts[about] = part.assign(run_id=table["run_id"])
+    both = pd.concat(parts, names=["about"]).fillna("").reset_index()
+    repeated = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
+    return both[~repeated].drop(columns="run_id").set_index(["about", "method"])
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def paired(study: Study, reference: str = "student") -> pd.DataFrame:

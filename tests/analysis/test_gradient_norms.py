@@ -1,4 +1,4 @@
-"""How strongly terms pull at an untrained student, against the losses called by hand on networks built by hand."""
+"""Gradient norms of terms at an untrained student, against the losses called by hand on networks built by hand."""
 
 from dataclasses import replace
 
@@ -40,28 +40,28 @@ def gradient(value, student):
     return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]).norm().item()
 
 
-def test_a_pull_is_the_length_of_the_weighted_gradient(study, seen):
+def test_a_gradient_norm_is_of_the_weighted_term(study, seen):
     images, student, own, taught = seen
-    found = gradient_norms_at_init(study, 16).set_index("method")
+    found = gradient_norms_at_init(study, 16)
     for method, beta, norm in (("sum-2", 1000.0, "l2"), ("l1 normalised, beta 42000", 42_000.0, "l1")):
         value = beta * losses.activation_transfer(own.groups, taught.groups, "sum-2", "code", norm)
         assert found.loc[method, "beta"] == beta
         assert found.loc[method, "term"] == pytest.approx(value.item(), rel=1e-4)
-        assert found.loc[method, "pull"] == pytest.approx(gradient(value, student), rel=1e-3)
-    assert found["task"].nunique() == 1, "all students start from the same weights"
+        assert found.loc[method, "gradient norm"] == pytest.approx(gradient(value, student), rel=1e-3)
+    assert found["of the task"].nunique() == 1, "all students start from the same weights"
     task = F.cross_entropy(own.logits, images.labels)
-    assert found["task"].iloc[0] == pytest.approx(gradient(task, student), rel=1e-3)
+    assert found["of the task"].iloc[0] == pytest.approx(gradient(task, student), rel=1e-3)
 
 
-def test_a_tenth_of_beta_pulls_a_tenth(study):
-    found = gradient_norms_at_init(study, 16).set_index("method")["pull"]
+def test_a_tenth_of_beta_has_a_tenth_of_the_norm(study):
+    found = gradient_norms_at_init(study, 16)["gradient norm"]
     assert found["not normalised, beta 0.001"] == pytest.approx(10 * found["not normalised, beta 0.0001"])
 
 
 def test_every_method_that_needs_a_teacher_has_a_row(study):
     found = gradient_norms_at_init(study, 4)
     assert list(found.columns) == COLUMNS
-    assert list(found["method"]) == [name for name, run in study.columns.items() if run.terms]
+    assert list(found.index) == [name for name, run in study.columns.items() if run.terms]
 
 
 def test_nothing_without_images_or_teacher(study, store):

@@ -4,58 +4,13 @@ import math
 
 import pandas as pd
 import pytest
-import torch
 
 from at_repro import experiments
 from at_repro.analysis import attention_table, tables
 from at_repro.analysis.study import Study
 
-NAME = "wrn-16-2-to-16-1"
 IMAGES = 200  # half a percentage point each
 ROW = ("Table 1", "wrn-16-1 from wrn-16-2")
-
-
-@pytest.fixture
-def studies(store):
-    """Makes a study from the test images that each run gets wrong, by column and seed; None: the run diverged.
-
-    Its columns' errors are 30 and 40 % after the first two of four epochs, then the best, then the final one: no phase
-    ends with its lowest. The learning rate drops after the second epoch.
-    """
-
-    def write(run, wrong):
-        error = None if wrong is None else 100 * len(wrong) / IMAGES
-        labels = [image % 10 for image in range(IMAGES)]
-        predictions = [(label + (image in (wrong or ()))) % 10 for image, label in enumerate(labels)]
-        errors = [30.0, 40.0, *([90.0, math.nan] if error is None else [error - 0.5, error])]
-        epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0}
-        values = {
-            "diverged": 4 if error is None else None,
-            "final": {"test_error": error, "train_error": None if error is None else 50.0},
-            "best": {"test_error": None if error is None else error - 0.5, "epoch": 3},
-            "environment": {"commit": "abc", "device": "CPU"},
-        }
-        if run.dataset.startswith("imagenet@"):
-            values["final"]["top5_error"] = None if error is None else error / 4
-        frame = pd.DataFrame({"label": labels, "prediction": predictions})
-        return store.write(run, values, pd.DataFrame(epochs | {"test_error": errors}), frame, {"w": torch.zeros(1)})
-
-    def make(preset: str, name: str = NAME, **columns: dict[int, object]) -> Study:
-        names = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
-        wrong = {names.get(column, column): by_seed for column, by_seed in columns.items()}
-        experiment = experiments.get(name)
-        seeds = sorted({seed for by_seed in wrong.values() for seed in by_seed} or {0})
-        by_seed = experiment.runs(preset, seeds)
-        records, missing = {}, []
-        for column in by_seed[0]:
-            for run in dict.fromkeys(runs[column] for runs in by_seed):
-                if run.seed in wrong.get(column, {}):
-                    records.setdefault(column, {})[run.seed] = write(run, wrong[column][run.seed])
-                else:
-                    missing.append(run)
-        return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
-
-    return make
 
 
 def wilson(wrong: int, images: int) -> tuple[float, float]:
@@ -102,12 +57,18 @@ def test_a_second_teacher_is_no_method(studies):
     assert list(tables.paired(study).index) == ["KD"]
 
 
-def test_every_method_has_its_form_and_beta(studies):
-    study = studies("reduced", "forms-and-betas", student={0: range(20)})
-    found = tables.betas(study, tables.errors(study, "ours", "forms-and-betas"))
-    assert found.loc["student", ["ours", "form"]].tolist() == [10, ""] and math.isnan(found.loc["student", "beta"])
-    assert found.loc["code form, beta 316", ["form", "beta"]].tolist() == ["code", 316]
-    assert found.loc["paper form, beta 0.1", ["form", "beta"]].tolist() == ["paper", 0.1]
+def test_tables_stand_below_each_other_and_beside_a_reference(studies):
+    wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
+    groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
+    forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
+    both = {"groups": tables.errors(groups, "Section 4.1", ROW[1]), "forms": tables.errors(forms, "ours", "")}
+    found = tables.beside(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
+    assert list(found.columns) == ["ours", "seeds", "paper", "minus usual (p)"]
+    assert found.loc[("groups", "group 1")].tolist() == ["9.00", 1, "8.11", "+1.00 (0.5)"]
+    assert found.loc[("groups", "all groups"), "minus usual (p)"] == ""
+    assert found.loc[("forms", "code form, beta 100")].tolist() == ["diverged", 0, "", ""]
+    assert found.loc[("forms", "code form, beta 316")].tolist() == ["not run", 0, "", ""]
+    assert list(found.loc["forms"].index[:1]) == ["code form, beta 100"], "student and teacher stand above already"
 
 
 def test_top5_errors_stand_beside_the_papers(studies):

@@ -130,28 +130,27 @@ def by_length(*methods: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "test_error", "difference"])
 
 
-def by_beta() -> pd.DataFrame:
-    """As from `tables.betas`: one of the paper form's columns is not run."""
-    rows = {
-        "student": (10.5, 10.0, 11.0, "", np.nan),
-        "code form, beta 100": (10.0, 9.6, 10.4, "code", 100.0),
-        "code form, beta 10000": (12.0, 11.6, 12.4, "code", 1e4),
-        "paper form, beta 0.1": (10.2, 9.8, 10.6, "paper", 0.1),
-        "paper form, beta 1": (np.nan, np.nan, np.nan, "paper", 1.0),
+def by_loss() -> dict[str, pd.DataFrame]:
+    """As from `tables.errors`: one method diverged, one is not run, and one run stands in both tables."""
+    columns = ["ours", "low", "high", "paper", "diverged", "run_id"]
+    functions = {
+        "student": (10.5, 10.0, 11.0, 8.77, 0, "plain"),
+        "sum-1": (10.0, 9.6, 10.4, 7.99, 0, "at-1"),
+        "sum-2": (9.0, 8.6, 9.4, 7.93, 0, "at-2"),
+        "not normalised": (np.nan, np.nan, np.nan, np.nan, 1, "at-none"),
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "form", "beta"])
+    forms = {
+        "student": (10.5, 10.0, 11.0, np.nan, 0, "plain"),
+        "code form, beta 100": (9.5, 9.1, 9.9, np.nan, 0, "at-100"),
+        "code form, beta 1000": (9.0, 8.6, 9.4, np.nan, 0, "at-2"),
+        "paper form, beta 1": (np.nan, np.nan, np.nan, np.nan, 0, "not run"),
+    }
+    named = {"functions": functions, "forms": forms}
+    return {title: pd.DataFrame.from_dict(rows, orient="index", columns=columns) for title, rows in named.items()}
 
 
-def by_pull() -> pd.DataFrame:
-    """As from `tables.errors`, with a column of `gradient_norms_at_init`: one method diverged, one is not measured."""
-    rows = {
-        "student": (10.5, 10.0, 11.0, np.nan),
-        "sum-1": (10.0, 9.6, 10.4, 4.0),
-        "sum-2": (9.0, 8.6, 9.4, 13.0),
-        "not normalised": (np.nan, np.nan, np.nan, 1.4e8),
-        "max-1": (9.5, 9.1, 9.9, np.nan),
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["ours", "low", "high", "pull"])
+NORMS = pd.Series({"sum-1": 4.0, "sum-2": 13.0, "not normalised": 1.4e8, "code form, beta 100": 1.3,
+                   "code form, beta 1000": 13.0, "paper form, beta 1": 0.5})  # fmt: skip
 
 
 def every_figure(images) -> dict[str, Figure]:
@@ -169,8 +168,8 @@ def every_figure(images) -> dict[str, Figure]:
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
-        "betas": figures.betas(by_beta(), STAMP),
-        "gradient_norms": figures.gradient_norms(by_pull(), STAMP),
+        "error_panels": figures.error_panels(by_loss(), STAMP),
+        "gradient_norms": figures.gradient_norms(by_loss(), NORMS, STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
@@ -277,8 +276,8 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
-        lambda images: figures.betas(by_beta().loc[["student", "paper form, beta 1"]], STAMP),
-        lambda images: figures.gradient_norms(by_pull().loc[["student", "not normalised", "max-1"]], STAMP),
+        lambda images: figures.error_panels({"none": by_loss()["forms"].loc[["paper form, beta 1"]]}, STAMP),
+        lambda images: figures.gradient_norms(by_loss(), NORMS[["not normalised", "paper form, beta 1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
         lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
@@ -445,20 +444,36 @@ def test_gains_of_both_stand_at_their_values():
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
 
 
-def test_errors_stand_at_their_betas_in_the_panel_of_their_form():
-    figure = figures.betas(by_beta(), STAMP)
-    assert [axis.get_title() for axis in figure.axes] == ["code form", "paper form"]
-    for axis, expected in zip(figure.axes, ([[100, 10.0], [10000, 12.0]], [[0.1, 10.2]]), strict=True):
-        plain, found = axis.lines
-        assert list(plain.get_ydata()) == [10.5, 10.5] and found.get_xydata().tolist() == expected
+def test_every_table_has_its_panel_and_what_has_no_error_its_reason():
+    figure = figures.error_panels(by_loss(), STAMP)
+    functions, forms = figure.axes
+    assert [axis.get_title("left") for axis in figure.axes] == ["functions", "forms"]
+    labels = [label.get_text() for label in forms.get_yticklabels()]
+    assert labels == ["student", "code form, beta 100", "code form, beta 1000", "paper form, beta 1"]
+    for axis, reason, row in ((functions, "diverged", 3), (forms, "not run", 3)):
+        (shown,) = [text for text in axis.texts if text.get_text()]
+        assert (shown.get_text(), shown.xy[1]) == (reason, row)
+        assert list(axis.lines[0].get_xdata()) == [10.5, 10.5], "the plain student of that table"
+    dots = [marks.get_offsets()[:, 0].tolist() for marks in functions.collections[-2:]]
+    assert [dots[0][:3], dots[1][:3]] == [[10.5, 10.0, 9.0], [8.77, 7.99, 7.93]], "ours, and the paper's"
 
 
-def test_errors_stand_at_their_pulls_and_what_diverged_is_named():
-    figure = figures.gradient_norms(by_pull(), STAMP)
+def test_panels_with_one_axis_repeat_nothing():
+    functions, forms = figures.error_panels(by_loss(), STAMP, sharex=True).axes
+    labels = [label.get_text() for label in forms.get_yticklabels()]
+    assert labels == ["code form, beta 100", "code form, beta 1000", "paper form, beta 1"]
+    assert list(forms.lines[0].get_xdata()) == [10.5, 10.5], "the plain student is a line all the same"
+    assert functions.get_xlim() == forms.get_xlim()
+
+
+def test_errors_stand_at_their_gradient_norms_and_what_diverged_is_named():
+    figure = figures.gradient_norms(by_loss(), NORMS, STAMP)
     (axis,) = figure.axes
-    dots = axis.collections[-1].get_offsets()
-    assert dots.tolist() == [[13.0, 9.0], [4.0, 10.0]] and list(axis.lines[0].get_ydata()) == [10.5, 10.5]
-    assert {"sum-1", "sum-2", "diverged:\nnot normalised, at 1.4e+08"} <= set(texts(figure))
+    dots = axis.collections[-1].get_offsets().tolist()
+    assert dots == [[1.3, 9.5], [4.0, 10.0], [13.0, 9.0]], "a run that has two names once"
+    assert list(axis.lines[0].get_ydata()) == [10.5, 10.5]
+    assert [[1.3, 9.5], [13.0, 9.0]] in [line.get_xydata().tolist() for line in axis.lines], "of one form, by beta"
+    assert {"sum-1", "code form, beta 1000", "diverged:\nnot normalised, at 1.4e+08"} <= set(texts(figure))
     assert axis.get_xlim()[1] < 100, "what diverged is beyond the axis, or all others would stand in one line"
 
 

@@ -13,16 +13,15 @@ from at_repro.report.figures.attention import (
     on_object,
     on_parts,
 )
+from at_repro.report.figures.losses import error_panels, gradient_norms
 from at_repro.report.figures.panels import map_panel, overlay_panel
 from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
 from at_repro.report.figures.training import (
-    betas,
     cost,
     curves,
     decays,
     errors,
     gains,
-    gradient_norms,
     leads,
     lengths,
     slopes,
@@ -34,12 +33,12 @@ __all__ = [
     "COLOURS",
     "WIDTH",
     "against_error",
-    "betas",
     "concentration",
     "cost",
     "curves",
     "decays",
     "distance",
+    "error_panels",
     "errors",
     "gains",
     "gradient_norms",

@@ -1,17 +1,25 @@
 """Plots of what was measured of attention maps."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import ATTENTION, COLOURS, INK, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.report.figures.theme import (
+    ATTENTION,
+    COLOURS,
+    INK,
+    WIDTH,
+    colours_of,
+    name_dots,
+    stamped,
+    style,
+    unavailable,
+)
 
 Box = tuple[float, float, float, float]
 
@@ -185,31 +193,8 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     stamped(figure, stamp)
     figure.draw_without_rendering()  # so that places on the paper are known
     for axis, level in zip(axes[0], levels, strict=True):
-        _name_dots(axis, found[level], found["test_error"])
+        name_dots(axis, found[level], found["test_error"])
     return figure
-
-
-def _name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
-    """Writes each dot's label beside it, and higher where it would cover another dot or the label of a lower one."""
-    letter, line, gap = 5, 8, 4  # points
-    point = axis.figure.dpi / 72
-    dots = axis.transData.transform(np.column_stack([across, up])) / point
-    taken = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
-
-    def free(left: float, right: float, lower: float) -> bool:
-        covers = (left < end and start < right and abs(lower - other) < line for start, end, other in taken)
-        return left > axis.bbox.x0 / point and not any(covers)
-
-    for place in up.argsort():
-        label, (x, y) = str(up.index[place]), dots[place]
-        wide, lower = letter * len(label), y - line / 2
-        sides = {"left": (x + gap, x + gap + wide), "right": (x - gap - wide, x - gap)}  # by the label's alignment
-        while not (fitting := [side for side, span in sides.items() if free(*span, lower)]):
-            lower += 1
-        side = fitting[0]
-        taken.append((*sides[side], lower))
-        at, offset = (across.iloc[place], up.iloc[place]), (gap if side == "left" else -gap, lower - y + 1)
-        axis.annotate(label, at, offset, textcoords="offset points", fontsize=7, ha=side)
 
 
 def _by_level(

@@ -8,7 +8,10 @@ import itertools
 from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 ATTENTION = "viridis"  # perceptually uniform, and readable for the colour-blind
@@ -61,3 +64,26 @@ def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     spare = itertools.cycle(SPARE)
     method = {name: ALIASES.get(name, name) for name in names}
     return {name: COLOURS[method[name]] if method[name] in COLOURS else next(spare) for name in method}
+
+
+def name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
+    """Writes each dot's label beside it, and higher where it would cover another dot or the label of a lower one."""
+    letter, line, gap = 5, 8, 4  # points
+    point = axis.figure.dpi / 72
+    dots = axis.transData.transform(np.column_stack([across, up])) / point
+    taken = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
+
+    def free(left: float, right: float, lower: float) -> bool:
+        covers = (left < end and start < right and abs(lower - other) < line for start, end, other in taken)
+        return axis.bbox.x0 < left * point and right * point < axis.bbox.x1 and not any(covers)
+
+    for place in up.argsort():
+        label, (x, y) = str(up.index[place]), dots[place]
+        wide, lower = letter * len(label), y - line / 2
+        sides = {"left": (x + gap, x + gap + wide), "right": (x - gap - wide, x - gap)}  # by the label's alignment
+        while not (fitting := [side for side, span in sides.items() if free(*span, lower)]):
+            lower += 1
+        side = fitting[0]
+        taken.append((*sides[side], lower))
+        at, offset = (across.iloc[place], up.iloc[place]), (gap if side == "left" else -gap, lower - y + 1)
+        axis.annotate(label, at, offset, textcoords="offset points", fontsize=7, ha=side)

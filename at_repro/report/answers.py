@@ -1,0 +1,104 @@
+"""The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
+
+from collections.abc import Iterable
+
+from at_repro.analysis import tables
+from at_repro.analysis.study import Study, seed_names
+from at_repro.experiments import paper
+
+_SIGNIFICANT = 0.05
+_SAYS = {
+    "better": "Better than {}", "worse": "Worse than {}", "within chance": "Within chance of {}",
+    "diverged": "Diverged", "not run": "Not run yet",
+}  # fmt: skip
+
+
+def on_losses(groups: Study, functions: Study, forms: Study) -> str:
+    """Which groups, mapping function, norm, form and beta to transfer attention with, as Markdown.
+
+    Args:
+        groups, functions, forms: of the experiments one-or-three, mapping-functions and forms-and-betas.
+    """
+    if not {"student", "all groups"} <= groups.records.keys():
+        return _nothing(groups)
+    powers = [name for name in functions.columns if name.startswith(("sum", "max"))]
+    norms = [name for name in functions.columns if "normalised" in name]
+    parts = [
+        ("One group or three", groups, ["group 1", "group 2", "group 3"], "all groups"),
+        ("Mapping function, at β = 1000", functions, [name for name in powers if "beta" not in name], "sum-2"),
+        ("Mapping function, at one gradient norm", functions, [name for name in powers if "beta" in name], "sum-2"),
+        ("Norm of the maps", functions, norms, "sum-2"),
+        ("Form and β", forms, [name for name in forms.columns if "form" in name], "code form, beta 1000"),
+    ]
+    verdicts = [verdict(study, name, usual) for _, study, names, usual in parts for name in names if name != usual]
+    better, trained = verdicts.count("better"), len(verdicts) - verdicts.count("not run")
+    student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
+    published = [paper.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
+    beside = f" (the paper, in 200 epochs: {published[0]} and {published[1]} %)" if all(published) else ""
+    lead = (
+        f"**Of {trained} other losses that we trained, {better or 'none'} end{'s' * (better < 2)} better than the "
+        "paper's own**: attention of all three groups, the sum of squares over channels (`sum-2`), maps divided by "
+        "their l2 norm, and the mean of squares of the public code with β = 1000. With it "
+        f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors, without any "
+        f"transfer {error(groups, 'student')}{beside}."
+    )
+    lines = [f"- **{title}.** {held_against(study, names, usual)}" for title, study, names, usual in parts]
+    return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
+
+
+def held_against(study: Study, names: Iterable[str], reference: str) -> str:
+    """Which columns end better or worse than a reference, which cannot be told from it, diverged or are not run."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if name != reference:
+            found.setdefault(verdict(study, name, reference), []).append(
+                f"{_readable(name)}{error(study, name, ' ({})')}"
+            )
+    than = _readable(reference)
+    return " ".join(f"{_SAYS[kind].format(than)}: {', '.join(found[kind])}." for kind in _SAYS if kind in found)
+
+
+def verdict(study: Study, column: str, reference: str) -> str:
+    """One of "better", "worse", "within chance", "diverged" and "not run".
+
+    Better and worse are by Student's t over paired seeds where there are three or more, else by McNemar's test of every
+    seed, all in one direction.
+    """
+    if not {column, reference} <= study.records.keys():
+        return "not run"
+    compared = tables.comparisons(study, reference)
+    compared = compared[compared["method"] == column]
+    if compared.empty:
+        return "diverged"
+    if len(compared) < 3:
+        low, high = compared["difference"].min(), compared["difference"].max()
+        certain = (compared["p"] < _SIGNIFICANT).all()
+    else:
+        low, high = tables.paired(study, reference).loc[column, ["low", "high"]]
+        certain = True
+    return "better" if certain and high < 0 else "worse" if certain and low > 0 else "within chance"
+
+
+def error(study: Study, column: str, form: str = "{}") -> str:
+    """The test error of a column, the median over its seeds, such as 9.26 %, in a form; nothing without one."""
+    errors = study.errors()
+    median = errors.loc[errors["column"] == column, "test_error"].median()
+    return form.format(f"{median:.2f}\N{NO-BREAK SPACE}%") if median == median else ""
+
+
+def how_sure(study: Study) -> str:
+    """Seeds and length of a study, and what its verdicts know nothing of."""
+    epochs, paper_epochs = study.columns["student"].epochs, study.experiment.runs("paper")[0]["student"].epochs
+    length = f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
+    rests = "better and worse are beyond the chance of these test images (McNemar's p below 0.05)"
+    if len(study.seeds) >= 3:
+        rests = "better and worse are beyond the chance of seeds (Student's t, 95 %)"
+    return f"{seed_names(study.seeds).capitalize()}, {length}: {rests}; another length may give another order."
+
+
+def _nothing(study: Study) -> str:
+    return f"Nothing can be said yet: at preset {study.preset} the plain student or attention transfer is not run."
+
+
+def _readable(column: str) -> str:
+    return column.replace(", beta ", " at β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")

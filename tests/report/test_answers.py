@@ -1,0 +1,73 @@
+"""The sentences that pages begin with, on records whose numbers are counted by hand: 0.5 % is one of 200 images."""
+
+import pytest
+
+from at_repro.report import answers
+
+
+@pytest.fixture
+def loss(studies):
+    """Makes the three studies of the page on losses; the plain student makes 20 %, the usual loss 15 % errors."""
+
+    def make(**columns):
+        common = {"student": {0: range(40)}, "teacher": {0: range(10)}}
+        usual = {0: range(30)}
+        names = {"one-or-three": "all groups", "mapping-functions": "sum-2", "forms-and-betas": "code form, beta 1000"}
+        return [
+            studies(
+                "reduced",
+                name,
+                **common,
+                **{column: usual},
+                **{own: wrong for own, wrong in columns.items() if own in known},
+            )
+            for (name, column), known in zip(names.items(), (GROUPS, FUNCTIONS, FORMS), strict=True)
+        ]
+
+    return make
+
+
+GROUPS = {"group 1", "group 2", "group 3"}
+FUNCTIONS = {"sum-1", "sum-4", "sum-1, beta 3250", "not normalised, beta 1000"}
+FORMS = {"code form, beta 100", "paper form, beta 0.1"}
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_which_loss_is_said_with_its_numbers(loss):
+    text = plain(answers.on_losses(*loss(**{"group 1": {0: range(36)}, "group 3": {0: range(1, 31)}})))
+    assert "**Of 2 other losses that we trained, none ends better than the paper's own**" in text
+    assert "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors, without any transfer 20.00 %" in text
+    assert "(the paper, in 200 epochs: 7.93 and 8.77 %)" in text
+    assert "- **One group or three.** Worse than all groups: group 1 (18.00 %). Within chance of all groups: " in text
+    assert "group 3 (15.00 %). Not run yet: group 2." in text
+    assert "- **Norm of the maps.** Not run yet: l1 normalised at β = 256000, " in text
+    assert "Seed 0, 40 of the paper's 200 epochs" in text
+
+
+def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
+    better = {"paper form, beta 0.1": {0: range(20)}, "not normalised, beta 1000": {0: None}}
+    text = plain(answers.on_losses(*loss(**better)))
+    assert "**Of 2 other losses that we trained, 1 ends better than the paper's own**" in text
+    assert "**Form and β.** Better than code form at β = 1000: paper form at β = 0.1 (10.00 %). Not run yet: " in text
+    assert "Diverged: not normalised at β = 1000." in text
+
+
+def test_without_records_nothing_is_said(studies):
+    names = ("one-or-three", "mapping-functions", "forms-and-betas")
+    assert answers.on_losses(*[studies("paper", name) for name in names]).startswith("Nothing can be said yet: at pres")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [({0: range(30)}, "better"), ({0: range(36)}, "within chance"), ({0: range(50)}, "worse"), ({0: None}, "diverged"),
+     ({}, "not run"), ({0: range(30), 1: range(41)}, "within chance"),
+     ({0: range(38), 1: range(38), 2: range(39)}, "better"),
+     ({0: range(30), 1: range(39), 2: range(41)}, "within chance")],
+)  # fmt: skip
+def test_verdicts(studies, wrong, kind):
+    """Of fewer than three seeds each has to say the same beyond chance; of three Student's t decides."""
+    study = studies("reduced", student={seed: range(40) for seed in range(3)}, at=wrong)
+    assert answers.verdict(study, "AT", "student") == kind
