@@ -28,6 +28,8 @@ EXAMPLES = (
         "sweep 02_activation_transfer -p preset smoke -p beta 10 100 1000",
         "execute a notebook for each value and compare the results",
     ),
+    ("maps photo.jpg", "what EfficientNet-Lite0 takes a photograph for, and where it looks"),
+    ("maps resnet50 photos/ --grad-cam --csv maps.csv", "Grad-CAM of a model of torchvision, for all in a folder"),
     ("book", "build the report from the committed records; what has changed is executed"),
     ("book --preset smoke", "rehearse it: train every experiment on generated images"),
     ("refresh", "after new records: renew notebooks and README"),
@@ -115,6 +117,22 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="NAME", help="for example 02_activation_transfer")
     command.add_argument("-p", dest="parameters", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"),
                          help="a parameter and its values; with one value it is the same for all")  # fmt: skip
+
+    command = add("maps", maps, "draw what any model looks at in any picture: its attention maps, low to top")
+    command.add_argument("model", nargs="?", default="efficientnet-lite0", metavar="MODEL", help="a network of this "
+                         "package, torchvision or timm, or module:function (default: %(default)s)")  # fmt: skip
+    command.add_argument("pictures", nargs="*", metavar="PICTURE", help="files and folders (default: a sample image)")
+    command.add_argument("--layers", nargs="+", default=[], help="names, low to top (default: the ends of stages)")
+    command.add_argument("--mapping", default="sum-2", help="of activations (default: %(default)s)")
+    kinds = command.add_mutually_exclusive_group()
+    for kind, text in (("gradient", "the loss's gradient by the image"), ("grad-cam", "Grad-CAM of the top layer")):
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="activation", help=text)
+    command.add_argument("--weights", metavar="FILE", help="a file, or random (default: those published with the name)")
+    command.add_argument("--layout", help="NCHW or NHWC, where a layer's shape does not tell")
+    command.add_argument("--grid", nargs=2, type=int, metavar=("H", "W"), help="of tokens that are no square")
+    _add_device(command)
+    command.add_argument("-o", "--output", default="maps.png", metavar="FILE", help="the figure (default: %(default)s)")
+    command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write entropy and top share")
 
     add("refresh", refresh, "renew the committed notebooks and the README's results from the records; trains nothing")
 
@@ -245,6 +263,30 @@ def _by_name(pairs: Sequence[tuple[str, Value]], what: str) -> dict[str, Value]:
     if len(found) < len(pairs):
         raise ParameterError("-p", [name for name, _ in pairs], f"each parameter once, with {what}")
     return found
+
+
+def maps(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from at_repro.report import maps
+
+    model, pictures = options.model, options.pictures
+    if Path(model).expanduser().exists():  # `at-repro maps photo.jpg`: no model is named as a file is
+        model, pictures = "efficientnet-lite0", [model, *pictures]
+    count = maps.draw(
+        model,
+        pictures,
+        options.output,
+        layers=options.layers,
+        mapping=options.mapping,
+        kind=options.kind,
+        weights=options.weights,
+        layout=options.layout,
+        grid=options.grid,
+        device=options.device,
+        csv=options.csv,
+    )
+    print(f"drawn: {options.output}" + (f"; {count} picture(s) measured: {options.csv}" if options.csv else ""))
 
 
 def refresh(options: argparse.Namespace) -> None:

@@ -1,0 +1,170 @@
+"""Attention maps of any model for any pictures: a figure of the first ones, and the statistics of all."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.cbook
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.backend_bases import FigureCanvasBase
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as transforms
+
+from at_repro import attention, files, networks
+from at_repro.analysis import map_statistics, network_maps
+from at_repro.analysis.models import Model, load_model
+from at_repro.data import ImageSet, augment, decoding, folders
+from at_repro.errors import DataError, ParameterError, check_choice
+from at_repro.report import figures
+from at_repro.training import engine
+
+KINDS = ("activation", "gradient", "grad-cam")
+"""Maps of activations (section 2), of the loss's gradient by the image (section 3), and Grad-CAM of the top layer."""
+
+DRAWN = 8
+"""How many pictures a figure shows."""
+
+_BATCH = 16
+_STATISTICS = ("entropy", "top share")
+
+
+class _Batch(NamedTuple):
+    images: ImageSet
+    names: list[str]
+    maps: dict[str, Tensor]  # (N, h, w) by label of the layer
+    titles: list[str]
+
+
+def draw(
+    model: str,
+    pictures: Sequence[str],
+    output: str | Path,
+    *,
+    layers: Sequence[str] = (),
+    mapping: str = "sum-2",
+    kind: str = "activation",
+    weights: str | None = None,
+    layout: str | None = None,
+    grid: tuple[int, int] | None = None,
+    device: str = "auto",
+    csv: str | Path | None = None,
+) -> int:
+    """Writes a figure of the first `DRAWN` pictures, each with what the model takes it for and its maps.
+
+    Pictures are resized to the model's resolution and cropped to a square. With `csv` all are looked at, a batch at a
+    time, however many they are; else those that are drawn.
+
+    Args:
+        model, weights: see `models.load_model`.
+        pictures: files, and folders with files in them; none: one that matplotlib ships.
+        output: the figure, in any format of matplotlib's.
+        layers: names, low to top, as `networks.tap` takes them; none: see `networks.choose_layers`.
+        mapping: of kind "activation", see `attention.mapping`.
+        kind: one of `KINDS`.
+        layout, grid: see `networks.tap`.
+        device: "auto", "cpu" or "cuda".
+        csv: a file for entropy and top share of every map, in percent, see `map_statistics`.
+
+    Returns:
+        How many pictures were looked at.
+
+    Raises:
+        ParameterError: for a value that is not allowed, or no pictures, before anything is computed.
+        DataError: a file that is no picture, or weights that are not here, see `models.load_model`.
+        UserError: where a file cannot be written.
+    """
+    check_choice("kind", kind, KINDS)
+    attention.mapping(mapping)
+    place = engine.device(device)
+    output, table = files.output(output), None if csv is None else files.output(csv)
+    check_choice("output", output.suffix.removeprefix("."), FigureCanvasBase.get_supported_filetypes())
+    paths = _paths(pictures)
+    paths = paths if table else paths[:DRAWN]
+    loaded = load_model(model, weights)
+    if not layers:
+        layers = networks.choose_layers(loaded.network, torch.zeros(2, 3, loaded.resolution, loaded.resolution))
+    tapped = networks.tap(loaded.network.to(place), layers, layout, grid)
+    with ExitStack() as stack:
+        rows = None if table is None else stack.enter_context(files.replacement(table))
+        for done, batch in _batches(paths, tapped, loaded, layers, kind, mapping):
+            if done == 0:
+                _save(batch, output, f"{model}; weights: {weights or 'published'}; {', '.join(layers)}")
+            if rows is not None:
+                frame = map_statistics.measure({model: {mapping: batch.maps}}, batch.images, _STATISTICS)
+                frame["image"] = frame["image"].map(batch.names.__getitem__)
+                frame.to_csv(rows, mode="a", header=done == 0, index=False, float_format="%.6g")
+                end = "\n" if done + len(batch.names) == len(paths) else ""
+                print(f"\r{done + len(batch.names)} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
+    return len(paths)
+
+
+def _paths(pictures: Sequence[str]) -> list[Path]:
+    """Files in their order, and those of folders, all that have a picture's suffix, in the order of their names."""
+    if not pictures:
+        return [Path(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))]
+    paths: list[Path] = []
+    for picture in pictures:
+        path = Path(picture).expanduser()
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in folders.SUFFIXES)
+        if not (path.is_file() or inside):
+            raise ParameterError("pictures", picture, f"a file, or a folder with files {', '.join(folders.SUFFIXES)}")
+        paths += [path] if path.is_file() else inside
+    return paths
+
+
+def _batches(
+    paths: Sequence[Path], tapped: nn.Module, model: Model, layers: Sequence[str], kind: str, mapping: str
+) -> Iterator[tuple[int, _Batch]]:
+    """The maps of all pictures, a batch at a time, and how many came before."""
+    for start in range(0, len(paths), _BATCH):
+        part = paths[start : start + _BATCH]
+        images = torch.stack([_picture(path, model.resolution) for path in part])
+        place = next((parameter.device for parameter in tapped.parameters()), torch.device("cpu"))
+        pixels = augment.normalize(images.to(place), *model.normalization).requires_grad_(kind != "activation")
+        with torch.set_grad_enabled(kind != "activation"):
+            output = tapped(pixels)
+            best = output.logits.flatten(1).max(1)
+            maps = _maps(output, pixels, best.indices, layers, kind, mapping)
+        titles = [path.name for path in part]
+        if model.categories:
+            titles = [f"{path.name}: {model.categories[label]}" for path, label in zip(part, best.indices, strict=True)]
+        labels = torch.zeros(len(part), dtype=torch.int64)
+        yield start, _Batch(ImageSet("pictures", "test", images, labels, ("",)), list(map(str, part)), maps, titles)
+
+
+def _maps(
+    output: networks.Output, pixels: Tensor, labels: Tensor, layers: Sequence[str], kind: str, mapping: str
+) -> dict[str, Tensor]:
+    if kind == "gradient":
+        losses = torch.nn.functional.cross_entropy(output.logits, labels, reduction="none")
+        return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
+    if kind == "grad-cam":
+        scores = output.logits.gather(1, labels.unsqueeze(1)).squeeze(1)
+        return {f"Grad-CAM, {layers[-1]}": attention.grad_cam(scores, output.groups[-1]).cpu()}
+    function = attention.mapping(mapping)
+    levels = zip(network_maps.level_names(len(layers)), layers, output.groups, strict=True)
+    return {f"{level}: {layer}": function(group).cpu() for level, layer, group in levels}
+
+
+def _picture(path: Path, resolution: int) -> Tensor:
+    """uint8 (3, resolution, resolution): the middle of the picture. Raises DataError."""
+    try:
+        image = decoding.upright(decoding.open_image(path))
+    except decoding.DAMAGES as error:
+        raise DataError(f"{path}: no picture that can be read ({error})") from None
+    image = transforms.resize(image, [resolution], antialias=True)
+    return transforms.pil_to_tensor(transforms.center_crop(image, [resolution]))
+
+
+def _save(batch: _Batch, output: Path, stamp: str) -> None:
+    count = min(DRAWN, len(batch.names))
+    first = batch.images.select(slice(count))
+    figure = figures.overlay_panel(
+        first, {label: maps[:count] for label, maps in batch.maps.items()}, batch.titles[:count], stamp, figures.WIDTH
+    )
+    with files.replacement(output) as path:
+        figure.savefig(path, format=output.suffix.removeprefix("."), facecolor="white")
+    plt.close(figure)

