@@ -95,9 +95,9 @@ def test_a_notebook_names_the_experiments_that_it_opens(name):
 
 def test_a_notebook_knows_whose_images_it_shows():
     """Its cells are compared where that set is, and skipped where it is not, whatever else is there."""
-    assert {name: book.shown_images(read(name)) for name in NAMES if name[:2] in ("02", "04", "11", "12", "15")} == {
+    assert {name: book.shown_images(read(name)) for name in NAMES if name[:2] in ("02", "04", "11", "12", "la")} == {
         "02_activation_transfer": "cifar10", "04_what_it_costs": None, "11_faces": "orl_faces@64",
-        "12_photographs": "cub50@144", "15_fine_tuning": "cub50@144",
+        "12_photographs": "cub50@144", "larger_images": "scene15@144",
     }  # fmt: skip
 
 

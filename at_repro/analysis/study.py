@@ -59,9 +59,11 @@ class Study:
             if record.has_network
         }
 
-    def examples(self, count: int = 1) -> ImageSet | None:
-        """The first `count` test images of every class; None where there are no images."""
-        return None if self.images is None else network_maps.one_per_class(self.images, count)
+    def examples(self, count: int = 1, classes: int | None = None) -> ImageSet | None:
+        """The first `count` test images of each of the first classes (None: of all); None where there are no images."""
+        if self.images is None:
+            return None
+        return network_maps.one_per_class(self.images, count).select(slice(classes and classes * count))
 
     def sample(self, count: int = attention_table.IMAGES) -> ImageSet | None:
         """The first test images, all where there are fewer; None where there are none.
