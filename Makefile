@@ -17,9 +17,7 @@ rehearsal: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
-	OMP_NUM_THREADS=1 AT_REPRO_TRAIN=never $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
-		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks/
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --nbval --nbval-current-env tests notebooks
 
 # Tries what can go wrong: kills, full disks, damaged files, bad input. Minutes; writes the table that the book shows.
 faults: .venv/installed

@@ -7,7 +7,7 @@ import pytest
 
 # Comparing a committed notebook with its outputs must never start hours of training: with "never" a notebook lists what
 # has no record. Tests that train call `train` with a store of their own, which this does not concern.
-os.environ.setdefault("AT_REPRO_TRAIN", "never")
+os.environ["AT_REPRO_TRAIN"] = "never"
 # Kernels of notebooks start in the notebooks' folder: a relative path would lead elsewhere there.
 if os.environ.get("AT_REPRO_DATA"):
     os.environ["AT_REPRO_DATA"] = os.path.abspath(os.environ["AT_REPRO_DATA"])
