@@ -1,8 +1,8 @@
 """Every command that README and book show is one that works: each is executed as it stands.
 
-So that this takes seconds each, experiments are a batch of generated images here, notebooks train nothing, and two
-commands end where their work would begin: `at-repro book`, which `make book` runs in CI, and `at-repro bench`, whose
-cases test_bench runs.
+So that this takes seconds each, experiments are two batches of generated images here, notebooks train nothing and start
+no kernel, and three commands end where their longest work would begin: `at-repro book`, which `make book` runs in CI,
+`at-repro bench`, whose cases test_bench runs, and `at-repro sweep`, whose book test_sweep renders.
 """
 
 import os
@@ -10,13 +10,16 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
+import dask
 import pytest
+import short
 
 from at_repro import cli, experiments, records
 from at_repro.bench import measurement
+from at_repro.data import shapes
 from at_repro.report import book
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +34,7 @@ def commands(program: str) -> list[str]:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch, few_test_images):
+def home(tmp_path, monkeypatch):
     """A user with a folder for data and no records, whose experiments take seconds."""
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -40,22 +43,21 @@ def home(tmp_path, monkeypatch, few_test_images):
     monkeypatch.chdir(tmp_path)
     for place in ("at_repro.records.store", "at_repro.records"):
         monkeypatch.setattr(f"{place}.default_folder", lambda preset: tmp_path / "records")
-    short = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32", "epochs": 1}
-    for name, preset in experiments.PRESETS.items():
-        monkeypatch.setitem(experiments.PRESETS, name, replace(preset, teacher=short, student=short, seeds=(0,)))
-    for name, experiment in experiments.EXPERIMENTS.items():
-        monkeypatch.setitem(experiments.EXPERIMENTS, name, replace(experiment, sizes={}))
     monkeypatch.setattr(book, "build", lambda preset=None, *_: records.store.default_folder(preset))
+    monkeypatch.setattr(book, "render", lambda stage: stage)
     monkeypatch.setattr(measurement, "run", lambda *_: {"environment": {}, "rows": []})
-    return tmp_path
+    with patch.dict(shapes.SIZES), patch.dict(experiments.PRESETS), patch.dict(experiments.EXPERIMENTS):
+        short.shorten()
+        yield tmp_path
 
 
 @pytest.mark.parametrize("line", commands("at-repro"))
-def test_a_command_works_as_it_stands(line, home, own_signals, capsys):
+def test_a_command_works_as_it_stands(line, home, in_process, own_signals, capsys):
     words = shlex.split(line)[1:]
     if words[0] == "verify":  # of records that somebody has
         assert cli.main(["run", "precisions"]) == 0
-    assert cli.main(words) == 0
+    with dask.config.set({"distributed.worker.preload": [short.__file__]}):
+        assert cli.main(words) == 0
     shown = capsys.readouterr().out
     assert {
         "run": "have a record in",
@@ -83,8 +85,10 @@ def test_a_call_of_papermill_works_as_it_stands(line, tmp_path):
 @pytest.mark.parametrize("line", commands("torchrun"))
 def test_a_call_of_torchrun_works_as_it_stands(line, tmp_path):
     program, *arguments = line.split()
-    command = [str(Path(sys.executable).parent / program), *arguments, "--results", str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [str(Path(sys.executable).parent / program), *arguments, "--results", str(tmp_path / "records")]
+    (tmp_path / "sitecustomize.py").write_text("import os\nif 'RANK' in os.environ:\n    __import__('short').shorten()")
+    folders = os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "tests")))
+    environment = os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("have a record in") == 1, "every process says so"
@@ -97,7 +101,7 @@ def test_a_make_target_exists_and_its_commands_are_known(line, home, own_signals
     done = subprocess.run([*words, "-C", str(ROOT)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     called = re.findall(r"^\.venv/bin/at-repro (.*)", done.stdout, flags=re.MULTILINE)
-    assert len(called) == (words[1] == "book")
+    assert len(called) == (words[1] in ("book", "rehearsal"))
     for command in called:
         assert cli.main(shlex.split(command)) == 0
 

@@ -75,10 +75,10 @@ def test_makefile_asks_for_the_same_python():
 
 def test_imports_are_declared():
     providers = packages_distributions()
-    # nbformat comes with papermill, whose notebooks are its objects.
+    # nbformat comes with papermill, whose notebooks are its objects; IPython and its backend with ipykernel.
     undeclared = {
         module
-        for module in imported() - {"nbformat"}
+        for module in imported() - {"nbformat", "IPython", "matplotlib_inline"}
         if not {name(provider) for provider in providers.get(module, [module])} & declared()
     }
     assert undeclared == set()

@@ -1,0 +1,22 @@
+"""Experiments that take seconds, for commands that are executed as they stand, and for processes that they start."""
+
+from dataclasses import replace
+
+from at_repro import experiments
+from at_repro.data import shapes
+
+SHORT = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32", "epochs": 1}
+
+
+def shorten() -> None:
+    """For the rest of this process: two batches of generated images, one epoch, one seed, a hundred test images."""
+    shapes.SIZES["test"] = 100
+    for name, preset in experiments.PRESETS.items():
+        experiments.PRESETS[name] = replace(preset, teacher=SHORT, student=SHORT, seeds=(0,))
+    for name, experiment in experiments.EXPERIMENTS.items():
+        experiments.EXPERIMENTS[name] = replace(experiment, sizes={})
+
+
+def dask_setup(worker) -> None:
+    """Called in a worker of Dask that preloads this file."""
+    shorten()
