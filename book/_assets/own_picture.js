@@ -1,0 +1,213 @@
+// Looks at the reader's own picture: runs the networks that `at_repro.report.in_browser` wrote, by TensorFlow.js, and draws their maps.
+// Nothing leaves the page. The scripts are loaded when the first picture comes: they are 14 MB.
+"use strict";
+
+(() => {
+  const ASSETS = document.currentScript.src.replace(/[^/]*$/, "");
+  const SCRIPTS = ["tfjs/tf-core.min.js", "tfjs/tf-backend-cpu.min.js", "own_picture/photographs.js", "own_picture/students.js"];
+  const PHOTOGRAPHS = "efficientnet-lite0";
+  const SIDE = 224; // of what is drawn, in pixels
+  const LEVELS = ["low", "middle", "top"];
+  const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+  const COLOURS = VIRIDIS.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+  let loading = null;
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const root = document.querySelector(".own-picture");
+    if (root) begin(root);
+  });
+
+  // What tests and readers with a console may use: logits and maps of a network for pixels (height x width x 3, 0 to 255).
+  window.atReproLook = async (name, pixels) => {
+    await load();
+    return look(window.atReproNetworks[name], pixels);
+  };
+
+  function begin(root) {
+    const input = element("input", { type: "file", accept: "image/*" });
+    const message = element("p", { className: "own-picture-message", role: "status" });
+    const results = element("div", { className: "own-picture-results" });
+    const place = element(
+      "label", { className: "own-picture-place" },
+      "Drop a picture here, paste one, or choose a file: ", input,
+    );
+    root.append(place, message, results);
+    input.addEventListener("change", () => input.files.length && take(input.files[0]));
+    place.addEventListener("dragover", (event) => event.preventDefault());
+    place.addEventListener("drop", (event) => {
+      event.preventDefault();
+      take(event.dataTransfer.files[0]);
+    });
+    document.addEventListener("paste", (event) => {
+      const [file] = [...event.clipboardData.files];
+      if (file) take(file);
+    });
+
+    async function take(file) {
+      say("");
+      results.replaceChildren();
+      let picture;
+      try {
+        picture = await createImageBitmap(file);
+      } catch {
+        return say("This is no picture that the browser can read; a JPEG, PNG, WebP or GIF will do.");
+      }
+      say("Loading the networks, once: 14 MB from beside this page …");
+      try {
+        await load();
+      } catch (error) {
+        return say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
+      }
+      say("Looking …");
+      await new Promise((done) => setTimeout(done, 30)); // lets the browser show the line
+      const begun = performance.now();
+      const networks = window.atReproNetworks;
+      for (const [name, network] of Object.entries(networks)) {
+        results.append(await row(name, network, picture));
+      }
+      say(`Looked at by ${Object.keys(networks).length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
+    }
+
+    function say(text) {
+      message.textContent = text;
+    }
+  }
+
+  async function row(name, network, picture) {
+    const seen = crop(picture, network.resolution);
+    const { logits, maps } = await look(network, seen);
+    const best = [...logits.keys()].sort((one, other) => logits[other] - logits[one]).slice(0, 3);
+    const top = Math.max(...logits);
+    const sum = logits.reduce((all, logit) => all + Math.exp(logit - top), 0);
+    const guesses = best.map((label) => `${network.classes[label]} ${(100 * Math.exp(logits[label] - top) / sum).toFixed(0)} %`);
+    const chosen = maps.length > LEVELS.length ? [maps[0], maps[maps.length >> 1], maps[maps.length - 1]] : maps;
+    const figures = chosen.map((map, level) => figure(overlay(seen, network.resolution, map), LEVELS[level]));
+    return element(
+      "section", { className: "own-picture-row" },
+      element("p", {}, element("strong", {}, name), `: ${guesses.join(", ")}`),
+      element("div", { className: "own-picture-maps" }, figure(canvasOf(seen, network.resolution), "image"), ...figures),
+    );
+  }
+
+  // The middle of a picture as a square of so many pixels, on white where it is transparent: [r, g, b, r, g, b, …].
+  function crop(picture, resolution) {
+    const canvas = element("canvas", { width: resolution, height: resolution });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const side = Math.min(picture.width, picture.height);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, resolution, resolution);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(picture, (picture.width - side) / 2, (picture.height - side) / 2, side, side, 0, 0, resolution, resolution);
+    return [...context.getImageData(0, 0, resolution, resolution).data].filter((_, index) => index % 4 < 3);
+  }
+
+  async function load() {
+    loading ??= SCRIPTS.reduce((before, script) => before.then(() => add(script)), Promise.resolve());
+    try {
+      await loading;
+    } catch (error) {
+      loading = null;
+      throw error;
+    }
+  }
+
+  function add(script) {
+    return new Promise((done, failed) => {
+      const tag = element("script", { src: ASSETS + script });
+      tag.addEventListener("load", done);
+      tag.addEventListener("error", () => failed(new Error(script)));
+      document.head.append(tag);
+    });
+  }
+
+  // Logits (K) and F_sum^2 maps ({ height, width, values }), low to top, of one image.
+  async function look(network, pixels) {
+    const tf = window.tf;
+    network.values ??= decode(network.weights);
+    network.tensors ??= new Map();
+    const tensor = ([begin, shape]) => {
+      const end = begin + shape.reduce((all, one) => all * one, 1);
+      if (!network.tensors.has(begin)) network.tensors.set(begin, tf.keep(tf.tensor(network.values.subarray(begin, end), shape)));
+      return network.tensors.get(begin);
+    };
+    const [logits, ...maps] = tf.tidy(() => {
+      const size = network.resolution;
+      const image = tf.tensor(pixels, [1, size, size, 3], "float32");
+      const results = { 0: tf.div(tf.sub(image, tf.tensor(network.mean)), tf.tensor(network.std)) };
+      for (const [operation, result, inputs, settings] of network.steps) {
+        results[result] = OPERATIONS[operation](tf, tensor, settings, ...inputs.map((input) => results[input]));
+      }
+      return [results[network.logits], ...network.groups.map((group) => tf.sum(tf.square(results[group]), 3))];
+    });
+    const found = { logits: [...(await logits.data())], maps: [] };
+    for (const map of maps) found.maps.push({ height: map.shape[1], width: map.shape[2], values: [...(await map.data())] });
+    tf.dispose([logits, ...maps]);
+    return found;
+  }
+
+  const OPERATIONS = {
+    convolution: (tf, tensor, { kernel, bias, stride, padding }, image) =>
+      tf.add(tf.conv2d(image, tensor(kernel), stride, padding), tensor(bias)),
+    depthwise: (tf, tensor, { kernel, bias, stride, padding }, image) =>
+      tf.add(tf.depthwiseConv2d(image, tensor(kernel), stride, padding), tensor(bias)),
+    scale: (tf, tensor, { by, plus }, image) => tf.add(tf.mul(image, tensor(by)), tensor(plus)),
+    add: (tf, tensor, settings, one, other) => tf.add(one, other),
+    clip: (tf, tensor, { most }, image) => (most === null ? tf.relu(image) : tf.clipByValue(image, 0, most)),
+    pad: (tf, tensor, { sides }, image) => tf.pad(image, [[0, 0], ...sides, [0, 0]]),
+    mean: (tf, tensor, settings, image) => tf.mean(image, [1, 2]),
+    linear: (tf, tensor, { weight, bias }, image) => tf.add(tf.matMul(image, tensor(weight)), tensor(bias)),
+  };
+
+  // float16, little-endian, in base64, to float32.
+  function decode(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return Float32Array.from({ length: bytes.length / 2 }, (_, index) => {
+      const half = view.getUint16(2 * index, true);
+      const [exponent, fraction] = [(half >> 10) & 31, half & 1023];
+      const size = exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
+      return half >> 15 ? -size : size;
+    });
+  }
+
+  function overlay(pixels, resolution, map) {
+    const most = Math.max(...map.values) || 1;
+    const colours = [];
+    for (let at = 0; at < resolution * resolution; at++) {
+      const [y, x] = [Math.floor(at / resolution), at % resolution];
+      const value = map.values[Math.floor((y * map.height) / resolution) * map.width + Math.floor((x * map.width) / resolution)];
+      const grey = 0.299 * pixels[3 * at] + 0.587 * pixels[3 * at + 1] + 0.114 * pixels[3 * at + 2];
+      for (const part of colour(value / most)) colours.push(0.35 * grey + 0.65 * part);
+    }
+    return canvasOf(colours, resolution);
+  }
+
+  function colour(share) {
+    const place = share * (COLOURS.length - 1);
+    const low = Math.min(Math.floor(place), COLOURS.length - 2);
+    return COLOURS[low].map((part, index) => part + (place - low) * (COLOURS[low + 1][index] - part));
+  }
+
+  function canvasOf(pixels, resolution) {
+    const small = element("canvas", { width: resolution, height: resolution });
+    const image = new ImageData(resolution, resolution);
+    for (let at = 0; at < resolution * resolution; at++) image.data.set([pixels[3 * at], pixels[3 * at + 1], pixels[3 * at + 2], 255], 4 * at);
+    small.getContext("2d").putImageData(image, 0, 0);
+    const canvas = element("canvas", { width: SIDE, height: SIDE });
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false; // a square per position
+    context.drawImage(small, 0, 0, SIDE, SIDE);
+    return canvas;
+  }
+
+  function figure(canvas, caption) {
+    return element("figure", {}, canvas, element("figcaption", {}, caption));
+  }
+
+  function element(name, properties, ...children) {
+    const made = Object.assign(document.createElement(name), properties);
+    if (properties.role) made.setAttribute("role", properties.role);
+    made.append(...children);
+    return made;
+  }
+})();

