@@ -22,7 +22,7 @@ from at_repro.analysis import attention_table, photographs
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import fingerprint, notebook_parameters
+from at_repro.report import fingerprint, in_browser, notebook_parameters
 from at_repro.runs import Run
 from at_repro.training import engine, train
 
@@ -428,6 +428,8 @@ def figure(cell: "NotebookNode") -> dict:
 
 def render(stage: Path) -> Path:
     """Runs Jupyter Book on a staged book and returns its first page; every warning is a fault: UserError."""
+    for lacking in in_browser.write(stage / "_assets", open_store("paper"), in_browser.flagship()):
+        say(f"the reader's own picture is not looked at by {lacking}")
     log = stage / "build.log"
     say(f"rendering the book (log: {log})")
     command = [*JUPYTER_BOOK, "build", str(stage), "-W", "--keep-going"]

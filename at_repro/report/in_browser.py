@@ -36,7 +36,7 @@ def flagship() -> dict[str, Run]:
 
 
 def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
-    """Writes the scripts of the book's page into `FOLDER` of its assets, and returns what could not be written and why.
+    """Writes the scripts of the book's page into `FOLDER` of its assets, and returns which networks could not be and why.
 
     Args:
         assets: the folder of the book's static files.
@@ -50,7 +50,7 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
     try:
         network = imagenet.pretrained(PHOTOGRAPHS)
     except DataError as error:
-        lacking.append(str(error))
+        lacking.append(f"{PHOTOGRAPHS} ({error})")
     else:
         values = describe(network, imagenet.RESOLUTIONS[PHOTOGRAPHS], data.normalization("photographs@64"))
         _write(folder / "photographs.js", {PHOTOGRAPHS: values | {"classes": imagenet.CATEGORIES}})
@@ -58,7 +58,7 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
     for name, run in students.items():
         record = store.find(run)
         if record is None or not record.has_network:
-            lacking.append(f"{name}: no weights of {run.run_id}")
+            lacking.append(f"{name} (no weights of {run.run_id})")
             continue
         network = networks.build(run.network, len(cifar10.CLASSES))
         network.load_state_dict(record.weights())
