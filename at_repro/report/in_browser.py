@@ -36,7 +36,7 @@ def flagship() -> dict[str, Run]:
 
 
 def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
-    """Writes the scripts of the book's page into `FOLDER` of its assets, and returns which networks could not be and why.
+    """Writes the scripts of the book's page into `FOLDER` of its assets; returns which networks could not be, and why.
 
     Args:
         assets: the folder of the book's static files.
