@@ -1,9 +1,9 @@
 """The claims ledger: rules stated before their runs, and the verdicts that the records give them."""
 
-from at_repro.claims.ledger import comparisons, effect, elsewhere, ledger, readable, readable_comparisons, summary
+from at_repro.claims.ledger import comparisons, effect, elsewhere, ledger, summary
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 
 __all__ = [
     "CONTRADICTED", "NOT_TESTED", "SUPPORTED", "UNDECIDED", "comparisons", "effect", "elsewhere", "ledger",
-    "readable", "readable_comparisons", "summary",
+    "summary",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The kinds of comparison that claims are made of: of test errors, of statistics of maps, of settings, of cost.
+"""The kinds of comparison that claims are made of: of test errors, settings and cost; see `map_comparisons` for maps.
 
 Each says what the records have about it at one preset: an `Evidence`. A difference below zero has the claimed sign.
 """
@@ -6,7 +6,6 @@ Each says what the records have about it at one preset: an `Evidence`. A differe
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, dataclass, replace
-from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +13,7 @@ from at_repro import bench, experiments
 from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
-from at_repro.claims.facts import Facts, slope
+from at_repro.claims.facts import Facts
 from at_repro.claims.verdicts import BELOW, Margin
 from at_repro.runs import Run
 
@@ -217,136 +216,6 @@ class MeanOf(_Several):
         )  # fmt: skip
 
 
-Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
-
-
-@dataclass(frozen=True)
-class Maps(Comparison):
-    """A statistic of attention is lower at one place than at another, in networks that are the replicates.
-
-    An interval over images would say nothing of another training: the unit is the network, and three decide at the
-    least. The teacher's seed is one for all students: it counts once.
-
-    Attributes:
-        pairs: the lower and the higher place, by experiment: each pair is one replicate, the mean of its seeds.
-        presets: at which the networks compared are trained alike; at others the claim is not tested.
-    """
-
-    name: str
-    pairs: tuple[tuple[str, Place, Place], ...]
-    presets: tuple[str, ...] = ("reduced", "paper")
-    margin: ClassVar[Margin] = BELOW
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def experiment(self) -> str:
-        """Of the first comparison."""
-        return self.pairs[0][0]
-
-    def runs(self, preset: str) -> list[Run]:
-        """Whose maps are compared, of the first seed."""
-        found = [(experiments.get(name).runs(preset, [0])[0], lower, higher) for name, lower, higher in self.pairs]
-        return [columns[column] for columns, *places in found for column, *_ in places]
-
-    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
-        """Of the pairs that were measured."""
-        differences, runs, taught = {}, [], True
-        for name, lower, higher in self.pairs if preset in self.presets else ():
-            by_seed = {}
-            for columns in facts.columns(name, preset):
-                keys = [_key(columns, *place) for place in (lower, higher)]
-                if all(key in facts.attention for key in keys):
-                    runs_here = [columns[place[0]] for place in (lower, higher)]
-                    taught = taught and all(facts.is_taught(run, columns.get("student")) for run in runs_here)
-                    by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
-            if by_seed:
-                differences[f"{lower[0]} of {name}"] = fmean(by_seed.values())
-                runs += [run_id for keys in by_seed for run_id, *_ in keys]
-        if not differences:
-            return None
-        estimate = significance.of_replicates(list(differences.values()))
-        chances = self.margin.chances(estimate) if estimate else (1.0, 1.0)
-        scope = f"{len(differences)} networks" if len(differences) > 1 else "one network"
-        found = tuple(dict.fromkeys(runs))
-        return Evidence(differences, scope, estimate, chances, found, taught=taught, lacks="more networks")
-
-
-@dataclass(frozen=True)
-class Pretrained(Comparison):
-    """A statistic of attention is lower in the weaker of two networks with ImageNet weights, on photographs.
-
-    Three networks are two steps from weak to strong: too few to decide.
-
-    Attributes:
-        networks: from weak to strong.
-        level, statistic: see `attention_table`.
-    """
-
-    networks: tuple[str, ...]
-    level: str
-    statistic: str
-
-    def __str__(self) -> str:
-        return f"{self.statistic}, {self.level}, of a network below that of the next stronger one"
-
-    def stand_in(self, preset: str) -> str:
-        """They stand in for the paper's NIN, ResNet-34 and ResNet-101."""
-        return f"{', '.join(self.networks)} on photographs of birds"
-
-    def runs(self, preset: str) -> list[Run]:
-        """None: nobody here has trained them."""
-        return []
-
-    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
-        """Of the networks that were measured, whatever the preset."""
-        run_ids = [f"imagenet-{network}" for network in self.networks]
-        keys = [(run_id, "", self.level, self.statistic) for run_id in run_ids]
-        if not all(key in facts.attention for key in keys):
-            return None
-        values = [facts.attention[key] for key in keys]
-        differences = {
-            stronger: low - high for stronger, (low, high) in zip(run_ids[1:], pairwise(values), strict=True)
-        }
-        estimate = significance.of_replicates(list(differences.values()))
-        chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
-        return Evidence(
-            differences, f"{len(values)} networks", estimate, chances, tuple(run_ids), lacks="more networks"
-        )
-
-
-@dataclass(frozen=True)
-class Trend(Comparison):
-    """Over the networks of an experiment, a statistic of attention falls as the test error rises."""
-
-    experiment: str
-    columns: tuple[str, ...]
-    level: str
-    statistic: str
-    unit: ClassVar[str] = " per point of error"
-
-    def __str__(self) -> str:
-        return f"{self.statistic}, {self.level}, falls as the test error rises ({self.experiment})"
-
-    def runs(self, preset: str) -> list[Run]:
-        """Whose maps and errors are compared, of the first seed."""
-        columns = experiments.get(self.experiment).runs(preset, [0])[0]
-        return [columns[column] for column in self.columns]
-
-    def evidence(self, preset: str, facts: Facts) -> Evidence | None:
-        """The slope over networks, by least squares."""
-        known = [run for run in self.runs(preset) if facts.record(run)]
-        keys = {run: (run.run_id, "", self.level, self.statistic) for run in known}
-        known = [run for run in known if keys[run] in facts.attention]
-        estimate = slope([facts.error(run) for run in known], [facts.attention[keys[run]] for run in known])
-        if estimate is None:
-            return None
-        runs = tuple(run.run_id for run in known)
-        return Evidence({"slope": estimate.difference}, f"{len(known)} networks", estimate,
-                        BELOW.chances(estimate), runs, lacks="more networks")  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Settings(Comparison):
     """A comparison in several settings, pairs of networks and training lengths, which are the replicates: a sign test.
@@ -417,12 +286,6 @@ class Cost(Comparison):
         scope = "one machine" if len(below) == 1 else f"{len(below)} machines"
         chances = float(not all(below)), float(any(below))
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
-
-
-def _key(columns: dict[str, Run], column: str, level: str, statistic: str) -> tuple[str, str, str, str]:
-    """Distances are to "teacher"."""
-    teacher = columns["teacher"].run_id if statistic == "distance" else ""
-    return columns[column].run_id, teacher, level, statistic
 
 
 def _difference(sides: Iterable[Iterable[float]]) -> float:

@@ -139,30 +139,6 @@ def summary(ledger: pd.DataFrame) -> str:
     return f"Of {len(counted)} claims: {', '.join(told)}."
 
 
-def readable(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers, a row per claim: what was claimed, and on what it was tested, in one cell."""
-    told = [claim + f" ({on})" * bool(on) for claim, on in zip(ledger["claim"], ledger["on"], strict=True)]
-    shown = ledger.set_index(pd.Index(told, name="the paper claims"))
-    rests = [f"{row.scope}, {row.compared}" if row.scope else "" for row in shown.itertuples()]
-    return shown.assign(**{"rests on": rests})[["200 epochs", "fewer epochs", "rests on", "to decide"]]
-
-
-def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
-    """`comparisons` of the paper's claims for readers, a row per setting: effects as text, by both estimators."""
-    texts = {claim.name: claim.text for claim in paper.CLAIMS}
-    own = compared[compared["setting"].isin(SETTINGS.values())]
-    late = [
-        "" if math.isnan(row.late) else f"{row.late:+.2f}" + _between(row.late_low, row.late_high)
-        for row in own.itertuples()
-    ]
-    shown = pd.DataFrame({
-        "the paper claims": own["claim"].map(texts), "comparison": own["comparison"], "setting": own["setting"],
-        "difference": [effect(row) for row in own.itertuples()], "last phase": late, "scope": own["scope"],
-        "verdict": own["verdict"],
-    })  # fmt: skip
-    return shown.set_index(["the paper claims", "comparison", "setting"])
-
-
 class _Compared(Protocol):
     """What `effect` reads of a row of `comparisons`."""
 
@@ -181,10 +157,11 @@ class _Compared(Protocol):
 
 def effect(row: _Compared) -> str:
     """The difference of a row of `comparisons` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
-    return f"{row.difference:+.2f}{row.unit}{_between(row.low, row.high)}"
+    return f"{row.difference:+.2f}{row.unit}{between(row.low, row.high)}"
 
 
-def _between(low: float, high: float) -> str:
+def between(low: float, high: float) -> str:
+    """An interval for readers, to stand behind its difference; empty where there is none."""
     return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
 
 

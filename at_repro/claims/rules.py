@@ -6,7 +6,8 @@ unless one of them says otherwise (`MeanOf`, `Either`, `Settings`).
 
 from itertools import pairwise
 
-from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, Maps, MeanOf, Pretrained, Settings, Trend
+from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, MeanOf, Settings
+from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1
 

@@ -8,9 +8,10 @@ import pytest
 from at_repro import bench, claims, experiments
 from at_repro.analysis import attention_table
 from at_repro.claims import rules
-from at_repro.claims.comparisons import Cost, Errors, Maps, Pretrained, Trend
+from at_repro.claims.comparisons import Cost, Errors
 from at_repro.claims.facts import Facts
 from at_repro.claims.ledger import FINDINGS
+from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
 from at_repro.experiments import TABLE_1, paper
@@ -324,14 +325,3 @@ def test_the_cost_of_attention_transfer_is_below_its_bound_on_every_machine(long
     found = row(store, "cost")
     assert (found["verdict"], found["scope"]) == (expected, "one machine")
     assert f"+{longer:.2f} % of a step" in found["effects"]
-
-
-def test_the_ledger_for_readers(recorded, store, no_benchmark):
-    recorded(MAIN, student=[9.0] * 3, at=[8.0] * 3)
-    compared = claims.comparisons(store)
-    shown = claims.readable(claims.ledger(compared))
-    text = next(claim.text for claim in paper.CLAIMS if claim.name == "at")
-    assert f"{text} (wrn-16-1 from wrn-16-2 on cifar10, 200 epochs)" in shown.index, "on what it was tested: same cell"
-    told = claims.readable_comparisons(compared)
-    of_at = told.loc[(text, "AT below student (wrn-16-2-to-16-1)", "the paper's")]
-    assert of_at["difference"] == "-1.00 points (-1.00 to -1.00)" and of_at["verdict"] == SUPPORTED

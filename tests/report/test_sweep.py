@@ -68,7 +68,7 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout):
 def test_a_notebook_that_gives_a_table_to_other_pages_can_be_swept(monkeypatch):
     """What `glue` keeps has one name in a book, however many values there are: else the book has a fault."""
     monkeypatch.setenv("AT_REPRO_TRAIN", "never")
-    page = sweep("05_claims", {"preset": ["reduced", "smoke"], "seeds": ["0"]})
+    page = sweep("claims", {"preset": ["reduced", "smoke"], "seeds": ["0"]})
     text = page.read_text()
     assert "<strong>preset reduced" in text and "<strong>preset smoke" in text
 

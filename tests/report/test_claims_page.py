@@ -1,0 +1,68 @@
+"""The page on the claims: the answer counts verdicts, the table folds out what they rest on."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from at_repro import claims
+from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, rules
+from at_repro.claims.ledger import COLUMNS, COMPARISON_COLUMNS
+from at_repro.experiments import paper
+from at_repro.report import claims_page
+from at_repro.report.sortable import SortableTable
+
+
+@pytest.fixture
+def compared():
+    """Of the claim on AT: one comparison at 200 epochs and two at fewer."""
+    rows = [
+        ("the paper's", "AT below student (a)", -0.57, -1.17, 0.03, 0.03, 0.97, "one run", UNDECIDED),
+        ("shortened", "AT below student (a)", -1.20, -1.83, -0.57, 0.001, 0.999, "3 seeds", SUPPORTED),
+        ("shortened", "AT below student (b)", -0.79, -1.44, -0.14, 0.01, 0.99, "one run", SUPPORTED),
+    ]
+    names = ["setting", "comparison", "difference", "low", "high", "for", "against", "scope", "verdict"]
+    told = {"claim": "at", "unit": " points", "on": "wrn-16-1 <from> wrn-16-2", "lacks": "", "stand_in": ""}
+    table = pd.DataFrame(rows, columns=names).assign(**told)
+    return table.reindex(columns=COMPARISON_COLUMNS).assign(runs=[("run-1",), ("run-2",), ("run-3",)])
+
+
+def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
+    ledger = pd.DataFrame("", index=list(rules.RULES), columns=COLUMNS).assign(verdict=NOT_TESTED)
+    assert claims_page.answer(ledger) == "**No claim is tested by these records.**"
+    ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
+    ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
+    ledger.loc["cost", ["verdict", "scope"]] = [UNDECIDED, "one run"]
+    told = claims_page.answer(ledger)
+    assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
+    assert "*Supported*: AT helps." in told and "*Contradicted*: l1 does." in told and "1 rest on one seed" in told
+
+
+def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
+    table = claims_page.table(claims.ledger(compared), compared)
+    row = table.table.loc[[claim.name for claim in paper.CLAIMS].index("at")]
+    assert row["200 epochs"] == "-0.57 points (-1.17 to +0.03); undecided"
+    assert row["fewer epochs"] == "-0.79 points (-1.44 to -0.14), the weakest of 2; undecided", "two of four were run"
+    html = table._repr_html_()
+    body = next(body for body in html.split("<tbody>") if "run-1" in body)
+    assert body.count("AT below student") >= 3 and "wrn-16-1 &lt;from&gt; wrn-16-2" in body, "all of it folds out"
+    assert '<a href="table_1.html">table 1</a>' in body
+
+
+def test_every_claim_has_its_page():
+    assert set(claims_page.PAGES) == set(rules.RULES)
+
+
+def test_a_plot_shows_each_difference_once_and_none_that_hides_the_others(compared):
+    again = compared.assign(claim="convergence")
+    large = compared.iloc[:1].assign(difference=-80.0)
+    assert len(claims_page.effects(pd.concat([compared, again, large]))) == 3
+
+
+def test_a_table_can_be_read_without_scripts():
+    table = SortableTable(
+        pd.DataFrame({"what": ["a & b"], "page": ["here"]}), [{"Why": ["so", ""], "Empty": [""]}], ["x.html"]
+    )
+    html = table._repr_html_()
+    assert re.search(r"<details><summary>why</summary><p>Why</p><ul><li>so</li></ul></details>", html)
+    assert "a &amp; b" in html and "a & b" in repr(table)
