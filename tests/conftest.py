@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import shutil
 import signal
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from at_repro import bench, experiments, networks
 from at_repro.analysis.study import Study
@@ -129,11 +131,21 @@ def in_process():
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
-    """The folder of the book as a reader sees it: its pages and the committed notebooks, rendered."""
-    root, stage = Path(__file__).resolve().parent.parent, tmp_path_factory.mktemp("book")
-    shutil.copytree(root / "book", stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results"))
-    shutil.copytree(root / "notebooks", stage / "notebooks")
-    return book.render(stage).parent
+    """The folder of the book as a reader sees it: its pages and the committed notebooks, rendered.
+
+    By the first of several processes that needs it; the others wait for it.
+    """
+    root, folder = Path(__file__).resolve().parent.parent, tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes of this call
+    stage, whole = folder / "book", folder / "book-is-whole"
+    with FileLock(folder / "book.lock"):
+        if not whole.exists():
+            shutil.copytree(root / "book", stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results"))
+            shutil.copytree(root / "notebooks", stage / "notebooks", dirs_exist_ok=True)
+            book.render(stage)
+            whole.touch()
+    return stage / book.SITE
 
 
 @pytest.fixture
