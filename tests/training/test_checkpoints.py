@@ -41,24 +41,25 @@ def runs(small):
     return [replace(small[name], batch_size=32, epochs=2) for name in ("student", "at+kd")]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """What is trained once for all tests here."""
+    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
+
+
 @pytest.fixture
-def begun(small, store, quiet):
+def begun(small, store, kept, quiet):
     """The store with the teacher recorded."""
-    train([small["teacher"]], store, device="cpu", progress=quiet)
+    train([small["teacher"]], kept, device="cpu", progress=quiet)
+    shutil.copytree(kept.record_path(small["teacher"]), store.record_path(small["teacher"]))
     return store
 
 
 @pytest.fixture
-def whole(runs, begun, tmp_path, quiet):
+def whole(runs, kept, quiet):
     """The records of the same runs, never stopped."""
-    store = copy(begun, tmp_path / "whole")
-    train(runs, store, device="cpu", progress=quiet)
-    return store
-
-
-def copy(store: Store, folder: Path) -> Store:
-    shutil.copytree(store.folder, folder)
-    return Store(folder)
+    train(runs, kept, device="cpu", progress=quiet)
+    return kept
 
 
 def same(one: Store, other: Store, runs) -> bool:
