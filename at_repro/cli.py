@@ -23,9 +23,9 @@ EXAMPLES = (
     ("status --preset reduced", "what is recorded, in progress and missing"),
     ("verify", "recompute the recorded errors from the stored weights"),
     ("claims", "what the records say about each claim of the paper"),
-    ("notebook 02_activation_transfer -p preset smoke", "execute one notebook"),
+    ("notebook table_1 -p preset smoke", "execute one notebook"),
     (
-        "sweep 02_activation_transfer -p preset smoke -p beta 10 100 1000",
+        "sweep table_1 -p preset smoke -p beta 10 100 1000",
         "execute a notebook for each value and compare the results",
     ),
     ("maps photo.jpg", "what EfficientNet-Lite0 takes a photograph for, and where it looks"),
@@ -114,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     command = add(
         "sweep", sweep, "execute one notebook for each value of a parameter and build a book that compares them"
     )
-    command.add_argument("name", metavar="NAME", help="for example 02_activation_transfer")
+    command.add_argument("name", metavar="NAME", help="for example table_1")
     command.add_argument("-p", dest="parameters", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"),
                          help="a parameter and its values; with one value it is the same for all")  # fmt: skip
 

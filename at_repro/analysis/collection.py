@@ -17,11 +17,12 @@ Members = dict[str, tuple[Study, str]]  # a study and its column, by the name fo
 def members(studies: Iterable[Study]) -> Members:
     """Every recorded column of these studies, once: such as "WRN-16-1", and "WRN-16-1 from WRN-16-2, AT".
 
+    Of each study the teacher first, then AT, then the others.
     Where one name would stand for several lengths of training, the length is part of it: "WRN-16-2, 60 epochs".
     """
     found: dict[Run, tuple[Study, str]] = {}
     for study in studies:
-        for column, record in _firsts(study):
+        for column, record in sorted(_firsts(study), key=lambda first: {"teacher": 0, "AT": 1}.get(first[0], 2)):
             found.setdefault(record.run, (study, column))
     names = {run: _name(run, column) for run, (_, column) in found.items()}
     alike = Counter(names.values())

@@ -27,8 +27,27 @@ def comparisons(*studies: Study) -> pd.DataFrame:
         lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
         for plain in [column for column in lengths if column.startswith("student")]:
             found = tables.comparisons(study, plain)
-            parts.append(found[found["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain]))
+            of_length = found[found["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain])
+            parts.append(of_length.assign(method=_methods(of_length["method"])))
     return _together(parts).set_index("epochs")
+
+
+def differences(*studies: Study) -> pd.DataFrame:
+    """`final` as text, a row per method and a column per length: of the plain student its error in percent, of all
+    others the difference to it in percentage points.
+
+    With p of McNemar's test where it does not tell the two apart (0.05 or more, for any seed).
+    """
+    ends = final(*studies)
+    largest_p = comparisons(*studies).groupby(["method", "epochs"])["p"].max()
+    cells = [
+        f"{row.test_error:.2f} %" if row.method == "student" else
+        "" if pd.isna(row.difference) else
+        f"{row.difference:+.2f}" + (f" (p = {p:.2g})" if (p := largest_p[row.method, row.epochs]) >= 0.05 else "")
+        for row in ends.itertuples()
+    ]  # fmt: skip
+    by_length = ends.assign(cell=cells).pivot(index="method", columns="epochs", values="cell")
+    return by_length.reindex(pd.unique(ends["method"])).fillna("not run")
 
 
 def leads(*studies: Study) -> pd.DataFrame:
@@ -54,48 +73,13 @@ def phases(leads: pd.DataFrame) -> pd.DataFrame:
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(found["method"]))
 
 
-def crossings(final: pd.DataFrame) -> pd.DataFrame:
-    """At which lengths of training a method pays, and between which it ceases or begins to, a row per method.
-
-    Columns, as text: `pays at` and `does not pay at`, lengths in epochs; `crossing`, pairs of neighbouring lengths of
-    which it pays at one alone, empty where there is none.
-
-    Args:
-        final: see `final`; rows without a difference are left out.
-    """
-    rows = {}
-    known = final[final["method"] != "student"].dropna(subset="difference").sort_values("epochs")
-    for method, found in known.groupby("method", sort=False):
-        pays = (found["difference"] < 0).tolist()
-        lengths = found["epochs"].tolist()
-        neighbours = zip(lengths, lengths[1:], pays, pays[1:], strict=False)
-        rows[method] = (
-            ", ".join(str(length) for length, paid in zip(lengths, pays, strict=True) if paid),
-            ", ".join(str(length) for length, paid in zip(lengths, pays, strict=True) if not paid),
-            ", ".join(f"{low} to {high}" for low, high, before, after in neighbours if before != after),
-        )
-    columns = ["pays at", "does not pay at", "crossing"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("method")
-
-
-def last_leads(leads: pd.DataFrame) -> pd.DataFrame:
-    """Until when a method is ahead during training: a row per method and length.
-
-    Columns: `ahead`, the share of epochs in percent in which its test error is below the plain student's; `last epoch
-    ahead`, NaN where there is none.
-
-    Args:
-        leads: see `leads`.
-    """
-    found = leads[leads["method"] != "student"]
-    ahead = found.assign(ahead=100.0 * (found["difference"] < 0), last=found["epoch"].where(found["difference"] < 0))
-    groups = ahead.groupby(["method", "epochs"], sort=False)
-    return pd.DataFrame({"ahead": groups["ahead"].mean(), "last epoch ahead": groups["last"].max()})
-
-
 def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """One frame, empty only where all are: pandas warns of types where it joins empty ones."""
     return pd.concat([part for part in parts if len(part)] or parts)
+
+
+def _methods(columns: pd.Series) -> pd.Series:
+    return columns.str.replace(r", \d+ epochs$", "", regex=True)  # they are named "AT, 40 epochs"
 
 
 def _differences(found: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFrame:
@@ -103,7 +87,7 @@ def _differences(found: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataF
     lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
     found = found[found["column"].isin(lengths)]
     found = found.assign(
-        method=found["column"].str.rsplit(", ", n=1).str[0],  # columns are named "AT, 40 epochs"
+        method=_methods(found["column"]),
         epochs=found["column"].map(lengths),
     )
     plain = found[found["method"] == "student"][[*keys, "test_error"]]

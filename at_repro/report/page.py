@@ -27,6 +27,7 @@ class Page:
             if not name.startswith("_") and name not in ("In", "Out") and isinstance(value, str | int | float | list)
         }
         notebook_parameters.check(self.parameters)
+        self.studies: list[Study] = []
         encoding.use_in_notebook()
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
@@ -37,7 +38,15 @@ class Page:
             other: what is otherwise than the parameters say, such as `preset`, or `train_missing=False`.
         """
         given = {name: self.parameters[name] for name in (*_SHARED, *changes)}
-        return open_study(experiment, **given | other)
+        self.studies.append(open_study(experiment, **given | other))
+        return self.studies[-1]
+
+    def made_from(self) -> str:
+        """The runs of every study that was opened, see `Study.describe`, or that it has no records."""
+        return "\n".join(
+            study.describe() if study.records else f"experiment {study.experiment.name}, {study.origin}: no records"
+            for study in self.studies
+        )
 
     def executed(self) -> str:
         """The parameters, and on what, by which code and when they were executed: see `provenance.execution`."""

@@ -37,8 +37,8 @@ def test_every_network_has_a_name_of_its_own(studies):
     """WRN-16-2 is a teacher of 60 epochs and a student of 20; AT of the second row diverged."""
     found = collection.members(studies(ERRORS))
     assert list(found) == [
-        "WRN-16-1", "WRN-16-1 from WRN-16-2, AT", "WRN-16-2, 60 epochs",
-        "WRN-16-2, 20 epochs", "WRN-16-2 from WRN-40-2, KD", "WRN-40-2",
+        "WRN-16-2, 60 epochs", "WRN-16-1 from WRN-16-2, AT", "WRN-16-1",
+        "WRN-40-2", "WRN-16-2, 20 epochs", "WRN-16-2 from WRN-40-2, KD",
     ]  # fmt: skip
     study, column = found["WRN-16-2, 20 epochs"]
     assert (study.experiment.name, column) == ("wrn-40-2-to-16-2", "student")

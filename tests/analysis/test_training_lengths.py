@@ -70,7 +70,7 @@ class Result:
         return {"test_error": 10.0 * self.wrong}
 
     def predictions(self):
-        return pd.DataFrame({"label": 0, "prediction": [1] * self.wrong + [0] * (10 - self.wrong)})
+        return pd.DataFrame({"label": 0, "prediction": [1] * int(self.wrong) + [0] * (10 - int(self.wrong))})
 
 
 def test_answers_are_compared_within_a_length(study):
@@ -84,8 +84,25 @@ def test_answers_are_compared_within_a_length(study):
     }
     study.records.update({column: {0: Result(study.columns[column], count)} for column, count in wrong.items()})
     found = training_lengths.comparisons(study)
-    assert found.index.tolist() == [10, 20] and found["method"].tolist() == ["AT, 10 epochs", "KD, 20 epochs"]
+    assert found.index.tolist() == [10, 20] and found["method"].tolist() == ["AT", "KD"]
     assert found["difference"].tolist() == [-50, 10] and found["p"].tolist() == [2 / 2**5, 1]
+
+
+def test_differences_are_read_by_length_and_doubt_is_said():
+    """Of the answers above: by 10 epochs AT is 50 points ahead, by 20 KD is behind and neither is beyond chance."""
+    rows = [
+        (f"{method}, {length} epochs", 0, error)
+        for method, length, error in (
+            ("student", 10, 60.0), ("AT", 10, 10.0), ("student", 20, 20.0), ("AT", 20, 90.0), ("KD", 20, 30.0),
+            ("KD", 40, 10.0),
+        )
+    ]  # fmt: skip
+    study = Made.of(rows, [])
+    study.records.update({column: {0: Result(study.columns[column], error / 10)} for column, _, error in rows})
+    found = training_lengths.differences(study)
+    assert found.loc["student"].tolist() == ["60.00 %", "20.00 %", "not run"]
+    assert found.loc["AT"].tolist() == ["-50.00 (p = 0.062)", "+70.00", "not run"]
+    assert found.loc["KD"].tolist() == ["not run", "+10.00 (p = 1)", ""]
 
 
 def test_who_leads_may_change_with_the_rate(study):
@@ -112,29 +129,4 @@ def test_without_records_there_are_no_rows():
     empty = Made.of([], [])
     assert training_lengths.final(empty).empty and training_lengths.leads(empty).empty
     assert training_lengths.phases(training_lengths.leads(empty)).empty and training_lengths.comparisons(empty).empty
-
-
-def ends(**differences):
-    """As from `training_lengths.final`, at 10, 20, 40 epochs."""
-    rows = [(m, e, 1, 9.0, d) for m, by in differences.items() for e, d in zip((10, 20, 40), by, strict=False)]
-    return pd.DataFrame(rows, columns=["method", "epochs", "seeds", "test_error", "difference"])
-
-
-def test_a_crossing_lies_between_the_lengths_of_different_signs():
-    found = training_lengths.crossings(
-        ends(student=(0, 0, 0), AT=(-4.0, -1.0, 0.5), KD=(0.1, -0.2, 0.0), F=(-1.0, -1.0, -1.0), L=(-1.0, float("nan")))
-    )
-    assert found.loc["AT"].tolist() == ["10, 20", "40", "20 to 40"]
-    assert found.loc["KD"].tolist() == ["20", "10, 40", "10 to 20, 20 to 40"], "no gain is no gain"
-    assert found.loc["F"].tolist() == ["10, 20, 40", "", ""]
-    assert found.loc["L"].tolist() == ["10", "", ""], "of what is not run nothing is said"
-    assert "student" not in found.index and training_lengths.crossings(ends()).empty
-
-
-def test_the_last_lead_is_the_last_epoch_below_the_plain_student():
-    rows = [("AT", 4, epoch, 0.1, d) for epoch, d in enumerate((-3.0, 1.0, -1.0, 2.0), 1)]
-    rows += [("KD", 4, epoch, 0.1, 1.0) for epoch in range(1, 5)]
-    leads = pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "difference"])
-    found = training_lengths.last_leads(leads)
-    assert found.loc[("AT", 4)].tolist() == [50, 3]
-    assert found.loc[("KD", 4), "ahead"] == 0 and pd.isna(found.loc[("KD", 4), "last epoch ahead"])
+    assert training_lengths.differences(empty).empty

@@ -91,7 +91,7 @@ def choose(page, panel: int, what: str, choice: str) -> None:
 def explorer(site, opened):
     faults = []
     page = opened(1280, faults)
-    page.goto((site / "notebooks" / "07_explorer.html").as_uri())
+    page.goto((site / "notebooks" / "look_for_yourself.html").as_uri())
     yield page
     assert faults == []
 
@@ -129,7 +129,7 @@ def test_everything_is_chosen_with_the_keyboard(explorer):
 def test_a_network_that_is_not_there_is_said_to_be_missing(explorer, site):
     """Names change as networks are trained: whoever follows an old link shall not take one network for another."""
     said = explorer.locator(".explorer-said").first
-    explorer.goto((site / "notebooks" / "07_explorer.html").as_uri() + "#left-network=WRN-1-1&opacity=40")
+    explorer.goto((site / "notebooks" / "look_for_yourself.html").as_uri() + "#left-network=WRN-1-1&opacity=40")
     shown(explorer)
     assert said.inner_text().startswith('There is no network "WRN-1-1" here. ')
     assert explorer.locator(".explorer-common output").inner_text() == "40 %"
@@ -172,7 +172,7 @@ def test_the_explorer_can_be_read_in_the_dark(site, opened):
     """The theme once laid a light box under it, and light letters on that."""
     faults = []
     page = opened(390, faults, "dark")
-    page.goto((site / "notebooks" / "07_explorer.html").as_uri())
+    page.goto((site / "notebooks" / "look_for_yourself.html").as_uri())
     shown(page)
     page.evaluate("() => document.documentElement.setAttribute('data-theme', 'dark')")
     letters, ground = page.evaluate(
@@ -190,7 +190,7 @@ def test_the_explorer_can_be_read_in_the_dark(site, opened):
 
 def test_the_explorer_is_small(site):
     """It is loaded as a whole, on a phone as well."""
-    assert (site / "notebooks" / "07_explorer.html").stat().st_size < 10e6
+    assert (site / "notebooks" / "look_for_yourself.html").stat().st_size < 10e6
 
 
 def test_every_figure_is_described_to_who_cannot_see_it(site):
@@ -206,5 +206,5 @@ def test_every_figure_is_described_to_who_cannot_see_it(site):
 def test_an_address_that_names_nothing_is_the_first_view(address, explorer, site, opened):
     faults = []
     page = opened(1280, faults)
-    page.goto((site / "notebooks" / "07_explorer.html").as_uri() + "#" + address)
+    page.goto((site / "notebooks" / "look_for_yourself.html").as_uri() + "#" + address)
     assert shown(page) == shown(explorer) and faults == []

@@ -57,12 +57,19 @@ def table(**changes) -> pd.DataFrame:
 def epochs(*methods: str) -> pd.DataFrame:
     """As from `Study.curves`: three seeds, whose mean is not their median."""
     rows = [
-        (method, seed, epoch, 50 + extra - 10 * epoch + place, 60 + extra - 10 * epoch + place)
+        (
+            method,
+            seed,
+            epoch,
+            0.1 if epoch < 2 else 0.02,
+            50 + extra - 10 * epoch + place,
+            60 + extra - 10 * epoch + place,
+        )
         for place, method in enumerate(methods)
         for seed, extra in ((0, 0.0), (1, 1.0), (2, 8.0))
         for epoch in (1, 2, 3)
     ]
-    return pd.DataFrame(rows, columns=["column", "seed", "epoch", "test_error", "train_error"])
+    return pd.DataFrame(rows, columns=["column", "seed", "epoch", "learning_rate", "test_error", "train_error"])
 
 
 def of_levels(value: str, *names: str) -> pd.DataFrame:
@@ -120,7 +127,7 @@ def of_pairs(**changes) -> pd.DataFrame:
 
 
 def by_length(*methods: str) -> pd.DataFrame:
-    """As from `training_lengths.final`, and from `training_lengths.leads` as well."""
+    """As from `training_lengths.final`."""
     rows = [
         (method, length, epoch, 0.1 if epoch < 3 else 0.02, 20.0 + place, float(place) - epoch)
         for place, method in enumerate(methods)
@@ -171,7 +178,6 @@ def every_figure(images) -> dict[str, Figure]:
         "error_panels": figures.error_panels(by_loss(), STAMP),
         "gradient_norms": figures.gradient_norms(by_loss(), NORMS, STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
-        "leads": figures.leads(by_length(*METHODS[:-1]), STAMP),
         "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
         "against_error": figures.against_error(students(), "distance", STAMP),
         "unavailable": figures.unavailable(STAMP),
@@ -192,6 +198,11 @@ def legend_colours(figure: Figure) -> dict[str, tuple]:
         text.get_text(): to_rgba(handle.get_color())
         for text, handle in zip(shown.get_texts(), shown.legend_handles, strict=True)
     }
+
+
+def named_colours(figure: Figure) -> dict[str, tuple]:
+    """Of curves, whose names stand at the ends of their lines."""
+    return {text.get_text(): to_rgba(text.get_color()) for text in figure.axes[1].texts}
 
 
 def test_every_figure_is_sharp_and_stamped_and_can_be_saved(images, tmp_path):
@@ -279,7 +290,6 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.error_panels({"none": by_loss()["forms"].loc[["paper form, beta 1"]]}, STAMP),
         lambda images: figures.gradient_norms(by_loss(), NORMS[["not normalised", "paper form, beta 1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
-        lambda images: figures.leads(by_length("student"), STAMP),
         lambda images: figures.distance(of_levels("distance"), STAMP),
         lambda images: figures.errors(table().iloc[:0], STAMP),
         lambda images: figures.slopes(table().drop("student"), STAMP),
@@ -477,22 +487,6 @@ def test_errors_stand_at_their_gradient_norms_and_what_diverged_is_named():
     assert axis.get_xlim()[1] < 100, "what diverged is beyond the axis, or all others would stand in one line"
 
 
-def test_leads_are_drawn_against_the_plain_student_at_every_length():
-    figure = figures.leads(by_length("student", "AT"), STAMP)
-    assert [axis.get_title() for axis in figure.axes] == ["10 epochs", "40 epochs"]
-    for axis in figure.axes:
-        zero, drop, lead = axis.lines
-        assert list(zero.get_ydata()) == [0, 0] and list(drop.get_xdata()) == [2.5, 2.5], "between epochs 2 and 3"
-        assert not any(line.get_visible() for line in axis.get_xgridlines()), "they would look like drops of the rate"
-        assert list(lead.get_ydata()) == [0, -1, -2] and to_rgba(lead.get_color()) == to_rgba(figures.COLOURS["AT"])
-
-
-def test_a_method_that_the_last_length_lacks_is_in_the_legend():
-    found = by_length("student", "AT", "KD")
-    figure = figures.leads(found[(found["method"] != "KD") | (found["epochs"] == 10)], STAMP)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["AT", "KD"]
-
-
 def test_labels_keep_their_distance_and_their_order():
     assert _apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
 
@@ -516,28 +510,31 @@ def test_errors_of_what_is_not_run_leave_its_row_empty():
 
 def test_curves_have_a_line_per_method_and_metric_at_the_medians():
     figure = figures.curves(epochs("student", "AT"), STAMP)
-    (axis,) = figure.axes
+    whole, end = figure.axes
     drawn = [
         (to_rgba(line.get_color()), line.get_linestyle(), line.get_xdata().tolist(), line.get_ydata().tolist())
+        for axis in (whole, end)
         for line in axis.lines
     ]
     student, at = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["AT"])
     # Of the seeds with 0, 1 and 8 more, the one with 1 more is the median.
     assert drawn == [
         (student, "-", [1, 2, 3], [41, 31, 21]),
-        (at, "-", [1, 2, 3], [42, 32, 22]),
         (student, "--", [1, 2, 3], [51, 41, 31]),
+        (at, "-", [1, 2, 3], [42, 32, 22]),
         (at, "--", [1, 2, 3], [52, 42, 32]),
+        (student, "-", [2, 3], [31, 21]),
+        (at, "-", [2, 3], [32, 22]),
     ]
-    assert legend(figure) == ["student", "AT"]
-    assert axis.get_ylim()[0] == 0 and "%" in axis.get_ylabel()
+    assert named_colours(figure) == {"student": student, "AT": at}
+    assert whole.get_ylim()[0] == 0 and "%" in whole.get_ylabel()
 
 
 def test_curves_of_different_lengths():
     """The teacher is trained for longer."""
     both = epochs("student", "teacher")
     figure = figures.curves(both[(both["column"] == "teacher") | (both["epoch"] < 3)], STAMP)
-    assert [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]] == [[1, 2], [1, 2, 3]]
+    assert [line.get_xdata().tolist() for line in figure.axes[0].lines[::2]] == [[1, 2], [1, 2, 3]]
 
 
 def points(figure: Figure) -> list[list[float]]:
@@ -682,7 +679,7 @@ def test_a_method_has_the_same_colour_everywhere(images):
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
-        assert legend_colours(figures.curves(epochs(*methods), STAMP)) == wanted
+        assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
         (shown,) = figures.on_object(of_objects(*methods), STAMP).legends
         assert [text.get_text() for text in shown.get_texts()] == methods
         assert [to_rgba(handle.get_color()) for handle in shown.legend_handles] == list(wanted.values())
@@ -702,7 +699,7 @@ def test_no_two_methods_share_a_colour():
 def test_methods_without_a_colour_of_their_own_get_different_ones():
     """Such as a user's own columns; more of them than the palette has are still drawn."""
     names = ["student", "group 1", "AT", "group 2"]
-    colours = legend_colours(figures.curves(epochs(*names), STAMP))
+    colours = named_colours(figures.curves(epochs(*names), STAMP))
     assert len(set(colours.values())) == 4
     assert colours["student"] == to_rgba(figures.COLOURS["student"])
     own = table().iloc[:4].set_axis(names)

@@ -28,6 +28,16 @@ def test_a_study_is_what_the_parameters_ask_for(names):
     assert (other.preset, other.seeds, other.changes) == ("reduced", [1, 2], {}), "named otherwise, and not changed"
 
 
+def test_a_page_names_what_it_was_made_from(names, hand_made):
+    page = Page(names)
+    assert page.made_from() == ""
+    run = page.study("wrn-16-2-to-16-1", train_missing=False).columns["student"]
+    assert page.made_from() == "experiment wrn-16-2-to-16-1, preset smoke, seed 0: no records"
+    hand_made(run)
+    page.study("wrn-16-2-to-16-1", train_missing=False)
+    assert f"  student  {run.run_id}\n" in page.made_from() and "  not run  " in page.made_from()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/no/such/folder"), ("results", __file__),

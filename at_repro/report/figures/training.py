@@ -7,7 +7,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from at_repro.data import ImageSet
 from at_repro.report.figures.theme import COLOURS, INK, PALETTE, WIDTH, colours_of, stamped, style, unavailable
@@ -108,25 +107,33 @@ def _apart(values: Iterable[float], distance: float) -> list[float]:
 
 
 def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
-    """Error per epoch: test error as a full line, train error (on augmented images) as a dashed one.
+    """Error per epoch: on the left test error as a full line and train error (on augmented images) as a dashed one, on
+    the right the test error of the last phase, at the lowest learning rate, where each method is named.
 
     Args:
-        epochs: columns column, seed, epoch, train_error and test_error, see `Study.curves`.
+        epochs: columns column, seed, epoch, learning_rate, train_error and test_error, see `Study.curves`.
     """
     if epochs.empty:
         return unavailable(stamp)
     style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.8))
-    colours = colours_of(pd.unique(epochs["column"]))
-    for metric, dashes in (("test_error", ""), ("train_error", (3, 2))):
-        for method, colour in colours.items():
-            of_method = epochs[epochs["column"] == method].groupby("epoch")[metric].median()
-            axis.plot(
-                of_method.index, of_method, color=colour, dashes=dashes or (None, None),
-                linewidth=1.5 if not dashes else 0.9, label=method if not dashes else None,
-            )  # fmt: skip
-    axis.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="test (full), train (dashed)")
+    figure, (whole, end) = plt.subplots(1, 2, figsize=(WIDTH, 3.8), width_ratios=[3, 2])
+    last_rate = epochs.groupby("column")["learning_rate"].transform("min")
+    ends = {}
+    for method, colour in colours_of(pd.unique(epochs["column"])).items():
+        of_method = epochs["column"] == method
+        medians = epochs[of_method].groupby("epoch")[["test_error", "train_error"]].median()
+        last = medians["test_error"][epochs[of_method & (epochs["learning_rate"] == last_rate)]["epoch"].unique()]
+        whole.plot(medians["test_error"], color=colour, linewidth=1.5)
+        whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2))
+        end.plot(last, color=colour, linewidth=1.5)
+        ends[method] = (last.index[-1], last.iloc[-1], colour)
+    low, high = end.get_ylim()
+    places = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))
+    for (method, (epoch, _, colour)), place in zip(ends.items(), places, strict=True):
+        end.annotate(method, (epoch, place), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=8)
+    end.margins(x=0.3)
+    whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="test (full), train (dashed)")
+    end.set(xlabel="epoch", title="test, last phase")
     return stamped(figure, stamp)
 
 
@@ -158,39 +165,6 @@ def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
     """One legend for all panels, of every line that any of them has."""
     found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(found.values(), found, loc="outside upper center", ncols=len(found), frameon=False)
-
-
-def leads(found: pd.DataFrame, stamp: str) -> Figure:
-    """A panel per training length: test error minus the plain student's in the same epoch; below zero is ahead.
-
-    Within a point of zero the axis is linear, beyond it logarithmic: early differences are many times those at the end.
-
-    Args:
-        found: columns method, epochs, epoch, learning_rate and difference, see `training_lengths.leads`.
-    """
-    found = found[found["method"] != "student"]
-    if found.empty:
-        return unavailable(stamp)
-    style()
-    lengths = sorted(pd.unique(found["epochs"]))
-    figure, axes = plt.subplots(len(lengths), 1, figsize=(WIDTH, 0.8 + 1.9 * len(lengths)), squeeze=False)
-    colours = colours_of(["student", *pd.unique(found["method"])])
-    for axis, length in zip(axes[:, 0], lengths, strict=True):
-        of_length = found[found["epochs"] == length]
-        axis.axhline(0, color=colours["student"], linestyle="--", linewidth=1)
-        drops = of_length.groupby("learning_rate")["epoch"].min()
-        for epoch in drops[drops > 1]:
-            axis.axvline(epoch - 0.5, color=INK, linewidth=1, zorder=0)
-        axis.grid(visible=False, axis="x")  # its lines would look like drops of the rate
-        for method, of_method in of_length.groupby("method", sort=False):
-            axis.plot(of_method["epoch"], of_method["difference"], color=colours[method], linewidth=1.2, label=method)
-        axis.set(ylabel="minus the student's", title=f"{length} epochs", xlim=(1, max(2, length)))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_yscale("symlog", linthresh=1)
-        axis.set_yticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
-    axes[-1, 0].set_xlabel("epoch; grey lines: the learning rate drops")
-    _legend_above(figure, axes[:, 0])
-    return stamped(figure, stamp)
 
 
 def decays(epochs: int, stamp: str) -> Figure:

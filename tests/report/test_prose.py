@@ -1,0 +1,51 @@
+"""What a page says in words is what its tables say: nobody reads both, and a new record changes one of them alone."""
+
+import re
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from at_repro.experiments import paper
+from at_repro.report import book
+
+PAGES = ("gradients", "look_for_yourself", "table_1", "training_length")
+
+
+def decimals(text: str) -> list[str]:
+    """Numbers with a decimal point, without formulas and code."""
+    return re.findall(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?(?![\w.]*\d)", re.sub(r"\$.*?\$|`.*?`", "", text))
+
+
+def said(notebook: NotebookNode) -> list[str]:
+    """The words of a page: text, captions, and what figures show for those who cannot see them."""
+    words = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    words += [book.figure(cell).get("caption", "") for cell in notebook.cells]
+    return words + [cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") for cell in notebook.cells]
+
+
+def shown(notebook: NotebookNode) -> set[float]:
+    """The numbers that a page prints, which are compared with the records, and those of the paper."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    texts = [output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs]
+    return {abs(float(text)) for text in decimals(" ".join(texts))} | {number.value for number in paper.NUMBERS}
+
+
+def unfounded(words: list[str], numbers: set[float]) -> list[str]:
+    """The numbers in words that are none of these, nor rounded from one of them."""
+    return [
+        text
+        for text in decimals(" ".join(words))
+        if not any(f"{number:.{len(text.split('.')[1])}f}" == text or number == float(text) for number in numbers)
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_number_in_words_stands_in_a_table_of_its_page(name):
+    notebook = nbformat.read(book.notebooks_folder() / f"{name}.ipynb", as_version=4)
+    assert unfounded(said(notebook), shown(notebook)) == []
+
+
+def test_a_number_that_no_table_has_is_found():
+    words = ["AT has 8.08 % and gains 0.6 points (p = 5.7e-05), not 0.5, with $\\alpha = 0.9$ and `1.5`"]
+    assert unfounded(words, {8.08, 0.57, 5.7e-05}) == ["0.5"]
