@@ -1,11 +1,12 @@
-# make book [PRESET=reduced|paper] [DEVICE=auto|cpu|cuda]    make rehearsal    make test    make faults    make dist    make clean
+# make book [PRESET=reduced|paper] [DEVICE=auto|cpu|cuda]    make rehearsal    make test    make faults    make constraints    make dist    make clean
+# The first of them installs the versions of constraints.txt, which were tested; LATEST=1: the newest allowed ones.
 
 PYTHON ?= python3
 DEVICE ?= auto
 
 BIN := .venv/bin
 
-.PHONY: book rehearsal test faults dist clean
+.PHONY: book rehearsal test faults constraints dist clean
 
 # The report, from the committed records; with a PRESET what it lacks is trained first.
 book: .venv/installed
@@ -23,17 +24,23 @@ test: .venv/installed
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults --full --output book/faults.json
 
+# The versions that are installed, once they passed `make test`: no local build (+cpu), and nothing from elsewhere than the index.
+constraints: .venv/installed
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools --exclude wheel | \
+		sed -e '/ @ /d' -e 's/+.*//' > constraints.txt
+
 # The wheel and the source distribution, in dist/.
 dist: .venv/installed
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 # One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12"; exit 1; }
 	@echo "making .venv and installing the package with its dependencies: once, some minutes"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		$(if $(LATEST),,--constraint constraints.txt) --editable '.[test]'
 	@touch $@
 
 # What was built, but not .venv, which takes long to make again. Of the records only those of the preset smoke go.

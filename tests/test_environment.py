@@ -1,4 +1,4 @@
-"""pyproject.toml is the one place of versions: everything else agrees with it."""
+"""pyproject.toml says which versions are allowed, constraints.txt which were tested; everything else agrees with both."""
 
 import ast
 import os
@@ -10,8 +10,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+CONSTRAINTS = (REPOSITORY / "constraints.txt").read_text().splitlines()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
@@ -19,10 +21,15 @@ def name(requirement: str) -> str:
     return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
 
 
-def declared() -> set[str]:
+def requirements() -> dict[str, Requirement]:
+    """What the project and its extras require, by name, but for itself."""
     extras = PROJECT["optional-dependencies"].values()
     everything = [*PROJECT["dependencies"], *(requirement for extra in extras for requirement in extra)]
-    return {name(requirement) for requirement in everything} - {PROJECT["name"]}
+    return {name(each): Requirement(each) for each in everything if name(each) != PROJECT["name"]}
+
+
+def declared() -> set[str]:
+    return set(requirements())
 
 
 def imported() -> set[str]:
@@ -53,7 +60,8 @@ def test_conda_environment_agrees_with_the_project():
     assert set(extras) <= set(PROJECT["optional-dependencies"])
     assert "at-repro[book,cluster,photographs]" in PROJECT["optional-dependencies"]["test"], "one environment for all"
     # No other package, so no second place where a version could stand.
-    assert set(entries) == {"conda-forge", f"python{PROJECT['requires-python']}", "pip", "pip:", installed}
+    python = f"python{PROJECT['requires-python']}"
+    assert set(entries) == {"conda-forge", python, "pip", "pip:", "-c constraints.txt", installed}
 
 
 @pytest.mark.skipif("AT_REPRO_TEST_CONDA" not in os.environ, reason="AT_REPRO_TEST_CONDA is not set: needs conda")
@@ -65,6 +73,16 @@ def test_conda_makes_an_environment_that_works(tmp_path):
     within = ["conda", "run", "--prefix", str(tmp_path / "env"), "--cwd", str(tmp_path / "clone")]
     shown = subprocess.run([*within, "at-repro", "experiments"], check=True, capture_output=True, text=True).stdout
     assert "Table 1, second row" in shown
+
+
+def test_constraints_are_versions_that_the_project_allows():
+    """Of every package that it names; no local build, path or host, which others do not have."""
+    assert [line for line in CONSTRAINTS if not re.fullmatch(r"[\w.-]+==[\w.!]+", line)] == []
+    tested = {name(line): Requirement(line).specifier for line in CONSTRAINTS}
+    assert len(tested) == len(CONSTRAINTS) and declared() <= set(tested)
+    for each, requirement in requirements().items():
+        (version,) = tested[each]
+        assert requirement.specifier.contains(version.version), f"{requirement} does not allow {version}"
 
 
 def test_makefile_asks_for_the_same_python():
