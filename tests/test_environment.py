@@ -1,4 +1,4 @@
-"""pyproject.toml says which versions are allowed, constraints.txt which were tested; everything else agrees with both."""
+"""pyproject.toml says which versions are allowed, constraints.txt which were tested; all else agrees with them."""
 
 import ast
 import os
