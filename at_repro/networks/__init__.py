@@ -15,6 +15,8 @@ from at_repro.networks.registry import (
     group_channels,
     group_layers,
     parameter_count,
+    register,
+    source,
 )
 from at_repro.networks.tap import tap
 from at_repro.networks.wrn import WideResNet
@@ -38,6 +40,8 @@ __all__ = [
     "load_pretrained_",
     "parameter_count",
     "pretrained",
+    "register",
+    "source",
     "tap",
     "to_authors",
 ]

@@ -1,5 +1,6 @@
 """Every network by its name."""
 
+import inspect
 import re
 from collections.abc import Callable
 from functools import cache, partial
@@ -13,7 +14,7 @@ from at_repro.errors import ParameterError
 from at_repro.networks import efficientnet, resnet
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
-from at_repro.networks.tap import tap
+from at_repro.networks.tap import tap, tapped_layers
 from at_repro.networks.wrn import WideResNet
 
 Constructor = Callable[[int], nn.Module]  # from a number of classes to a network with random weights
@@ -38,10 +39,53 @@ FAMILIES: dict[str, Callable[..., Constructor | None]] = {
     f"({'|'.join(efficientnet.NAMES)})": lambda name: partial(efficientnet.EfficientNetLite, name),
 }
 
+_REGISTERED: dict[str, Constructor] = {}
+
+
+def register(name: str, factory: Constructor) -> None:
+    """Makes a network of one's own one that `build` knows: its runs train, resume, verify and are shown as any other.
+
+    Every process that reads its records has to register it. What the factory is goes into them, see `source`.
+
+    Args:
+        name: lower-case letters, digits, hyphens and dots. It is part of the identity of runs: another network, another
+            name.
+        factory: from a number of classes to a module from images (N, 3, H, W) to an Output whose groups are outputs of
+            its children, or to what `tap` returns. Its weights come from torch's default generator.
+
+    Raises:
+        ParameterError: a name that is taken or has other letters, or a factory that makes no such module.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9.-]{0,63}", str(name)) or name in _REGISTERED or _family(name):
+        raise ParameterError("name", name, "a new name of lower-case letters, digits, hyphens and dots")
+    _REGISTERED[name] = factory
+    try:
+        _outline(name)
+    except Exception as error:  # whatever somebody else's code raises
+        del _REGISTERED[name]
+        wanted = f"a function from a number of classes to a module that returns an Output ({error!r})"
+        raise ParameterError("factory", getattr(factory, "__name__", factory), wanted) from error
+
+
+def source(name: str) -> dict[str, str]:
+    """Of a network that was registered: its `factory`, its `text` and its module's `version`; empty for all others."""
+    if name not in _REGISTERED:
+        return {}
+    factory = inspect.unwrap(_REGISTERED[name])
+    module = inspect.getmodule(factory)
+    try:
+        text = inspect.getsource(factory)
+    except (OSError, TypeError):  # typed into a console, or not written in Python
+        text = ""
+    factory_name = getattr(factory, "__qualname__", repr(factory))
+    version = str(getattr(module, "__version__", ""))
+    return {"factory": f"{getattr(module, '__name__', '')}:{factory_name}", "text": text, "version": version}
+
 
 def available() -> list[str]:
     """The names that `build` knows, as patterns for people to read."""
     return [
+        *_REGISTERED,
         "wrn-{depth}-{widen} (depth = 6 n + 4 below 1000, widen below 100)",
         "nin-{thin|wide}[-nobn][-norelu] (no batch norm; no ReLU before pooling)",
         *resnet.NAMES,
@@ -117,7 +161,9 @@ def _outline(name: str) -> _Outline:
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         groups = network(torch.zeros(1, 3, 32, 32, device="meta")).groups
-    layers = tuple(next(layer for layer, output in outputs.items() if output is group) for group in groups)
+    layers = tapped_layers(network) or tuple(
+        next(layer for layer, output in outputs.items() if output is group) for group in groups
+    )
     return _Outline(tuple(group.shape[1] for group in groups), layers, counter.get_total_flops())
 
 
@@ -135,9 +181,16 @@ def _without_numbers(name: str) -> nn.Module:
 
 def _constructor(name: str) -> Constructor:
     """The function from a number of classes to the network called `name`."""
+    # A spec read from JSON may hold anything as its name.
+    constructor = (_REGISTERED.get(name) or _family(name)) if isinstance(name, str) else None
+    if constructor is None:
+        raise ParameterError("network", name, available())
+    return constructor
+
+
+def _family(name: str) -> Constructor | None:
     for pattern, family in FAMILIES.items():
-        # A spec read from JSON may hold anything as its name.
-        match = re.fullmatch(pattern, name) if isinstance(name, str) else None
+        match = re.fullmatch(pattern, name)
         if match and (constructor := family(*match.groups())):
             return constructor
-    raise ParameterError("network", name, available())
+    return None

@@ -61,6 +61,11 @@ def tap(
     return _Tapped(model, layers, layout, grid)
 
 
+def tapped_layers(network: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that a network of `tap` returns as its groups; none for any other."""
+    return tuple(f"model.{recorder.layer}" for recorder in network._recorders) if isinstance(network, _Tapped) else ()
+
+
 class Reader:
     """Reads what layers return as groups (N, C, H, W), for one call of a model.
 

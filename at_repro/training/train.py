@@ -155,7 +155,9 @@ def _train_cohort(
         if not ranks.first:
             student.totals.zero_()  # what was saved is the sum of all processes
         members = [other.run_id for other in runs if other != student.run]
-        student.begin_session(fingerprints, environment | {"company": members})
+        own = networks.source(student.run.network)
+        known = environment | {"company": members} | ({"network": own} if own else {})
+        student.begin_session(fingerprints, known)
     progress.begin(students, len(images))
     replay = Replay(recorder(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
