@@ -1,13 +1,15 @@
 """The command line: `at-repro`, also `python -m at_repro`."""
 
 import argparse
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
-from at_repro.errors import ParameterError, UserError
+from at_repro.errors import ParameterError, UserError, printable
 
 Value = TypeVar("Value")
 
@@ -40,7 +42,14 @@ EXAMPLES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Exit codes: 0, 1 (verification failed), 2 (bad input), 130 (interrupted)."""
+    """Runs one command.
+
+    Exit codes: 0; 1, a record or a data set has a fault; 2, bad input; 130, interrupted; 141, as for every program
+    whose output nobody reads any more.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called: what is said is lost, what is done is not
+            setattr(sys, name, io.StringIO())
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -48,14 +57,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is caught, not at exit
         return code
     except UserError as error:
-        print(f"at-repro: {error}", file=sys.stderr)
+        _say(f"at-repro: {printable(str(error))}")
         return 2
     except KeyboardInterrupt:
-        print("\nat-repro: stopped; give the same command again to continue", file=sys.stderr)
+        _say("\nat-repro: stopped; give the same command again to continue")
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:  # of standard output: files have a line of their own, see `files.write_errors`
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes again at its end
+        if isinstance(error, BrokenPipeError):  # its reader, such as head, has seen enough
+            return 128 + signal.SIGPIPE
+        _say(f"at-repro: the output cannot be written ({error.strerror})")
+        return 2
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # standard error is full, or nobody reads it: the exit code still says what there was
+        print(line, file=sys.stderr)
 
 
 def _interrupt(*_) -> None:
@@ -167,8 +186,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _examples(command: str = "") -> str:
     """The examples of one command, or of all, each above what it does."""
-    chosen = [(line, text) for line, text in EXAMPLES if line.split()[0] == command or not command]
-    return "\n".join(["examples:", *(f"  at-repro {line}\n      {text}" for line, text in chosen)])
+    examples = [(line, text) for line, text in EXAMPLES if line.split()[0] == command or not command]
+    return "\n".join(["examples:", *(f"  at-repro {line}\n      {text}" for line, text in examples)])
 
 
 def _add_preset(command: argparse.ArgumentParser) -> None:
@@ -232,12 +251,16 @@ def run(options: argparse.Namespace) -> None:
     print(f"{asked} at preset {options.preset} have a record in {store.folder}")
 
 
-def status(options: argparse.Namespace) -> None:
+def status(options: argparse.Namespace) -> int:
     from at_repro.records import Store, default_folder
     from at_repro.report import terminal
 
     # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
-    print(terminal.status(_runs(options), Store(options.results or default_folder(options.preset))))
+    text, damages = terminal.status(_runs(options), Store(options.results or default_folder(options.preset)))
+    print(text)
+    for damage in damages:
+        _say(f"at-repro: {printable(str(damage))}")
+    return 1 if damages else 0
 
 
 def notebook(options: argparse.Namespace) -> None:
@@ -259,10 +282,10 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 def _by_name(pairs: Sequence[tuple[str, Value]], what: str) -> dict[str, Value]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    by_name = dict(pairs)
+    if len(by_name) < len(pairs):
         raise ParameterError("-p", [name for name, _ in pairs], f"each parameter once, with {what}")
-    return found
+    return by_name
 
 
 def maps(options: argparse.Namespace) -> None:
@@ -319,11 +342,13 @@ def claims(options: argparse.Namespace) -> None:
     from at_repro.report import terminal
 
     output = files.output(options.output) if options.output else None
-    found = claims.ledger(claims.comparisons(open_store("reduced", options.results)))
+    store = open_store("reduced", options.results)
+    if not store.folders():
+        raise ParameterError("results", str(store.folder), "a folder that holds records")
+    ledger = claims.ledger(claims.comparisons(store))
     if output:
-        with files.write_errors(output):
-            found.to_csv(output)
-    print(terminal.claims(found))
+        files.write(output, ledger.to_csv())
+    print(terminal.claims(ledger))
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -333,31 +358,34 @@ def bench(options: argparse.Namespace) -> None:
     data.data_root(options.data_root)
     if options.output:
         files.output(options.output)
-    found = measurement.run(options.device, options.data_root, options.compile)
-    print(bench.table(found))
+    result = measurement.run(options.device, options.data_root, options.compile)
+    print(bench.table(result))
     if options.output:
-        print(f"written: {bench.save(found, options.output)}")
+        print(f"written: {bench.save(result, options.output)}")
 
 
-def show_data(options: argparse.Namespace) -> None:
+def show_data(options: argparse.Namespace) -> int:
     from at_repro import data
     from at_repro.report import terminal
 
     data.data_root(options.data_root)
-    print(terminal.data_sets(options.data_root, options.names))
+    text, whole = terminal.data_sets(options.data_root, options.names)
+    print(text)
+    return 0 if whole or not options.names else 1
 
 
 def _runs(options: argparse.Namespace) -> list:
     from at_repro import experiments
 
-    chosen = options.experiments or list(experiments.EXPERIMENTS)
-    columns = [columns for name in chosen for columns in experiments.get(name).runs(options.preset, _seeds(options))]
-    known = dict.fromkeys(name for by_column in columns for name in by_column)
+    seeds = _seeds(options)
+    names = options.experiments or list(experiments.EXPERIMENTS)
+    tables = [table for name in names for table in experiments.get(name).runs(options.preset, seeds)]
+    columns = dict.fromkeys(name for table in tables for name in table)
     for name in options.columns or ():
-        if name not in known:
-            raise ParameterError("columns", name, known)
-    wanted = options.columns or known
-    return list(dict.fromkeys(run for by_column in columns for name, run in by_column.items() if name in wanted))
+        if name not in columns:
+            raise ParameterError("columns", name, columns)
+    selection = options.columns or columns
+    return list(dict.fromkeys(run for table in tables for name, run in table.items() if name in selection))
 
 
 def _seeds(options: argparse.Namespace) -> list[int] | None:

@@ -27,6 +27,11 @@ class DataError(UserError):
     """A data set is missing, incomplete or damaged. The message says where, and what to do about it."""
 
 
+def printable(line: str) -> str:
+    """A line for a terminal: names of files and classes may hold its control characters, or be no text at all."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
+
 def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:
     """Raises ParameterError unless the value is one of the choices."""
     if value not in tuple(choices):  # a value from outside may have no hash

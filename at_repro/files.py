@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from at_repro.errors import ParameterError, UserError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What asks a process to stop, and leaves it time to save what it has."""
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """The folder that the package lies in: of a clone, with its notebooks, book and records."""
@@ -30,7 +35,7 @@ def replacement(path: Path) -> Iterator[Path]:
 
     Raises UserError where it cannot be written.
     """
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with write_errors(path):
             yield temporary
@@ -42,6 +47,40 @@ def replacement(path: Path) -> Iterator[Path]:
         raise
 
 
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all; what was there before stays until then. Raises UserError.
+
+    What is no regular file, such as a pipe or a terminal, is written to as it is.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    if path.exists() and not path.is_file():
+        with write_errors(path):
+            path.write_bytes(data)
+        return
+    with replacement(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM wait for the end: libraries turn an exception within into one about the file.
+
+    Only the main thread may handle signals: elsewhere nothing is held.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    before = {number: signal.signal(number, lambda sent, _: pending.append(sent)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for sent in dict.fromkeys(pending):
+            signal.raise_signal(sent)
+
+
 def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str) -> dict:
     """The object in a JSON file, which has at least these keys.
 
@@ -49,9 +88,9 @@ def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str
     written.
     """
     try:
-        found = json.loads(Path(path).expanduser().read_text())
-        if set(keys) <= set(found):
-            return found
+        content = json.loads(Path(path).expanduser().read_text())
+        if set(keys) <= set(content):
+            return content
     except (OSError, ValueError, TypeError, RuntimeError):
         pass
     raise ParameterError(parameter, str(path), f"a file that {writer} has written")
@@ -63,16 +102,16 @@ def output(path: str | Path) -> Path:
     Raises ParameterError where it cannot be written.
     """
     try:
-        found = Path(path).expanduser().resolve()
-        found.parent.mkdir(parents=True, exist_ok=True)
-        new = not found.exists()
-        found.open("a").close()
+        target = Path(path).expanduser().resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = not target.exists()
+        target.open("a").close()
         if new:
-            found.unlink()
+            target.unlink()
     except (OSError, RuntimeError, ValueError) as error:  # the latter: an unknown user's home; a null byte
         reason = getattr(error, "strerror", None) or error
         raise ParameterError("output", str(path), f"a file that can be written ({reason})") from None
-    return found
+    return target
 
 
 def flush(path: Path) -> None:

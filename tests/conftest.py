@@ -1,7 +1,6 @@
 """Small runs and a small experiment: a test that trains takes seconds."""
 
 import io
-import math
 import os
 import shutil
 import signal
@@ -71,7 +70,7 @@ def tiny_experiment(few_test_images, monkeypatch):
 
 @pytest.fixture
 def hand_made(store):
-    """Writes a record without training: `changes` replace parts of record.json.
+    """Writes a record without training: `changes` replace parts of record.json, within its objects by name.
 
     `predicted` are the classes of the test images, whose `labels` are 0, 1, 2 and so on unless given, and then so many
     images are kept; of the four here one is wrong.
@@ -89,17 +88,22 @@ def hand_made(store):
         values = {
             "diverged": None,
             "final": {"test_error": 25.0, "test_loss": 1 / 3, "train_error": 50.0, "train_loss": 1.5},
-            "best": {"test_error": 20.0, "epoch": 1},
+            "best": {"test_error": min(curve), "epoch": curve.index(min(curve)) + 1},
             "seconds_per_epoch": 0.1,
             "data": {"train": "0" * 64, "test": "1" * 64},
             "environment": {"commit": "abc", "device": "CPU", "precision": "fp32"},
         }
+        for name in ("final", "best", "data", "environment"):
+            values[name] |= changes.pop(name, {})
+        values |= changes
+        if values["diverged"] is not None:
+            values["final"] = dict.fromkeys(values["final"])
         rates = [0.1] * (len(curve) - 1) + [0.02]
         epochs = pd.DataFrame({"epoch": range(1, len(curve) + 1), "learning_rate": rates, "test_error": curve})
         epochs["train_error"] = 50.0
         labels = range(len(predicted)) if labels is None else labels
         predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
-        return store.write(run, values | changes, epochs, predictions, stored_weights(network))
+        return store.write(run, values, epochs, predictions, stored_weights(network))
 
     return write
 
@@ -160,13 +164,14 @@ def studies(store):
         error = None if wrong is None else 100 * len(wrong) / 200
         labels = [image % 10 for image in range(200)]
         predictions = [(label + (image in (wrong or ()))) % 10 for image, label in enumerate(labels)]
-        errors = [30.0, 40.0, *([90.0, math.nan] if error is None else [error - 0.5, error])]
+        errors = [30.0, 40.0, *([90.0, 90.0] if error is None else [max(0.0, error - 0.5), error])]
         epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0}
         values = {
             "diverged": 4 if error is None else None,
             "final": {"test_error": error, "train_error": None if error is None else 50.0},
-            "best": {"test_error": None if error is None else error - 0.5, "epoch": 3},
-            "environment": {"commit": "abc", "device": "CPU"},
+            "best": {"test_error": min(errors), "epoch": errors.index(min(errors)) + 1},
+            "data": {"train": "0" * 64, "test": "1" * 64},
+            "environment": {"commit": "abc", "device": "CPU", "precision": "fp32"},
         }
         if run.dataset.startswith("imagenet@"):
             values["final"]["top5_error"] = None if error is None else error / 4

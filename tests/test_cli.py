@@ -110,7 +110,7 @@ BAD = [
     (["run", NAME, "--preset", "reduced", "--data-root", "no-data"], ["CIFAR-10 is not in no-data", "smoke needs no"]),
     (["run", NAME, "--results", "cut/cifar10/plain_text/train-00000-of-00001.parquet"], ["results", "a folder"]),
     (["run", NAME, "--results", "/proc/at-repro"], ["results", "'/proc/at-repro'", "a folder that can be written"]),
-    (["book", "--results", "/proc/at-repro"], ["results", "'/proc/at-repro'", "a folder that can be written"]),
+    (["book", "--results", "/proc/at-repro"], ["results", "'/proc/at-repro'", "a folder that is there"]),
     (["verify", "--results", "nowhere"], ["results", "nowhere", "a folder that holds records"]),
     (["notebook", "99_missing"], ["notebook", "'99_missing'", "01_attention_maps"]),
     (["notebook", "01_attention_maps", "-p", "colour", "red"], ["notebook parameter", "'colour'", "preset"]),
@@ -166,7 +166,7 @@ def test_every_example_is_a_command_that_exists():
         options = parser().parse_args(shlex.split(line))
         for name in getattr(options, "experiments", []) if "run" in line else []:
             experiments.get(name)
-        if hasattr(options, "preset"):
+        if getattr(options, "preset", None):
             experiments.get_preset(options.preset)
         if hasattr(options, "name"):
             assert options.name in book.names()
@@ -239,7 +239,9 @@ def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
     # A record that was damaged since must not be reported as being there.
     (Store("store").folder / runs["AT"].run_id / "predictions.csv").write_text("label,prediction\n0,0\n")
     assert runs["AT"].run_id in failure(capsys, "run", NAME, "--results", "store")
-    assert "predictions.csv does not match" in failure(capsys, "status", NAME, "--results", "store")
+    assert main(["status", NAME, "--results", "store"]) == 1
+    printed = capsys.readouterr()
+    assert "5 recorded, 1 damaged in " in printed.out and "predictions.csv: it does not match" in printed.err
 
 
 def test_chosen_columns_bring_their_teacher(tiny_experiment, capsys):
@@ -329,4 +331,24 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     line = f"{sys.executable} -m at_repro experiments | true; exit ${{PIPESTATUS[0]}}"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (141, ""), "as every program that writes to a closed pipe"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0), (">/dev/full 2>&1", 2)]
+)
+def test_an_output_that_is_closed_or_full(redirection, code, tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m at_repro experiments {redirection}"], capture_output=True
+    )
+    assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
+    if redirection == ">/dev/full":
+        assert done.stderr == b"at-repro: the output cannot be written (No space left on device)\n"
+
+
+def test_training_goes_on_though_nobody_reads_what_it_says(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    line = f"{sys.executable} {program} run {NAME} --columns student --device cpu --results store 2>&1 | head -1"
+    subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert len(Store(tmp_path / "store").all()) == 1, "it ended without a record, and with exit code 0"

@@ -1,9 +1,13 @@
 """Files that a user names for results are tried before any work, and nothing else is left of the trial."""
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from at_repro import files
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, UserError
 
 
 def test_an_output_is_tried_and_not_begun(tmp_path):
@@ -25,3 +29,37 @@ def test_a_link_to_a_file_that_is_not_there_yet_stays(tmp_path):
 def test_what_cannot_be_written_is_one_line(name):
     with pytest.raises(ParameterError, match="allowed: a file that can be written"):
         files.output(name)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """And nothing else in its folder is touched: somebody may have a file of their own called result.tmp."""
+    path, own = tmp_path / "result.csv", tmp_path / "result.tmp"
+    path.write_text("of an earlier run")
+    own.write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"result\.csv cannot be written \(No space left on device\)"):
+            files.write(path, "half")
+    assert path.read_text() == "of an earlier run"
+    files.write(path, "whole")
+    assert path.read_text() == "whole" and own.read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_what_is_no_regular_file_is_written_to():
+    files.write(Path("/dev/null"), "anything")
+    with pytest.raises(UserError, match="No space left"):
+        files.write(Path("/dev/full"), "anything")
+
+
+@pytest.mark.parametrize("number", files.SIGNALS)
+def test_a_signal_waits_for_the_end_of_what_it_would_disturb(number, own_signals):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    steps = []
+    with pytest.raises(KeyboardInterrupt), files.hold_signals():
+        signal.raise_signal(number)
+        steps.append("to the end")
+    assert steps == ["to the end"]

@@ -109,6 +109,5 @@ def table(found: dict) -> str:
 def save(found: dict, path: str | Path) -> Path:
     """Writes the result of `measurement.run` as JSON. Raises UserError where the file cannot be written."""
     path = files.output(path)
-    with files.write_errors(path):
-        path.write_text(json.dumps(found, indent=1) + "\n")
+    files.write(path, json.dumps(found, indent=1) + "\n")
     return path

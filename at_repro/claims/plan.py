@@ -34,8 +34,7 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     new = {name: fingerprint(name) for name in (*RULES, *OURS) if known.get(name) != fingerprint(name)}
     if new:
         entry = {"stated": f"{datetime.now(UTC):%Y-%m-%d}", "rules": new, "known": sorted(store.folders())}
-        with files.replacement(path) as temporary:
-            temporary.write_text(json.dumps([*statements, entry], indent=1) + "\n")
+        files.write(path, json.dumps([*statements, entry], indent=1) + "\n")
     return list(new)
 
 

@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, ImageOps
 
 # What folders and hubs hold, whatever the files are called; more would let a file choose any of Pillow's decoders.
@@ -28,5 +29,11 @@ def open_image(encoded: str | Path | BinaryIO) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """In RGB, turned as its EXIF data say; of an animation the first picture. Raises one of DAMAGES."""
-    return ImageOps.exif_transpose(image).convert("RGB")
+    """In RGB, turned as its EXIF data say; of an animation the first picture. Raises one of DAMAGES.
+
+    Grey ones of 16 bits, which Pillow would cut off at 255, are scaled to 8 bits.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = Image.fromarray(((np.asarray(image, np.int64) + 128) // 257).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")

@@ -1,12 +1,13 @@
 """Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import decoding, names, published
@@ -49,18 +50,20 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
 
 
 def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
+    images: Iterable[Tensor]
+    labels: Sequence[int] | Tensor
     if (archive := published.find(folder)) is not None:
-        photographs = archive.photographs(split)
-        images = [_square(_decoded(each.path, each.box), resolution) for each in photographs]
-        labels = torch.tensor([each.label for each in photographs])
-        return torch.stack(images), labels, archive.classes, folder
-    of_split = place(folder, split)
-    if of_split.is_dir():
-        found = image_folder(of_split)
-        images, labels = [_square(_decoded(path), resolution) for path, _ in found.samples], torch.tensor(found.targets)
-        return torch.stack(images), labels, tuple(found.classes), of_split
-    images, labels, classes = read_shards(find_shards(folder, of_split.name))
-    return torch.stack([_square(image, resolution) for image in images]), labels, classes, folder
+        source, classes, photographs = folder, archive.classes, archive.photographs(split)
+        images, labels = (_decoded(each.path, each.box) for each in photographs), [each.label for each in photographs]
+    elif (source := place(folder, split)).is_dir():
+        files, classes = list_images(source)
+        images, labels = (_decoded(path) for path, _ in files), [label for _, label in files]
+    else:
+        images, labels, classes = read_shards(find_shards(folder, source.name))
+        source = folder
+    if not len(labels):
+        raise DataError(f"{source} holds no {split} images")
+    return torch.stack([_square(image, resolution) for image in images]), torch.as_tensor(labels), classes, source
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
@@ -68,7 +71,7 @@ def _classes(folder: Path, split: str) -> tuple[str, ...]:
         return archive.classes
     of_split = place(folder, split)
     if of_split.is_dir():
-        return tuple(image_folder(of_split).classes)
+        return list_classes(of_split)
     return shard_classes(find_shards(folder, of_split.name)[0])
 
 
@@ -83,20 +86,51 @@ def place(folder: Path, split: str) -> Path:
     for name in SPLITS[split]:
         if (folder / name).is_dir() or find_shards(folder, name):
             return folder / name
-    wanted = " or ".join(f"{name}/CLASS/*.png" for name in SPLITS[split])
-    raise DataError(f"{folder} holds no {split} images; looked for {wanted} (or JPEG, WebP) and for parquet shards")
+    patterns = " or ".join(f"{name}/CLASS/*.png" for name in SPLITS[split])
+    raise DataError(f"{folder} holds no {split} images; looked for {patterns} (or JPEG, WebP) and for parquet shards")
 
 
-def image_folder(of_split: Path) -> ImageFolder:
-    """The images of a split as torchvision lists them: a folder with a folder for each class. Raises DataError."""
-    try:
-        return ImageFolder(of_split)
-    except FileNotFoundError as error:  # a class without images, or no class
-        raise DataError(f"{of_split}: {error}") from None
+def list_images(of_split: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
+    """The images of a split, a folder with a folder for each class: their files with labels, and the classes' names.
+
+    Links are followed, but no folder is entered twice, nor one that holds the split. Raises DataError where there is no
+    class, or one without images.
+    """
+    classes, files = list_classes(of_split), []
+    for label, name in enumerate(classes):
+        if not (paths := [path for path in _walk(of_split / name) if path.lower().endswith(IMG_EXTENSIONS)]):
+            raise DataError(f"{of_split}: class {name} holds no images")
+        files += [(path, label) for path in paths]
+    return files, classes
+
+
+def list_classes(of_split: Path) -> tuple[str, ...]:
+    """The names of a split's classes. Raises DataError where it has none."""
+    if classes := tuple(sorted(entry.name for entry in os.scandir(of_split) if entry.is_dir())):
+        return classes
+    raise DataError(f"{of_split} holds no folder of a class")
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """The files below a folder of a class."""
+    entered = {_identity(parent) for parent in folder.absolute().parents}
+    for root, folders, files in os.walk(folder, followlinks=True):
+        if (identity := _identity(root)) in entered:
+            folders.clear()
+            continue
+        entered.add(identity)
+        yield from (os.path.join(root, name) for name in files)
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def open_upright(path: str | Path) -> Image.Image:
     """An image in RGB, upright as one sees it. Raises DataError."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{path} is no file")  # a pipe would be waited for
     try:
         with decoding.open_image(path) as image:
             return decoding.upright(image)

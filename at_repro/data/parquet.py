@@ -33,7 +33,7 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     found = {}
     for path in folder.glob(f"{split}-*.parquet"):
         numbers = re.fullmatch(rf"{re.escape(split)}-(\d+)-of-(\d+)\.parquet", path.name)
-        if numbers:
+        if numbers and path.is_file():
             found[path.name] = numbers.groups()
     if len({total for _, total in found.values()}) > 1:
         raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {_names(found)}")
@@ -137,9 +137,12 @@ def _is_image(kind: pa.DataType) -> bool:
 def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        return tuple(features["label"]["names"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path}: its 'huggingface' metadata hold no class names for 'label'") from None
+        classes = features["label"]["names"]
+        if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+            return tuple(classes)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise DataError(f"{path}: its 'huggingface' metadata hold no class names for 'label'") from None
 
 
 def _decode(encoded: bytes | None, size: tuple[int, int] | None) -> np.ndarray:

@@ -74,9 +74,12 @@ def _birds(folder: Path) -> Archive:
 def _box(folder: Path, numbers: list[str]) -> tuple[int, int, int, int]:
     try:
         left, top, width, height = map(float, numbers)
-    except ValueError:
-        raise DataError(f"{folder / 'bounding_boxes.txt'}: {' '.join(numbers)!r} is no box") from None
-    return round(left), round(top), round(left + width), round(top + height)
+        box = round(left), round(top), round(left + width), round(top + height)
+        if box[0] < box[2] and box[1] < box[3]:
+            return box
+    except (ValueError, OverflowError):  # no numbers, or none that are finite
+        pass
+    raise DataError(f"{folder / 'bounding_boxes.txt'}: {' '.join(numbers)!r} is no box")
 
 
 def _scenes(folder: Path) -> Archive:
@@ -92,6 +95,8 @@ def _scenes(folder: Path) -> Archive:
 
 def _table(path: Path, columns: int) -> list[list[str]]:
     """The lines of a text file, each split at spaces into so many words, the last of which may hold spaces."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing, or no file")
     try:
         rows = [line.strip().split(" ", columns - 1) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:

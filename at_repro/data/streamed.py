@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import find_classes
 from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import augment, folders, jpeg, names
@@ -53,20 +52,17 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     for part in (place, other):
         if not part.is_dir():
             raise DataError(f"{part} is no folder: only files can be streamed, no shards")
-    found = folders.image_folder(place)
-    try:
-        folders.check_classes(root / folder, found.classes, find_classes(other)[0])
-    except FileNotFoundError as error:
-        raise DataError(str(error)) from None
-    start = len(os.path.join(found.root, ""))
-    files = [(path[start:], label) for path, label in found.samples]
+    images, classes = folders.list_images(place)
+    folders.check_classes(root / folder, classes, folders.list_classes(other))
+    start = len(os.path.join(place, ""))
+    files = [(path[start:], label) for path, label in images]
     for path, _ in files:
         if not path.lower().endswith(folders.SUFFIXES):
             raise DataError(f"{place / path} is none of {', '.join(folders.SUFFIXES)}")
     files.sort(key=lambda file: hashlib.blake2b(os.fsencode(file[0]), digest_size=16).digest())
     paths, labels = zip(*files, strict=True)
     on_cpu = torch.tensor(labels)
-    return StreamedSet(name, split, paths, on_cpu, tuple(found.classes), str(place), resolution, on_cpu.device)
+    return StreamedSet(name, split, paths, on_cpu, classes, str(place), resolution, on_cpu.device)
 
 
 @dataclass(frozen=True, eq=False)

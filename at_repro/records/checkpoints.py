@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,14 +29,13 @@ def write(path: Path, about: dict, tensors: "dict[str, Tensor]") -> None:
     from safetensors.torch import save
 
     text = {name: value if name == "precision" else json.dumps(value) for name, value in about.items()}
-    with files.replacement(path) as temporary:
-        temporary.write_bytes(save(tensors, text | {"checksum": _checksum(tensors, text)}))
+    files.write(path, save(tensors, text | {"checksum": _checksum(tensors, text)}))
 
 
 def read(path: Path) -> "tuple[dict, dict[str, Tensor]]":
     """What a checkpoint says about its run, and its tensors, as given to `write`. Raises UserError where it cannot."""
     try:
-        with safe_open(path, "pt") as file:
+        with _opened(path, "pt") as file:
             text = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if text.pop("checksum") != _checksum(tensors, text):
@@ -47,10 +48,20 @@ def read(path: Path) -> "tuple[dict, dict[str, Tensor]]":
 def read_header(path: Path) -> dict:
     """What a checkpoint says about its run, without its tensors, which are not checked. Raises UserError."""
     try:
-        with safe_open(path, "np") as file:
+        with _opened(path, "np") as file:
             return _parsed(file.metadata())
     except _DAMAGES as error:
         raise _unreadable(path, error) from None
+
+
+@contextmanager
+def _opened(path: Path, framework: str) -> Iterator[safe_open]:
+    if not path.is_file():
+        raise ValueError("it is no file")  # a pipe would be waited for
+    with path.open("rb"):  # the system's own error: that of safetensors does not tell a file that may not be read
+        pass
+    with files.hold_signals(), safe_open(path, framework) as file:
+        yield file
 
 
 def _parsed(text: dict[str, str]) -> dict:
@@ -59,6 +70,8 @@ def _parsed(text: dict[str, str]) -> dict:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    if isinstance(error, PermissionError):
+        return UserError(f"checkpoint {path} cannot be read ({error.strerror}); nothing says that it is damaged")
     return UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew")
 
 

@@ -19,7 +19,8 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from safetensors import SafetensorError
 
 from at_repro import files
 from at_repro.errors import ParameterError, UserError
+from at_repro.records import schema
 from at_repro.runs import Run
 
 # pandas and torch are imported where a table or weights are read or written: a list of records does without.
@@ -70,9 +72,24 @@ class DamagedRecord(UserError):
     """A record whose files are missing, cut or changed. Its numbers are never shown."""
 
     def __init__(self, folder: Path, reason: str):
-        super().__init__(
-            f"record {folder.name} is damaged: {reason}; delete {folder} and run again, or restore it from git"
-        )
+        super().__init__(f"record {folder.name} {self._describe(folder, reason)}")
+
+    def _describe(self, folder: Path, reason: str) -> str:
+        return f"is damaged: {reason}; delete {folder} and run again, or restore it from git"
+
+
+class NewerRecord(DamagedRecord):
+    """A record that is whole and says what this version of the package does not know."""
+
+    def _describe(self, folder: Path, reason: str) -> str:
+        return f"was written by a newer version of at_repro, or is no record: {reason}"
+
+
+class UnreadableRecord(DamagedRecord):
+    """A record whose files the system does not let this process read: nothing says that they are damaged."""
+
+    def _describe(self, folder: Path, reason: str) -> str:
+        return f"cannot be read: {reason}"
 
 
 @dataclass(frozen=True)
@@ -89,10 +106,8 @@ class Record:
         return self.values["final"]
 
     def epochs(self) -> "pd.DataFrame":
-        """One row per epoch: losses, errors in percent, learning rate, seconds."""
-        import pandas as pd
-
-        return pd.read_csv(self.folder / "epochs.csv")
+        """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
+        return self._table("epochs.csv", schema.EPOCHS, "float64")
 
     def early_error(self) -> float:
         """Mean test error, in percent, of the epochs before the learning rate first drops."""
@@ -107,10 +122,16 @@ class Record:
         return float(epochs["test_error"][rate == rate.iloc[-1]].mean())
 
     def predictions(self) -> "pd.DataFrame":
-        """Columns `label` and `prediction`, one row per test image in the data set's order."""
-        import pandas as pd
+        """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""
+        return self._table("predictions.csv", schema.PREDICTIONS, "int64")
 
-        return pd.read_csv(self.folder / "predictions.csv")
+    def _table(self, name: str, columns: tuple[str, ...], kind: str) -> "pd.DataFrame":
+        with _reading(self.folder, name):
+            return schema.read_table(self.folder / name, columns, kind)
+
+    def contradiction(self) -> str:
+        """What in record.json does not follow from curve and predictions, in words; empty where all does."""
+        return schema.contradiction(self.run, self.values, self.epochs(), self.predictions())
 
     @property
     def diverged(self) -> int | None:
@@ -140,10 +161,8 @@ class Record:
 
         if not self.has_weights:
             raise UserError(f"record {self.folder.name} holds no weights here; delete it and run again to have them")
-        try:
+        with files.hold_signals(), _reading(self.folder, "weights.safetensors"):
             stored = load_file(self.folder / "weights.safetensors")
-        except SafetensorError as error:
-            raise DamagedRecord(self.folder, f"weights.safetensors holds no weights ({error})") from None
         return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
 
 
@@ -293,14 +312,14 @@ class Store:
         """
         for folder in self.in_progress.glob(f"writing-{run_id}-*/"):
             shutil.rmtree(folder, ignore_errors=True)
-        leftovers = [".tmp"]
+        leftovers = [f".{run_id}.safetensors.tmp"]
         try:
             if (self.folder / run_id).is_dir() and load_record(self.folder / run_id):
-                leftovers += [".safetensors", ".lock"]
+                leftovers += [f"{run_id}.safetensors", f"{run_id}.lock"]
         except DamagedRecord:
             pass
-        for suffix in leftovers:
-            (self.in_progress / f"{run_id}{suffix}").unlink(missing_ok=True)
+        for name in leftovers:
+            (self.in_progress / name).unlink(missing_ok=True)
 
     def frame(self, runs: list[Run] | None = None) -> "pd.DataFrame":
         """Records as one frame, a row per run: of `runs` that have a record, or of the whole store.
@@ -321,27 +340,50 @@ COLUMNS = [
 
 
 def load_record(folder: Path) -> Record:
-    """Reads a record and checks that it is whole. Raises DamagedRecord."""
-    try:
-        values = json.loads((folder / "record.json").read_text())
-        checksum = values.pop("checksum")
-        intact = checksum == _checksum(values)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise DamagedRecord(folder, f"record.json cannot be read ({type(error).__name__})") from None
-    if not intact:
-        raise DamagedRecord(folder, "record.json does not match its checksum")
+    """Reads a record and checks that it is whole, and as `schema` says.
+
+    Raises DamagedRecord; of its kinds, NewerRecord for what this version does not know, UnreadableRecord for files that
+    the system does not let it read.
+    """
+    with _reading(folder, "record.json"):
+        values = schema.parse(folder / "record.json")
+        checksum = values.pop("checksum", None)
+        if checksum != _checksum(values):
+            raise ValueError("it does not match its checksum")
+        schema.check_values(values)
+        if set(values["files"]) != set(FILES):
+            raise ValueError("it has not the checksums of the other files")
     for name, digest in values["files"].items():
         path = folder / name
-        if not path.exists():
-            if name in OPTIONAL:
-                continue
-            raise DamagedRecord(folder, f"{name} is missing")
-        if not path.is_file() or _sha256(path) != digest:
-            raise DamagedRecord(folder, f"{name} does not match its checksum")
-    run = Run.from_dict(json.loads((folder / "spec.json").read_text()))
-    if not run.run_id == values["run_id"] == folder.name:
-        raise DamagedRecord(folder, f"its spec is that of {run.run_id}")
+        if name in OPTIONAL and not path.exists():
+            continue
+        with _reading(folder, name):
+            if not path.is_file():
+                raise ValueError("it is missing")
+            if _sha256(path) != digest:
+                raise ValueError("it does not match its checksum")
+    with _reading(folder, "spec.json"):
+        spec = schema.parse(folder / "spec.json")
+    try:
+        run = Run.from_dict(spec)
+        run_id = run.run_id
+    except (UserError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise NewerRecord(folder, f"spec.json: {error}") from None
+    if not run_id == values["run_id"] == folder.name:
+        raise DamagedRecord(folder, f"its spec is that of {run_id}")
     return Record(run, folder, values)
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[None]:
+    """Turns what is wrong with a file of a record into an error about that record."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UnreadableRecord(folder, f"{name}: {error.strerror}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        raise DamagedRecord(folder, f"{name}: {reason}") from None
 
 
 def _state(folder: Path) -> tuple:

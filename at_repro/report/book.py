@@ -82,10 +82,11 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
     values = parameters(name, given or {})
     files.output(output)
     try:
-        with _own_kernel():
+        with _own_kernel(), tempfile.TemporaryDirectory() as folder:
+            executed = Path(folder) / source.name
             papermill.execute_notebook(
                 str(source),
-                str(output),
+                str(executed),
                 values,
                 kernel_name="python3",
                 language="python",
@@ -94,10 +95,10 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
                 # Of the kernel: its warnings are not the notebook's; an interrupted one tells of its closed sockets.
                 extra_arguments=["--log-level=CRITICAL"],
             )
+            files.write(output, executed.read_bytes())
     except papermill.PapermillExecutionError as error:
         if error.ename not in _user_errors(UserError):
             raise
-        output.unlink(missing_ok=True)  # it would look like a result
         raise UserError(error.evalue) from None
     return output
 
@@ -120,7 +121,7 @@ def refresh() -> list[Path]:
         executed = {name: Path(folder) / f"{name}.ipynb" for name in here}
         for name in _execute_all(executed, {}):
             if _without_end(executed[name]) != _without_end(_source(name)):
-                shutil.copyfile(executed[name], _source(name))
+                files.write(_source(name), executed[name].read_bytes())
     return [_source(name) for name in here]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from at_repro import claims
+from at_repro import claims, files
 from at_repro.analysis import tables
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import UserError
@@ -31,9 +31,9 @@ def update() -> list[Path]:
     text = readme.read_text()
     if not _PLACE.search(text):
         raise UserError(f"{readme} has no place for what was found: <!-- found --> and <!-- end -->")
-    readme.write_text(_PLACE.sub(lambda place: place[1] + found(ledger) + place[2], text))
-    maps.write_bytes(_picture(root / "notebooks" / "01_attention_maps.ipynb"))
-    ledger.to_csv(table)
+    files.write(readme, _PLACE.sub(lambda place: place[1] + found(ledger) + place[2], text))
+    files.write(maps, _picture(root / "notebooks" / "01_attention_maps.ipynb"))
+    files.write(table, ledger.to_csv())
     return [readme, maps, table]
 
 

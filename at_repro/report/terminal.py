@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from at_repro import data
 from at_repro.bench import costs
+from at_repro.errors import UserError, printable
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.records import Store, checkpoints
 from at_repro.records.readable import duration, outcome
@@ -35,20 +36,26 @@ def experiments() -> str:
     return "\n".join(lines)
 
 
-def status(runs: Sequence[Run], store: Store) -> str:
-    """One line per run: recorded with its error, in progress with its epoch, or missing. Raises DamagedRecord."""
-    rows = []
+def status(runs: Sequence[Run], store: Store) -> tuple[str, list[UserError]]:
+    """One line per run: recorded with its error, in progress with its epoch, missing, damaged; and each damage."""
+    rows, damages = [], []
     for run in with_teachers(runs):
-        if record := store.find(run):
-            rows.append((run.run_id, "recorded", outcome(record)))
-        elif store.checkpoint_path(run).exists():
-            epochs = len(checkpoints.read_header(store.checkpoint_path(run))["curve"])
-            rows.append((run.run_id, "in progress", f"{epochs} of {run.epochs} epochs"))
-        else:
-            rows.append((run.run_id, "missing", f"{run.epochs} epochs"))
+        try:
+            rows.append((run.run_id, *_state(run, store)))
+        except UserError as error:
+            damages.append(error)
+            rows.append((run.run_id, "damaged", "see below"))
     counts = Counter(state for _, state, _ in rows)
     states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    return "\n".join([_table(rows), f"{states} in {store.folder}"])
+    return "\n".join([_table(rows), f"{states} in {store.folder}"]), damages
+
+
+def _state(run: Run, store: Store) -> tuple[str, str]:
+    if record := store.find(run):
+        return "recorded", outcome(record)
+    if (path := store.checkpoint_path(run)).exists():
+        return "in progress", f"{len(checkpoints.read_header(path)['curve'])} of {run.epochs} epochs"
+    return "missing", f"{run.epochs} epochs"
 
 
 def claims(ledger: "pd.DataFrame") -> str:
@@ -66,20 +73,20 @@ def claims(ledger: "pd.DataFrame") -> str:
     return "\n".join([*lines, summary(ledger)])
 
 
-def data_sets(data_root: str | None = None, names: Sequence[str] = ()) -> str:
-    """Where each data set was found, with fingerprint, size and class counts; or why it was not found.
+def data_sets(data_root: str | None = None, names: Sequence[str] = ()) -> tuple[str, bool]:
+    """Where each data set was found, with fingerprint, size and class counts, or why not; and whether all were.
 
     names: see `data.load`; none: those that need no folder. Raises ParameterError for a name that is not allowed.
     """
     lines = []
-    for name in names or data.DATA_SETS:
-        found = data.describe(name, data_root)
-        lines.append(f"{name}: {found.problem or found.source}")
-        for split, described in found.splits.items():
-            height, width = described.size
-            lines.append(f"    {split}: {described.images} images of {height}x{width}, sha256 {described.fingerprint}")
-            lines.append("        " + ", ".join(f"{count} {label}" for label, count in described.class_counts.items()))
-    return "\n".join(lines)
+    sets = [data.describe(name, data_root) for name in names or data.DATA_SETS]
+    for images in sets:
+        lines.append(f"{images.name}: {images.problem or images.source}")
+        for name, split in images.splits.items():
+            height, width = split.size
+            lines.append(f"    {name}: {split.images} images of {height}x{width}, sha256 {split.fingerprint}")
+            lines.append("        " + ", ".join(f"{count} {label}" for label, count in split.class_counts.items()))
+    return "\n".join(map(printable, lines)), not any(images.problem for images in sets)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

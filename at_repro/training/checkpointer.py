@@ -9,12 +9,12 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
+from at_repro import files
 from at_repro.records import Store
 from at_repro.runs import Run
 from at_repro.training.processes import ALONE, Ranks
 
 INTERVAL = 180.0  # seconds: the most that a process which is killed can lose
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Saved(Protocol):
@@ -42,7 +42,7 @@ class Checkpointer:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._stop) for number in files.SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:

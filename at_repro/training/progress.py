@@ -1,5 +1,6 @@
 """Progress of long work as plain text: one line per epoch, and on a terminal a line that is rewritten in between."""
 
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,14 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line of its own."""
-        print(line, file=self.stream, flush=True)
+        self._print(f"{line}\n")
+
+    def _print(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:  # nobody reads it any more, or the disk is full: training goes on, and says no more
+            self.stream = io.StringIO()
 
     def begin(self, students: "Sequence[Student]", images: int) -> None:
         """Names the runs of a cohort and where each goes on; `images` are those of an epoch."""
@@ -38,7 +46,7 @@ class Progress:
             return
         self._shown = time.monotonic()
         left = duration(seconds / done * (steps - done))
-        print(f"\r  step {done}/{steps}, {left} to the end of the epoch  ", end="", file=self.stream, flush=True)
+        self._print(f"\r  step {done}/{steps}, {left} to the end of the epoch  ")
 
     def epoch(self, students: "Sequence[Student]", images: int) -> None:
         """Errors, speed and time left after an epoch, whose seconds include evaluation."""

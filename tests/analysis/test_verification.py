@@ -45,7 +45,9 @@ def forged(trained, store, few_test_images):
         path = folder / "record.json"
         values = json.loads(path.read_text()) | changes
         del values["checksum"]
-        values["files"] = {name: _sha256(folder / name) for name in values["files"]}
+        values["files"] = {
+            name: _sha256(folder / name) if (folder / name).exists() else was for name, was in values["files"].items()
+        }
         values["checksum"] = _checksum(values)
         path.write_text(json.dumps(values))
         store.load(trained.run)  # the store itself sees nothing wrong
@@ -113,6 +115,58 @@ def test_predictions_of_fewer_images(trained, store, forged, capsys):
     failed(capsys, store, "labels are not those of the test images")
 
 
+@pytest.mark.parametrize("labels", [False, True])
+def test_without_weights_labels_and_length_are_still_compared(labels, trained, store, forged, capsys):
+    folder, seal = forged
+    (folder / "weights.safetensors").unlink()
+    table = pd.read_csv(folder / "predictions.csv")
+    table = table.assign(label=table["prediction"]) if labels else table[:1]
+    table.to_csv(folder / "predictions.csv", index=False)
+    error = 100 * float((table["label"] != table["prediction"]).mean())
+    seal(final=trained.final | {"test_error": error})
+    failed(capsys, store, "labels are not those of the test images")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("final", {"train_error": 1.0}, "records a train_error of 1.0, epochs.csv"),
+        ("final", {"train_loss": 0.5}, "records a train_loss of 0.5"),
+        ("final", {"test_loss": 0.5}, "records a test_loss of 0.5"),
+        ("best", {"test_error": 1.0}, "records 1.0 % as best"),
+        ("best", {"epoch": 2}, "as best in epoch 2"),
+        ("seconds_per_epoch", 0.001, "records 0.001 seconds per epoch"),
+    ],
+)
+def test_numbers_that_do_not_follow_from_the_curve(name, change, words, trained, store, forged, capsys):
+    """Their checksums are right: somebody has written them anew."""
+    _, seal = forged
+    seal(**{name: trained.values[name] | change if isinstance(change, dict) else change})
+    failed(capsys, store, words)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("test_loss", float("nan"), "a loss that is not finite"),
+        ("learning_rate", 0.5, "a learning rate of 0.5 in epoch 1"),
+        ("epoch", 2, "has the epochs 2 to 2"),
+    ],
+)
+def test_a_curve_that_is_not_that_of_the_run(column, value, words, store, forged, capsys):
+    folder, seal = forged
+    pd.read_csv(folder / "epochs.csv").assign(**{column: value}).to_csv(folder / "epochs.csv", index=False)
+    seal()
+    failed(capsys, store, words)
+
+
+def test_a_healthy_record_that_is_said_to_have_diverged(trained, store, forged, capsys):
+    """Nothing else of it would be compared, and the ledger would count the divergence."""
+    _, seal = forged
+    seal(diverged=1, final=dict.fromkeys(trained.final))
+    failed(capsys, store, "diverged in epoch 1, and its loss there is finite")
+
+
 def change_weights(folder, change) -> None:
     weights = load_file(folder / "weights.safetensors")
     change(weights)
@@ -168,11 +222,13 @@ def test_without_weights_the_predictions_are_still_compared(trained, store, forg
     folder, _ = forged
     (folder / "weights.safetensors").unlink()
     assert verify(store, device="cpu") == 0
-    assert "weights are not stored here" in lines(capsys)[0]
+    assert "no weights are here" in lines(capsys)[0]
 
 
 def test_a_diverged_record_has_nothing_to_compare(store, small, hand_made, capsys):
-    hand_made(small["at"], diverged=2, final={"test_error": None, "train_error": None})
+    images = data.load("shapes", "test")
+    labels = images.labels.tolist()
+    hand_made(small["at"], predicted=labels, labels=labels, diverged=2, data={"test": images.fingerprint})
     assert verify(store, device="cpu") == 0
     assert "diverged in epoch 2" in lines(capsys)[0]
 
@@ -186,7 +242,7 @@ def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, 
 
 def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_made, capsys):
     """Few have the pictures of faces: the rest of the report is still compared."""
-    faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96)).run
+    faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96), curve=(25.0,)).run
     assert verify(store, device="cpu", data_root=str(store.folder)) == 0
     nobody, shapes, last = lines(capsys)
     assert nobody.startswith(f"skipped {faces.run_id}") and "holds no test images" in nobody
@@ -199,7 +255,7 @@ def test_a_data_set_that_cannot_be_had_is_asked_for_once(trained, store, forged,
     """Every attempt at a download behind a firewall may wait for minutes."""
     small = Run("wrn-10-1", epochs=1, dataset="cifar10", subset=96)
     for seed in range(2):
-        hand_made(replace(small, seed=seed))
+        hand_made(replace(small, seed=seed), curve=(25.0,))
     load, asked = data.load, []
     monkeypatch.setattr(data, "load", lambda name, *given: asked.append(name) or absent(name) or load(name, *given))
     assert verify(store, device="cpu") == 0
@@ -224,6 +280,11 @@ def test_damage_is_not_verified_away(trained, store, forged, capsys):
         file.write("1,1\n")
     assert verify(store, device="cpu") == 1
     assert any(line.startswith("FAILED") and "predictions.csv" in line for line in lines(capsys))
+
+
+def test_a_run_that_is_named_twice_is_one(trained, store, forged, capsys):
+    assert verify(store, [trained.run.run_id] * 2, device="cpu", count=1) == 0
+    assert lines(capsys)[-1].startswith("1 of 1 records verified")
 
 
 def test_unknown_runs_and_empty_stores_are_refused(trained, store, forged, tmp_path):

@@ -40,7 +40,7 @@ def recorded(hand_made, store):
                     columns[column],
                     labels=[0, 1] * 100,
                     predicted=[9] * wrong + [0, 1] * 100,
-                    final={"test_error": error, "train_error": None},
+                    final={"test_error": error},
                     diverged=None if error is not None else 2,
                 )
 

@@ -1,6 +1,7 @@
 """A user's own images, in folders and in shards: read as they are, at the size that was asked for."""
 
 import io
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -157,3 +158,49 @@ def test_a_damaged_picture_is_named(content, photos):
     (photos / "photos" / "train" / "dog" / "1.png").write_bytes(content)
     with pytest.raises(DataError, match=r"dog/1\.png: "):
         data.load("photos@32", "train", photos)
+
+
+def test_16_bits_of_grey_keep_their_shades(tmp_path):
+    """Pillow cuts them off at 255: all but the darkest pixels would be white."""
+    for split in ("train", "test"):
+        folder = tmp_path / "scans" / split / "ramp"
+        folder.mkdir(parents=True)
+        Image.fromarray(np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)).save(folder / "ramp.png")
+    pixels = data.load("scans@8", "train", tmp_path).images[0]
+    expected = torch.linspace(0, 255, 64).reshape(8, 8)
+    assert (pixels - expected).abs().max() <= 1, "as far as 8 bits go"
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_links_that_lead_back_count_no_image_again(photos, target):
+    """A folder that holds itself would be entered until the system refuses; its neighbours are other classes."""
+    before = data.load("photos@16", "train", photos).fingerprint
+    (photos / "photos" / "train" / "cat" / "again").symlink_to(target)
+    assert data.load("photos@16", "train", photos).fingerprint == before
+
+
+@pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
+def test_a_pipe_is_not_waited_for(name, photos):
+    os.mkfifo(photos / "photos" / "train" / "cat" / "pipe.png")
+    assert "pipe.png is " in data.describe(name, photos).problem
+
+
+def test_a_class_without_images_is_named(photos):
+    (photos / "photos" / "train" / "empty").mkdir()
+    with pytest.raises(DataError, match="class empty holds no images"):
+        data.load("photos@16", "train", photos)
+
+
+@pytest.mark.parametrize(("names", "images", "words"), [
+    (("cat", "dog"), 0, "holds no train images"),
+    ((["cat"], ["dog"]), 1, "no class names"),
+    ((1, 2), 1, "no class names"),
+])  # fmt: skip
+def test_shards_of_nothing_and_classes_that_are_no_names(names, images, words, tmp_path):
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    for split in ("train", "test"):
+        path = tmp_path / "own" / f"{split}-00000-of-00001.parquet"
+        write_shard(path, [picture.getvalue()] * images, [0] * images, names)
+    with pytest.raises(DataError, match=words):
+        data.load("own@8", "train", tmp_path)

@@ -107,7 +107,7 @@ def test_a_network_can_be_had_with_its_weights_and_only_where_it_did_not_diverge
     whole, diverged, bare = (replace(small["at"], seed=seed) for seed in (0, 1, 2))
     assert not store.has_network(whole), "no record"
     hand_made(whole)
-    hand_made(diverged, diverged=2, final={"test_error": None, "train_error": None})
+    hand_made(diverged, diverged=2)
     (hand_made(bare).folder / "weights.safetensors").unlink()
     assert [store.has_network(run) for run in (whole, diverged, bare)] == [True, False, False]
 
@@ -283,7 +283,7 @@ def test_default_folder(tmp_path, monkeypatch):
 def test_frame(store, small, hand_made):
     for name in ("teacher", "at+kd"):
         hand_made(small[name])
-    hand_made(replace(small["at"], seed=1), diverged=2, final={"test_error": None, "train_error": None})
+    hand_made(replace(small["at"], seed=1), diverged=2)
     frame = store.frame()
     assert list(frame.columns) == COLUMNS == [
         "run_id", "dataset", "network", "method", "teacher", "epochs", "seed", "test_error", "train_error",

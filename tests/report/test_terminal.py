@@ -1,8 +1,6 @@
 """Tables of the command line, on a store made by hand."""
 
-import pytest
-
-from at_repro.errors import UserError
+from at_repro import data
 from at_repro.experiments import EXPERIMENTS, Experiment
 from at_repro.report import terminal
 from at_repro.runs import Run
@@ -23,13 +21,14 @@ def test_status_of_every_kind(store, small, hand_made):
     from at_repro.training import Student
 
     hand_made(small["teacher"])
-    hand_made(replace(small["at"], seed=1), diverged=2, final={"test_error": None, "train_error": None})
+    hand_made(replace(small["at"], seed=1), diverged=2)
     student = Student(small["kd"], 10, torch.device("cpu"), "fp32")
     sum(parameter.sum() for parameter in student.network.parameters()).backward()
     student.optimizer.step()
     student.end_epoch({"train_loss": 1.0})
     student.save(store.checkpoint_path(small["kd"]))
-    text = terminal.status([small["at"], replace(small["at"], seed=1), small["kd"]], store)
+    text, damages = terminal.status([small["at"], replace(small["at"], seed=1), small["kd"]], store)
+    assert not damages
     rows = [line.split(maxsplit=1) for line in text.splitlines()]
     assert [(run_id, " ".join(rest.split())) for run_id, rest in rows[:-1]] == [
         (small["teacher"].run_id, "recorded test error 25.00 %"),
@@ -42,6 +41,14 @@ def test_status_of_every_kind(store, small, hand_made):
 
 def test_a_checkpoint_that_cannot_be_read_is_one_line(store, small):
     store.checkpoint_path(small["student"]).write_bytes(b"cut")
-    with pytest.raises(UserError) as raised:
-        terminal.status([small["student"]], store)
-    assert str(store.checkpoint_path(small["student"])) in str(raised.value) and "\n" not in str(raised.value)
+    text, (damage,) = terminal.status([small["student"]], store)
+    assert text.startswith(f"{small['student'].run_id}  damaged")
+    assert str(store.checkpoint_path(small["student"])) in str(damage) and "\n" not in str(damage)
+
+
+def test_names_from_files_say_nothing_to_the_terminal(monkeypatch):
+    """A class may be called as a terminal's command, or as no text at all."""
+    split = data.SplitDescription(2, (8, 8), {"\x1b[2J": 1, "caf\udce9": 1}, "f")
+    monkeypatch.setattr(data, "describe", lambda name, root: data.Description(name, "here", {"train": split}))
+    text, whole = terminal.data_sets(names=["photos@8"])
+    assert whole and text.splitlines()[-1].strip() == "1 \\x1b[2J, 1 caf\\udce9"

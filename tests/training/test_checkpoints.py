@@ -266,14 +266,14 @@ def test_what_dead_processes_left_is_removed(runs, begun, whole, quiet, stopped)
     dead, recorded, alive = runs[0], runs[1], replace(runs[0], seed=7)
     for run in (dead, recorded, alive):
         (begun.in_progress / f"writing-{run.run_id}-abc").mkdir()
-        (begun.in_progress / f"{run.run_id}.tmp").write_text("half")
+        (begun.in_progress / f".{run.run_id}.safetensors.tmp").write_text("half")
         begun.lock_path(run).touch()
     shutil.copytree(whole.record_path(recorded), begun.record_path(recorded))
     begun.checkpoint_path(recorded).write_text("of no use any more")
     with FileLock(begun.lock_path(alive)):
         train([recorded], begun, device="cpu", progress=quiet)
     left = {path.name for path in begun.in_progress.iterdir()}
-    of_alive = {f"{alive.run_id}.lock", f"{alive.run_id}.tmp", f"writing-{alive.run_id}-abc"}
+    of_alive = {f"{alive.run_id}.lock", f".{alive.run_id}.safetensors.tmp", f"writing-{alive.run_id}-abc"}
     assert left == {stopped.name, f"{dead.run_id}.lock"} | of_alive
 
 

@@ -1,0 +1,150 @@
+"""What the files of a record hold: the structure that readers rely on, and the numbers that follow from others."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+from at_repro.runs import schedules
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from at_repro.runs import Run
+
+_NUMBER = (int, float)
+_ERROR = (int, float, NoneType)
+
+VALUES: dict[str, Any] = {
+    "run_id": str,
+    "diverged": (int, NoneType),
+    "final": {"test_error": _ERROR, "train_error": _ERROR},
+    "best": {"test_error": _NUMBER, "epoch": int},
+    "data": {"train": str, "test": str},
+    "environment": {"device": str, "precision": str},
+    "files": {},
+}
+"""What record.json has at least, by name; what else it has is read where it is needed."""
+
+EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
+"""Columns that epochs.csv has at least, all of numbers; losses are empty where they were not finite."""
+
+PREDICTIONS = ("label", "prediction")
+
+# epochs.csv has six digits. Losses of the last epoch are those of the network as it was trained, final ones those of
+# the stored weights in float32.
+_DIGITS, _ROUNDING = 1e-5, 0.05
+
+
+def parse(path: Path) -> dict:
+    """The object in a JSON file. Raises ValueError, which says what is wrong, or OSError."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # a pipe would be waited for
+    try:
+        values = json.loads(path.read_text())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(values, dict):
+        raise ValueError("it holds no object")
+    return values
+
+
+def check_values(values: Mapping) -> None:
+    """Raises ValueError, which names the first fault, unless the content of record.json is as VALUES says.
+
+    Numbers are finite, errors percentages; a run that diverged has the epoch, and no final numbers.
+    """
+    _check("", values, VALUES)
+    _check_finite("", values)
+    final, diverged = values["final"], values["diverged"]
+    if diverged is not None and diverged < 1:
+        raise ValueError(f"diverged is {diverged!r}")
+    for name, value in final.items():
+        if (value is None) != (diverged is not None):
+            raise ValueError(f"final.{name} is {value!r} and diverged is {diverged!r}")
+    for name, value in (*final.items(), *values["best"].items()):
+        if name.endswith("error") and value is not None and not 0 <= value <= 100:
+            raise ValueError(f"{name} is {value!r}, and no percentage")
+
+
+def _check(name: str, value: object, kind: Any) -> None:
+    if not isinstance(kind, dict):
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}")
+        return
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r}")
+    for key, inner in kind.items():
+        if key not in value:
+            raise ValueError(f"{'.'.join(filter(None, (name, key)))} is missing")
+        _check(".".join(filter(None, (name, key))), value[key], inner)
+
+
+def _check_finite(name: str, value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}")
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        _check_finite(f"{name}.{key}".lstrip("."), item)
+
+
+def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "pd.DataFrame":
+    """A table of a record: numbers of this dtype in these columns. Raises ValueError where it is something else."""
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(f"it has no column {missing[0]!r}")
+    if table.empty:
+        raise ValueError("it has no rows")
+    numbers = table[list(columns)].astype(kind)
+    if not all(map(math.isfinite, numbers.to_numpy().flat)):
+        raise ValueError("it has numbers that are not finite")
+    return table.assign(**{name: numbers[name] for name in columns})
+
+
+def contradiction(run: "Run", values: Mapping, epochs: "pd.DataFrame", predictions: "pd.DataFrame") -> str:
+    """The first number of record.json that does not follow from curve and predictions, in words; else empty."""
+    diverged, final, best = values["diverged"], values["final"], values["best"]
+    count = len(epochs)
+    if epochs["epoch"].tolist() != list(range(1, count + 1)) or count != (diverged or run.epochs):
+        return f"epochs.csv has the epochs {_span(epochs['epoch'])}, and the run has {diverged or run.epochs}"
+    for epoch, rate in enumerate(epochs["learning_rate"]):
+        expected = run.learning_rate * schedules.rate_factor(epoch, run.epochs, run.milestones, run.drop)
+        if not _near(rate, expected, _DIGITS):
+            return f"epochs.csv has a learning rate of {rate} in epoch {epoch + 1}, the run {expected:.6g}"
+    losses = [name for name in ("train_loss", "test_loss") if name in epochs]
+    finite = [all(map(math.isfinite, row)) for row in zip(*(epochs[name] for name in losses), strict=True)]
+    if diverged is None and not all(finite):
+        return "epochs.csv has a loss that is not finite, and the run has not diverged"
+    if diverged is not None and finite and finite[-1]:
+        return f"diverged in epoch {diverged}, and its loss there is finite"
+    if not _near(best["test_error"], epochs["test_error"].min(), _DIGITS) or not (
+        1 <= best["epoch"] <= count and _near(epochs["test_error"][best["epoch"] - 1], best["test_error"], _DIGITS)
+    ):
+        return f"records {best['test_error']} % as best in epoch {best['epoch']}, epochs.csv another one"
+    if "seconds" in epochs and "seconds_per_epoch" in values:
+        median = statistics.median(epochs["seconds"])
+        if not _near(values["seconds_per_epoch"], median, _DIGITS):
+            return f"records {values['seconds_per_epoch']} seconds per epoch, epochs.csv {median}"
+    if diverged is not None:
+        return ""
+    wrong = 100 * float((predictions["label"] != predictions["prediction"]).mean())
+    if abs(wrong - final["test_error"]) > 1e-9:
+        return f"records {final['test_error']} % and predictions with {wrong} % wrong"
+    last = epochs.iloc[-1]
+    for name, tolerance in (("train_error", _DIGITS), ("train_loss", _DIGITS), ("test_loss", _ROUNDING)):
+        if name in last and name in final and not _near(final[name], last[name], tolerance):
+            return f"records a {name} of {final[name]}, epochs.csv {last[name]}"
+    return ""
+
+
+def _near(value: float, other: float, tolerance: float) -> bool:
+    return abs(value - other) <= tolerance * max(1.0, abs(other))
+
+
+def _span(epochs: "pd.Series") -> str:
+    return f"{epochs.iloc[0]:g} to {epochs.iloc[-1]:g} in {len(epochs)} rows"

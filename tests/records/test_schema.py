@@ -1,0 +1,118 @@
+"""Files whose checksums are right and whose content is none of a record's: an error about that record alone."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from at_repro.records import DamagedRecord, load_record
+from at_repro.records.store import NewerRecord, UnreadableRecord, _checksum, _sha256
+from at_repro.report import terminal
+
+
+@pytest.fixture
+def folder(small, hand_made):
+    return hand_made(small["student"]).folder
+
+
+def seal(folder: Path, **changes) -> None:
+    """Writes record.json with other values, "missing": without them, and with checksums that are right."""
+    values = json.loads((folder / "record.json").read_text())
+    del values["checksum"]
+    values["files"] = {name: _sha256(folder / name) for name in values["files"]}
+    values |= changes
+    values = {name: value for name, value in values.items() if value != "missing"}
+    values["checksum"] = _checksum(values)
+    (folder / "record.json").write_text(json.dumps(values))
+
+
+FINAL = {"test_error": 25.0, "train_error": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"final": "missing"}, "final is missing"),
+        ({"files": "missing"}, "files is missing"),
+        ({"final": FINAL | {"test_error": None}}, "final.test_error is None and diverged is None"),
+        ({"final": FINAL | {"test_error": "25"}}, "final.test_error is '25'"),
+        ({"final": FINAL | {"test_error": float("nan")}}, "final.test_error is nan"),
+        ({"final": FINAL | {"test_loss": float("inf")}}, "final.test_loss is inf"),
+        ({"final": FINAL | {"train_error": 196.0}}, "train_error is 196.0, and no percentage"),
+        ({"best": {"test_error": 20.0, "epoch": 1.5}}, "best.epoch is 1.5"),
+        ({"diverged": "yes"}, "diverged is 'yes'"),
+        ({"diverged": True}, "diverged is True"),
+        ({"diverged": 0}, "diverged is 0"),
+        ({"diverged": 1}, "final.test_error is 25.0 and diverged is 1"),
+        ({"data": []}, "data is []"),
+        ({"sessions": [{"seconds": float("nan")}]}, "sessions.0.seconds is nan"),
+    ],
+)
+def test_values_that_are_none_of_a_records(folder, changes, words):
+    seal(folder, **changes)
+    with pytest.raises(DamagedRecord) as raised:
+        load_record(folder)
+    assert f"record {folder.name} is damaged: record.json: {words}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("spec.json", "no JSON", "Expecting value"),
+        ("spec.json", "[" * 100_000, "nested too deeply"),
+        ("spec.json", "[]", "it holds no object"),
+        ("predictions.csv", "label,prediction\n", "it has no rows"),
+        ("predictions.csv", "", "No columns"),
+        ("predictions.csv", "label,class\n1,2\n", "it has no column 'prediction'"),
+        ("predictions.csv", "label,prediction\n1,bird\n", "invalid literal"),
+        ("epochs.csv", "epoch,learning_rate,train_error\n1,1,1\n", "it has no column 'test_error'"),
+        ("epochs.csv", "epoch,learning_rate,train_error,test_error\n1,0.1,,50\n", "numbers that are not finite"),
+    ],
+)
+def test_files_that_hold_something_else(folder, name, text, words):
+    (folder / name).write_text(text)
+    seal(folder)
+    with pytest.raises(DamagedRecord) as raised:
+        record = load_record(folder)
+        record.epochs(), record.predictions()
+    assert f"record {folder.name} is damaged: {name}: " in str(raised.value) and words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_field_of_a_newer_version_is_not_damage(folder):
+    """Nobody is told to delete what another version can read."""
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"warm_up": 5}))
+    seal(folder)
+    with pytest.raises(
+        NewerRecord, match=f"^record {folder.name} was written by a newer version .*'warm_up'"
+    ) as raised:
+        load_record(folder)
+    assert "delete" not in str(raised.value)
+
+
+def test_a_file_that_may_not_be_read_is_not_damage(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("at_repro.records.store._sha256", refuse)
+    with pytest.raises(UnreadableRecord, match=r"cannot be read: spec.json: Permission denied$"):
+        load_record(folder)
+
+
+@pytest.mark.parametrize("name", ["record.json", "epochs.csv"])
+def test_a_pipe_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(DamagedRecord, match=name):
+        load_record(folder)
+
+
+def test_one_damaged_record_does_not_hide_the_others(folder, small, store, hand_made):
+    hand_made(small["teacher"])
+    seal(folder, final="missing")
+    text, damages = terminal.status([small["teacher"], small["student"]], store)
+    assert text.splitlines()[-1].startswith("1 recorded, 1 damaged in ")
+    (damage,) = damages
+    assert folder.name in str(damage) and "final is missing" in str(damage)
