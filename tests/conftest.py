@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock
 
 from at_repro import bench, experiments, networks
+from at_repro.analysis import study
 from at_repro.analysis.study import Study
 from at_repro.data import shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
@@ -33,6 +34,13 @@ def quiet():
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "results", writable=True)
+
+
+@pytest.fixture(autouse=True)
+def images_read_anew():
+    """Tests change folders and sizes of data sets under one name."""
+    yield
+    study._load.cache_clear()
 
 
 @pytest.fixture

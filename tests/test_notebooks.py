@@ -96,7 +96,7 @@ def test_a_notebook_names_the_experiments_that_it_opens(name):
 def test_a_notebook_knows_whose_images_it_shows():
     """Its cells are compared where that set is, and skipped where it is not, whatever else is there."""
     known = {
-        "gradients": "cifar10", "table_1": None, "11_faces": "orl_faces@64", "12_photographs": "cub50@144",
+        "gradients": "cifar10", "table_1": None, "peaks_objects_faces": "orl_faces@64", "12_photographs": "cub50@144",
         "larger_images": "scene15@144",
     }  # fmt: skip
     assert {name: book.shown_images(read(name)) for name in known} == known

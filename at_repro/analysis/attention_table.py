@@ -76,6 +76,13 @@ def load(store: Store) -> pd.DataFrame:
     return table[~pd.MultiIndex.from_frame(pairs).isin(gone)] if gone else table
 
 
+def distances(store: Store, teacher: Run) -> pd.DataFrame:
+    """How far the maps of a teacher's students are from its own: a row per run id, a column per level, low to top."""
+    table = load(store)
+    rows = table[(table["statistic"] == "distance") & (table["teacher"] == teacher.run_id)]
+    return rows.pivot(index="run_id", columns="level", values="value")[list(pd.unique(rows["level"]))]
+
+
 def _stands(recorded: Mapping[str, str], run_id: str, teacher: str, weights: str) -> bool:
     """Whether a pair's rows are of the weights that are recorded, as far as both are known."""
     named = [name for name in (run_id, teacher) if name]

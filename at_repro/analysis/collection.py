@@ -1,12 +1,13 @@
-"""Networks of several studies side by side, under names for readers."""
+"""Networks of several studies side by side, under names for readers: their errors, and what their attention is like."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from torch import nn
 
-from at_repro.analysis import attention_table, network_maps
+from at_repro import experiments
+from at_repro.analysis import attention_table, network_maps, significance
 from at_repro.analysis.study import Study
 from at_repro.records import Record
 from at_repro.runs import Run
@@ -20,13 +21,13 @@ def members(studies: Iterable[Study]) -> Members:
     Of each study the teacher first, then AT, then the others.
     Where one name would stand for several lengths of training, the length is part of it: "WRN-16-2, 60 epochs".
     """
-    found: dict[Run, tuple[Study, str]] = {}
+    places: dict[Run, tuple[Study, str]] = {}
     for study in studies:
         for column, record in sorted(_firsts(study), key=lambda first: {"teacher": 0, "AT": 1}.get(first[0], 2)):
-            found.setdefault(record.run, (study, column))
-    names = {run: _name(run, column) for run, (_, column) in found.items()}
+            places.setdefault(record.run, (study, column))
+    names = {run: _name(run, column) for run, (_, column) in places.items()}
     alike = Counter(names.values())
-    return {name if alike[name] == 1 else f"{name}, {run.epochs} epochs": found[run] for run, name in names.items()}
+    return {name if alike[name] == 1 else f"{name}, {run.epochs} epochs": places[run] for run, name in names.items()}
 
 
 def _name(run: Run, column: str) -> str:
@@ -49,18 +50,18 @@ def plain(studies: Iterable[Study]) -> Members:
     return {network.upper(): where[network] for network in order}
 
 
-def networks(found: Members) -> dict[str, nn.Module]:
+def networks(chosen: Members) -> dict[str, nn.Module]:
     """The networks themselves, as from `Study.networks`: without those that have no stored weights or no images."""
-    loaded = {name: study.networks(column).get(column) for name, (study, column) in found.items()}
+    loaded = {name: study.networks(column).get(column) for name, (study, column) in chosen.items()}
     return {name: network for name, network in loaded.items() if network is not None}
 
 
-def table(found: Members, statistic: str) -> pd.DataFrame:
+def table(chosen: Members, statistic: str) -> pd.DataFrame:
     """A row per network: `epochs`, `test_error` in percent, and a statistic of its attention at every level.
 
     From the table of `attention_table`, see there; NaN for what was not measured.
     """
-    stores = {study.store.folder: study.store for study, _ in found.values()}
+    stores = {study.store.folder: study.store for study, _ in chosen.values()}
     parts = [attention_table.load(store) for store in stores.values()]
     values = {
         (row.run_id, row.level): row.value
@@ -68,7 +69,7 @@ def table(found: Members, statistic: str) -> pd.DataFrame:
         for row in part[part["statistic"] == statistic].itertuples()
     }
     rows = {}
-    for name, (study, column) in found.items():
+    for name, (study, column) in chosen.items():
         record = study.first(column)
         levels = {level: values.get((record.run.run_id, level), float("nan")) for level in network_maps.LEVELS}
         rows[name] = {"epochs": record.run.epochs, "test_error": record.final["test_error"]} | levels
@@ -76,9 +77,91 @@ def table(found: Members, statistic: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index, ["epochs", "test_error", *network_maps.LEVELS])
 
 
-def describe(found: Members) -> str:
+def describe(chosen: Members) -> str:
     """A line per network: its name and its run id."""
-    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in found.items())
+    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in chosen.items())
+
+
+def pretrained(study: Study, statistic: str) -> pd.DataFrame:
+    """A statistic of networks with ImageNet weights on photographs: a row per network, a column per level.
+
+    From the table of a study's store, see `photographs.update`; no rows where nothing was measured.
+    """
+    table = attention_table.load(study.store)
+    rows = table[(table["statistic"] == statistic) & table["run_id"].str.startswith("imagenet-")]
+    levels = (
+        rows.pivot(index="run_id", columns="level", values="value").rename_axis("network").rename_axis(columns=None)
+    )
+    return levels.set_axis(levels.index.str.removeprefix("imagenet-"))
+
+
+def families(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The networks of each `table`, and those of them that are WRNs: a NIN's maps are taken behind a ReLU."""
+    wrns = {f"{name}, WRN": networks[networks.index.str.startswith("WRN")] for name, networks in tables.items()}
+    return {f"{name}, all": networks for name, networks in tables.items()} | wrns
+
+
+def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
+    """Every recorded student of each study's network, data, length and teacher: does looking alike go with being right?
+
+    Students of all experiments count that are trained as long as the plain one of the study; each is named as in the
+    first experiment that has it. What diverged, and what was not measured, is left out.
+
+    Returns by student, teacher and length a row per run, by distance at the last level and numbered from 1: columns
+    method, seed, test_error (percent) and one per level, the distance to the teacher's maps, see `attention_table`.
+    """
+    return {_pair(study): _students(study) for study in studies}
+
+
+def _pair(study: Study) -> str:
+    student, teacher = (study.columns[column].network.upper() for column in ("student", "teacher"))
+    return f"{student} from {teacher}, {study.columns['student'].epochs} epochs"
+
+
+def _students(study: Study) -> pd.DataFrame:
+    plain, distances = study.columns["student"], attention_table.distances(study.store, study.columns["teacher"])
+    rows = []
+    for run, name in _recorded(study).items():
+        alike = (run.network, run.dataset, run.subset, run.epochs) == (
+            plain.network, plain.dataset, plain.subset, plain.epochs,
+        )  # fmt: skip
+        if alike and run.run_id in distances.index and not (record := study.store.load(run)).diverged:
+            rows.append((name, run.seed, record.final["test_error"], *distances.loc[run.run_id]))
+    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *distances])
+    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
+    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
+
+
+def _recorded(study: Study) -> dict[Run, str]:
+    """The recorded runs of all experiments at the study's preset and seeds, and what the first one calls them."""
+    names: dict[Run, str] = {}
+    for experiment in experiments.EXPERIMENTS.values():
+        for columns in experiment.runs(study.preset, study.seeds):
+            for name, run in columns.items():
+                if study.store.has(run):
+                    names.setdefault(run, name)
+    return names
+
+
+def rank_correlations(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Spearman's correlation of test error with what was measured at each level, in groups of networks.
+
+    Columns: `networks`, their number; `rho` and `p`, see `significance.rank_correlation`; `lowest` and `highest`, the
+    least and the most that rho is with any one of the networks left out. A row per group of at least three and level.
+
+    Args:
+        groups: see `distance_and_error`, or of a `table`.
+    """
+    rows = {}
+    for group, networks in groups.items():
+        for level in networks.columns[networks.columns.get_loc("test_error") + 1 :]:
+            known = networks[[level, "test_error"]].dropna().astype(float)
+            if len(known) > 2:
+                without = [known.drop(index=one).corr("spearman").iloc[0, 1] for one in known.index]
+                rho, p = significance.rank_correlation(known[level], known["test_error"])
+                rows[group, level] = (len(known), rho, p, min(without), max(without))
+    index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
+    return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
 
 
 def _firsts(study: Study) -> list[tuple[str, Record]]:

@@ -106,10 +106,20 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     if len(ours) < 3 or np.ptp(ours) == 0 or np.ptp(others) == 0:
         return float("nan"), float("nan")
 
-    def coefficient(values: np.ndarray) -> float:
-        return stats.spearmanr(values, others).statistic
+    ranks = stats.rankdata(others) - (len(others) + 1) / 2
+
+    def coefficient(values: np.ndarray, axis: int) -> np.ndarray:
+        """Pearson's, of ranks: SciPy's own of ten thousand orders, one after the other, takes seconds."""
+        own = stats.rankdata(values, axis=axis) - (len(others) + 1) / 2
+        return own @ ranks / np.sqrt((own**2).sum(axis) * (ranks**2).sum())
 
     test = stats.permutation_test(
-        (ours,), coefficient, permutation_type="pairings", n_resamples=9999, rng=np.random.default_rng(0)
+        (ours,),
+        coefficient,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=9999,
+        axis=-1,
+        rng=np.random.default_rng(0),
     )
     return float(test.statistic), float(test.pvalue)

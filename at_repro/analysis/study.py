@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import pandas as pd
 from torch import nn
@@ -216,7 +217,12 @@ def open_study(
 
 def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[Images | None, str]:
     try:
-        images = data.load(dataset, "test", data_root or None, download=policy == "missing")
-        return images.to(engine.device(device)), ""
+        return _load(dataset, str(data.data_root(data_root or None)), device, policy == "missing"), ""
     except DataError:
         return None, f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
+
+
+@cache  # not of errors: images that come later are seen
+def _load(dataset: str, data_root: str, device: str, download: bool) -> Images:
+    """Test images on the device: reading them takes seconds, and a page opens several studies of one data set."""
+    return data.load(dataset, "test", data_root, download=download).to(engine.device(device))

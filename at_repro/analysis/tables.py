@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from at_repro import experiments
 from at_repro.analysis import attention_table, significance
 from at_repro.analysis.study import Study, seed_names
 from at_repro.experiments import paper
-from at_repro.runs import Run, schedules
+from at_repro.runs import schedules
 
 NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval
@@ -252,7 +251,7 @@ def by_epoch(study: Study) -> pd.DataFrame:
     return medians.unstack("column", sort=False).sort_index()
 
 
-def means(measured: pd.DataFrame, *quantities: str, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
+def means(measured: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
     A second and a third decimal are there where the interval would be zeros without them.
@@ -263,8 +262,6 @@ def means(measured: pd.DataFrame, *quantities: str, by: Sequence[str] = ("networ
     Returns:
         A row per network and level, or whatever `by` says, in their order, and a column per statistic.
     """
-    if quantities:
-        measured = measured.melt(list(by), list(quantities), "statistic")
     values = measured.groupby([*by, "statistic"], sort=False)["value"]
     text = [_with_interval(mean, half) for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]
     return pd.Series(text, values.size().index, dtype=str).unstack("statistic", sort=False).rename_axis(columns=None)
@@ -296,83 +293,17 @@ def milestones(study: Study) -> pd.DataFrame:
     return frame.groupby("method", sort=False).median()
 
 
-def distance_and_error(study: Study) -> pd.DataFrame:
-    """Every recorded student of the study's network, data, length and teacher: does looking alike go with being right?
-
-    Students of all experiments count that are trained as long as the plain one of this study; each is named as in the
-    first experiment that has it. What diverged, and what was not measured, is left out.
-
-    Returns a row per run, by distance at the last level and numbered from 1: columns method, seed, test_error (percent)
-    and one per level, the distance to the teacher's maps, see `attention_table`.
-    """
-    plain, measured = study.columns["student"], _measured_distances(study)
-    by_run = measured.pivot(index="run_id", columns="level", values="value")[list(pd.unique(measured["level"]))]
-    rows = []
-    for run, name in _named(study).items():
-        alike = (run.network, run.dataset, run.subset, run.epochs) == (
-            plain.network, plain.dataset, plain.subset, plain.epochs,
-        )  # fmt: skip
-        if alike and run.run_id in by_run.index and not (record := study.store.load(run)).diverged:
-            rows.append((name, run.seed, record.final["test_error"], *by_run.loc[run.run_id]))
-    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *by_run.columns])
-    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
-    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
-
-
-def _named(study: Study) -> dict[Run, str]:
-    """The recorded runs of all experiments at the study's preset and seeds, and what the first one calls them."""
-    names: dict[Run, str] = {}
-    for experiment in experiments.EXPERIMENTS.values():
-        for columns in experiment.runs(study.preset, study.seeds):
-            for name, run in columns.items():
-                if study.store.has(run):
-                    names.setdefault(run, name)
-    return names
-
-
-def rank_correlations(students: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of test error and what was measured at each level: a row per level, networks, rho and p.
-
-    Args:
-        students: see `distance_and_error`; `collection.table` of networks will do as well.
-    """
-    rows = {}
-    for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
-        known = students[[level, "test_error"]].dropna()
-        rows[level] = (len(known), *significance.rank_correlation(known[level], known["test_error"]))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["networks", "rho", "p"]).rename_axis("level")
-
-
-def rank_correlations_without_one(students: pd.DataFrame) -> pd.DataFrame:
-    """How far `rank_correlations` hang on single networks: the smallest and the largest with any one of them left out.
-
-    Returns two rows per level: `number`, the row of `students` that is left out, its `method`, and `rho` of the others.
-    """
-    rows = []
-    for level in students.columns[students.columns.get_loc("test_error") + 1 :]:
-        known = students[[level, "test_error"]].dropna()
-        if len(known) > 3:  # of two networks the correlation is 1 or -1, whatever they are
-            rho = pd.Series({row: known.drop(row).corr("spearman").iloc[0, 1] for row in known.index})
-            rows += [(level, row, students.loc[row, "method"], rho[row]) for row in (rho.idxmin(), rho.idxmax())]
-    return pd.DataFrame(rows, columns=["level", "number", "method", "rho"]).set_index("level")
-
-
-def _measured_distances(study: Study) -> pd.DataFrame:
-    """The rows of the table of `attention_table` that hold a distance to the study's teacher."""
-    measured = attention_table.load(study.store)
-    return measured[(measured["statistic"] == "distance") & (measured["teacher"] == study.columns["teacher"].run_id)]
-
-
 def map_distances(study: Study) -> pd.DataFrame:
     """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
 
     Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_table`: so
     without weights and images. A row per method, a column per level; no rows where nothing was measured.
     """
-    runs = study.errors()[["column", "run_id"]].rename(columns={"column": "method"})
-    both = runs.merge(_measured_distances(study), on="run_id")
-    medians = both.groupby(["method", "level"], sort=False)["value"].median().unstack("level", sort=False)
-    return medians.assign(seeds=both.groupby("method", sort=False)["run_id"].nunique())
+    runs = study.errors().set_index("run_id")["column"].rename("method")
+    both = attention_table.distances(study.store, study.columns["teacher"]).join(runs, how="inner")
+    by_method = both.groupby("method", sort=False)
+    order = [column for column in study.columns if column in by_method.groups]
+    return by_method.median().assign(seeds=by_method.size()).loc[order]
 
 
 def decays(epochs: int) -> pd.DataFrame:

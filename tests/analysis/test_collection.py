@@ -84,3 +84,67 @@ def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
     hand_made(columns["KD"], final={"test_error": 8.0})
     found = collection.members([*both, open_study(NAMES[1], "reduced", **given)])
     assert {"WRN-16-2 from WRN-40-2, KD, 20 epochs", "WRN-16-2 from WRN-40-2, KD, 12 epochs"} <= set(found)
+
+
+def measure(store, *rows):
+    """Writes a table of attention: run id, teacher, level, statistic and value."""
+    frame = pd.DataFrame([(*row, "") for row in rows], columns=attention_table.COLUMNS)
+    frame.to_csv(store.folder / attention_table.FILE, index=False)
+
+
+def test_distance_and_error_of_every_student_of_one_teacher(studies, hand_made, store):
+    """Those of another length, of another teacher or without a measurement are left out."""
+    study, _ = studies(ERRORS)
+    columns = study.columns
+    group = hand_made(experiments.get("one-or-three").runs("reduced")[0]["group 3"], final={"test_error": 9.5}).run
+    longer = hand_made(experiments.get("training-length").runs("reduced")[0]["AT, 20 epochs"]).run
+    elsewhere = hand_made(experiments.get("wrn-40-1-to-16-1").runs("reduced")[0]["AT"])
+    near = {columns["student"]: 0.3, columns["AT"]: 0.2, group: 0.1, longer: 0.0}
+    rows = [
+        (run.run_id, columns["teacher"].run_id, level, "distance", value + 0.1 * (level == "low"))
+        for run, value in near.items()
+        for level in ("low", "top")
+    ]
+    measure(store, *rows, (elsewhere.run.run_id, elsewhere.run.teacher.run_id, "top", "distance", 0.0))
+    ((title, students),) = collection.distance_and_error(study).items()
+    assert title == "WRN-16-1 from WRN-16-2, 40 epochs" and students.index.tolist() == [1, 2, 3]
+    assert students.round(3).to_dict("records") == [
+        {"method": "group 3", "seed": 0, "test_error": 9.5, "low": 0.2, "top": 0.1},
+        {"method": "AT", "seed": 0, "test_error": 9.0, "low": 0.3, "top": 0.2},
+        {"method": "student", "seed": 0, "test_error": 10.0, "low": 0.4, "top": 0.3},
+    ]
+    assert collection.rank_correlations({title: students})["rho"].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_students_without_a_measurement_are_not_there(studies):
+    (students,) = collection.distance_and_error(studies(ERRORS)[0]).values()
+    assert students.empty and collection.rank_correlations({"none": students}).empty
+
+
+def test_rank_correlations_are_of_error_and_distance():
+    """Of a to d the ranks are those of 9, 1, 2, 3; without a the others' are reversed, without any of them a counts for
+    more. What was not measured counts for nothing, and two networks say nothing."""
+    columns = {"method": list("abcde"), "test_error": [9.0, 1, 2, 3, 4], "low": [1.0, 4, 3, 2, None]}
+    networks = pd.DataFrame(columns | {"top": [9.0, 3, 2, 1, None]})
+    table = collection.rank_correlations({"all": networks, "two": networks[:2]})
+    assert table.index.tolist() == [("all", "low"), ("all", "top")] and table["networks"].tolist() == [4, 4]
+    assert table["rho"].tolist() == pytest.approx([-1, 0.2])
+    assert table.loc[("all", "top"), ["lowest", "highest"]].tolist() == pytest.approx([-1, 0.5])
+    assert table.loc[("all", "low"), "p"] == pytest.approx(2 / 24), "of 24 orders two are as far from none"
+
+
+def test_networks_with_imagenet_weights_are_read_from_the_table(studies, store):
+    study, _ = studies(ERRORS)
+    names = ("imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1")
+    measure(store, *((name, "", "level 4", "top share", 30.0 + len(name)) for name in names),
+            (names[0], "", "level 4", "edges", 0.5))  # fmt: skip
+    table = collection.pretrained(study, "top share")
+    assert table["level 4"].to_dict() == {"efficientnet-lite0": 57.0, "efficientnet-lite1": 57.0}
+
+
+def test_families_are_all_networks_and_the_wrns():
+    networks = pd.DataFrame({"test_error": [1.0, 2, 3]}, index=["WRN-16-1", "NIN-THIN", "WRN-40-2"])
+    groups = collection.families({"peaks": networks})
+    assert {name: list(group.index) for name, group in groups.items()} == {
+        "peaks, all": ["WRN-16-1", "NIN-THIN", "WRN-40-2"], "peaks, WRN": ["WRN-16-1", "WRN-40-2"],
+    }  # fmt: skip

@@ -5,7 +5,6 @@ import math
 import pandas as pd
 import pytest
 
-from at_repro import experiments
 from at_repro.analysis import attention_table, tables
 from at_repro.analysis.study import Study
 
@@ -349,47 +348,6 @@ def measured(store):
         frame.to_csv(store.folder / attention_table.FILE, index=False)
 
     return write
-
-
-def test_distance_and_error_of_every_student_of_one_teacher(studies, measured, hand_made):
-    study = studies("smoke", student={0: range(40)}, at={0: range(30)}, kd={0: range(35)})
-    columns = study.columns
-    longer = hand_made(experiments.get("convergence").runs("smoke")[0]["AT"]).run  # of another length
-    elsewhere = hand_made(experiments.get("wrn-40-1-to-16-1").runs("smoke")[0]["AT"]).run  # of another teacher
-    distances = {columns["student"]: (0.4, 0.3, 0.3), columns["AT"]: (0.1, 0.1, 0.2), longer: (0, 0, 0),
-                 elsewhere: (0, 0, 0)}  # fmt: skip
-    measured(columns["teacher"], distances)
-    found = tables.distance_and_error(study)
-    assert found.to_dict("records") == [
-        {"method": "AT", "seed": 0, "test_error": 15.0, "low": 0.1, "middle": 0.1, "top": 0.2},
-        {"method": "student", "seed": 0, "test_error": 20.0, "low": 0.4, "middle": 0.3, "top": 0.3},
-    ]
-    table = tables.rank_correlations(found)
-    assert table["networks"].tolist() == [2, 2, 2] and table["rho"].isna().all()
-
-
-def test_rank_correlations_are_of_error_and_distance():
-    errors, low = [9.0, 10.0, 11.0], [0.1, 0.2, 0.3]
-    found = pd.DataFrame({"method": list("abc"), "seed": 0, "test_error": errors, "low": low, "top": low[::-1]})
-    table = tables.rank_correlations(found)
-    assert table["rho"].tolist() == pytest.approx([1, -1]) and table["p"].tolist() == pytest.approx([1 / 3] * 2)
-    more = pd.concat([found, pd.DataFrame({"method": ["d"], "seed": [0], "test_error": [8.0]})])
-    assert tables.rank_correlations(more).equals(table), "what was not measured counts for nothing"
-
-
-def test_one_network_may_make_a_correlation():
-    """Of the others, b to d, the ranks of error and distance are reversed; without any of them a counts for more."""
-    columns = {"method": list("abcd"), "seed": 0, "test_error": [9.0, 1.0, 2.0, 3.0], "top": [9.0, 3.0, 2.0, 1.0]}
-    found = tables.rank_correlations_without_one(pd.DataFrame(columns, index=[1, 2, 3, 4]))
-    assert found.index.tolist() == ["top", "top"] and found["method"].tolist()[0] == "a"
-    assert found["number"].tolist()[0] == 1 and found["rho"].tolist() == pytest.approx([-1, 0.5])
-    assert tables.rank_correlations_without_one(pd.DataFrame(columns).iloc[:3]).empty, "two alone are always in order"
-
-
-def test_distance_and_error_of_nothing(studies):
-    found = tables.distance_and_error(studies("smoke", student={0: range(40)}))
-    assert found.empty and tables.rank_correlations(found).empty
-    assert tables.rank_correlations_without_one(found).empty
 
 
 def test_decays_at_the_quarters_of_a_training():

@@ -84,11 +84,6 @@ def of_statistics(*names: str) -> pd.DataFrame:
     return wide.melt(["network", "level", "image"], var_name="statistic")
 
 
-def of_objects(*names: str) -> pd.DataFrame:
-    """As from `on_object.shares`, of one mapping function."""
-    return of_levels("share", *names).assign(surplus=2.0)
-
-
 def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
     """As from `measure.softened`: every number is another one."""
     rows = [
@@ -164,10 +159,8 @@ def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
         "overlay_panel": overlay(images),
-        "on_object": figures.on_object(of_objects(*METHODS, "even map"), STAMP),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
         "concentration": figures.concentration(of_statistics(*METHODS), STAMP),
-        "on_parts": figures.on_parts(images, {"low": torch.rand(3, 8, 8)}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP),
         "matrices": figures.matrices({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
@@ -277,12 +270,9 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
         lambda images: figures.overlay_panel(images, {}, [], STAMP),
         lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
-        lambda images: figures.on_object(of_objects(), STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
         lambda images: figures.concentration(of_statistics(), STAMP),
         lambda images: figures.matrices({}, STAMP),
-        lambda images: figures.on_parts(None, {"low": torch.rand(3, 8, 8)}, {}, STAMP),
-        lambda images: figures.on_parts(images, {}, {}, STAMP),
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
@@ -542,22 +532,6 @@ def points(figure: Figure) -> list[list[float]]:
     return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
 
 
-def test_shares_are_means_over_images():
-    frame = of_objects("teacher", "even map")
-    frame.loc[frame["network"] == "teacher", "share"] = [10, 20, 30, 50, 60, 80]
-    frame.loc[frame["network"] == "even map", "surplus"] = 0.0
-    figure = figures.on_object(frame, STAMP)
-    surplus = [line.get_ydata().tolist() for line in figure.axes[1].lines if len(line.get_ydata()) == 3]
-    assert surplus == [[2, 2, 2], [0, 0, 0]], "what is owed to the place of objects in all images is told apart"
-    assert [15, 40, 70] in points(figure) and [9, 9, 9] in points(figure)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["teacher", "even map"]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["low", "middle", "top"]
-    assert figure.axes[0].get_ylim()[0] == 0
-    # The interval of 60 and 80: the mean more or less 1.96 standard errors, 14.14 / sqrt 2 = 10 each.
-    ends = [sorted(line.get_ydata().tolist()) for line in figure.axes[0].lines if len(line.get_ydata()) == 2]
-    assert any(end == pytest.approx([70 - 19.6, 70 + 19.6]) for end in ends)
-
-
 def test_distances_stand_at_their_values():
     frame = pd.DataFrame(
         [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4), ("student", "low", 0.3),
@@ -585,22 +559,6 @@ def test_concentration_has_a_panel_for_each_measure():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]
     for axis, even in zip(figure.axes, (100, 10), strict=True):
         assert axis.get_ylim()[0] < even < axis.get_ylim()[1], "what the numbers are held against is not in the plot"
-
-
-def test_average_maps_count_every_image_alike_and_carry_the_boxes(images):
-    maps = torch.zeros(3, 2, 2)
-    maps[0, 0, 0], maps[1:, 1, 1] = 1000.0, 1.0
-    figure = figures.on_parts(images, {"low": maps}, {"eyes": (0.2, 0.5, 0.1, 0.9)}, STAMP)
-    picture, average, bar = figure.axes
-    assert bar.get_ylabel() == "times an even map's"
-    np.testing.assert_allclose(picture.images[0].get_array(), images.images.float().mean(0).permute(1, 2, 0) / 255)
-    np.testing.assert_allclose(average.images[0].get_array(), [[4 / 3, 0], [0, 8 / 3]])
-    assert average.images[0].get_clim() == pytest.approx((0, 8 / 3))
-    for axis in (picture, average):
-        assert axis.images[0].get_extent() == [0, 1, 1, 0], "an upside-down picture would put the mouth on the hair"
-        (box,) = axis.patches
-        assert (box.get_x(), box.get_y()) == (0.1, 0.2)
-        assert (box.get_width(), box.get_height()) == pytest.approx((0.8, 0.3))
 
 
 def test_correlations_are_written_into_their_places():
@@ -680,7 +638,7 @@ def test_a_method_has_the_same_colour_everywhere(images):
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
         assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
-        (shown,) = figures.on_object(of_objects(*methods), STAMP).legends
+        (shown,) = figures.concentration(of_statistics(*methods), STAMP).legends
         assert [text.get_text() for text in shown.get_texts()] == methods
         assert [to_rgba(handle.get_color()) for handle in shown.legend_handles] == list(wanted.values())
         assert legend_colours(figures.distance(of_levels("distance", *methods), STAMP)) == wanted

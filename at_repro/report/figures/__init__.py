@@ -10,8 +10,6 @@ from at_repro.report.figures.attention import (
     distance,
     matrices,
     norms,
-    on_object,
-    on_parts,
 )
 from at_repro.report.figures.losses import error_panels, gradient_norms
 from at_repro.report.figures.panels import map_panel, overlay_panel
@@ -45,8 +43,6 @@ __all__ = [
     "map_panel",
     "matrices",
     "norms",
-    "on_object",
-    "on_parts",
     "overlay_panel",
     "slopes",
     "softened",

@@ -5,10 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from torch import Tensor
 
-from at_repro.data import ImageSet
 from at_repro.report.figures.theme import (
     ATTENTION,
     COLOURS,
@@ -21,23 +18,6 @@ from at_repro.report.figures.theme import (
     unavailable,
 )
 
-Box = tuple[float, float, float, float]
-
-
-def on_object(shares: pd.DataFrame, stamp: str) -> Figure:
-    """Attention on the object per level, a line per network, with the 95 % interval of the mean over images.
-
-    On the left the share of its mass, on the right the surplus over another image's map.
-
-    Args:
-        shares: columns network, level, share and surplus (percent), see `on_object.shares`.
-    """
-    labels = {"share": "attention on the object (%)", "surplus": "surplus (% of the object's own)"}
-    figure = _side_by_side(shares, labels, stamp, linewidth=1.5)
-    for axis in figure.axes if len(shares) else ():
-        axis.set_ylim(min(0, axis.get_ylim()[0]), None)
-    return figure
-
 
 def norms(measured: pd.DataFrame, stamp: str) -> Figure:
     """Norms of raw maps per level on a log axis: the median of all images, and the range that 95 % of them lie in.
@@ -45,7 +25,7 @@ def norms(measured: pd.DataFrame, stamp: str) -> Figure:
     A line at 1 marks where `attention.normalize` brings every one of them.
 
     Args:
-        measured: columns network, level, norm, see `measure.norms`.
+        measured: columns network, level, norm, see `network_maps.norms`.
     """
     if measured.empty:
         return unavailable(stamp)
@@ -97,39 +77,11 @@ def _side_by_side(measured: pd.DataFrame, labels: dict[str, str], stamp: str, **
     return stamped(figure, stamp)
 
 
-def on_parts(images: ImageSet | None, levels: dict[str, Tensor], boxes: dict[str, Box], stamp: str) -> Figure:
-    """The average image and the average map of each level, each with the same boxes drawn on it.
-
-    The maps have one scale, whose unit is what a map that is the same everywhere has.
-
-    Args:
-        levels: maps (N, H, W) of the images, by level; each image's map counts by its shares of mass.
-        boxes: top, bottom, left and right as shares of the picture, by name, see `faces.PARTS`.
-    """
-    if images is None or not levels:
-        return unavailable(stamp)
-    style()
-    figure, axes = plt.subplots(1, 1 + len(levels), figsize=(WIDTH, 0.45 + WIDTH / (1 + len(levels))))
-    axes[0].imshow(images.images.float().mean(0).permute(1, 2, 0).cpu().numpy() / 255, extent=(0, 1, 1, 0))
-    averages = [(maps / maps.mean((1, 2), keepdim=True)).nanmean(0) for maps in levels.values()]  # all-zero: no shares
-    most = max(average.max().item() for average in averages)
-    for axis, average in zip(axes[1:], averages, strict=True):
-        colours = {"cmap": ATTENTION, "vmin": 0, "vmax": most}
-        shown = axis.imshow(average.cpu().numpy(), **colours, extent=(0, 1, 1, 0), interpolation="nearest")
-    figure.colorbar(shown, ax=axes, label="times an even map's", shrink=0.7)
-    for axis, title in zip(axes, ["average image", *levels], strict=True):
-        axis.set(xticks=[], yticks=[], title=title)
-        axis.grid(False)
-        for top, bottom, left, right in boxes.values():
-            axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white"))
-    return stamped(figure, stamp)
-
-
 def matrices(frames: dict[str, pd.DataFrame], stamp: str, most: float = 1.0, digits: int = 2) -> Figure:
     """Numbers in a matrix per level, coloured from 0 to `most`.
 
     Args:
-        frames: by level, see `concentration.mapping_correlations` and `on_object.matrices`.
+        frames: by level, see `network_maps.mapping_correlations`.
         digits: behind the point.
     """
     if not frames:
@@ -152,7 +104,7 @@ def distance(distances: pd.DataFrame, stamp: str) -> Figure:
     """Attention distance to the teacher per level, a dot per network.
 
     Args:
-        distances: columns network, level, distance, see `measure.distances`.
+        distances: columns network, level, distance, see `network_maps.distances`.
     """
     return _by_level(distances, "distance", "distance to the teacher's map", 3, stamp,
                      errorbar=None, markersize=6, linestyle="none")  # fmt: skip
@@ -165,7 +117,7 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
 
     Args:
         found: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
-            `tables.distance_and_error` and `collection.table`.
+            `collection.distance_and_error` and `collection.table`.
         quantity: what was measured, with its unit.
     """
     levels = list(found.columns[found.columns.get_loc("test_error") + 1 :])
