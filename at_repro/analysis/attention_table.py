@@ -4,8 +4,8 @@ The claims ledger and the comparison of all students need them everywhere, and t
 the weights of every seed: they are measured where both are at hand, and kept in one table beside the records.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from at_repro import data, experiments, files
 from at_repro.analysis import map_statistics, network_maps
-from at_repro.data import Images, ImageSet
+from at_repro.data import Images
 from at_repro.errors import DataError
 from at_repro.records import Store, load_record
 from at_repro.runs import Run
@@ -37,7 +37,7 @@ STATISTICS = (*_OF_MAPS, *_OF_MASKS, *_OF_FACES, *_OF_PAIRS)
 VERSIONS = dict.fromkeys(STATISTICS, 1)
 
 _KEY = ["run_id", "teacher", "level", "statistic"]  # of a row
-_MAPPINGS = ("sum-1", "sum-2", "sum-4")
+MAPPINGS = ("sum-1", "sum-2", "sum-4")
 _PAIRED = ["distance"]
 _ALONE = [name for name in map_statistics.STATISTICS if name not in _PAIRED]
 
@@ -85,9 +85,9 @@ def distances(store: Store, teacher: Run) -> pd.DataFrame:
 
 def _stands(recorded: Mapping[str, str], run_id: str, teacher: str, weights: str) -> bool:
     """Whether a pair's rows are of the weights that are recorded, as far as both are known."""
-    named = [name for name in (run_id, teacher) if name]
-    now = [recorded[name] for name in named if name in recorded]
-    return not weights or len(now) < len(named) or weights == _named(*now)
+    ids = [name for name in (run_id, teacher) if name]
+    now = [recorded[name] for name in ids if name in recorded]
+    return not weights or len(now) < len(ids) or weights == _named(*now)
 
 
 def _named(*checksums: str) -> str:
@@ -101,31 +101,33 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     images, or where a record was measured on other ones. A run that was trained anew is measured anew; else what is in
     the table stays as it is.
     """
-    return 0 if images is None else add(store, measured(store, _not_measured(store, columns), images))
+    if images is None:
+        return 0
+    return add(store, measure(store, _missing(store, columns), images, cache(partial(maps, store, images=images))))
 
 
-def add(store: Store, found: pd.DataFrame) -> int:
+def add(store: Store, rows: pd.DataFrame) -> int:
     """Adds the rows that a store's table lacks, and returns of how many runs there were some.
 
     What the table has of the same run and teacher but of other weights, or does not say of which, gives way.
 
     Args:
-        found: with the columns of the table, see `load`.
+        rows: with the columns of the table, see `load`.
 
     Raises UserError where the disk refuses, DataError where the table cannot be read.
     """
-    if found.empty:
+    if rows.empty:
         return 0
     with files.write_errors(store.folder / FILE):
         store.in_progress.mkdir(parents=True, exist_ok=True)
         with FileLock(store.in_progress / "attention.lock"):
-            known = load(store)  # under the lock: another process may have measured the same in the meantime
-            now = {(row.run_id, row.teacher): row.weights for row in found.itertuples()}
-            stands = [now.get((row.run_id, row.teacher), row.weights) == row.weights for row in known.itertuples()]
-            known = known[np.array(stands, dtype=bool)]
-            new = found[~pd.MultiIndex.from_frame(found[_KEY]).isin(pd.MultiIndex.from_frame(known[_KEY]))]
+            table = load(store)  # under the lock: another process may have measured the same in the meantime
+            now = {(row.run_id, row.teacher): row.weights for row in rows.itertuples()}
+            stands = [now.get((row.run_id, row.teacher), row.weights) == row.weights for row in table.itertuples()]
+            table = table[np.array(stands, dtype=bool)]
+            new = rows[~pd.MultiIndex.from_frame(rows[_KEY]).isin(pd.MultiIndex.from_frame(table[_KEY]))]
             if len(new):
-                _write(store, pd.concat([part for part in (known, new) if len(part)]))
+                _write(store, pd.concat([part for part in (table, new) if len(part)]))
     return new["run_id"].nunique()
 
 
@@ -153,7 +155,7 @@ def update_experiment(
     """
     place = engine.device(device)
     # Reading images takes seconds, and mostly there is nothing new.
-    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _not_measured(store, columns)]
+    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _missing(store, columns)]
     if not new:
         return 0
     try:
@@ -163,13 +165,14 @@ def update_experiment(
     return sum(update(store, columns, images.to(place)) for columns in new)
 
 
-def measured(store: Store, pairs: Iterable[Pair], images: Images) -> pd.DataFrame:
-    """The rows of the table for these pairs; none for a pair whose weights or test images are not at hand."""
+def measure(
+    store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
+) -> pd.DataFrame:
+    """The rows of the table for these pairs; none for a pair without maps of the first `IMAGES` images, see `maps`."""
     sample, recorded = images.select(slice(IMAGES)), store.weight_checksums()
-    maps = cache(lambda run: _maps(store, run, images, sample))
     parts = []
     for run, teacher in dict.fromkeys(pairs):
-        own, taught = maps(run), None if teacher is None else maps(teacher)
+        own, taught = maps_of(run), None if teacher is None else maps_of(teacher)
         if own is None or (teacher is not None and taught is None):
             continue
         if taught is None:
@@ -189,28 +192,26 @@ def means(measured: pd.DataFrame) -> pd.DataFrame:
     """
     mapping = measured["mapping"].where(measured["mapping"] != "sum-2", "")
     names = measured["statistic"].str.cat(mapping, ", ").str.removesuffix(", ")
-    known = measured.assign(statistic=names)[names.isin(STATISTICS)]
-    return known.groupby(["level", "statistic"], sort=False)["value"].mean().dropna().reset_index()
+    rows = measured.assign(statistic=names)[names.isin(STATISTICS)]
+    return rows.groupby(["level", "statistic"], sort=False)["value"].mean().dropna().reset_index()
 
 
-def differing(store: Store, run: Run, images: Images) -> str:
-    """The first number of a run's rows that its stored weights do not give; empty where all agree or cannot be tried.
+def compare(
+    store: Store, run: Run, images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
+) -> tuple[str, int]:
+    """The first number of a run's rows that its maps do not give, empty where all agree; and how many were compared.
 
     Another processor rounds otherwise: a thousandth of a value is allowed.
     """
-    known = load(store)
-    known = known[known["run_id"] == run.run_id]
-    folders = store.folders()
-    teachers = [
-        load_record(folders[name]).run if name else None
-        for name in known["teacher"].unique()
-        if not name or name in folders
-    ]
-    found = measured(store, [(run, teacher) for teacher in teachers], images)
-    both = known.merge(found, on=["run_id", "teacher", "level", "statistic"], suffixes=("", "_now"))
+    table, folders = load(store), store.folders()
+    recorded = table[table["run_id"] == run.run_id]
+    names = [name for name in recorded["teacher"].unique() if not name or name in folders]
+    pairs: list[Pair] = [(run, load_record(folders[name]).run if name else None) for name in names]
+    both = recorded.merge(measure(store, pairs, images, maps_of), on=_KEY, suffixes=("", "_now"))
     now, then = (both[name].astype(float) for name in ("value_now", "value"))
     wrong = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
-    return "" if wrong.empty else "{level} {statistic} {value:g}, recomputed {value_now:.6g}".format(**wrong.iloc[0])
+    text = "{level} {statistic} {value:g}, recomputed {value_now:.6g}"
+    return "" if wrong.empty else text.format(**wrong.iloc[0]), len(both)
 
 
 def _names(pair: Pair) -> tuple[str, str]:
@@ -218,16 +219,16 @@ def _names(pair: Pair) -> tuple[str, str]:
     return run.run_id, "" if teacher is None else teacher.run_id
 
 
-def _not_measured(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
+def _missing(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
     """The pairs of an experiment whose networks have weights, of which the table lacks a statistic."""
-    known = load(store)
-    there = set(zip(known["run_id"], known["teacher"], known["statistic"], strict=True))
+    table = load(store)
+    there = set(zip(table["run_id"], table["teacher"], table["statistic"], strict=True))
     pairs: list[Pair] = []
     for run in columns.values():
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    missing = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
-    return [pair for pair in missing if all(run is None or store.has_network(run) for run in pair)]
+    lacking = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
+    return [pair for pair in lacking if all(run is None or store.has_network(run) for run in pair)]
 
 
 def _statistics(pair: Pair) -> tuple[str, ...]:
@@ -239,10 +240,10 @@ def _statistics(pair: Pair) -> tuple[str, ...]:
     return _OF_MAPS + own.get(run.dataset, ())
 
 
-def _maps(store: Store, run: Run, images: Images, sample: ImageSet) -> map_statistics.Maps | None:
-    """None where weights or images are not those of the record."""
+def maps(store: Store, run: Run, images: Images) -> map_statistics.Maps | None:
+    """Of the first `IMAGES` images; None where the record has no weights here, or was measured on other images."""
     record = store.find(run)
     if record is None or not record.has_network or not record.measured_on(images):
         return None
     network = load_network(store, run, images, images.device)
-    return network_maps.maps_by_mapping(network, sample, _MAPPINGS)
+    return network_maps.maps_by_mapping(network, images.select(slice(IMAGES)), MAPPINGS)

@@ -275,9 +275,9 @@ def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: st
     """
     sums: dict[str, list[Tensor]] = {name: [] for name in networks} if images is not None else {}
     for batch in images.chunks(BATCH) if sums and images is not None else ():
-        found = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
-        taught = found.get(teacher)
-        for name, own in found.items():
+        gradients = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
+        taught = gradients.get(teacher)
+        for name, own in gradients.items():
             other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
             nothing = torch.full((len(own),), float("nan"))
             difference = nothing if taught is None else (own - taught).norm(dim=1)

@@ -1,23 +1,45 @@
-"""Recomputes the recorded test errors, and the statistics of attention, from the stored weights."""
+"""Recomputes the recorded test errors, the statistics of attention and the pages' numbers, and says what it did not."""
 
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 
-from at_repro import data
-from at_repro.analysis import attention_table
+import torch
+from torch import Tensor, nn
+
+from at_repro import attention, data
+from at_repro.analysis import attention_table, network_maps
+from at_repro.analysis.map_statistics import Maps
+from at_repro.analysis.recount import recount
 from at_repro.data import Images
 from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.networks import Output
 from at_repro.records import DamagedRecord, Record, Store, load_record
-from at_repro.records.readable import outcome
+from at_repro.records.readable import duration, outcome
+from at_repro.runs import Run
 from at_repro.training import engine, load_network
-from at_repro.training.evaluation import evaluate
+from at_repro.training.evaluation import Evaluation, evaluate_all
 
 # Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
 # then. More than this share of changed predictions is not rounding.
 TOLERANCE = 0.001
 BORDERLINE = 2  # changed predictions among the first few hundred, for the same reason; other weights change dozens
+TOGETHER = 4  # networks that share a pass over the images; their lines are printed when it has ended
 
 TestImages = Images | DataError  # or why they are not here
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a record, empty where nothing is; what was compared; and what was not, and why."""
+
+    problem: str = ""
+    compared: str = ""
+    left_out: str = ""
+    absent: DataError | None = None  # where nothing could be compared at all
 
 
 def verify(
@@ -34,6 +56,9 @@ def verify(
     `attention_table` are what its weights give. With `count`, so many predictions are recomputed, the first ones,
     and nothing else: other weights are found all the same, in a tenth of the time.
 
+    Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
+    is said in the end; who interrupts keeps the lines that are there.
+
     Raises:
         ParameterError: for a run id that is not in the store, or a store without records.
         DataError: where the table of statistics cannot be read, or no record could be compared for lack of its data
@@ -48,8 +73,7 @@ def verify(
         if run_id not in folders:
             raise ParameterError("run", run_id, folders)
     attention_table.load(store)  # a table that cannot be read is no reason to skip a record
-    chosen = list(dict.fromkeys(run_ids)) or list(folders)
-    failures, skipped = 0, []
+    engine.keep_freed_memory()
 
     @cache  # the error as well: a download that failed is not tried again for every record
     def images(dataset: str) -> TestImages:
@@ -58,56 +82,175 @@ def verify(
         except DataError as error:
             return error
 
-    for run_id in chosen:
-        try:
-            problem, note = _compare(load_record(folders[run_id]), store, images, count)
-        except DamagedRecord as error:
-            problem, note = str(error), ""
-        except DataError as error:
-            skipped.append(error)
-            print(f"skipped {run_id}  {error}", flush=True)
-            continue
-        failures += bool(problem)
-        print(f"{'FAILED' if problem else 'ok':6}  {run_id}  {problem or note}", flush=True)
+    chosen = list(dict.fromkeys(run_ids)) or list(folders)
+    findings: list[Finding] = []
+    start = time.monotonic()
+    try:
+        for run_id, finding in _findings(store, chosen, images, count):
+            findings.append(finding)
+            kind = "skipped" if finding.absent else "FAILED" if finding.problem else "ok"
+            text = finding.absent or finding.problem or finding.compared
+            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {text}", flush=True)
+            _say_left(len(findings), len(chosen), time.monotonic() - start)
+    except KeyboardInterrupt:
+        print(f"{_clear()}interrupted: {len(chosen) - len(findings)} of {len(chosen)} records are not compared")
+        raise
+    skipped = [finding.absent for finding in findings if finding.absent]
     if len(skipped) == len(chosen):
         raise skipped[0]
+    differing = 0 if run_ids or count else _print_numbers(store)
+    left_out = Counter(finding.left_out for finding in findings if finding.left_out)
+    for what, records in left_out.items():
+        print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
+    failures = sum(bool(finding.problem) for finding in findings)
     print(f"{len(chosen) - failures - len(skipped)} of {len(chosen)} records verified in {store.folder}")
-    return 1 if failures else 0
+    return 1 if failures or differing else 0
 
 
-def _compare(
-    record: Record, store: Store, test_images: Callable[[str], TestImages], count: int | None
-) -> tuple[str, str]:
-    """What is wrong ("" if nothing), and what was compared."""
+def _print_numbers(store: Store) -> int:
+    """Prints the table of `recount`; returns in how many of its rows the pages have other numbers."""
+    numbers = recount(store)
+    if numbers.empty:
+        return 0
+    differing = int((numbers["pages"] != "").sum())
+    print("the numbers of the pages, counted again from curves and predictions:")
+    print(numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).fillna("").to_string(index=False))
+    print(f"{differing or 'none'} of these {len(numbers)} rows differ{'s' * (differing == 1)} from what the pages show")
+    return differing
+
+
+def _clear() -> str:
+    return "\r\033[K" if sys.stderr.isatty() and sys.stdout.isatty() else ""
+
+
+def _say_left(done: int, records: int, seconds: float) -> None:
+    """On a terminal a line that is rewritten, as records differ in what they cost: roughly."""
+    if sys.stderr.isatty() and done < records:
+        left = duration(seconds / done * (records - done))
+        print(f"\r{done} of {records} records, about {left} left", end="", file=sys.stderr, flush=True)
+
+
+def _findings(
+    store: Store, run_ids: Sequence[str], test_images: Callable[[str], TestImages], count: int | None
+) -> Iterator[tuple[str, Finding]]:
+    """Each record's finding; those of one data set are compared together, teachers first: students are held to them."""
+    waiting: dict[str, list[Record]] = {}
+    for run_id in run_ids:
+        try:
+            record = load_record(store.folders()[run_id])
+        except DamagedRecord as error:
+            yield run_id, Finding(str(error))
+            continue
+        finding = _without_network(record, test_images)
+        if finding:
+            yield run_id, finding
+        else:
+            waiting.setdefault(record.run.dataset, []).append(record)
+    taught_by = set(attention_table.load(store)["teacher"])
+    for dataset, records in waiting.items():
+        images = test_images(dataset)
+        if isinstance(images, DataError):  # it is None of these: they would have a finding
+            raise images
+        maps: dict[str, Maps] = {}
+        records = sorted(records, key=lambda record: record.run.run_id not in taught_by)
+        for first in range(0, len(records), TOGETHER):
+            yield from _together(store, records[first : first + TOGETHER], images, count, maps)
+            maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in taught_by}
+
+
+def _without_network(record: Record, test_images: Callable[[str], TestImages]) -> Finding | None:
+    """What can be found without running the network; None where that has to be done."""
     if wrong := record.contradiction():
-        return wrong, ""
-    recorded, error = record.predictions(), record.final["test_error"]
+        return Finding(wrong)
     images = test_images(record.run.dataset)
     if isinstance(images, DataError):
         if record.has_network:
-            raise images
-        return "", f"{outcome(record)}, as its curve and predictions say (neither weights nor test images are here)"
+            return Finding(left_out=f"everything, {record.run.dataset} is not here", absent=images)
+        here = "neither weights nor test images are here"
+        return Finding(
+            compared=f"{outcome(record)}, as its curve and predictions say ({here})",
+            left_out=f"what its network gives, and labels: {here}",
+        )
     if not record.measured_on(images):
-        return f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}", ""
-    if recorded["label"].tolist() != images.labels.tolist():
-        return "its labels are not those of the test images", ""
+        here = f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}"
+        return Finding(here)
+    if record.predictions()["label"].tolist() != images.labels.tolist():
+        return Finding("its labels are not those of the test images")
     if not record.has_network:
-        return "", f"{outcome(record)}, as its curve and predictions on these test images say (no weights are here)"
-    try:
-        network = load_network(store, record.run, images, images.device)
-    except UserError:
-        return f"its weights are not those of a {record.run.network}", ""
+        return Finding(
+            compared=f"{outcome(record)}, as its curve and predictions on these test images say (no weights are here)",
+            left_out="what its network gives: it diverged, or its weights are not here",
+        )
+    return None
+
+
+def _together(
+    store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, Maps]
+) -> Iterator[tuple[str, Finding]]:
+    """Findings of records whose networks see the images in one pass; adds their maps to those that are known."""
+    networks: dict[str, nn.Module] = {}
+    for record in records:
+        try:
+            networks[record.run.run_id] = load_network(store, record.run, images, images.device)
+        except UserError:
+            yield record.run.run_id, Finding(f"its weights are not those of a {record.run.network}")
+    looking = _Looking()
     seen = images if count is None else images.select(slice(count))
-    result = evaluate(engine.forward("fp32", False), network, seen)
-    changed = int((result.predictions.numpy() != recorded["prediction"].to_numpy()[: len(seen)]).sum())
+    results = dict(zip(networks, evaluate_all(looking, list(networks.values()), seen), strict=True))
+    maps |= {run_id: looking.maps(network) for run_id, network in networks.items()}
+    for record in records:
+        if record.run.run_id in results:
+            yield record.run.run_id, _compare(store, record, results[record.run.run_id], images, count, maps)
+
+
+class _Looking:
+    """Runs networks in float32, and keeps the maps of the first images that each sees."""
+
+    def __init__(self) -> None:
+        self._forward = engine.forward("fp32", False)
+        self._maps: dict[nn.Module, dict[str, list[list[Tensor]]]] = {}
+
+    def __call__(self, network: nn.Module, batch: Tensor) -> Output:
+        output = self._forward(network, batch)
+        parts = self._maps.setdefault(network, {mapping: [] for mapping in attention_table.MAPPINGS})
+        if sum(len(part[0]) for part in parts["sum-2"]) < attention_table.IMAGES:
+            for mapping, batches in parts.items():
+                batches.append([attention.mapping(mapping)(group).cpu() for group in output.groups])
+        return output
+
+    def maps(self, network: nn.Module) -> Maps:
+        by_level, first = network_maps.by_level, attention_table.IMAGES
+        return {
+            mapping: by_level([torch.cat(level)[:first] for level in zip(*batches, strict=True)])
+            for mapping, batches in self._maps[network].items()
+        }
+
+
+def _compare(
+    store: Store, record: Record, result: Evaluation, images: Images, count: int | None, maps: dict[str, Maps]
+) -> Finding:
+    """A record against what its network gives on the images, or on the first `count`."""
+    error = record.final["test_error"]
+    recorded = record.predictions()["prediction"].to_numpy()[:count]
+    changed = int((result.predictions.numpy() != recorded).sum())
     if count is not None:
-        text = f"recorded {error:.2f} %, {changed} of the first {len(seen)} predictions differ"
-        return (text, "") if changed > BORDERLINE else ("", text)
+        text = f"recorded {error:.2f} %, {changed} of the first {len(recorded)} predictions differ"
+        if changed > BORDERLINE:
+            return Finding(text)
+        return Finding(compared=text, left_out=f"attention, and all but the first {len(recorded)} predictions")
     top5 = record.final.get("top5_error")
-    if top5 is not None and abs(result.top5_error - top5) > 100 * TOLERANCE:
-        return f"recorded a top-5 error of {top5:.2f} %, recomputed {result.top5_error:.2f} %", ""
+    if top5 is not None and result.top5_error is not None and abs(result.top5_error - top5) > 100 * TOLERANCE:
+        return Finding(f"recorded a top-5 error of {top5:.2f} %, recomputed {result.top5_error:.2f} %")
     text = f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {changed} of {len(images)} predictions differ"
     if changed > TOLERANCE * len(images):
-        return text, ""
-    wrong = attention_table.differing(store, record.run, images)
-    return (f"{attention_table.FILE} has {wrong}", "") if wrong else ("", text)
+        return Finding(text)
+
+    def maps_of(run: Run) -> Maps | None:
+        if run.run_id not in maps and (own := attention_table.maps(store, run, images)) is not None:
+            maps[run.run_id] = own
+        return maps.get(run.run_id)
+
+    wrong, compared = attention_table.compare(store, record.run, images, maps_of)
+    if wrong:
+        return Finding(f"{attention_table.FILE} has {wrong}")
+    return Finding(compared=text, left_out="" if compared else f"attention: {attention_table.FILE} has nothing of it")

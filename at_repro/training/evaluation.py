@@ -1,6 +1,6 @@
 """Test error of a network, and the weights as they are stored and published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from at_repro import data
 from at_repro.data import Images, augment
+from at_repro.networks import Output
 from at_repro.training.engine import Forward
 
 BATCH = 250  # divides 10,000: one batch size, so one compilation
@@ -34,7 +35,9 @@ def evaluate(forward: Forward, network: nn.Module, images: Images) -> Evaluation
 
 
 @torch.no_grad()
-def evaluate_all(forward: Forward, networks: Sequence[nn.Module], images: Images) -> list[Evaluation]:
+def evaluate_all(
+    forward: Callable[[nn.Module, Tensor], Output], networks: Sequence[nn.Module], images: Images
+) -> list[Evaluation]:
     """`evaluate` of several networks, for which the images are read once."""
     mean, std = data.normalization(images.name)
     logits: list[list[Tensor]] = [[] for _ in networks]

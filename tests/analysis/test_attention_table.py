@@ -3,6 +3,7 @@
 import io
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 
 from at_repro import data, experiments
 from at_repro.analysis import attention_table, map_statistics
-from at_repro.analysis.attention_table import COLUMNS, FILE, differing, load
+from at_repro.analysis.attention_table import COLUMNS, FILE, load
 from at_repro.data import augment
 from at_repro.errors import DataError
 from at_repro.training import load_network, train
@@ -108,7 +109,7 @@ def test_the_names_of_all_statistics_are_known(trained, store, images):
     """Else a run would be measured over and over, or what is new would never join the old rows."""
     run, teacher = trained["AT"], trained["teacher"]
     two = images.subset(2)
-    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_table._MAPPINGS}
+    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_table.MAPPINGS}
     for dataset, pictures in (
         ("shapes", two),
         ("cifar10", replace(two, masks=None)),
@@ -145,7 +146,8 @@ def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
     (store.record_path(trained["student"]) / "weights.safetensors").unlink()
     assert attention_table.update(store, trained, images) == 0
     assert trained["student"].run_id in set(load(store)["run_id"])
-    assert differing(store, trained["student"], images) == "", "there is nothing to compare it with"
+    maps_of = partial(attention_table.maps, store, images=images)
+    assert attention_table.compare(store, trained["student"], images, maps_of) == ("", 0), "there are no weights"
 
 
 def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
@@ -194,15 +196,15 @@ def test_checksums_stay_text(store):
 
 
 def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, store, images, monkeypatch):
-    measured = attention_table.measured
+    measure = attention_table.measure
 
     def late(*given):
-        found = measured(*given)
+        rows = measure(*given)
         monkeypatch.undo()
         attention_table.update(store, {"teacher": trained["teacher"]}, images)
-        return found
+        return rows
 
-    monkeypatch.setattr(attention_table, "measured", late)
+    monkeypatch.setattr(attention_table, "measure", late)
     attention_table.update(store, trained, images)
     both = load(store)
     assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()

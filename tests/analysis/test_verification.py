@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from at_repro import data
+from at_repro.analysis import verification
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
@@ -61,7 +62,7 @@ def lines(capsys) -> list[str]:
 
 def failed(capsys, store, *parts: str) -> None:
     assert verify(store, device="cpu") == 1
-    first, last = lines(capsys)
+    first, *_, last = lines(capsys)
     assert first.startswith("FAILED  "), first
     assert all(part in first for part in parts), first
     assert last.startswith("0 of 1 records verified")
@@ -69,9 +70,10 @@ def failed(capsys, store, *parts: str) -> None:
 
 def test_a_fresh_record_agrees(trained, store, forged, capsys):
     assert verify(store, device="cpu") == 0
-    first, last = lines(capsys)
+    first, left_out, last = lines(capsys)
     error = f"{trained.final['test_error']:.2f} %"
     assert first.startswith(f"ok      {trained.run.run_id}  recorded {error}, recomputed {error}, 0 of 100 predictions")
+    assert left_out == "not compared of 1 record: attention: attention.csv has nothing of it"
     assert last == f"1 of 1 records verified in {store.folder}"
     assert verify(store, [trained.run.run_id], device="cpu") == 0
 
@@ -237,18 +239,39 @@ def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, 
     hand_made(small["kd"], final={"test_error": 99.0})
     assert verify(store, device="cpu") == 1
     printed = lines(capsys)
-    assert sorted(line[:6] for line in printed[:2]) == ["FAILED", "ok    "] and printed[2].startswith("1 of 2 ")
+    assert sorted(line[:6] for line in printed[:2]) == ["FAILED", "ok    "] and printed[-1].startswith("1 of 2 ")
 
 
 def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_made, capsys):
     """Few have the pictures of faces: the rest of the report is still compared."""
     faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96), curve=(25.0,)).run
     assert verify(store, device="cpu", data_root=str(store.folder)) == 0
-    nobody, shapes, last = lines(capsys)
+    nobody, shapes, *left_out, last = lines(capsys)
+    assert "not compared of 1 record: everything, nobody@64 is not here" in left_out
     assert nobody.startswith(f"skipped {faces.run_id}") and "holds no test images" in nobody
     assert shapes.startswith("ok") and last.startswith("1 of 2 records verified")
     with pytest.raises(DataError, match="holds no test images"):
         verify(store, [faces.run_id], "cpu", str(store.folder))
+
+
+def test_what_was_compared_before_an_interrupt_is_printed(trained, store, forged, capsys, monkeypatch):
+    """And how many records were not."""
+    again = Store(store.folder.parent / "again", writable=True)
+    train([replace(trained.run, seed=seed) for seed in (0, 1)], again, device="cpu")
+    monkeypatch.setattr(verification, "TOGETHER", 1)
+    evaluate_all, calls = verification.evaluate_all, iter([None, KeyboardInterrupt()])
+
+    def interrupted(*given):
+        if stop := next(calls):
+            raise stop
+        return evaluate_all(*given)
+
+    monkeypatch.setattr(verification, "evaluate_all", interrupted)
+    capsys.readouterr()
+    with pytest.raises(KeyboardInterrupt):
+        verify(again, device="cpu")
+    first, last = lines(capsys)
+    assert first.startswith("ok ") and last == "interrupted: 1 of 2 records are not compared"
 
 
 def test_a_data_set_that_cannot_be_had_is_asked_for_once(trained, store, forged, hand_made, monkeypatch):

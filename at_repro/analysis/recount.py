@@ -1,0 +1,88 @@
+"""The numbers of the pages once more: errors, gains and p, counted from predictions and curves by code of its own."""
+
+import csv
+import math
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from at_repro import experiments
+from at_repro.analysis import tables
+from at_repro.analysis.study import Study
+from at_repro.records import Record, Store
+
+COLUMNS = ["preset", "experiment", "method", "seed", "last_epoch", "error", "gain", "p", "pages"]
+
+
+def recount(store: Store) -> pd.DataFrame:
+    """A row per preset, experiment, method and seed that is recorded, the plain students' as well; diverged ones not.
+
+    Columns, errors in percent: `last_epoch`, the test error of the last epoch during training; `error`, of the
+    predictions that the weights give in float32, which the pages show; `gain`, what that is less than the plain
+    student's of the same seed; `p`, of McNemar's exact test; `pages`, empty where the functions that make the pages'
+    tables give the same three, else what they give.
+    """
+    rows = []
+    for preset in experiments.PRESETS:
+        for experiment in experiments.EXPERIMENTS.values():
+            study = _study(store, experiment, preset)
+            plain = {column: _plain(study, column) for column in study.records}
+            compared = {
+                name: tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
+            }
+            for row in study.errors().dropna(subset="test_error").itertuples():
+                own, reference = study.records[row.column][row.seed], plain[row.column]
+                other = study.records.get(reference, {}).get(row.seed)
+                counts = _count(own, None if other is None or other.diverged else other)
+                pages = (row.test_error, math.nan, math.nan)
+                if (row.column, row.seed) in compared[reference].index:
+                    paired = compared[reference].loc[(row.column, row.seed)]
+                    pages = (row.test_error, -paired["difference"], paired["p"])
+                text = "" if _alike(counts[1:], pages) else " / ".join(f"{value:.4g}" for value in pages)
+                rows.append((preset, experiment.name, row.column, row.seed, *counts, text))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _plain(study: Study, column: str) -> str:
+    """The column that a method is held against: of several lengths of training that of the method's own."""
+    length = column.rpartition(", ")[2]
+    return f"student, {length}" if f"student, {length}" in study.records else "student"
+
+
+def _study(store: Store, experiment: experiments.Experiment, preset: str) -> Study:
+    """What a store has of an experiment, of all seeds, without its images."""
+    seeds = list(store.seeds())
+    by_seed = experiment.runs(preset, seeds)
+    records: dict[str, dict[int, Record]] = {}
+    for columns in by_seed:
+        for column, run in columns.items():
+            if record := store.find(run):
+                records.setdefault(column, {})[run.seed] = record
+    return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, [], None, "")
+
+
+def _count(record: Record, plain: Record | None) -> tuple[float, float, float, float]:
+    """Error of the last epoch and of the predictions, gain, and p; NaN for the plain student itself."""
+    wrong = _wrong(record.folder)
+    with (record.folder / "epochs.csv").open(newline="") as file:
+        last = float(list(csv.DictReader(file))[-1]["test_error"])
+    error = 100 * sum(wrong) / len(wrong)
+    if plain is None or plain.folder == record.folder:
+        return last, error, math.nan, math.nan
+    others = _wrong(plain.folder)
+    better = sum(theirs and not ours for ours, theirs in zip(wrong, others, strict=True))
+    worse = sum(ours and not theirs for ours, theirs in zip(wrong, others, strict=True))
+    tail = sum(math.comb(better + worse, count) for count in range(min(better, worse) + 1))
+    return last, error, 100 * (better - worse) / len(wrong), min(1.0, 2 * tail / 2 ** (better + worse))
+
+
+@cache
+def _wrong(folder: Path) -> list[bool]:
+    with (folder / "predictions.csv").open(newline="") as file:
+        return [row["label"] != row["prediction"] for row in csv.DictReader(file)]
+
+
+def _alike(own: tuple[float, ...], pages: tuple[float, ...]) -> bool:
+    pairs = zip(own, pages, strict=True)
+    return all(math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
