@@ -155,11 +155,11 @@ def rank_correlations(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = {}
     for group, networks in groups.items():
         for level in networks.columns[networks.columns.get_loc("test_error") + 1 :]:
-            known = networks[[level, "test_error"]].dropna().astype(float)
-            if len(known) > 2:
-                without = [known.drop(index=one).corr("spearman").iloc[0, 1] for one in known.index]
-                rho, p = significance.rank_correlation(known[level], known["test_error"])
-                rows[group, level] = (len(known), rho, p, min(without), max(without))
+            pairs = networks[[level, "test_error"]].dropna().astype(float)
+            if len(pairs) > 2:
+                without = [pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index]
+                rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
+                rows[group, level] = (len(pairs), rho, p, min(without), max(without))
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
     return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
 

@@ -60,10 +60,10 @@ def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> pd.Data
     return pd.DataFrame([(name, float(size), unit) for name, size, unit in rows], columns=COLUMNS)
 
 
-def readable(found: pd.DataFrame) -> pd.DataFrame:
+def readable(sizes: pd.DataFrame) -> pd.DataFrame:
     """`measure` for readers, indexed by what is compared: three decimals, none from 100 on, beyond float32's digits."""
-    shown = found.set_index("between")
-    return shown.assign(size=[f"{size:.3f}" if abs(size) < 100 else f"{size:.0f}" for size in shown["size"]])
+    text = sizes.set_index("between")
+    return text.assign(size=[f"{size:.3f}" if abs(size) < 100 else f"{size:.0f}" for size in text["size"]])
 
 
 _DISTANCE = "l2 distance of normalised maps, mean over levels"

@@ -59,8 +59,8 @@ class Gallery:
 
     def stamp(self, *names: str) -> str:
         """What a figure of these networks (none: of all) was made from, and what it lacks."""
-        shown = [name for name in names or self.networks if name in self.networks]
-        made = "; ".join([self.dataset, *(f"{name} at {self.networks[name].resolution} px" for name in shown)])
+        chosen = [name for name in names or self.networks if name in self.networks]
+        made = "; ".join([self.dataset, *(f"{name} at {self.networks[name].resolution} px" for name in chosen)])
         return "; without ".join([made, *self.lacking.values()])
 
 
@@ -89,7 +89,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     if dataset in data.DATA_SETS:  # they are not normalised as photographs are
         raise ParameterError("dataset", dataset, FOLDERS)
     place = engine.device(device)
-    found: dict[str, nn.Module] = {}
+    networks: dict[str, nn.Module] = {}
     lacking: dict[str, str] = {}
     images: Images | None = None
     for name in names:
@@ -98,28 +98,28 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
         except DataError as error:
             lacking[name] = str(error)
         else:
-            found[name] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(place).eval()
+            networks[name] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(place).eval()
     try:
         images = data.load(dataset, "test", data_root or None).to(place)
     except DataError:
         lacking["images"] = f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
-    return Gallery(found, images, lacking, dataset)
+    return Gallery(networks, images, lacking, dataset)
 
 
 def categories(networks: dict[str, nn.Module], images: ImageSet | None) -> pd.DataFrame:
     """What each network takes each photograph for: a column of ImageNet's names per network, by the true class."""
-    named, labels = {}, []
+    seen_as, labels = {}, []
     if images is not None:
         for name, network in networks.items():
             seen = network_maps.predictions(network, images).tolist()
-            named[name] = [imagenet.CATEGORIES[label] for label in seen]
+            seen_as[name] = [imagenet.CATEGORIES[label] for label in seen]
         labels = [_readable(images.classes[label]) for label in images.labels.tolist()]
-    return pd.DataFrame(named, index=pd.Index(labels, name="photograph"))
+    return pd.DataFrame(seen_as, index=pd.Index(labels, name="photograph"))
 
 
-def titles(named: pd.DataFrame, network: str) -> list[str]:
+def titles(seen_as: pd.DataFrame, network: str) -> list[str]:
     """A line per photograph for `figures.overlay_panel`, from `categories`; none where the network is not in there."""
-    return [f"{label}, seen as: {seen}" for label, seen in named.get(network, pd.Series()).items()]
+    return [f"{label}, seen as: {seen}" for label, seen in seen_as.get(network, pd.Series()).items()]
 
 
 def maps(
@@ -166,8 +166,8 @@ def update(store: Store, device: str = "auto", data_root: str = "") -> int:
 
     Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
     """
-    known = attention_table.load(store)
-    there = set(zip(known["run_id"], known["weights"], known["statistic"], strict=True))
+    table = attention_table.load(store)
+    there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
     lacking = {}
     for name in efficientnet.NAMES:
         try:
@@ -197,13 +197,13 @@ def _checksum(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def agreement(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+def agreement(maps: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     """How alike Grad-CAM and each level's map are: `correlation`, its mean over photographs.
 
     A row per network and a column per level; a photograph on which one of the two maps is uniform counts for nothing.
 
     Args:
-        found: maps by network, see `maps`.
+        maps: maps by network, see `maps`.
     """
     means = {
         name: {
@@ -211,7 +211,7 @@ def agreement(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
             for level, own in columns.items()
             if level != GRAD_CAM
         }
-        for name, columns in found.items()
+        for name, columns in maps.items()
     }
     return pd.DataFrame.from_dict(means, orient="index").rename_axis("network")
 

@@ -55,8 +55,8 @@ def readable_pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
     """`pairs` as text for readers, with the interval of ours and its seeds, and what is not run or diverged said so."""
     parts = {row: readable(errors(study, table, row)) for row, study in studies.items()}
     columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
-    shown = {row: part.reindex(columns=columns).astype(object).T for row, part in parts.items()}
-    return pd.concat(shown, names=["pair", "error"]).fillna("")
+    text = {row: part.reindex(columns=columns).astype(object).T for row, part in parts.items()}
+    return pd.concat(text, names=["pair", "error"]).fillna("")
 
 
 def gains(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -83,10 +83,10 @@ def top5(study: Study) -> pd.DataFrame:
     """
     rows = {}
     for column, by_seed in study.records.items():
-        found = [error for record in by_seed.values() if (error := record.final.get("top5_error")) is not None]
-        if not found:
+        errors = [error for record in by_seed.values() if (error := record.final.get("top5_error")) is not None]
+        if not errors:
             continue
-        ours = pd.Series(found).median()
+        ours = pd.Series(errors).median()
         rows[column] = {"top-5": f"{ours:.2f}"}
         number = paper.number("Table 5", paper.TABLE_5_ROWS["top-5"], column) if _as_published(study) else None
         if number is not None:
@@ -96,35 +96,35 @@ def top5(study: Study) -> pd.DataFrame:
 
 def others() -> pd.DataFrame:
     """What others published, in percent of test images: accuracy of the student, and how much more with a teacher."""
-    found = pd.DataFrame([vars(of_one) for of_one in paper.ACCURACIES if of_one.column != "pretrained"])
+    rows = pd.DataFrame([vars(of_one) for of_one in paper.ACCURACIES if of_one.column != "pretrained"])
     index = ["source", "task", "row"]
-    table = found.pivot(index=index, columns="column", values="value").drop(columns="teacher")
+    table = rows.pivot(index=index, columns="column", values="value").drop(columns="teacher")
     gains = table.drop(columns="student").sub(table["student"], axis=0).map("{:+.2f}".format, na_action="ignore")
     return gains.fillna("").assign(student=table["student"])[["student", *gains]].rename_axis(columns=None)
 
 
 def published(table: str, row: str) -> pd.DataFrame:
     """What the paper prints in one row of a table, as text: `paper`, and what each method gains over the student."""
-    found = {number.column: number for number in paper.NUMBERS if (number.table, number.row) == (table, row)}
-    frame = pd.DataFrame({"paper": map(str, found.values())}, index=pd.Index(found, name="method"))
-    frame["minus the student"] = [f"{number.value - found['student'].value:+.2f}" for number in found.values()]
+    numbers = {number.column: number for number in paper.NUMBERS if (number.table, number.row) == (table, row)}
+    frame = pd.DataFrame({"paper": map(str, numbers.values())}, index=pd.Index(numbers, name="method"))
+    frame["minus the student"] = [f"{number.value - numbers['student'].value:+.2f}" for number in numbers.values()]
     return frame
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The table of `errors` as text for readers: an interval in one cell, no column that is empty, "not run" said."""
     rows = list(table.itertuples())
-    shown = pd.DataFrame(index=table.index)
-    shown["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
-    shown["95 % interval"] = [_interval(row.low, row.high, row.seeds) for row in rows]
-    shown["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
-    shown["seeds"] = table["seeds"]
+    text = pd.DataFrame(index=table.index)
+    text["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
+    text["95 % interval"] = [_interval(row.low, row.high, row.seeds) for row in rows]
+    text["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
+    text["seeds"] = table["seeds"]
     if table["diverged"].any():
-        shown["diverged"] = table["diverged"]
+        text["diverged"] = table["diverged"]
     if table["paper"].notna().any():
-        shown["paper"] = table["published"]
-        shown["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
-    return shown
+        text["paper"] = table["published"]
+        text["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
+    return text
 
 
 def _interval(low: float, high: float, seeds: int) -> str:
@@ -321,7 +321,7 @@ def summary(study: Study) -> str:
     where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
     compared = comparisons(study)
     compared = compared[~compared["method"].isin(_teachers(study))]
-    sentences = [_sentence(method, found) for method, found in compared.groupby("method", sort=False)]
+    sentences = [_sentence(method, rows) for method, rows in compared.groupby("method", sort=False)]
     for column, by_seed in study.records.items():
         if diverged := [seed for seed, record in by_seed.items() if record.diverged]:
             sentences.append(f"{column} diverged ({seed_names(diverged)})")

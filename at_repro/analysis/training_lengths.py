@@ -14,8 +14,8 @@ def final(*studies: Study) -> pd.DataFrame:
     in percentage points, NaN where no plain student has finished.
     """
     parts = [_differences(study.errors().dropna(subset="test_error"), study, ["epochs", "seed"]) for study in studies]
-    found = _together(parts)
-    groups = found.groupby(["method", "epochs"], sort=False)
+    rows = _together(parts)
+    groups = rows.groupby(["method", "epochs"], sort=False)
     ends = groups[["test_error", "difference"]].median()
     return ends.assign(seeds=groups.size()).reset_index()[["method", "epochs", "seeds", "test_error", "difference"]]
 
@@ -26,8 +26,8 @@ def comparisons(*studies: Study) -> pd.DataFrame:
     for study in studies:
         lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
         for plain in [column for column in lengths if column.startswith("student")]:
-            found = tables.comparisons(study, plain)
-            of_length = found[found["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain])
+            rows = tables.comparisons(study, plain)
+            of_length = rows[rows["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain])
             parts.append(of_length.assign(method=_methods(of_length["method"])))
     return _together(parts).set_index("epochs")
 
@@ -57,9 +57,9 @@ def leads(*studies: Study) -> pd.DataFrame:
     the same epoch of the same length and seed, in percentage points of test error, the median over seeds.
     """
     parts = [_differences(study.curves(), study, ["epochs", "seed", "epoch"]) for study in studies]
-    found = _together(parts)
+    rows = _together(parts)
     keys = ["method", "epochs", "epoch", "learning_rate"]
-    return found.groupby(keys, sort=False)["difference"].median().dropna().reset_index()
+    return rows.groupby(keys, sort=False)["difference"].median().dropna().reset_index()
 
 
 def phases(leads: pd.DataFrame) -> pd.DataFrame:
@@ -68,9 +68,9 @@ def phases(leads: pd.DataFrame) -> pd.DataFrame:
     Args:
         leads: see `leads`.
     """
-    found = leads[leads["method"] != "student"]
-    means = found.groupby(["epochs", "learning_rate", "method"], sort=False)["difference"].mean().unstack("method")
-    return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(found["method"]))
+    rows = leads[leads["method"] != "student"]
+    means = rows.groupby(["epochs", "learning_rate", "method"], sort=False)["difference"].mean().unstack("method")
+    return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(rows["method"]))
 
 
 def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -82,14 +82,14 @@ def _methods(columns: pd.Series) -> pd.Series:
     return columns.str.replace(r", \d+ epochs$", "", regex=True)  # they are named "AT, 40 epochs"
 
 
-def _differences(found: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFrame:
+def _differences(rows: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFrame:
     """Rows of students with their method and length, and the difference to the plain student's row of the same keys."""
     lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
-    found = found[found["column"].isin(lengths)]
-    found = found.assign(
-        method=_methods(found["column"]),
-        epochs=found["column"].map(lengths),
+    rows = rows[rows["column"].isin(lengths)]
+    rows = rows.assign(
+        method=_methods(rows["column"]),
+        epochs=rows["column"].map(lengths),
     )
-    plain = found[found["method"] == "student"][[*keys, "test_error"]]
-    both = found.merge(plain, on=keys, how="left", suffixes=("", "_plain"))
+    plain = rows[rows["method"] == "student"][[*keys, "test_error"]]
+    both = rows.merge(plain, on=keys, how="left", suffixes=("", "_plain"))
     return both.assign(difference=both["test_error"] - both["test_error_plain"])
