@@ -44,4 +44,4 @@ def test_a_method_is_held_against_the_plain_student_of_its_own_length(hand_made,
         wrong = 25.0 * sum(own != label for label, own in enumerate(predicted))
         hand_made(columns[column], (wrong,), predicted, final={"test_error": wrong})
     table = recount.recount(store).query("experiment == 'training-length'").set_index("method")
-    assert table.loc["AT, 10 epochs", "gain"] == 25.0 and table["pages"].tolist() == ["", "", ""]
+    assert table.loc["AT, 10 epochs", "gain"] == 25.0 and set(table["pages"]) == {""}
