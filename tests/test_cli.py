@@ -172,6 +172,7 @@ def test_every_example_is_a_command_that_exists():
             assert options.name in book.names()
 
 
+@pytest.mark.slow
 def test_python_m_at_repro_is_the_same_program():
     done = subprocess.run([sys.executable, "-m", "at_repro", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("usage: at-repro ")
@@ -198,6 +199,7 @@ def test_experiments_lists_runs_and_cost(capsys):
     assert " 6 runs, 1 seed, " in rows["reduced"] and "26 runs, 5 seeds, " in rows["paper"]
 
 
+@pytest.mark.slow
 def test_data_shows_what_there_is_and_why_not(roots, capsys):
     assert main(["data", "--data-root", "no-data"]) == 0
     text = capsys.readouterr().out
@@ -218,6 +220,7 @@ def status(capsys) -> dict[str, str]:
     return dict(zip(("student", "teacher", "AT", "F-ActT", "KD", "AT+KD"), names, strict=True)) | {"summary": lines[-1]}
 
 
+@pytest.mark.slow
 def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
     assert status(capsys)["summary"].startswith("6 missing in ")
     assert run() == 0
@@ -304,6 +307,7 @@ PROGRAM = """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_stops_and_the_same_command_continues(number, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))

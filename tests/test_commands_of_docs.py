@@ -22,6 +22,8 @@ from at_repro.bench import measurement
 from at_repro.data import shapes
 from at_repro.report import book
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/rerun.md", "book/questions.md", "book/trust.md")
 

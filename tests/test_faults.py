@@ -34,6 +34,7 @@ def found(tmp_path_factory):
 
 
 @pytest.mark.parametrize("what", WHAT)
+@pytest.mark.slow
 def test_nothing_is_lost(found, what):
     rows = [row for row in found[0]["rows"] if row[0].startswith(what)]
     assert len(rows) == 1
@@ -41,6 +42,7 @@ def test_nothing_is_lost(found, what):
     assert tried > 0 and faults == 0, f"{faults} of {tried}: {fault}\n{found[1].stderr}"
 
 
+@pytest.mark.slow
 def test_no_proof_is_left_out(found):
     assert len(found[0]["rows"]) == len(WHAT) and found[1].returncode == 0
     assert all(what in found[1].stdout for what in WHAT)
@@ -80,6 +82,7 @@ def test_without_a_table_the_page_says_so(monkeypatch, tmp_path):
         trust.load(tmp_path / "none.json")
 
 
+@pytest.mark.slow
 def test_the_table_is_for_readers(found):
     table = trust.proofs(found[0])
     assert list(table.columns) == ["what happened", "tried", "what would be a fault", "faults"]

@@ -11,6 +11,8 @@ from at_repro import experiments
 from at_repro.records import Store
 from at_repro.report import book
 
+pytestmark = pytest.mark.slow
+
 NAMES = book.names()
 
 # Two sets for each notebook: what it is about, but short; and everything otherwise. Not of the preset's own seed, and

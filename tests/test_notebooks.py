@@ -161,6 +161,7 @@ def are_here(dataset: str | None) -> bool:
     return dataset is not None and data.describe(dataset).problem is None
 
 
+@pytest.mark.slow
 def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
     """One in a notebook of each kind: of tables, of text, of photographs; and where its images are here one more.
 

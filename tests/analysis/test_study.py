@@ -34,6 +34,7 @@ def study(store, seeds=(), **keywords):
     return open_study(NAME, "smoke", seeds, device="cpu", results=str(store.folder), **keywords)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_trained_once(store, runs, monkeypatch, capsys):
     monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
     first = study(store)

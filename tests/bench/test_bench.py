@@ -24,6 +24,7 @@ def images(monkeypatch):
 
 
 @pytest.mark.parametrize("case", [cases.cohort, cases.peak, cases.profiled, cases.data_share])
+@pytest.mark.slow
 def test_a_case_gives_positive_numbers_with_units(case, images):
     rows = case(images, False)
     assert rows and all(value > 0 and unit for _, value, unit in rows)
@@ -40,6 +41,7 @@ def test_the_kinds_of_a_profile_are_all_of_a_step(images):
         assert shares[f"{name} step: convolutions, backward"] > shares[f"{name} step: optimiser"] > 0
 
 
+@pytest.mark.slow
 def test_processes_train_side_by_side(images):
     cores = torch.get_num_threads()
     rows = cases.processes(images, False)
@@ -126,6 +128,7 @@ def test_machines_stand_beside_each_other():
     assert bench.compare([bench.load(bench.COMMITTED), bench.load(bench.OTHER)]).shape[1] == 2, "as the book shows them"
 
 
+@pytest.mark.slow
 def test_a_target_names_what_the_cases_measure(images):
     """A renamed row would lose its target, silently."""
     used = (cases.against_plain, cases.cohort, cases.peak, cases.data_share)

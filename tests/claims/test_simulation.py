@@ -8,6 +8,8 @@ from at_repro.claims import simulation
 from at_repro.claims.facts import Facts
 from at_repro.records import open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def simulated():

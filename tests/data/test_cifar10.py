@@ -242,6 +242,7 @@ def _has_real_data() -> bool:
 
 @pytest.mark.skipif(not _has_real_data(), reason="AT_REPRO_DATA does not hold CIFAR-10")
 @pytest.mark.parametrize(("split", "count"), [("train", 50_000), ("test", 10_000)])
+@pytest.mark.slow
 def test_the_real_set(split, count, monkeypatch):
     monkeypatch.setattr(module, "SIZES", {"train": 50_000, "test": 10_000})
     real = data.load("cifar10", split)

@@ -59,6 +59,7 @@ def test_data_root_that_does_not_exist_is_refused_with_its_source(tmp_path, monk
     assert len(data.load("shapes", "test", subset=1)) == 1, "a generated set needs no data root"
 
 
+@pytest.mark.slow
 def test_describe_shapes():
     description = data.describe("shapes")
     assert description.source == "generated" and description.problem is None

@@ -19,6 +19,8 @@ from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, Run
 from at_repro.training import Progress, train
 
+pytestmark = pytest.mark.slow
+
 SPEC = {"dataset": "own@16", "batch_size": 16, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **SPEC)
 OTHER = Run("wrn-10-2", epochs=1, **SPEC)

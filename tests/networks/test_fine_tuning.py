@@ -78,6 +78,7 @@ def test_training_changes_what_is_not_frozen_and_nothing_else(few_test_images):
     assert torch.equal(before["stage5.0.project.conv.weight"], known["stage5.0.project.conv.weight"])
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_run_is_recorded_stopped_and_continued_like_any_other(few_test_images, store, quiet, tmp_path):
     """Momentum is kept for what is trained only: after a stop it has to go back to the same parameters."""
     run = Run("resnet18", 2, "shapes", 32, batch_size=16, norms="fixed", frozen_groups=1, precision="fp32",

@@ -227,6 +227,7 @@ sys.exit(cli.main(["notebook", "02_long"]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(checkout, number):
     """Its kernel gets the signal too, so that training inside saves; nobody has to read of sockets."""
     wait = "from pathlib import Path\nimport time\nPath('begun').touch()\ntry:\n    time.sleep(600)\n"
@@ -243,6 +244,7 @@ def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(chec
     assert Path("interrupted").exists()
 
 
+@pytest.mark.slow
 def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, tiny_experiment, monkeypatch, capfd):
     """Several kernels that train at once would be slower than one after another, and nobody would see how far."""
     path = checkout / "notebooks" / "01_tiny.ipynb"
@@ -266,6 +268,7 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
     assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
 
 
+@pytest.mark.slow
 def test_a_book_is_trained_for_as_far_as_its_images_are_here(checkout, tiny_experiment, store, monkeypatch, capfd):
     """At preset paper experiments name ImageNet and more: who has CIFAR-10 alone gets the rest of the book."""
     photographs = replace(tiny_experiment, name="photographs", columns=vary_images)
@@ -416,6 +419,7 @@ def test_a_rehearsal_is_called_so_on_every_page(checkout, monkeypatch):
         assert "This is a rehearsal" in page.read_text()
 
 
+@pytest.mark.slow
 def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout, capfd):
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     stale = checkout / "build" / "book-smoke" / "_build" / "html" / "old.html"
@@ -482,6 +486,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
     before = files(stale)
     sources = [stale / "notebooks" / f"{name}.ipynb" for name in ("01_tiny", "02_look")]
@@ -508,6 +513,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
     assert files(stale) == after, "a second time without new records must change nothing"
 
 
+@pytest.mark.slow
 def test_refresh_does_not_renew_the_time_alone(checkout):
     """Else every refresh would change every notebook."""
     path = checkout / "notebooks" / "01_tiny.ipynb"
@@ -522,6 +528,7 @@ def test_refresh_does_not_renew_the_time_alone(checkout):
     assert path.read_bytes() not in (first, first.replace(b"x = 1", b"x = 2")), "what has changed is renewed whole"
 
 
+@pytest.mark.slow
 def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(checkout, tmp_path, monkeypatch, capfd):
     """Else its figures would be overwritten by empty ones."""
     monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
@@ -541,6 +548,7 @@ def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(checkout, 
         ('from at_repro.errors import UserError\nraise UserError("mend it")', UserError),
     ],
 )
+@pytest.mark.slow
 def test_refresh_leaves_a_notebook_that_fails_as_it_is(stale, source, error):
     """Half of a result would look like one. Those before it are done."""
     broken = stale / "notebooks" / "02_look.ipynb"
@@ -634,10 +642,12 @@ class _Fetches(HTMLParser):
                 self.found.append((tag, values[name]))
 
 
+@pytest.mark.slow
 def test_the_real_pages_build_without_a_warning(site):
     assert {f"{name}.html" for name in chapters()} <= {str(path.relative_to(site)) for path in site.rglob("*.html")}
 
 
+@pytest.mark.slow
 def test_pages_fetch_nothing_from_other_hosts(site):
     pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
     assert {name: found for name, found in pages.items() if found} == {}
@@ -648,6 +658,7 @@ def test_pages_fetch_nothing_from_other_hosts(site):
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "book/rerun.md", "book/questions.md"])
+@pytest.mark.slow
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")

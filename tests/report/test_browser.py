@@ -7,7 +7,10 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium"),
+    pytest.mark.slow,
+]
 
 BROKEN = "() => [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
 UNSET = "() => [...document.querySelectorAll('.math')].filter(math => !math.querySelector('mjx-container')).length"

@@ -11,6 +11,8 @@ from at_repro.errors import ParameterError
 from at_repro.report import book
 from at_repro.report.sweep import sweep
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "tab-square", "caption": "The square"}}}
 

@@ -19,6 +19,8 @@ from at_repro.runs import FullActivation
 from at_repro.training import Progress, Student, checkpointer, train
 from at_repro.training.checkpointer import Checkpointer
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3  # of an epoch: 96 images
 
 

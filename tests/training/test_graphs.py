@@ -18,6 +18,8 @@ from at_repro.runs import FullActivation, GradientTransfer
 from at_repro.training import graphs, train
 from at_repro.training.graphs import WARM_UP, Replay
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("student", "at", "kd", "at+kd")
 
 

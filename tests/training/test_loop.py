@@ -59,6 +59,7 @@ def taught(small, store, quiet):
     return store
 
 
+@pytest.mark.slow
 def test_a_students_weights_do_not_depend_on_its_company(small, taught, tmp_path, quiet):
     """Else a comparison within a cohort would compare companies, and a rerun of one run would not reproduce it."""
     students = [run for name, run in small.items() if name != "teacher"]
@@ -75,6 +76,7 @@ def test_a_students_weights_do_not_depend_on_its_company(small, taught, tmp_path
 
 
 @pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler here to compile with")
+@pytest.mark.slow
 def test_company_does_not_matter_on_the_fast_path_either(small, store, quiet):
     """As the records are trained, bf16 and compiled: alone, in twos and all twelve, in any order, to the bit; and what
     was compiled for one network serves the next of its architecture."""
@@ -187,6 +189,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.slow
 def test_each_other_term_is_trained_as_in_a_plain_loop_written_by_hand(name, small, store, quiet):
     """A term that is computed and yet not trained on, adapters that stand still, or a weight of another epoch's.
 
@@ -234,6 +237,7 @@ def test_batches_hold_every_image_once_and_differ_between_epochs():
     assert torch.equal(shown.sum(1).sort().values, normalised.flatten(1).sum(1).sort().values)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(small, taught, tmp_path, quiet, monkeypatch):
     """Same weights, curve and predictions, bit for bit, although one member is stopped an epoch behind the other."""
     whole = type(taught)(tmp_path / "whole", writable=True)

@@ -15,6 +15,8 @@ from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Grad
 from at_repro.training import Student, train
 from at_repro.training.processes import ALONE, Ranks
 
+pytestmark = pytest.mark.slow
+
 # Without batch norm, whose statistics are of a process's own images; 40 images are a batch of 32 and one of 8.
 SPEC = {"dataset": "shapes", "subset": 40, "batch_size": 32, "precision": "fp32", "learning_rate": 0.01}
 TEACHER = Run("nin-thin-nobn", epochs=1, **SPEC)
