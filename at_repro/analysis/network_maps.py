@@ -306,19 +306,6 @@ def of_level(rows: dict[str, Tensor], level: str) -> dict[str, Tensor]:
     return {label.removeprefix(f"{level}, "): maps for label, maps in rows.items() if label.startswith(f"{level}, ")}
 
 
-def distances(
-    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", teacher: str = "teacher"
-) -> pd.DataFrame:
-    """How far each network's attention is from the teacher's, averaged over images, see `map_statistics.distance`.
-
-    Returns columns network, level, distance. No rows without images or teacher.
-    """
-    maps = by_network(networks, images, [mapping])
-    distances = map_statistics.measure(maps, images, ["distance"], teacher).query("network != @teacher")
-    means = distances.groupby(["network", "level"], sort=False)["value"].mean()
-    return means.rename("distance").reset_index()
-
-
 def one_per_class(images: Images, count: int = 1) -> ImageSet:
     """The first `count` images of every class in the set's order: a rule stated in advance, never a choice by hand."""
     of_class = [(images.labels == label).nonzero()[:count, 0] for label in range(len(images.classes))]

@@ -170,11 +170,6 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
 
 
-def readable_comparisons(compared: pd.DataFrame) -> pd.DataFrame:
-    """The table of `comparisons` for readers: differences with two decimals, p as text of two digits."""
-    return compared.round({"difference": 2}).assign(p=compared["p"].map("{:.2g}".format))
-
-
 def beside(
     errors: Mapping[str, pd.DataFrame], studies: Sequence[Study], references: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
@@ -239,16 +234,6 @@ def phases(study: Study, error: str = "test_error") -> pd.DataFrame:
     curves = study.curves().merge(finished)
     means = curves.groupby(["column", "seed", "learning_rate"], sort=False)[error].mean()
     return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
-
-
-def by_epoch(study: Study) -> pd.DataFrame:
-    """The numbers that `figures.curves` draws: test and train error (percent, median over seeds), a row per epoch.
-
-    Columns: the error and the method.
-    """
-    curves = study.curves()
-    medians = curves.groupby(["epoch", "column"], sort=False)[["test_error", "train_error"]].median()
-    return medians.unstack("column", sort=False).sort_index()
 
 
 def means(measured: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:

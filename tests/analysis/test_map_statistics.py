@@ -231,3 +231,18 @@ def test_every_network_mapping_level_and_image_has_a_row_per_statistic(images):
 
 def test_the_norm_is_what_normalisation_divides_by():
     assert map_statistics.norm(torch.tensor([[[3.0, 0], [0, 4]]])).tolist() == [5]
+
+
+def test_a_distance_by_hand():
+    """Nowhere at one position: sqrt 2. (3, 4) / 5 against (1, 0): sqrt(0.4^2 + 0.8^2) = sqrt 0.8. No scale is seen."""
+    maps = torch.tensor([[[0.0, 2]], [[3, 4]], [[9, 0]]])
+    taught = torch.tensor([[[5.0, 0]], [[7, 0]], [[1, 0]]])
+    assert map_statistics.distance(maps, taught).tolist() == pytest.approx([2**0.5, 0.8**0.5, 0], abs=1e-6)
+
+
+def test_every_student_is_held_against_the_teacher_at_every_level(images):
+    near, far = {"low": PEAK.expand(60, 8, 8)}, {"low": (1 - PEAK / 7).expand(60, 8, 8)}
+    networks = {"near": {"max-1": near}, "wrn": {"max-1": near}, "far": {"max-1": far}}
+    values = map_statistics.measure(networks, images, ["distance"], "wrn").groupby("network")["value"].mean()
+    assert values.to_dict() == pytest.approx({"near": 0, "wrn": 0, "far": 2**0.5}, abs=1e-6)
+    assert map_statistics.measure(networks, images, ["distance"], "absent").empty

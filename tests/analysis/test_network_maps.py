@@ -55,28 +55,6 @@ def corner(row: int, column: int) -> torch.Tensor:
     return one
 
 
-def test_distance_is_zero_to_itself_and_does_not_see_the_scale(images):
-    teacher, same, scaled = Fixed(corner(0, 0)), Fixed(corner(0, 0)), Fixed(9 * corner(0, 0))
-    found = network_maps.distances({"teacher": teacher, "same": same, "scaled": scaled}, images)
-    assert found["network"].tolist() == ["same", "scaled"], "a teacher has no distance to itself"
-    assert found["distance"].tolist() == pytest.approx([0, 0], abs=1e-6)
-
-
-def test_distance_by_hand(images):
-    """Nowhere at the same place: sqrt 2. (3, 4) / 5 against (1, 0): sqrt(0.4^2 + 0.8^2) = sqrt 0.8."""
-    apart = network_maps.distances({"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(5, 5))}, images)
-    assert apart["distance"].item() == pytest.approx(math.sqrt(2))
-    both = 3 / 2 * corner(0, 0) + 4 / 2 * corner(5, 5)
-    partly = network_maps.distances({"teacher": Fixed(corner(0, 0)), "s": Fixed(both)}, images)
-    assert partly["distance"].item() == pytest.approx(math.sqrt(0.8))
-
-
-def test_no_distances_without_images_or_teacher(images):
-    network = Fixed(corner(0, 0))
-    for frame in (network_maps.distances({"s": network}, images), network_maps.distances({"teacher": network}, None)):
-        assert frame.empty and list(frame.columns) == ["network", "level", "distance"]
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_per_class_takes_the_first(images, count):
     chosen = network_maps.one_per_class(images, count)
@@ -183,44 +161,9 @@ def test_gradient_rows_leave_network_and_images_alone(images, wrn):
     assert network_maps.gradient_rows({}, None) == {}
 
 
-def test_distances_of_every_student_and_level(images):
-    """At one level as the teacher, at one nowhere at the same place, at one half of it."""
-    a, b = corner(0, 0), corner(5, 5)
-    given = {"AT": Fixed(a, b, a + b), "teacher": Fixed(a, a, a), "student": Fixed(b, a, b)}
-    found = network_maps.distances(given, images)
-    names = ("low", "middle", "top")
-    assert list(zip(found["network"], found["level"], strict=True)) == [
-        *(("AT", level) for level in names), *(("student", level) for level in names),
-    ]  # fmt: skip
-    half = math.sqrt((1 - math.sqrt(0.5)) ** 2 + 0.5)
-    wanted = [0, math.sqrt(2), half, math.sqrt(2), 0, math.sqrt(2)]
-    assert found["distance"].tolist() == pytest.approx(wanted, abs=1e-6)
-
-
-def test_distances_are_averaged_over_images_and_use_the_mapping(images, wrn):
-    other = networks.build("wrn-10-1", generator=torch.Generator().manual_seed(1)).eval()
-    found = network_maps.distances({"teacher": wrn, "s": other}, images, "max-1").set_index("level")["distance"]
-    with torch.no_grad():
-        own, taught = (network(normalized(images)).groups for network in (other, wrn))
-    for level, student, teacher in zip(("low", "middle", "top"), own, taught, strict=True):
-        vectors = [group.abs().amax(1).flatten(1).double() for group in (student, teacher)]
-        units = [vector / vector.square().sum(1, keepdim=True).sqrt() for vector in vectors]
-        each = (units[0] - units[1]).square().sum(1).sqrt()
-        assert each.std() > 1e-3, "images must differ for this test to see a mean"
-        assert found[level] == pytest.approx(each.mean().item(), rel=1e-4)
-
-
-def test_the_teacher_may_have_another_name(images):
-    given = {"wrn-16-2": Fixed(corner(0, 0)), "teacher": Fixed(corner(5, 5))}
-    found = network_maps.distances(given, images, teacher="wrn-16-2")
-    assert found["network"].tolist() == ["teacher"] and found["distance"].item() == pytest.approx(math.sqrt(2))
-    assert network_maps.distances(given, images, teacher="wrn-40-1").empty
-    assert network_maps.distances({"teacher": Fixed(corner(0, 0))}, images).empty, "there is no student"
-
-
 def test_one_unknown_mapping_is_refused_everywhere(images):
     one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
-    for function in (network_maps.rows, network_maps.distances, network_maps.norms):
+    for function in (network_maps.rows, network_maps.norms):
         with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
             function(one, images, "mean")
     with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):

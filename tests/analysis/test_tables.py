@@ -234,11 +234,6 @@ def test_comparisons_are_paired_by_seed(studies):
     assert against.drop(columns="p").values.tolist() == [["student", 1, -1.0, 2, 0], ["AT", 1, -1.0, 2, 0]]
 
 
-def test_comparisons_for_readers():
-    found = pd.DataFrame({"method": ["AT"], "difference": [-1.2034], "p": [0.00012345]}, index=["a pair"])
-    assert tables.readable_comparisons(found).loc["a pair"].tolist() == ["AT", -1.2, "0.00012"]
-
-
 def test_comparisons_need_both_and_neither_diverged(studies):
     columns = ["method", "seed", "difference", "only_method", "only_reference", "p"]
     study = studies("smoke", student={0: None, 1: range(9), 2: range(9)}, at={0: range(5), 1: None, 3: range(5)})
@@ -292,13 +287,6 @@ def test_phases_of_nothing(studies):
 def test_phases_of_the_train_error(studies):
     study = studies("smoke", student={0: range(40)})
     assert tables.phases(study, "train_error")["student"].tolist() == [50.0, 50.0]
-
-
-def test_errors_by_epoch_are_medians_over_seeds(studies):
-    """Of seeds that end at 20, 15 and 10 %, and all had 30 and 40 % in the first two epochs."""
-    found = tables.by_epoch(studies("smoke", student={0: range(40), 1: range(30), 2: range(20)}))
-    assert found["test_error", "student"].tolist() == [30.0, 40.0, 14.5, 15.0]
-    assert found["train_error", "student"].tolist() == [50.0] * 4 and found.index.tolist() == [1, 2, 3, 4]
 
 
 def test_means_stand_with_the_interval_that_figures_draw():

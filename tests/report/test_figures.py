@@ -171,7 +171,6 @@ def every_figure(images) -> dict[str, Figure]:
         "error_panels": figures.error_panels(by_loss(), STAMP),
         "gradient_norms": figures.gradient_norms(by_loss(), NORMS, STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
-        "distance": figures.distance(of_levels("distance", *METHODS[:-1]), STAMP),
         "against_error": figures.against_error(students(), "distance", STAMP),
         "unavailable": figures.unavailable(STAMP),
     }
@@ -280,7 +279,6 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.error_panels({"none": by_loss()["forms"].loc[["paper form, beta 1"]]}, STAMP),
         lambda images: figures.gradient_norms(by_loss(), NORMS[["not normalised", "paper form, beta 1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
-        lambda images: figures.distance(of_levels("distance"), STAMP),
         lambda images: figures.errors(table().iloc[:0], STAMP),
         lambda images: figures.slopes(table().drop("student"), STAMP),
         lambda images: figures.slopes(table(paper=np.nan), STAMP),
@@ -532,24 +530,6 @@ def points(figure: Figure) -> list[list[float]]:
     return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
 
 
-def test_distances_stand_at_their_values():
-    frame = pd.DataFrame(
-        [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4), ("student", "low", 0.3),
-         ("student", "middle", 0.5), ("student", "top", 0.7)], columns=["network", "level", "distance"],
-    )  # fmt: skip
-    figure = figures.distance(frame, STAMP)
-    assert points(figure) == [[0.1, 0.2, 0.4], [0.3, 0.5, 0.7]]
-    assert legend(figure) == ["AT", "student"]
-    assert figure.axes[0].get_ylim()[0] == 0, "a small difference must not look like a large one"
-
-
-def test_one_network_alone_has_its_points():
-    """While the others are in training."""
-    rows = [("AT", "low", 0.1), ("AT", "middle", 0.2), ("AT", "top", 0.4)]
-    figure = figures.distance(pd.DataFrame(rows, columns=["network", "level", "distance"]), STAMP)
-    assert points(figure) == [[0.1, 0.2, 0.4]]
-
-
 def test_concentration_has_a_panel_for_each_measure():
     rows = [(name, level, 10.0 * i, 5.0 * i) for name in ("student", "teacher") for i, level in enumerate("abc", 1)] * 2
     wide = pd.DataFrame(rows, columns=["network", "level", "entropy", "top share"]).assign(image=range(12))
@@ -641,7 +621,6 @@ def test_a_method_has_the_same_colour_everywhere(images):
         (shown,) = figures.concentration(of_statistics(*methods), STAMP).legends
         assert [text.get_text() for text in shown.get_texts()] == methods
         assert [to_rgba(handle.get_color()) for handle in shown.legend_handles] == list(wanted.values())
-        assert legend_colours(figures.distance(of_levels("distance", *methods), STAMP)) == wanted
         assert legend_colours(figures.norms(of_levels("norm", *methods), STAMP)) == wanted
         (shown,) = figures.softened(images, probabilities(*methods), STAMP).legends
         assert [text.get_text() for text in shown.get_texts()] == methods

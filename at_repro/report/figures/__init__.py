@@ -7,7 +7,6 @@ there is nothing to draw, the figure holds the stamp alone, so that its number i
 from at_repro.report.figures.attention import (
     against_error,
     concentration,
-    distance,
     matrices,
     norms,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "cost",
     "curves",
     "decays",
-    "distance",
     "error_panels",
     "errors",
     "gains",

@@ -100,16 +100,6 @@ def matrices(frames: dict[str, pd.DataFrame], stamp: str, most: float = 1.0, dig
     return stamped(figure, stamp)
 
 
-def distance(distances: pd.DataFrame, stamp: str) -> Figure:
-    """Attention distance to the teacher per level, a dot per network.
-
-    Args:
-        distances: columns network, level, distance, see `network_maps.distances`.
-    """
-    return _by_level(distances, "distance", "distance to the teacher's map", 3, stamp,
-                     errorbar=None, markersize=6, linestyle="none")  # fmt: skip
-
-
 def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     """What was measured of maps at every level against the test error: a plot per level, a dot per network.
 
