@@ -63,6 +63,7 @@ def check_values(values: Mapping) -> None:
     if diverged is not None and diverged < 1:
         raise ValueError(f"diverged is {diverged!r}")
     for name, value in final.items():
+        _check(f"final.{name}", value, _ERROR)
         if (value is None) != (diverged is not None):
             raise ValueError(f"final.{name} is {value!r} and diverged is {diverged!r}")
     for name, value in (*final.items(), *values["best"].items()):

@@ -34,6 +34,7 @@ PROOFS = {
     disturbed.read_only: (1, 10),
     disturbed.clock: (1, 5),
     damage.records: (3, 100),
+    damage.forgeries: (1, 1),
     damage.checkpoints: (10, 500),
     damage.pickles: (1, 1),
     damage.shards: (2, 20),

@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import disturbed
@@ -23,6 +24,7 @@ from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Store, load_record
 from at_repro.records import checkpoints as saved
+from at_repro.records import store as store_module
 from at_repro.training import Student
 
 SHAPE = (32, 32, 3)
@@ -70,6 +72,35 @@ def _is_detected(whole) -> bool:
     except UserError as error:
         return "no weights" in str(error)
     return found == whole
+
+
+def forgeries(count: int, folder: Path) -> list[Row]:
+    """Numbers and structure of record.json that somebody has written anew, with checksums that are right."""
+    whole = load_record(disturbed.undisturbed(folder / "whole").record_path(disturbed.TEACHER))
+    final, best = whole.final, whole.values["best"]
+    changes: list[dict] = [
+        *({"final": final | {name: value}} for name in final for value in (final[name] + 1, float("nan"), None, "0")),
+        *({"best": best | {name: value}} for name in best for value in (best[name] + 1, float("inf"), None)),
+        *({"diverged": value} for value in (1, True, "yes", 0)),
+        {"diverged": 1, "final": dict.fromkeys(final)},
+        {"seconds_per_epoch": 1e-9},
+        *({name: None} for name in ("final", "best", "data", "files", "environment")),
+    ]
+    unseen = 0
+    for change in changes:
+        _seal(whole.folder, **change)
+        with suppress(DamagedRecord):
+            unseen += not load_record(whole.folder).contradiction()
+        _seal(whole.folder, **whole.values)
+    return [("a record with a forged number and checksums that are right", len(changes), "it is believed", unseen)]
+
+
+def _seal(folder: Path, **changes: object) -> None:
+    """Writes record.json with other values, and checksums of the files and of itself that are right."""
+    values = json.loads((folder / "record.json").read_text())
+    files = {name: store_module._sha256(folder / name) for name in store_module.FILES}
+    values = {name: value for name, value in values.items() if name != "checksum"} | {"files": files} | changes
+    (folder / "record.json").write_text(json.dumps(values | {"checksum": store_module._checksum(values)}))
 
 
 def checkpoints(count: int, folder: Path) -> list[Row]:
@@ -139,12 +170,7 @@ def _as_weights(folder: Path, bad: Malicious) -> None:
     store = Store(folder / "store")
     path = store.record_path(disturbed.TEACHER) / "weights.safetensors"
     path.write_bytes(pickle.dumps(bad))
-    from at_repro.records import store as written
-
-    values = json.loads((path.parent / "record.json").read_text())
-    del values["checksum"]
-    values["files"][path.name] = written._sha256(path)
-    (path.parent / "record.json").write_text(json.dumps(values | {"checksum": written._checksum(values)}))
+    _seal(path.parent)
     store.load(disturbed.TEACHER).weights()
 
 

@@ -37,6 +37,7 @@ FINAL = {"test_error": 25.0, "train_error": 50.0}
         ({"files": "missing"}, "files is missing"),
         ({"final": FINAL | {"test_error": None}}, "final.test_error is None and diverged is None"),
         ({"final": FINAL | {"test_error": "25"}}, "final.test_error is '25'"),
+        ({"final": FINAL | {"test_loss": "0"}}, "final.test_loss is '0'"),
         ({"final": FINAL | {"test_error": float("nan")}}, "final.test_error is nan"),
         ({"final": FINAL | {"test_loss": float("inf")}}, "final.test_loss is inf"),
         ({"final": FINAL | {"train_error": 196.0}}, "train_error is 196.0, and no percentage"),
