@@ -22,8 +22,10 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Skips, visibly, the cells of notebooks that show images of a data set where it is not at hand."""
     for item in items:
-        if "needs-images" in _tags(item) and not _is_here(dataset := _data_set(item)):
-            item.add_marker(pytest.mark.skip(reason=f"shows images of {dataset}, which is not here; set AT_REPRO_DATA"))
+        missing = [name for name in _data_sets(item) if not _is_here(name)] if "needs-images" in _tags(item) else []
+        if missing:
+            reason = f"shows images of {', '.join(missing)}, not here; set AT_REPRO_DATA"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def _tags(item) -> list[str]:
@@ -31,7 +33,7 @@ def _tags(item) -> list[str]:
     return item.cell.metadata.get("tags", []) if hasattr(item, "cell") else []
 
 
-def _data_set(item) -> str:
+def _data_sets(item) -> list[str]:
     from at_repro.report import book
 
     return book.shown_images(item.parent.nb)

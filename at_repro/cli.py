@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     _add_results(command)
 
     command = add("notebook", notebook, "execute one notebook through papermill")
-    command.add_argument("name", metavar="NAME", help="for example 01_attention_maps")
+    command.add_argument("name", metavar="NAME", help="for example attention_maps")
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
                          help="a parameter of the notebook's parameters cell")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")

@@ -74,7 +74,7 @@ def test_the_source_distribution_holds_the_book_and_no_records_of_others(built):
         "pyproject.toml",
         "README.md",
         "at_repro/losses.py",
-        "notebooks/01_attention_maps.ipynb",
+        "notebooks/attention_maps.ipynb",
         "book/_toc.yml",
     ):
         assert wanted in names, wanted

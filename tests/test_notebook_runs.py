@@ -69,7 +69,7 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch, 
     printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
     if "epochs" in known:
         names = ["student", "teacher", "mapping", "beta", "epochs", "dataset"]
-        if name in ("01_attention_maps", "peaks_objects_faces"):
+        if name in ("attention_maps", "peaks_objects_faces"):
             names.remove("mapping")  # of what is shown there, not of what was trained
         changes = ", ".join(f"{key} {chosen[key]}" for key in names if key in known and key in chosen)
         assert f"preset smoke, {changes}, seed {chosen['seeds'][0]}, CPU" in printed

@@ -106,20 +106,16 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     return Gallery(networks, images, lacking, dataset)
 
 
-def categories(networks: dict[str, nn.Module], images: ImageSet | None) -> pd.DataFrame:
-    """What each network takes each photograph for: a column of ImageNet's names per network, by the true class."""
-    seen_as, labels = {}, []
-    if images is not None:
-        for name, network in networks.items():
-            seen = network_maps.predictions(network, images).tolist()
-            seen_as[name] = [imagenet.CATEGORIES[label] for label in seen]
-        labels = [_readable(images.classes[label]) for label in images.labels.tolist()]
-    return pd.DataFrame(seen_as, index=pd.Index(labels, name="photograph"))
+def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:
+    """A line per photograph: its true class, and what of ImageNet's 1000 classes the network takes it for.
 
-
-def titles(seen_as: pd.DataFrame, network: str) -> list[str]:
-    """A line per photograph for `figures.overlay_panel`, from `categories`; none where the network is not in there."""
-    return [f"{label}, seen as: {seen}" for label, seen in seen_as.get(network, pd.Series()).items()]
+    None without network or photographs.
+    """
+    if network is None or images is None:
+        return []
+    seen = network_maps.predictions(network, images).tolist()
+    labels = [_readable(images.classes[label]) for label in images.labels.tolist()]
+    return [f"{label}, seen as: {imagenet.CATEGORIES[of]}" for label, of in zip(labels, seen, strict=True)]
 
 
 def maps(
@@ -146,14 +142,13 @@ def _maps(network: nn.Module, images: ImageSet, function: Callable[[Tensor], Ten
     return dict(zip([*network_maps.level_names(len(levels) - 1), GRAD_CAM], levels, strict=True))
 
 
-def statistics(maps: Mapping[str, Mapping[str, Tensor]], images: ImageSet | None) -> pd.DataFrame:
-    """How concentrated maps are and how they follow edges, photograph by photograph, see `map_statistics.measure`.
+def side_by_side(found: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:
+    """The maps of these levels of several networks, by labels such as "level 4, efficientnet-lite0".
 
     Args:
-        maps: by network, see `maps`; Grad-CAM is a level.
-        images: the photographs that they are of; None only where there are no maps.
+        found: maps by network, see `maps`.
     """
-    return map_statistics.measure({name: {"sum-2": levels} for name, levels in maps.items()}, images, _STATISTICS)
+    return {f"{level}, {name}": columns[level] for level in levels for name, columns in found.items()}
 
 
 def update(store: Store, device: str = "auto", data_root: str = "") -> int:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import pandas as pd
+
 from at_repro.analysis import tables
 from at_repro.analysis.study import Study, seed_names
 from at_repro.experiments import paper
@@ -44,6 +46,34 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
     )
     lines = [f"- **{title}.** {held_against(study, names, usual)}" for title, study, names, usual in parts]
     return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
+
+
+def on_maps(trained: pd.DataFrame, pretrained: pd.DataFrame) -> str:
+    """Whether low maps follow edges and higher ones do not, as Markdown.
+
+    Args:
+        trained: the correlation with edges of networks trained here, see `collection.table`.
+        pretrained: the same of networks with ImageNet weights, see `collection.pretrained`.
+    """
+    sets = {
+        "in {} networks trained here, on small images": trained.drop(columns=["epochs", "test_error"]).dropna(),
+        "in {} EfficientNet-Lites with ImageNet weights, which stand in for the paper's networks, on photographs":
+            pretrained,
+    }  # fmt: skip
+    says, most, count = [], 0, 0
+    for where, levels in sets.items():
+        if len(levels):
+            low, top = (f"{column.min():.2f} to {column.max():.2f}" for _, column in levels.iloc[:, [0, -1]].items())
+            says.append(f"{low} at the lowest level and {top} at the top {where.format(len(levels))}")
+            most += int((levels.iloc[:, 0] > levels.iloc[:, 1:].max(axis=1)).sum())
+            count += len(levels)
+    if not count:
+        return "Nothing can be said yet: no network is trained or measured."
+    return (
+        f"**Low maps follow edges more than all higher ones do, in {most} of {count} networks.** The correlation of a "
+        f"map with how strongly the image changes is {'; '.join(says)}. To the eye, low maps are outlines, middle ones "
+        "lie on head and beak of a bird, and top ones are one or two broad spots on the bird: what the paper says."
+    )
 
 
 def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:

@@ -299,27 +299,29 @@ def is_live(notebook: "NotebookNode") -> bool:
     return notebook.metadata.get("at_repro", {}).get("live", False)
 
 
-def shown_images(notebook: "NotebookNode") -> str | None:
-    """The data set whose images a committed notebook shows; None where it shows none.
+def shown_images(notebook: "NotebookNode") -> list[str]:
+    """The data sets whose images a committed notebook shows; empty where it shows none.
 
-    The one that its parameter `dataset` names, else the one in its metadata (`at_repro`: {`dataset`: NAME}), else
+    The one that its parameter `dataset` names, else those in its metadata (`at_repro`: {`dataset`: NAME}, or several
+    names in a list), else
     CIFAR-10, that of the preset.
     """
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     if "needs-images" not in tags:
-        return None
+        return []
     (parameters,) = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if named := re.search(r'(?m)^dataset = "(.+)"', parameters):
-        return named[1]
-    return notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
+    if chosen := re.search(r'(?m)^dataset = "(.+)"', parameters):
+        return [chosen[1]]
+    named = notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
+    return [named] if isinstance(named, str) else list(named)
 
 
 def _shown_here(data_root: str | None) -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
     shown = {name: shown_images(_read(name)) for name in names()}
-    asked = {dataset for dataset in shown.values() if dataset is not None}
+    asked = {dataset for datasets in shown.values() for dataset in datasets}
     missing = {dataset for dataset in asked if data.describe(dataset, data_root).problem}
-    return [name for name, dataset in shown.items() if dataset not in missing]
+    return [name for name, datasets in shown.items() if missing.isdisjoint(datasets)]
 
 
 def _read(name: str) -> "NotebookNode":

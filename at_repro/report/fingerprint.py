@@ -30,13 +30,15 @@ PARTS = {
 """What a page depends on, for readers."""
 
 
-def fingerprint(notebook: "NotebookNode", store: Store, dataset: str | None, data_root: str | None) -> dict[str, str]:
+def fingerprint(
+    notebook: "NotebookNode", store: Store, datasets: Iterable[str], data_root: str | None
+) -> dict[str, str]:
     """By part, twelve hexadecimal digits; of images that the page does not show, or that are not here, an empty text.
 
     Args:
         store: whose records the page reads. All of them count, and the measurements that lie beside it: tables of
             attention and the claims' intervals draw on every run.
-        dataset: whose test images the page shows; None: it shows none.
+        datasets: whose test images the page shows.
         data_root: see `data.data_root`.
 
     Raises DamagedRecord for a record that is not whole.
@@ -46,7 +48,7 @@ def fingerprint(notebook: "NotebookNode", store: Store, dataset: str | None, dat
         "code": _digest(sources),
         "modules": _digest(_code(path.read_text()) for path in modules("\n".join(sources))),
         "records": _digest(_records(store)),
-        "images": _images(dataset, data_root) if dataset else "",
+        "images": _shown(datasets, data_root),
     }
 
 
@@ -113,6 +115,11 @@ def _records(store: Store) -> Iterator[str]:
         yield f"{record.values}, {record.has_weights}"
     for path in sorted([*store.folder.glob("*.csv"), *store.folder.parent.glob("*.json")]):
         yield hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _shown(datasets: Iterable[str], data_root: str | None) -> str:
+    digests = [_images(dataset, data_root) for dataset in datasets]
+    return _digest(digests) if digests and all(digests) else ""
 
 
 @cache

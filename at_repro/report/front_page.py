@@ -32,7 +32,7 @@ def update() -> list[Path]:
     if not _PLACE.search(text):
         raise UserError(f"{readme} has no place for what was found: <!-- found --> and <!-- end -->")
     files.write(readme, _PLACE.sub(lambda place: place[1] + found(ledger) + place[2], text))
-    files.write(maps, _picture(root / "notebooks" / "01_attention_maps.ipynb"))
+    files.write(maps, _picture(root / "notebooks" / "attention_maps.ipynb"))
     files.write(table, ledger.to_csv())
     return [readme, maps, table]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from at_repro import data
-from at_repro.analysis import attention_table, map_statistics, network_maps, photographs, tables
+from at_repro.analysis import attention_table, map_statistics, network_maps, photographs
 from at_repro.analysis.photographs import Gallery
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
@@ -60,22 +60,26 @@ def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
 
 def test_without_photographs_or_networks_nothing_is_measured(images):
     assert photographs.maps({"mean": Mean()}, None) == {} == photographs.maps({}, images)
-    assert photographs.agreement({}).empty and photographs.categories({"mean": Mean()}, None).empty
+    assert photographs.agreement({}).empty and photographs.titles(Mean(), None) == []
     empty = Gallery({"mean": Mean()}, None, {}, "birds@8")
     assert empty.examples(3) is None and empty.sample(3) is None
     with pytest.raises(ParameterError, match=r"^mapping: "):
         photographs.maps({}, None, "mean")
 
 
-def test_categories_and_titles_are_readable(gallery):
-    named = photographs.categories(gallery.networks, gallery.examples(3))
-    assert named["mean"].tolist() == ["goldfish"] * 3, "class 1 of ImageNet"
-    assert photographs.titles(named, "mean") == [
+def test_titles_are_readable(gallery):
+    assert photographs.titles(gallery.networks["mean"], gallery.examples(3)) == [
         "Black footed Albatross, seen as: goldfish",
         "Laysan Albatross, seen as: goldfish",
         "kitchen, seen as: goldfish",
-    ]
-    assert photographs.titles(named, "absent") == []
+    ], "class 1 of ImageNet"
+    assert photographs.titles(None, gallery.examples(3)) == []
+
+
+def test_networks_stand_side_by_side_level_by_level():
+    found = {"one": {"level 1": torch.zeros(1), "level 2": torch.ones(1)}, "two": {"level 2": torch.full((1,), 2.0)}}
+    shown = photographs.side_by_side(found, "level 2")
+    assert {label: maps.item() for label, maps in shown.items()} == {"level 2, one": 1, "level 2, two": 2}
 
 
 def test_agreement_is_a_mean_over_photographs_that_have_one():
@@ -84,16 +88,6 @@ def test_agreement_is_a_mean_over_photographs_that_have_one():
     frame = photographs.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
     assert list(frame.index) == ["one"] and list(frame.columns) == ["level 1", "level 2"]
     assert frame.loc["one"].tolist() == pytest.approx([0, 1])
-
-
-def test_statistics_of_each_photograph(images):
-    """The edges of the photographs are around the bright quarter: a map that is there has 1, a map without any NaN."""
-    edges = map_statistics.edge_strength(images.images, (8, 8))
-    maps = {"one": {"level 1": edges, "Grad-CAM": torch.zeros(6, 2, 2)}}
-    values = photographs.statistics(maps, images).pivot(index=["level", "image"], columns="statistic", values="value")
-    assert values.loc["level 1", "edges"].tolist() == pytest.approx([1] * 6)
-    assert values.loc["Grad-CAM"].isna().all(axis=None) and set(values) == {"entropy", "top share", "edges"}
-    assert photographs.statistics({}, None).empty
 
 
 @pytest.fixture
@@ -112,8 +106,8 @@ def pretrained(gallery, monkeypatch):
     return mean, opened
 
 
-def test_the_table_has_what_the_page_shows(pretrained, gallery, store, monkeypatch):
-    """Of the same photographs the same numbers, which the page rounds; its maps of Grad-CAM are no level."""
+def test_the_table_has_the_means_over_photographs(pretrained, gallery, store, monkeypatch):
+    """Of the same maps as on the page; those of Grad-CAM are no level."""
     monkeypatch.setattr(attention_table, "IMAGES", 4)
     _, opened = pretrained
     assert photographs.update(store) == 2
@@ -121,11 +115,13 @@ def test_the_table_has_what_the_page_shows(pretrained, gallery, store, monkeypat
     assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
     assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
     sample = gallery.sample(4)
-    page = tables.means(photographs.statistics(photographs.maps({"mean": Mean()}, sample), sample))
-    for row in table.itertuples():
-        shown = page.loc[("mean", row.level), row.statistic].split(" ± ")[0]
-        decimals = len(shown.partition(".")[2])
-        assert f"{row.value:.{decimals}f}" == shown
+    maps = photographs.maps({"mean": Mean()}, sample)["mean"]
+    for level in ("level 1", "level 2"):
+        edges = map_statistics.correlation(
+            maps[level], map_statistics.edge_strength(sample.images, maps[level].shape[1:])
+        )
+        rows = table[(table["level"] == level) & (table["statistic"] == "edges")]
+        assert rows["value"].tolist() == pytest.approx([edges.nanmean().item()] * 2, rel=1e-4)
     assert photographs.update(store) == 0
     assert opened == [(["efficientnet-lite0", "efficientnet-lite1"], "cub50@144")], "nothing is new the second time"
 

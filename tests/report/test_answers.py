@@ -1,5 +1,6 @@
 """The sentences that pages begin with, on records whose numbers are counted by hand: 0.5 % is one of 200 images."""
 
+import pandas as pd
 import pytest
 
 from at_repro.report import answers
@@ -94,3 +95,16 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     ) in text
     assert "Worse than the plain student: AT (40.00 %)." in text and "**ImageNet.**" not in text
     assert answers.on_larger_images(*[studies("paper", name) for name in LARGER]).startswith("Nothing can be said yet")
+
+
+def test_maps_are_said_to_follow_edges_as_far_as_they_do():
+    trained = pd.DataFrame(
+        {"epochs": [40, 40, 40], "test_error": [9.0, 8.0, 7.0], "low": [0.5, 0.6, None], "middle": [0.4, 0.7, 0.1],
+         "top": [0.3, 0.2, 0.1]}
+    )  # fmt: skip
+    pretrained = pd.DataFrame({"level 1": [0.8, 0.7], "level 2": [0.1, 0.2]})
+    text = answers.on_maps(trained, pretrained)
+    assert "in 3 of 4 networks" in text, "one has more at the middle, and one is not measured"
+    assert "0.50 to 0.60 at the lowest level and 0.20 to 0.30 at the top in 2 networks trained here" in text
+    assert "0.70 to 0.80 at the lowest level and 0.10 to 0.20 at the top in 2 EfficientNet-Lites" in text
+    assert answers.on_maps(trained.iloc[:0], pretrained.iloc[:0]).startswith("Nothing can be said yet")

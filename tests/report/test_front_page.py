@@ -24,9 +24,7 @@ def test_the_committed_readme_is_up_to_date():
     readme = (ROOT / "README.md").read_text()
     assert f"<!-- found -->\n{front_page.found(ledger)}<!-- end -->" in readme, "run: at-repro refresh"
     picture = (ROOT / front_page.MAPS).read_bytes()
-    assert base64.b64encode(picture) in (ROOT / "notebooks" / "01_attention_maps.ipynb").read_bytes().replace(
-        b"\\n", b""
-    )
+    assert base64.b64encode(picture) in (ROOT / "notebooks" / "attention_maps.ipynb").read_bytes().replace(b"\\n", b"")
 
 
 @pytest.fixture
@@ -35,7 +33,7 @@ def checkout(tmp_path, monkeypatch):
     figure = {"mystnb": {"figure": {"name": "fig-levels"}}}
     cell = new_code_cell("figure", metadata=figure, outputs=[new_output("display_data", picture)], execution_count=1)
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks" / "01_attention_maps.ipynb")
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks" / "attention_maps.ipynb")
     (tmp_path / "book" / "_assets").mkdir(parents=True)
     (tmp_path / "README.md").write_text("before\n<!-- found -->\nof yesterday\n<!-- end -->\nafter\n")
     (tmp_path / "results").mkdir()

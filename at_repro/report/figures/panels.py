@@ -86,7 +86,7 @@ def overlay_panel(
 
     Args:
         images: the photographs, uint8 (N, 3, H, W).
-        columns: maps (N, h, w), not negative, by the label of their column.
+        columns: maps (N, h, w), not negative, by the label of their column, which is broken at ", ".
         titles: what stands above each row, one line per photograph.
         width: of the figure, in inches.
     """
@@ -94,7 +94,9 @@ def overlay_panel(
         return unavailable(stamp)
     style()
     count, wide = len(images), 1 + len(columns)
-    cell, gap, top, bottom = width / wide, 0.16, 0.14, _room(stamp, width)  # inches; for titles and column labels
+    labels = [label.replace(", ", "\n") for label in ("image", *columns)]
+    top = 0.02 + 0.12 * max(label.count("\n") + 1 for label in labels)  # inches; for the labels of columns
+    cell, gap, bottom = width / wide, 0.16, _room(stamp, width)
     height = top + count * (cell + gap) + bottom
     figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
     figure.subplots_adjust(0, bottom / height, 1, 1 - (top + gap) / height, 0.02, gap / cell)
@@ -104,14 +106,14 @@ def overlay_panel(
     extent = (0, photographs.shape[2], photographs.shape[1], 0)
     for row, (photograph, title) in enumerate(zip(photographs, titles, strict=True)):
         axes[row, 0].imshow(photograph)
-        axes[row, 0].set_title(title, fontsize=6, loc="left", pad=1.5)
+        axes[row, 0].set_title(title, fontsize=7.5, loc="left", pad=1.5)
         grey = photograph @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
         for axis, maps in zip(axes[row, 1:], columns.values(), strict=True):
             axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
             colours = {"cmap": ATTENTION, "vmin": 0, "alpha": _OVER}
             axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
-    for place, label in enumerate(["image", *columns]):
-        figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=6, ha="center", va="top")
+    for place, label in enumerate(labels):
+        figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=7, ha="center", va="top")
     _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
     return stamped(figure, stamp)
 
