@@ -52,6 +52,7 @@ def test_state_modes_and_copies(model):
     assert double.double()(IMAGES.double()).groups[0].dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_can_be_compiled_in_one_graph(model):
     tapped = networks.tap(model, ["features.4"])
     compiled = torch.compile(tapped, backend="aot_eager", fullgraph=True)

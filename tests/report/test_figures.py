@@ -197,6 +197,7 @@ def named_colours(figure: Figure) -> dict[str, tuple]:
     return {text.get_text(): to_rgba(text.get_color()) for text in figure.axes[1].texts}
 
 
+@pytest.mark.slow
 def test_every_figure_is_sharp_and_stamped_and_can_be_saved(images, tmp_path):
     for name, figure in every_figure(images).items():
         assert isinstance(figure, Figure), name
@@ -212,6 +213,7 @@ def size(figure: Figure) -> int:
     return stream.tell()
 
 
+@pytest.mark.slow
 def test_figures_are_small_and_have_no_ground_of_their_own(images):
     """Notebooks and their outputs stay in the repository's history; a white ground is a bright slab on a dark page."""
     for name, figure in every_figure(images).items():

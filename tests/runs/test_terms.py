@@ -43,6 +43,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("student", "teacher", "precision", "images"), PAIRS)
+@pytest.mark.slow
 def test_every_term_trains_every_network(student, teacher, precision, images, monkeypatch, store, quiet):
     """Five steps on the same images lower the task loss whatever is added; each term teaches something else.
 
@@ -73,6 +74,7 @@ def test_every_term_trains_every_network(student, teacher, precision, images, mo
         assert all(not torch.equal(one, other) for other in learnt[:index]), runs[index].run_id
 
 
+@pytest.mark.slow
 def test_the_activation_transfer_of_table_3_trains(monkeypatch, store, quiet):
     """From outputs without ReLU to outputs of convolutions: other losses than those on what the ReLUs leave of them.
 
@@ -135,6 +137,7 @@ def test_layers_exclude_groups():
         Run("wrn-10-1", epochs=1, terms=(term,), teacher=Run("wrn-10-2", epochs=1)).validate()
 
 
+@pytest.mark.slow
 def test_adapters_go_on_after_a_stop(few_test_images, store, tmp_path, quiet, monkeypatch):
     """Else F-ActT would start its 1x1 convolutions anew in the middle of training."""
     from at_repro.training.student import Student

@@ -83,6 +83,7 @@ def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precis
 
 
 @pytest.mark.parametrize("name", ["shapes", "cifar10"])
+@pytest.mark.slow
 def test_bfloat16_stays_near_float32(name):
     """Loss and gradient of one step, task and transfer terms, on real batches.
 

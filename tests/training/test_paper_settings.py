@@ -58,6 +58,7 @@ def birds(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_table_4_is_trained_from_imagenets_weights_on_the_published_archive(birds, store, quiet, tmp_path, monkeypatch):
     """ResNets whose batch norms and first group keep their weights, and whose further groups do not."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -80,6 +81,7 @@ def test_table_4_is_trained_from_imagenets_weights_on_the_published_archive(bird
         assert len(store.load(run).predictions()) == 4 and weights["fc.weight"].shape[0] == 2
 
 
+@pytest.mark.slow
 def test_table_5_is_trained_by_two_processes_that_stream_imagenet(tmp_path):
     """101 classes, so that there is a top-5 error, of which each process sees four images: then all have records."""
     for label in range(101):
