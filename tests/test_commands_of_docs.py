@@ -109,7 +109,7 @@ def test_a_make_target_exists_and_its_commands_are_known(line, home, own_signals
 
 
 def test_the_code_is_in_the_style_that_ruff_checks():
-    """As README says it, both commands on one line."""
+    """As CONTRIBUTING says it, both commands on one line."""
     (line,) = commands(".venv/bin/ruff")
     for command in line.split(" && "):
         arguments = command.split()[1:]
@@ -120,18 +120,22 @@ def test_the_code_is_in_the_style_that_ruff_checks():
 
 # What no test of this file calls, and why.
 ELSEWHERE = {
-    "conda": "is run by test_environment where AT_REPRO_TEST_CONDA is set, as on the runners of GitHub Actions",
     ".venv/bin/python": "is what runs these tests",
     ".ci/run": "runs these tests",
 }
 
 
 def test_every_command_of_the_readme_belongs_to_a_test():
-    text = re.sub(r"(?s)```.*?```", "", (ROOT / "README.md").read_text())  # examples in Python
+    pages = "\n".join((ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md"))
+    text = re.sub(r"(?s)```.*?```", "", pages)  # examples in Python
     blocks = re.findall(r"(?:^    [^\s@}].*\n)+", text, flags=re.MULTILINE)
-    shown = [line.split() for block in blocks for line in block.splitlines()]
-    programs = {words[0] for words in shown if words[0] not in ("maps,", "->")}  # the way through the house
-    assert programs == {"at-repro", "papermill", "make", "torchrun", ".venv/bin/ruff", *ELSEWHERE}
+    programs = {line.split()[0] for block in blocks for line in block.splitlines()}
+    assert programs == {"at-repro", "papermill", "make", ".venv/bin/ruff", *ELSEWHERE}
+
+
+def test_a_newcomer_can_read_the_readme_to_its_end():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120 and len(text.encode()) <= 8192
 
 
 def test_commands_are_found():

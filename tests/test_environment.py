@@ -45,8 +45,8 @@ def imported() -> set[str]:
 
 
 def reasons() -> set[str]:
-    """Packages in the README's table of reasons."""
-    table = (REPOSITORY / "README.md").read_text().split("| package | why |")[1].split("\n\n")[0]
+    """Packages in the table of reasons."""
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text().split("| package | why |")[1].split("\n\n")[0]
     cells = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
     return {package.strip() for cell in cells for package in cell.split(",")}
 
@@ -66,7 +66,7 @@ def test_conda_environment_agrees_with_the_project():
 
 @pytest.mark.skipif("AT_REPRO_TEST_CONDA" not in os.environ, reason="AT_REPRO_TEST_CONDA is not set: needs conda")
 def test_conda_makes_an_environment_that_works(tmp_path):
-    """The README's commands, in a clone, and in a folder of this test instead of among the user's environments."""
+    """The commands of the page on rerunning, in a clone, and not among the user's environments."""
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, tmp_path / "clone"], check=True)
     create = ["conda", "env", "create", "--quiet", "--file", "environment.yml", "--prefix", str(tmp_path / "env")]
     subprocess.run(create, cwd=tmp_path / "clone", check=True)

@@ -1,40 +1,79 @@
-"""What stands beside the report: the README's errors, verdict counts and maps, and the ledger as a file."""
+"""What README and landing page show and nobody types: errors, counts of verdicts, pictures; the ledger as a file."""
 
 import base64
+import io
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+import torch
+from matplotlib import colormaps
+from PIL import Image
 
-from at_repro import claims, files
-from at_repro.analysis import tables
+from at_repro import claims
+from at_repro.analysis import photographs, tables
 from at_repro.analysis.study import Study, open_study
-from at_repro.errors import UserError
+from at_repro.data import ImageSet
+from at_repro.errors import DataError, UserError
+from at_repro.networks import ResizeInput, imagenet
 from at_repro.records import open_store
 from at_repro.report import book
+from at_repro.report.figures import ATTENTION
 
-MAPS = Path("book") / "_assets" / "maps.png"
-_FIGURE = "fig-levels"  # of the notebook on attention maps
-_PLACE = re.compile(r"(<!-- found -->\n).*?(<!-- end -->\n)", re.DOTALL)
+if TYPE_CHECKING:  # it comes with the extra `book`
+    from nbformat import NotebookNode
+
+ASSETS = Path("book") / "_assets"
+BANNER, PHOTOGRAPH, THUMBNAILS = "banner.jpg", "cat.jpg", "thumbnails"
+FIGURES = {"flagship.png": ("table_1", "fig-errors"), "training_length.png": ("training_length", "fig-training-length")}
+"""Pictures of the landing page, and the figure of a committed notebook that each is."""
+
+_LEVELS = {"low": "level 1", "middle": "level 3", "top": "level 4"}  # of EfficientNet-Lite's four
+_NETWORK = "efficientnet-lite2"
+_THUMBNAIL = (360, 216)  # pixels
+_OVER = 0.65  # opacity of maps over the photograph
 
 
 def update() -> list[Path]:
-    """Writes what was found into the README, and the teacher's maps and the ledger beside the book's pages.
+    """Writes what was found into README and landing page, and pictures and ledger beside the book's pages.
 
-    Returns what was written.
+    The banner stays as it is where the weights of its network are not here. Returns what was written.
 
-    Raises UserError where there is no checkout or no place in the README, DamagedRecord for a record that is not whole.
+    Raises UserError where there is no checkout or no place for it in a page, DamagedRecord for a record that is not
+    whole.
     """
     root = book.notebooks_folder().parent
-    readme, maps, table = root / "README.md", root / MAPS, root / "book" / book.LEDGER
     ledger = claims.ledger(claims.comparisons(open_store(book.COMMITTED)))
-    text = readme.read_text()
-    if not _PLACE.search(text):
-        raise UserError(f"{readme} has no place for what was found: <!-- found --> and <!-- end -->")
-    files.write(readme, _PLACE.sub(lambda place: place[1] + found(ledger) + place[2], text))
-    files.write(maps, _picture(root / "notebooks" / "attention_maps.ipynb"))
-    files.write(table, ledger.to_csv())
-    return [readme, maps, table]
+    written = {
+        root / "README.md": _filled(root / "README.md", found=found(ledger)),
+        root / "book" / "intro.md": _filled(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
+    }
+    for page, text in written.items():
+        page.write_text(text)
+    pictures = {name: _picture(_read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
+    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(_read(name)) for name in pages() if _picture(_read(name))}
+    try:
+        pictures[BANNER] = banner(root / ASSETS / PHOTOGRAPH)
+    except DataError as error:
+        book.say(f"{BANNER} stays as it is: {error}")
+    for name, content in pictures.items():
+        (root / ASSETS / name).write_bytes(content)
+    table = root / "book" / book.LEDGER
+    ledger.to_csv(table)
+    return [*written, *(root / ASSETS / name for name in pictures), table]
+
+
+def _filled(page: Path, **parts: str) -> str:
+    """A page with each part between its marks, such as `<!-- found -->` and `<!-- end -->`."""
+    text = page.read_text()
+    for name, part in parts.items():
+        place = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->\n", text, flags=re.DOTALL)
+        if place is None:
+            raise UserError(f"{page} has no place for what was found: <!-- {name} --> and <!-- end -->")
+        text = text[: place.start(1)] + part + text[place.end(1) :]
+    return text
 
 
 def found(ledger: pd.DataFrame) -> str:
@@ -47,19 +86,95 @@ def found(ledger: pd.DataFrame) -> str:
 def errors(study: Study) -> str:
     """Test errors beside the paper's as a Markdown table, of a study of Table 1's second row."""
     table = tables.readable(tables.errors(study, "Table 1", "wrn-16-1 from wrn-16-2"))
-    return _markdown(table.rename_axis("test error, %").reset_index())
-
-
-def _markdown(table: pd.DataFrame) -> str:
+    table = table.rename_axis("test error, %").reset_index()
     lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
-def _picture(notebook: Path) -> bytes:
-    """The PNG of the figure with the teacher's maps."""
+def counts(ledger: pd.DataFrame) -> str:
+    """Three cards for the landing page with the number of claims of each verdict that a test gave."""
+    told = claims.summary(ledger)
+    number = {verdict: count for count, verdict in re.findall(r"(\d+) ([a-z ]+)", told)}
+    cards = [
+        f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
+        for verdict, text in {
+            "supported": "of the paper's claims, beyond chance and in its direction",
+            "contradicted": "beyond chance, against its direction",
+            "undecided": f"too few seeds to say; {number['not tested']} more are not tested",
+        }.items()
+    ]
+    return "::::{grid} 1 1 3 3\n" + "".join(cards) + "::::\n"
+
+
+def pages() -> list[str]:
+    """Names of the notebooks in the order of the book's contents."""
+    contents = (book.notebooks_folder().parent / "book" / "_toc.yml").read_text()
+    return re.findall(r"file: notebooks/(\S+)", contents)
+
+
+def gallery() -> str:
+    """A card for each page, which is called by what it found, with the first of its figures."""
+    cards = []
+    for name in pages():
+        notebook = _read(name)
+        title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+        shown = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {title}\n" if _picture(notebook) else ""
+        cards.append(f":::{{grid-item-card}} {title}\n{shown}:link: notebooks/{name}\n:link-type: doc\n:::\n")
+    return "::::{grid} 1 2 3 3\n:class-container: gallery\n" + "".join(cards) + "::::\n"
+
+
+def thumbnail(notebook: "NotebookNode") -> bytes:
+    """The upper part of a notebook's first figure, small, as a PNG."""
+    picture = Image.open(io.BytesIO(_picture(notebook))).convert("RGBA")
+    width, height = _THUMBNAIL
+    scaled = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    small = Image.new("RGBA", _THUMBNAIL)
+    small.paste(scaled.crop((0, 0, width, min(height, scaled.height))))
+    stream = io.BytesIO()
+    small.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def banner(photograph: Path) -> bytes:
+    """A photograph and, laid over it in grey, its low, middle and top map by a network with ImageNet weights: a JPEG.
+
+    Raises DataError where the weights are not here.
+    """
+    network = ResizeInput(imagenet.pretrained(_NETWORK), imagenet.RESOLUTIONS[_NETWORK]).eval()
+    pixels = np.asarray(Image.open(photograph).convert("RGB"))
+    images = ImageSet(
+        "photographs@256", "test", torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], torch.zeros(1), ("cat",)
+    )
+    maps = photographs.maps({_NETWORK: network}, images)[_NETWORK]
+    grey = np.asarray(Image.open(photograph).convert("L"))[..., None]
+    parts = [pixels]
+    for level in _LEVELS.values():
+        own = (maps[level][0] / maps[level][0].max()).numpy()
+        coloured = Image.fromarray((255 * colormaps[ATTENTION](own)[..., :3]).astype(np.uint8))
+        over = np.asarray(coloured.resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
+        parts.append((_OVER * over + (1 - _OVER) * grey).astype(np.uint8))
+    stream = io.BytesIO()
+    Image.fromarray(np.hstack(parts)).save(stream, "JPEG", quality=85, optimize=True)
+    return stream.getvalue()
+
+
+def _read(name: str) -> "NotebookNode":
     import nbformat  # it comes with the extra `book`
 
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if book.figure(cell).get("name") == _FIGURE:
-            return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "data" in output))
-    raise LookupError(f"{notebook} has no figure {_FIGURE}")
+    return nbformat.read(book.notebooks_folder() / f"{name}.ipynb", as_version=4)
+
+
+def _picture(notebook: "NotebookNode", figure: str | None = None) -> bytes:
+    """The figure of this name, or the first one; empty where a notebook has none at all.
+
+    Raises LookupError where there is none of this name.
+    """
+    for cell in notebook.cells:
+        if figure in (None, book.figure(cell).get("name")):
+            for output in cell.get("outputs", []):
+                for kind in ("image/png", "image/jpeg"):
+                    if kind in output.get("data", {}):
+                        return base64.b64decode(output.data[kind])
+    if figure:
+        raise LookupError(f"there is no figure {figure}")
+    return b""

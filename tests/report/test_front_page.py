@@ -1,63 +1,145 @@
-"""The README shows what the records say, and nothing that somebody typed."""
+"""README and landing page show what the records say, and nothing that somebody typed."""
 
 import base64
+import io
 import re
 from pathlib import Path
 
-import nbformat
+import numpy as np
 import pandas as pd
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat import write
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from at_repro import claims
-from at_repro.errors import UserError
+from at_repro.analysis import attention_table, training_lengths
+from at_repro.analysis.study import open_study
+from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper
+from at_repro.networks import imagenet
 from at_repro.records import open_store
 from at_repro.report import book, front_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_committed_readme_is_up_to_date():
+def test_the_committed_pages_are_up_to_date():
     ledger = claims.ledger(claims.comparisons(open_store("reduced")))
     assert (ROOT / "book" / book.LEDGER).read_text() == ledger.to_csv(), "run: at-repro refresh"
-    readme = (ROOT / "README.md").read_text()
-    assert f"<!-- found -->\n{front_page.found(ledger)}<!-- end -->" in readme, "run: at-repro refresh"
-    picture = (ROOT / front_page.MAPS).read_bytes()
-    assert base64.b64encode(picture) in (ROOT / "notebooks" / "attention_maps.ipynb").read_bytes().replace(b"\\n", b"")
+    assert f"<!-- found -->\n{front_page.found(ledger)}<!-- end -->" in (ROOT / "README.md").read_text()
+    intro = (ROOT / "book" / "intro.md").read_text()
+    assert f"<!-- counts -->\n{front_page.counts(ledger)}<!-- end -->" in intro
+    assert f"<!-- gallery -->\n{front_page.gallery()}<!-- end -->" in intro
+    for name, (notebook, figure) in front_page.FIGURES.items():
+        committed = (ROOT / front_page.ASSETS / name).read_bytes()
+        assert committed == front_page._picture(front_page._read(notebook), figure), name
+
+
+def test_what_the_landing_page_says_follows_from_the_records():
+    intro = (ROOT / "book" / "intro.md").read_text()
+    study = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
+    ours = study.errors().set_index("column")["test_error"]
+    published = {column: paper.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index}
+    assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.35
+    assert ours["KD"] < ours["AT"] < ours["F-ActT"] < ours["student"]
+    for column in ("KD", "AT", "F-ActT", "student"):
+        assert f"{ours[column]:.2f} %" in intro
+    hours = sum({record.values["seconds"] for by in study.records.values() for record in by.values()}) / 3600
+    assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()
+
+    shorter = open_study("training-length", "reduced", [0], train_missing=False)
+    gains = -training_lengths.final(shorter, study).pivot(index="method", columns="epochs", values="difference")
+    methods = gains.drop(index=["student", "AT, decaying"])
+    assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "F-ActT"
+    told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"
+    assert f"{told} ({gains.loc['KD', 10]:.2f}); at 200 KD gains {gains.loc['KD', 200]:.2f} and F-ActT" in intro
+
+    table = attention_table.load(study.store)
+    top = table[(table["statistic"] == "distance") & (table["level"] == "top")].set_index(["run_id", "teacher"])[
+        "value"
+    ]
+    pairs = [(shorter, f", {length} epochs") for length in (10, 20, 40, 80)] + [(study, "")]
+    for of_length, ending in pairs:
+        kd, plain = (
+            top[of_length.first(name + ending).run.run_id, of_length.columns["teacher"].run_id]
+            for name in ("KD", "student")
+        )
+        assert kd > plain, "KD's map is the farther one"
+    assert (gains.loc["KD"] > 0).all() and f"{kd:.3f} against {plain:.3f} at 200 epochs" in intro
+
+    for task in ("birds", "scenes"):
+        errors = open_study(f"fine-tuning-{task}", "reduced", [0, 1, 2], train_missing=False).errors()
+        medians = errors.groupby("column")["test_error"].median()
+        assert medians["AT"] > medians["student"]
+        assert f"{medians['AT']:.2f}" in intro and f"{medians['student']:.2f}" in intro
 
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    picture = {"image/png": base64.b64encode(b"a picture").decode(), "text/plain": "figure"}
-    figure = {"mystnb": {"figure": {"name": "fig-levels"}}}
-    cell = new_code_cell("figure", metadata=figure, outputs=[new_output("display_data", picture)], execution_count=1)
+    stream = io.BytesIO()
+    Image.new("RGB", (900, 300), "red").save(stream, "PNG")
+    picture = {"image/png": base64.b64encode(stream.getvalue()).decode(), "text/plain": "figure"}
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks" / "attention_maps.ipynb")
-    (tmp_path / "book" / "_assets").mkdir(parents=True)
+    for name, figure in front_page.FIGURES.values():
+        cell = new_code_cell(
+            "figure", metadata={"mystnb": {"figure": {"name": figure}}}, outputs=[new_output("display_data", picture)]
+        )
+        cells = [new_markdown_cell(f"# What {name} found\n\nIn words."), cell]
+        write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
+    write(new_notebook(cells=[new_markdown_cell("# Words")]), tmp_path / "notebooks" / "words.ipynb")
+    (tmp_path / front_page.ASSETS / front_page.THUMBNAILS).mkdir(parents=True)
     (tmp_path / "README.md").write_text("before\n<!-- found -->\nof yesterday\n<!-- end -->\nafter\n")
+    part = "<!-- {} -->\nof yesterday\n<!-- end -->\n"
+    (tmp_path / "book" / "intro.md").write_text(part.format("counts") + "between\n" + part.format("gallery"))
+    chapters = "".join(f"  - file: notebooks/{name}\n" for name in ("words", "table_1", "training_length"))
+    (tmp_path / "book" / "_toc.yml").write_text(f"root: intro\nchapters:\n{chapters}")
     (tmp_path / "results").mkdir()
     monkeypatch.setattr(book, "CHECKOUT", tmp_path)
     monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "results")
+    monkeypatch.setattr(front_page, "banner", lambda photograph: b"a banner")
     return tmp_path
 
 
-def test_update_changes_what_was_found_and_the_picture_alone(checkout, no_benchmark):
-    readme, maps, table = front_page.update()
-    before, found, after = re.split(r"<!-- .* -->\n", readme.read_text())
+def test_update_changes_what_was_found_and_the_pictures_alone(checkout, no_benchmark):
+    written = front_page.update()
+    before, found, after = re.split(r"<!-- .* -->\n", (checkout / "README.md").read_text())
     assert (before, after) == ("before\n", "after\n") and "of yesterday" not in found
     assert "| student | not run |" in found
     count = len(paper.CLAIMS) - 1
     assert f"Of {count} claims: 0 supported, 0 contradicted, 0 undecided, {count} not tested.\n" in found
-    assert maps.read_bytes() == b"a picture"
-    assert pd.read_csv(table)["verdict"].tolist() == ["not tested"] * len(paper.CLAIMS)
-    text = readme.read_text()
-    assert front_page.update() == [readme, maps, table] and readme.read_text() == text
+    intro = (checkout / "book" / "intro.md").read_text()
+    assert "of yesterday" not in intro and "between\n" in intro and f"; {count} more are not tested" in intro
+    assert re.findall(r"item-card} (\D.*)", intro) == ["Words", "What table_1 found", "What training_length found"]
+    assert intro.count(":img-top:") == 2, "a page without a figure has a card without one"
+    assert pd.read_csv(written[-1])["verdict"].tolist() == ["not tested"] * len(paper.CLAIMS)
+    assert {path.relative_to(checkout / front_page.ASSETS).as_posix() for path in written[2:-1]} == {
+        *front_page.FIGURES, "banner.jpg", "thumbnails/table_1.png", "thumbnails/training_length.png",
+    }  # fmt: skip
+    assert Image.open(checkout / front_page.ASSETS / "thumbnails" / "table_1.png").size == front_page._THUMBNAIL
+    texts = {path: path.read_bytes() for path in written}
+    assert front_page.update() == written and {path: path.read_bytes() for path in written} == texts
 
 
-def test_a_readme_without_a_place_is_left_alone(checkout, no_benchmark):
-    readme = checkout / "README.md"
-    readme.write_text(text := readme.read_text().replace("<!-- found -->", "<!-- fund -->"))
-    with pytest.raises(UserError, match="no place for what was found: <!-- found --> and <!-- end -->"):
+@pytest.mark.parametrize(("page", "mark"), [("README.md", "found"), ("book/intro.md", "gallery")])
+def test_a_page_without_a_place_is_left_alone(page, mark, checkout, no_benchmark):
+    path = checkout / page
+    path.write_text(text := path.read_text().replace(f"<!-- {mark} -->", "<!-- fund -->"))
+    before = (checkout / "README.md").read_text()
+    with pytest.raises(UserError, match=f"no place for what was found: <!-- {mark} --> and <!-- end -->"):
         front_page.update()
-    assert readme.read_text() == text
+    assert path.read_text() == text and (checkout / "README.md").read_text() == before
+
+
+def test_the_banner_is_what_the_network_gives():
+    """A photograph, and three maps: as wide as four of it."""
+    try:
+        imagenet.pretrained(front_page._NETWORK)
+    except DataError as error:
+        pytest.skip(str(error))
+    assets = ROOT / front_page.ASSETS
+    drawn, committed = (
+        np.asarray(Image.open(io.BytesIO(content)), dtype=float)
+        for content in (front_page.banner(assets / front_page.PHOTOGRAPH), (assets / front_page.BANNER).read_bytes())
+    )
+    assert drawn.shape == committed.shape == (256, 1024, 3) and np.abs(drawn - committed).mean() < 2
