@@ -120,7 +120,7 @@ def gallery() -> str:
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         shown = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {title}\n" if _picture(notebook) else ""
         cards.append(f":::{{grid-item-card}} {title}\n{shown}:link: notebooks/{name}\n:link-type: doc\n:::\n")
-    return "::::{grid} 1 2 3 3\n:class-container: gallery\n" + "".join(cards) + "::::\n"
+    return "::::{grid} 1 2 3 3\n:class-container: gallery\n\n" + "".join(cards) + "::::\n"
 
 
 def thumbnail(notebook: "NotebookNode") -> bytes:
