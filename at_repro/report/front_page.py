@@ -12,7 +12,7 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from at_repro import claims
+from at_repro import claims, files
 from at_repro.analysis import photographs, tables
 from at_repro.analysis.study import Study, open_study
 from at_repro.data import ImageSet
@@ -51,7 +51,7 @@ def update() -> list[Path]:
         root / "book" / "intro.md": _filled(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
     }
     for page, text in written.items():
-        page.write_text(text)
+        files.write(page, text)
     pictures = {name: _picture(_read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
     pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(_read(name)) for name in pages() if _picture(_read(name))}
     try:
@@ -59,9 +59,9 @@ def update() -> list[Path]:
     except DataError as error:
         book.say(f"{BANNER} stays as it is: {error}")
     for name, content in pictures.items():
-        (root / ASSETS / name).write_bytes(content)
+        files.write(root / ASSETS / name, content)
     table = root / "book" / book.LEDGER
-    ledger.to_csv(table)
+    files.write(table, ledger.to_csv())
     return [*written, *(root / ASSETS / name for name in pictures), table]
 
 
