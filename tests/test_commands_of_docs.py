@@ -16,6 +16,7 @@ from unittest.mock import patch
 import dask
 import pytest
 import short
+from prose import prose
 
 from at_repro import cli, experiments, records
 from at_repro.bench import measurement
@@ -25,12 +26,12 @@ from at_repro.report import book
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/rerun.md", "book/questions.md", "book/trust.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "notebooks/trust_and_rerun.ipynb")
 
 
 def commands(program: str) -> list[str]:
     """The lines of code blocks, indented or fenced, that call this program, without their comments; each once."""
-    lines = [line for page in PAGES for line in (ROOT / page).read_text().splitlines()]
+    lines = [line for page in PAGES for line in prose(page).splitlines()]
     found = [match[1] for line in lines if (match := re.match(rf" *({program} [^|`]*)$", line))]
     return list(dict.fromkeys(re.sub(" +#.*", "", line) for line in found))
 

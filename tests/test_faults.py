@@ -1,6 +1,7 @@
 """The quick form of `make faults`: each proof is tried a few times, in a process whose children can be killed."""
 
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from at_repro.errors import ParameterError
 from at_repro.records import Store
 from at_repro.report import trust
+from at_repro.runs import Run
 from at_repro.training import train
 
 SCRIPT = Path(__file__).parent / "faults"
@@ -124,3 +126,12 @@ def test_the_example_is_a_record_of_the_store(hand_made, small, store, tmp_path)
         trust.example("smoke", str(store.folder), "../x")
     with pytest.raises(ParameterError, match=r"^preset: 'huge' is not allowed"):
         trust.example("huge", str(store.folder))
+
+
+def test_the_page_on_trust_counts_what_was_tried(store, hand_made):
+    hand_made(Run("wrn-10-1", epochs=1), seconds=7200.0)
+    found = {"rows": [("a kill", 3, "a loss", 0), ("a flip", 4, "a wrong number", 0)]}
+    told = trust.answer(found, store)
+    assert told.startswith("**1 records are behind this report, 2 hours of training")
+    assert "disturbed 7 runs, records and commands in 2 ways: no faults." in told
+    assert re.search(r"^made with Python 3\.\d+", trust.versions())

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from prose import prose
 
 from at_repro import data, experiments
 from at_repro.experiments import paper
@@ -75,7 +76,7 @@ def test_every_notebook_has_the_same_family_of_parameters_in_front(name):
 
 
 def test_every_parameter_is_explained_in_the_book():
-    page = (ROOT / "book" / "rerun.md").read_text()
+    page = prose("notebooks/trust_and_rerun.ipynb")
     table = page[page.index(":name: tab-parameters") :]
     explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\* - (.*)$", table[: table.index(":::")], re.M))))
     assert explained == {name for notebook in NAMES for name in book.defaults(notebook)}
@@ -97,7 +98,7 @@ def test_a_notebook_knows_whose_images_it_shows():
     """Its cells are compared where that set is, and skipped where it is not, whatever else is there."""
     known = {
         "gradients": ["cifar10"], "table_1": [], "peaks_objects_faces": ["orl_faces@64"],
-        "attention_maps": ["cifar10", "cub50@144"], "larger_images": ["scene15@144"],
+        "attention_maps": ["cifar10", "cub50@144"], "larger_images": ["scene15@144"], "trust_and_rerun": [],
     }  # fmt: skip
     assert {name: book.shown_images(read(name)) for name in known} == known
 
@@ -169,7 +170,7 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
     executed, but for the one whose record is changed.
     """
     wrong = {}
-    for name in ("table_1", "06_nothing_is_lost", "attention_maps"):
+    for name in ("table_1", "trust_and_rerun", "attention_maps"):
         notebook = read(name)
         for cell in code_cells(notebook):
             cell.source = says(cell)

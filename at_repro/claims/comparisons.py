@@ -15,6 +15,7 @@ from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts
 from at_repro.claims.verdicts import BELOW, Margin
+from at_repro.records.readable import training_seconds
 from at_repro.runs import Run
 
 
@@ -148,7 +149,7 @@ class Errors(Comparison):
             differences, scope, estimate, self.margin.chances(estimate), tuple(run.run_id for run in runs),
             None if self.early else _late(sides, facts), taught, "",
             verdicts.seeds_to_decide(estimate.difference, spread, self.margin),
-            sum(_seconds(facts, run) for run in runs) / len(sides),
+            sum(training_seconds(facts.recorded(run)) for run in runs) / len(sides),
         )  # fmt: skip
 
 
@@ -297,12 +298,6 @@ def _late(sides: dict[int, list[tuple[Run, ...]]], facts: Facts) -> tuple[float,
     differences = [_difference([facts.phase_error(run) for run in side] for side in found) for found in sides.values()]
     estimate = significance.of_replicates(differences)
     return fmean(differences), *(estimate.interval if estimate else (math.nan, math.nan))
-
-
-def _seconds(facts: Facts, run: Run) -> float:
-    """What a run took of the loop that it shared with others."""
-    record = facts.recorded(run)
-    return record.values.get("seconds", 0.0) / (1 + len(record.values["environment"].get("company", ())))
 
 
 def _mean_of(columns: Sequence[str]) -> str:

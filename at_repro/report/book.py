@@ -417,6 +417,8 @@ def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
     if fingerprint:
         own["fingerprint"] = fingerprint
     for cell in notebook.cells:
+        if cell.cell_type == "code":  # progress of training
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):

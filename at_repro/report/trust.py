@@ -6,8 +6,11 @@ import pandas as pd
 
 from at_repro import experiments, files
 from at_repro.errors import ParameterError
-from at_repro.records import Record, load_record, open_store
-from at_repro.records.readable import duration
+from at_repro.records import Record, Store, load_record, open_store
+from at_repro.records.readable import duration, training_seconds
+from at_repro.runs import with_teachers
+from at_repro.training import engine
+from at_repro.training.provenance import environment
 
 COMMITTED = files.CHECKOUT / "book" / "faults.json"
 
@@ -20,6 +23,29 @@ def load(path: str | Path = "") -> dict:
     if not path and not COMMITTED.exists():
         return {"environment": {}, "seconds": 0.0, "seed": 0, "rows": []}
     return files.read_json("proofs", path or COMMITTED, ("environment", "seconds", "seed", "rows"), "make faults")
+
+
+def answer(found: dict, store: Store) -> str:
+    """What the report rests on, what was tried to break it and how to make it again, as Markdown."""
+    records = {record.run: record for record in store.all()}
+    hours = sum(map(training_seconds, records.values())) / 3600
+    flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
+    own = sum(training_seconds(records[run]) for run in flagship if run in records) / 3600
+    table = proofs(found)
+    return (
+        f"**{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores; the "
+        f"paper's WRN-16-1 row at its full 200 epochs, all six networks, took {own:.0f} of them.** `make book` makes "
+        "the report from the records, without data, GPU or network. `at-repro verify` recomputes every error from "
+        f"stored weights. `make faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} "
+        f"ways: {table['faults'].sum() or 'no'} faults."
+    )
+
+
+def versions() -> str:
+    """What this page was made with, in one line: Python, packages and machine."""
+    own = environment(engine.device("auto"))
+    packages = {"Python": own["python"]} | own["packages"]
+    return f"made with {', '.join(map(' '.join, packages.items()))} on {own['device']}"
 
 
 def stamp(found: dict) -> str:

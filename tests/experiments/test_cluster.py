@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from prose import prose
 from torchvision.io import write_png
 
 from at_repro import cli
@@ -187,7 +188,7 @@ def test_without_the_extra_there_is_one_clear_line(monkeypatch):
 def test_the_slurm_jobs_of_the_book_are_what_it_says(monkeypatch):
     """One cohort and one GPU for each job; no Slurm is needed to see what would be handed to it."""
     jobqueue = pytest.importorskip("dask_jobqueue")
-    page = (Path(__file__).parents[2] / "book" / "rerun.md").read_text()
+    page = prose("notebooks/trust_and_rerun.ipynb")
     (block,) = (part for part in page.split("```") if "SLURMCluster(" in part)
     scaled = []
     monkeypatch.setattr(

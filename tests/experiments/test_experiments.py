@@ -1,8 +1,7 @@
 """The experiments train what the paper and the issue say, at every preset."""
 
-from pathlib import Path
-
 import pytest
+from prose import prose
 
 from at_repro import experiments
 from at_repro.errors import ParameterError
@@ -314,9 +313,8 @@ def test_unknown_names_are_refused_with_the_names_there_are():
 
 def test_the_sizes_of_presets_in_the_docs_are_those_of_the_code():
     """A reader plans the cost of a rerun by these tables."""
-    root = Path(__file__).parents[2]
     smoke = experiments.PRESETS["smoke"]
-    text = (root / "book" / "rerun.md").read_text()
+    text = prose("notebooks/trust_and_rerun.ipynb")
     assert f"{smoke.teacher['subset']:,} generated images" in text
     for preset in experiments.PRESETS.values():
         assert f"{preset.teacher['epochs']}, {preset.student['epochs']}" in text, preset.name

@@ -17,6 +17,7 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from prose import prose
 from torchvision import datasets
 
 from at_repro import bench, experiments, networks
@@ -657,7 +658,7 @@ def test_pages_fetch_nothing_from_other_hosts(site):
     assert styles == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "book/rerun.md", "book/questions.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "notebooks/trust_and_rerun.ipynb"])
 @pytest.mark.slow
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -665,5 +666,5 @@ def test_python_examples_run(page, tmp_path, monkeypatch):
     with ExitStack() as stack:
         for registry in (experiments.EXPERIMENTS, terms.TERMS, networks.registry.FAMILIES):  # to which examples add
             stack.enter_context(patch.dict(registry))
-        for example in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), flags=re.DOTALL):
+        for example in re.findall(r"```python\n(.*?)```", prose(page), flags=re.DOTALL):
             exec(compile(example, page, "exec"), {"__name__": "example"})
