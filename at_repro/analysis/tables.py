@@ -193,7 +193,7 @@ def beside(
             p = compared["p"].agg(lambda of_seeds: ", ".join(map(_p, of_seeds)))
             part[f"minus {name} (p)"] = compared["difference"].median().map("{:+.2f}".format) + " (" + p + ")"
         parts[about] = part.assign(run_id=table["run_id"])
-    both = pd.concat(parts, names=["about"]).fillna("").reset_index()
+    both = pd.concat(parts, names=["about"]).astype(object).fillna("").reset_index()
     both = both.loc[:, both.ne("").any()]  # the paper may have no number for any
     repeated = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
     return both[~repeated].drop(columns="run_id").set_index(["about", "method"])

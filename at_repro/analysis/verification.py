@@ -114,7 +114,9 @@ def _print_numbers(store: Store) -> int:
         return 0
     differing = int((numbers["pages"] != "").sum())
     print("the numbers of the pages, counted again from curves and predictions:")
-    print(numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).fillna("").to_string(index=False))
+    print(
+        numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).astype(object).fillna("").to_string(index=False)
+    )
     print(f"{differing or 'none'} of these {len(numbers)} rows differ{'s' * (differing == 1)} from what the pages show")
     return differing
 

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from safetensors import safe_open
 
-from at_repro import data
+from at_repro import data, files
 from at_repro.errors import UserError
 from at_repro.records import Store
 from at_repro.runs import FullActivation
@@ -79,10 +79,10 @@ def same(one: Store, other: Store, runs) -> bool:
 @pytest.mark.parametrize("after", range(1, 2 * STEPS + 1))
 def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, begun, whole, quiet, after):
     number = (signal.SIGINT, signal.SIGTERM)[after % 2]
-    handlers = [signal.getsignal(one) for one in checkpointer.SIGNALS]
+    handlers = [signal.getsignal(one) for one in files.SIGNALS]
     with pytest.raises(KeyboardInterrupt):
         train(runs, begun, device="cpu", progress=Signal(quiet.stream, number, after))
-    assert [signal.getsignal(one) for one in checkpointer.SIGNALS] == handlers, "the handlers were not given back"
+    assert [signal.getsignal(one) for one in files.SIGNALS] == handlers, "the handlers were not given back"
     progress = Signal(quiet.stream, number, 0)
     train(runs, begun, device="cpu", progress=progress)
     assert progress.steps == 2 * STEPS - after, "a finished step was trained again, or one was left out"
