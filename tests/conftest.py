@@ -124,10 +124,12 @@ def no_benchmark(monkeypatch):
 
 @pytest.fixture
 def own_signals():
-    """Gives the handler of SIGTERM back: `cli.main` sets one for the whole process."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Python's own handlers of signals for one test: `cli.main` and dask-jobqueue set others for the whole process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import dask
+import distributed  # noqa: F401  its defaults first: they would go with a setting that was made before them
 import pytest
 import short
 from prose import prose

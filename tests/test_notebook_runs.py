@@ -76,7 +76,12 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch, 
         images = chosen.get("dataset", "shapes")
         (columns,) = experiments.get(book.experiments_of(notebook)[0]).runs("smoke")
         student = given.get("student", columns["student"].network)
+        if name == "look_for_yourself":  # behind its own it lists other experiments, for which it trains nothing
+            printed, _, others = printed.partition("\nexperiment ")
+        else:
+            others = ""
         assert "not run" not in printed and f"{images}-{student}-" in printed
+        printed += others
     values = known | given | {key: Path(folder).name for key, folder in folders.items() if key in FOLDERS}
     named = [f"{key} {value!r}" for key, value in values.items() if key != "device"]
     assert [text for text in named if text not in printed] == [], "what it was executed with, at its end"

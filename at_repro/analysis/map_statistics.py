@@ -193,7 +193,7 @@ def measure(
     """
     parts: list[pd.DataFrame] = []
     if images is None:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=COLUMNS).astype({"value": float})
     taught = networks.get(teacher, {})
     for network, maps in networks.items():
         for mapping, levels in maps.items():
@@ -203,4 +203,4 @@ def measure(
                     if value is not None:
                         own = (network, mapping, level, range(len(value)), statistic, value.double().numpy())
                         parts.append(pd.DataFrame(dict(zip(COLUMNS, own, strict=True))))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS).astype({"value": float})
