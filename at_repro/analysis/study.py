@@ -217,12 +217,13 @@ def open_study(
 
 def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[Images | None, str]:
     try:
-        return _load(dataset, str(data.data_root(data_root or None)), device, policy == "missing"), ""
+        root = data.data_root(data_root or None)  # the default one need not exist, a given one has to
+        return _load(dataset, str(root) if root.is_dir() else None, device, policy == "missing"), ""
     except DataError:
         return None, f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
 
 
 @cache  # not of errors: images that come later are seen
-def _load(dataset: str, data_root: str, device: str, download: bool) -> Images:
+def _load(dataset: str, data_root: str | None, device: str, download: bool) -> Images:
     """Test images on the device: reading them takes seconds, and a page opens several studies of one data set."""
     return data.load(dataset, "test", data_root, download=download).to(engine.device(device))
