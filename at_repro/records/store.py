@@ -216,11 +216,12 @@ class Store:
     def find(self, run: Run) -> Record | None:
         """The record of a run, None where there is none. Raises DamagedRecord where that is not whole.
 
-        Its checksums are verified once in a process for as long as its files are as they were: many ask for the same.
+        Here and in `all` checksums are verified once for as long as the files are as they were: many ask for the same.
         """
         folder = self.record_path(run)
-        if not folder.is_dir():
-            return None
+        return self._load(folder) if folder.is_dir() else None
+
+    def _load(self, folder: Path) -> Record:
         state = _state(folder)
         known, record = self._read.get(folder, (None, None))
         if not state or state != known:
@@ -268,7 +269,7 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""
-        return [load_record(path) for path in self.folders().values()]
+        return [self._load(path) for path in self.folders().values()]
 
     def write(
         self,

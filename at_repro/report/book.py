@@ -133,11 +133,12 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
     """
     cores = os.cpu_count() or 1
     workers = max(1, min(cores, len(jobs), 8))
+    store = open_store(COMMITTED)  # one for all pages: it reads every record once
 
     def run(name: str) -> None:
         say(f"executing notebook {name}")
         execute(name, given, jobs[name])
-        tidy(jobs[name], None if given else _fingerprint(_read(name), open_store(COMMITTED), None))
+        tidy(jobs[name], None if given else _fingerprint(_read(name), store, None))
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
     with _own_kernel(), _environment("AT_REPRO_TRAIN", "never"), _environment("OMP_NUM_THREADS", str(cores // workers)):

@@ -96,7 +96,6 @@ def _files(name: str) -> Iterator[Path]:
 
 
 @cache
-@cache
 def _code(source: str) -> str:
     """A module without comments, docstrings and empty lines, which change no output."""
     lines = source.splitlines()
