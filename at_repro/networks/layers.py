@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from at_repro.errors import ParameterError
-from at_repro.networks.tap import Reader
+from at_repro.networks.tap import Reader, may_be_channels_last
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def choose_layers(model: nn.Module, images: Tensor, count: int = 3) -> list[str]
 
 def _map_sizes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, int]]:
     """Height and width of what each layer returns that runs once and returns a map, in the order in which they end."""
-    reader = Reader(model, images, None, None)
+    reader = Reader(images, may_be_channels_last(model))
     sizes: dict[str, tuple[int, int]] = {}
     runs: Counter[str] = Counter()
 

@@ -66,19 +66,25 @@ def tapped_layers(network: nn.Module) -> tuple[str, ...]:
     return tuple(f"model.{recorder.layer}" for recorder in network._recorders) if isinstance(network, _Tapped) else ()
 
 
+def may_be_channels_last(model: nn.Module) -> bool:
+    """Whether a model has a layer norm, with which channels that come last are normalised: of two readings of a shape,
+    no other model means that one."""
+    return any(isinstance(module, nn.LayerNorm | nn.RMSNorm) for module in model.modules())
+
+
 class Reader:
     """Reads what layers return as groups (N, C, H, W), for one call of a model.
 
     Args:
-        model: whose layers they are.
-        image: the first tensor that it was called with.
+        image: the first tensor that the model was called with.
+        channels_last: whether it may have them last, see `may_be_channels_last`.
         layout, grid: as for `tap`.
     """
 
-    def __init__(self, model: nn.Module, image: Tensor, layout: str | None, grid: tuple[int, int] | None):
-        self.image, self.layout, self.grid = image, layout, grid
-        # Whoever has its channels last normalises them with a layer norm: of two readings, no other model means that.
-        self.channels_last = any(isinstance(module, nn.LayerNorm | nn.RMSNorm) for module in model.modules())
+    def __init__(
+        self, image: Tensor, channels_last: bool, layout: str | None = None, grid: tuple[int, int] | None = None
+    ):
+        self.image, self.channels_last, self.layout, self.grid = image, channels_last, layout, grid
 
     def read(self, layer: str, output: object) -> tuple[Tensor, Tensor]:
         """A layer's output as a group, and computed from that what the model goes on with. Raises ParameterError."""
@@ -153,14 +159,14 @@ class _Tapped(nn.Module):
     def __init__(self, model: nn.Module, layers: Sequence[str], layout: str | None, grid: tuple[int, int] | None):
         super().__init__()
         self.model = model
-        self._layout, self._grid = layout, grid
+        self._settings = (may_be_channels_last(model), layout, grid)
         self._recorders = [_Recorder(layer) for layer in layers]
         for recorder in self._recorders:
             model.get_submodule(recorder.layer).register_forward_hook(recorder)
 
     def forward(self, *args, **kwargs) -> Output:
         image = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        reader = Reader(self.model, image, self._layout, self._grid)
+        reader = Reader(image, *self._settings)
         for recorder in self._recorders:
             recorder.reader = reader
         try:
