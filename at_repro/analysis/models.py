@@ -5,18 +5,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from at_repro import networks
 from at_repro.data import augment, folders
 from at_repro.errors import DataError, ParameterError
-from at_repro.networks import imagenet
+from at_repro.networks import authors, imagenet
 from at_repro.networks.initialise import seeded_from
 
 RANDOM = "random"
@@ -56,7 +54,7 @@ def load_model(name: str, weights: str | None = None) -> Model:
         ParameterError: there is no such model, or the function does not return one.
         DataError: there are no weights, they cannot be had, are damaged, or are another architecture's.
     """
-    state = None if weights in (None, RANDOM) else _read(Path(str(weights)))
+    state = None if weights in (None, RANDOM) else _read(str(weights))
     with seeded_from(torch.Generator().manual_seed(0)):
         model = _own(name) if ":" in name else _known(name, weights is None, state)
     if state is not None:
@@ -120,23 +118,13 @@ def _timm():
         return None
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: str) -> dict[str, Tensor]:
     """The tensors in a file of weights, by the names of parameters that this package gives them."""
-    try:
-        content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from None
-    except Exception as error:  # a damaged file can make the unpickler raise anything
-        raise DataError(f"{file}: damaged, or holds more than tensors ({type(error).__name__})") from None
-    for key in ("model", "state_dict", "params"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise DataError(f"{file}: holds a {type(content).__name__}, not a dictionary of parameters")
+    content = authors.read_file(file)
     try:
         return networks.from_authors(content).state_dict()
     except DataError:  # not a wide residual network of others
-        return {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in authors.unwrap(content).items() if isinstance(value, Tensor)}
 
 
 def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:

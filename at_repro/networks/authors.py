@@ -9,8 +9,10 @@ statistics apart, under "stats". Most other PyTorch code, RepDistiller's for exa
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from at_repro.errors import DataError
@@ -36,14 +38,7 @@ def from_authors(params: Mapping) -> WideResNet:
     Raises:
         DataError: names are missing or unknown, or tensors have the wrong shape; the message lists all of them.
     """
-    for key in ("params", "model", "state_dict"):
-        if key in params:
-            parts = [params[key], params.get("stats", {})]
-            if not all(isinstance(part, Mapping) for part in parts):
-                raise DataError(f"not the parameters of a WRN; {key} and stats are no dictionaries")
-            params = {**parts[0], **parts[1]}
-            break
-    params = {_authors_name(str(name)): value for name, value in params.items()}
+    params = {_authors_name(name): value for name, value in unwrap(params).items()}
     params.pop("", None)
     network = build(*_structure(params), generator=torch.Generator())
     assert isinstance(network, WideResNet)  # by its name
@@ -77,21 +72,45 @@ def load_authors(path: str | os.PathLike) -> WideResNet:
     Raises:
         DataError: there is no such file, it holds anything else, or what `from_authors` finds wrong.
     """
+    return from_authors(read_file(path))
+
+
+def read_file(path: str | os.PathLike) -> Mapping:
+    """What a file of weights holds, of torch or of safetensors: tensors and plain containers are read, never code.
+
+    Raises:
+        DataError: there is no such file, or it holds anything else.
+    """
     path = os.fspath(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can make the unpickler raise anything
         raise DataError(f"{path}: damaged, or holds more than tensors and plain containers") from error
     if not isinstance(content, Mapping):
         raise DataError(f"{path}: holds a {type(content).__name__}, not a dictionary of parameters")
-    return from_authors(content)
+    return content
+
+
+def unwrap(content: Mapping) -> dict[str, Any]:
+    """The parameters by name in what a file holds: where it says that they are, without the prefix of DataParallel.
+
+    Raises:
+        DataError: what it calls so is no dictionary.
+    """
+    for key in ("params", "model", "state_dict"):
+        if key in content:
+            parts = [content[key], content.get("stats", {})]
+            if not all(isinstance(part, Mapping) for part in parts):
+                raise DataError(f"not the parameters of a network; {key} and stats are no dictionaries")
+            content = {**parts[0], **parts[1]}
+            break
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def _authors_name(name: str) -> str:
     """A usual PyTorch name as the authors' code has it; empty for the count of batches, which that does not keep."""
-    name = name.removeprefix("module.")  # of DataParallel
     if name.endswith("num_batches_tracked"):
         return ""
     if block := _USUAL_BLOCK.fullmatch(name):
