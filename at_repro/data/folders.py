@@ -63,7 +63,7 @@ def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tu
         source = folder
     if not len(labels):
         raise DataError(f"{source} holds no {split} images")
-    return torch.stack([_square(image, resolution) for image in images]), torch.as_tensor(labels), classes, source
+    return torch.stack([square(image, resolution) for image in images]), torch.as_tensor(labels), classes, source
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
@@ -144,6 +144,6 @@ def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> 
     return transforms.pil_to_tensor(upright if box is None else upright.crop(box))
 
 
-def _square(image: Tensor, resolution: int) -> Tensor:
-    """uint8 (3, H, W) to (3, resolution, resolution)."""
+def square(image: Tensor, resolution: int) -> Tensor:
+    """The middle of an image of a folder's data set: uint8 (3, H, W) to (3, resolution, resolution)."""
     return transforms.center_crop(transforms.resize(image, [resolution], antialias=True), [resolution])

@@ -142,8 +142,7 @@ def _maps(
         losses = torch.nn.functional.cross_entropy(output.logits, labels, reduction="none")
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":
-        scores = output.logits.gather(1, labels.unsqueeze(1)).squeeze(1)
-        return {f"Grad-CAM, {layers[-1]}": attention.grad_cam(scores, output.groups[-1]).cpu()}
+        return {f"Grad-CAM, {layers[-1]}": attention.grad_cam(output.logits.amax(1), output.groups[-1]).cpu()}
     function = attention.mapping(mapping)
     levels = zip(network_maps.level_names(len(layers)), layers, output.groups, strict=True)
     return {f"{level}: {layer}": function(group).cpu() for level, layer, group in levels}
@@ -155,8 +154,7 @@ def _picture(path: Path, resolution: int) -> Tensor:
         image = decoding.upright(decoding.open_image(path))
     except decoding.DAMAGES as error:
         raise DataError(f"{path}: no picture that can be read ({error})") from None
-    image = transforms.resize(image, [resolution], antialias=True)
-    return transforms.pil_to_tensor(transforms.center_crop(image, [resolution]))
+    return folders.square(transforms.pil_to_tensor(image), resolution)
 
 
 def _save(batch: _Batch, output: Path, stamp: str) -> None:
