@@ -9,7 +9,7 @@ import pandas as pd
 
 from at_repro import experiments
 from at_repro.analysis import tables
-from at_repro.analysis.study import Study
+from at_repro.analysis.study import Study, find_records
 from at_repro.records import Record, Store
 
 COLUMNS = ["preset", "experiment", "method", "seed", "last_epoch", "error", "gain", "p", "pages"]
@@ -54,12 +54,8 @@ def _study(store: Store, experiment: experiments.Experiment, preset: str) -> Stu
     """What a store has of an experiment, of all seeds, without its images."""
     seeds = list(store.seeds())
     by_seed = experiment.runs(preset, seeds)
-    records: dict[str, dict[int, Record]] = {}
-    for columns in by_seed:
-        for column, run in columns.items():
-            if record := store.find(run):
-                records.setdefault(column, {})[run.seed] = record
-    return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, [], None, "")
+    records, missing = find_records(store, by_seed)
+    return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
 
 
 def _count(record: Record, plain: Record | None) -> tuple[float, float, float, float]:

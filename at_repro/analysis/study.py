@@ -1,7 +1,7 @@
 """What a notebook starts from: the records of one experiment, trained where they are missing, and its test images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -193,14 +193,7 @@ def open_study(
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None
         )
-    records: dict[str, dict[int, Record]] = {}
-    missing: dict[Run, None] = {}
-    for columns in by_seed:
-        for column, run in columns.items():
-            if record := store.find(run):
-                records.setdefault(column, {})[run.seed] = record
-            else:
-                missing[run] = None
+    records, missing = find_records(store, by_seed)
     columns = by_seed[0]
     images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, policy)
     if policy == "missing":
@@ -212,7 +205,20 @@ def open_study(
         if not changed:
             of_seeds = "" if asked == list(size.seeds) else f" --seeds {' '.join(map(str, asked))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
-    return Study(chosen, preset, store, device, asked, columns, records, list(missing), images, note, changed)
+    return Study(chosen, preset, store, device, asked, columns, records, missing, images, note, changed)
+
+
+def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[dict[str, dict[int, Record]], list[Run]]:
+    """The records of an experiment's runs, by column and seed, and the runs that have none."""
+    records: dict[str, dict[int, Record]] = {}
+    missing: dict[Run, None] = {}
+    for columns in by_seed:
+        for column, run in columns.items():
+            if record := store.find(run):
+                records.setdefault(column, {})[run.seed] = record
+            else:
+                missing[run] = None
+    return records, list(missing)
 
 
 def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[Images | None, str]:
