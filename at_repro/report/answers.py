@@ -147,8 +147,7 @@ def verdict(study: Study, column: str, reference: str) -> str:
     """
     if not {column, reference} <= study.records.keys():
         return "not run"
-    compared = tables.comparisons(study, reference)
-    compared = compared[compared["method"] == column]
+    compared = tables.comparisons(study, reference, [column])
     if compared.empty:
         return "diverged"
     if len(compared) < 3:
