@@ -34,9 +34,9 @@ def _tags(item) -> list[str]:
 
 
 def _data_sets(item) -> list[str]:
-    from at_repro.report import book
+    from at_repro.report import notebooks
 
-    return book.shown_images(item.parent.nb)
+    return notebooks.shown_images(item.parent.nb)
 
 
 @functools.cache

@@ -264,9 +264,9 @@ def status(options: argparse.Namespace) -> int:
 
 
 def notebook(options: argparse.Namespace) -> None:
-    from at_repro.report import book
+    from at_repro.report import notebooks
 
-    output = book.execute(options.name, _by_name(options.parameters, "its value"), options.output)
+    output = notebooks.execute(options.name, _by_name(options.parameters, "its value"), options.output)
     print(f"executed {options.name}: {output}")
 
 

@@ -20,7 +20,7 @@ from at_repro.bench import measurement
 from at_repro.cli import main, parser
 from at_repro.experiments import paper
 from at_repro.records import Store
-from at_repro.report import book
+from at_repro.report import notebooks
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (
@@ -51,7 +51,7 @@ def no_training(monkeypatch):
         raise AssertionError("training or a notebook was started")
 
     monkeypatch.setattr(trainer, "_train_cohort", refuse)
-    monkeypatch.setattr(book, "execute", refuse)
+    monkeypatch.setattr(notebooks, "execute", refuse)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "parts"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_bad_input_is_one_line_before_any_training(arguments, parts, roots, no_training, capsys, monkeypatch):
     if arguments[:1] == ["notebook"]:
-        monkeypatch.setattr(book, "execute", real_execute)
+        monkeypatch.setattr(notebooks, "execute", real_execute)
     if arguments[:1] in (["run"], ["verify"], ["status"]) and "--results" not in arguments:
         arguments = [*arguments, "--results", "store"]
     line = failure(capsys, *arguments)
@@ -132,7 +132,7 @@ def test_bad_input_is_one_line_before_any_training(arguments, parts, roots, no_t
         assert part in line, line
 
 
-real_execute = book.execute
+real_execute = notebooks.execute
 
 
 @pytest.mark.parametrize("command", [["run", NAME, "--preset", "reduced", "--results", "r"], ["data"], ["book"]])
@@ -169,7 +169,7 @@ def test_every_example_is_a_command_that_exists():
         if getattr(options, "preset", None):
             experiments.get_preset(options.preset)
         if hasattr(options, "name"):
-            assert options.name in book.names()
+            assert options.name in notebooks.names()
 
 
 @pytest.mark.slow

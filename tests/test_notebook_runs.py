@@ -9,11 +9,11 @@ from torchvision.io import write_png
 
 from at_repro import experiments
 from at_repro.records import Store
-from at_repro.report import book
+from at_repro.report import notebooks
 
 pytestmark = pytest.mark.slow
 
-NAMES = book.names()
+NAMES = notebooks.names()
 
 # Two sets for each notebook: what it is about, but short; and everything otherwise. Not of the preset's own seed, and
 # both of the same one, whose runs are trained once.
@@ -59,13 +59,13 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch, 
         request.getfixturevalue("few_test_images")
     results.mkdir(exist_ok=True)
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
-    known = book.defaults(name)
+    known = notebooks.defaults(name)
     folders = {"results": str(results), "data_root": str(place)}
     if chosen is SETS[1]:
         records = sorted(Store(results).folders())
         folders |= {"measured": str(place / "none.json"), "proofs": str(place / "none.json"), "run": [*records, ""][0]}
     given = {key: value for key, value in (chosen | folders).items() if key in known}
-    notebook = nbformat.read(book.execute(name, given, tmp_path / "out.ipynb"), as_version=4)
+    notebook = nbformat.read(notebooks.execute(name, given, tmp_path / "out.ipynb"), as_version=4)
     printed = "".join(output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output)
     if "epochs" in known:
         names = ["student", "teacher", "mapping", "beta", "epochs", "dataset"]
@@ -74,7 +74,7 @@ def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch, 
         changes = ", ".join(f"{key} {chosen[key]}" for key in names if key in known and key in chosen)
         assert f"preset smoke, {changes}, seed {chosen['seeds'][0]}, CPU" in printed
         images = chosen.get("dataset", "shapes")
-        (columns,) = experiments.get(book.experiments_of(notebook)[0]).runs("smoke")
+        (columns,) = experiments.get(notebooks.experiments_of(notebook)[0]).runs("smoke")
         student = given.get("student", columns["student"].network)
         if name == "look_for_yourself":  # behind its own it lists other experiments, for which it trains nothing
             printed, _, others = printed.partition("\nexperiment ")
@@ -92,6 +92,6 @@ def test_a_notebook_runs_without_any_record_or_image(name, tmp_path, in_process,
     """As preset paper's pages do before anything is trained: they say what is not run, and do not fail."""
     monkeypatch.setenv("AT_REPRO_TRAIN", "never")
     given = {"preset": "paper", "results": str(tmp_path), "data_root": str(tmp_path), "device": "cpu"}
-    book.execute(
-        name, {key: value for key, value in given.items() if key in book.defaults(name)}, tmp_path / "out.ipynb"
+    notebooks.execute(
+        name, {key: value for key, value in given.items() if key in notebooks.defaults(name)}, tmp_path / "out.ipynb"
     )

@@ -21,11 +21,11 @@ from at_repro import data, experiments
 from at_repro.experiments import paper
 from at_repro.records import default_folder
 from at_repro.records.store import _checksum
-from at_repro.report import book
+from at_repro.report import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
-NAMES = book.names()
+NAMES = notebooks.names()
 
 
 def read(name: str) -> NotebookNode:
@@ -72,14 +72,14 @@ def test_every_parameter_is_explained_and_a_literal(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_notebook_has_the_same_family_of_parameters_in_front(name):
     """Who reruns several at once gives all of them the same; papermill only warns of those that are not there."""
-    assert list(book.defaults(name))[:5] == ["preset", "seeds", "device", "data_root", "results"]
+    assert list(notebooks.defaults(name))[:5] == ["preset", "seeds", "device", "data_root", "results"]
 
 
 def test_every_parameter_is_explained_in_the_book():
     page = prose("notebooks/trust_and_rerun.ipynb")
     table = page[page.index(":name: tab-parameters") :]
     explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\* - (.*)$", table[: table.index(":::")], re.M))))
-    assert explained == {name for notebook in NAMES for name in book.defaults(notebook)}
+    assert explained == {name for notebook in NAMES for name in notebooks.defaults(notebook)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +91,7 @@ def test_a_notebook_names_the_experiments_that_it_opens(name):
     exec(cell.source, values)
     opened = re.findall(r"page\.study\(\s*(f?\"[^\"]+\")", "\n".join(cell.source for cell in notebook.cells))
     names = {eval(text, values | {"task": task}) for text in opened for task in paper.TABLE_4_ROWS}
-    assert set(book.experiments_of(notebook)) == names
+    assert set(notebooks.experiments_of(notebook)) == names
 
 
 def test_a_notebook_knows_whose_images_it_shows():
@@ -100,7 +100,7 @@ def test_a_notebook_knows_whose_images_it_shows():
         "gradients": ["cifar10"], "table_1": [], "peaks_objects_faces": ["orl_faces@64"],
         "attention_maps": ["cifar10", "cub50@144"], "larger_images": ["scene15@144"], "trust_and_rerun": [],
     }  # fmt: skip
-    assert {name: book.shown_images(read(name)) for name in known} == known
+    assert {name: notebooks.shown_images(read(name)) for name in known} == known
 
 
 def sanitized(text: str) -> str:
@@ -176,7 +176,7 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
             cell.source = says(cell)
         wrong[name] = {falsify(notebook, of_images=False)}
         assert wrong[name] != {None}, f"no digit that a reader of {name} sees is compared"
-        if all(are_here(dataset) for dataset in book.shown_images(notebook)):
+        if all(are_here(dataset) for dataset in notebooks.shown_images(notebook)):
             wrong[name] |= {falsify(notebook, of_images=True)} - {None}
         nbformat.write(notebook, folder / f"{name}.ipynb")
     for kind in ("true", "changed"):
@@ -184,7 +184,9 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
             default_folder("reduced"), tmp_path / kind, ignore=shutil.ignore_patterns("in-progress")
         )
         notebook = read("table_1")
-        (own,) = [place for place, cell in enumerate(notebook.cells) if book.figure(cell).get("name") == "tab-table-1"]
+        (own,) = [
+            place for place, cell in enumerate(notebook.cells) if notebooks.figure(cell).get("name") == "tab-table-1"
+        ]
         del notebook.cells[own + 1 :]  # it has the number
         (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
         cell.source = cell.source.replace('results = ""', f'results = "{results}"')

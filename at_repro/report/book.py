@@ -1,10 +1,8 @@
-"""The notebooks and the book, driven by one command: papermill executes what has changed, Jupyter Book renders.
+"""The book, made by one command: what has changed is executed, Jupyter Book renders.
 
 Nothing here is needed for training. papermill and Jupyter Book come with the extra `book`.
 """
 
-import difflib
-import importlib.util
 import os
 import re
 import shutil
@@ -13,23 +11,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from at_repro import claims, data, experiments, files, networks
 from at_repro.analysis import attention_table, photographs
 from at_repro.analysis.verification import verify
-from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import fingerprint, in_browser, notebook_parameters
+from at_repro.report import fingerprint, in_browser, notebooks
 from at_repro.runs import Run
 from at_repro.training import engine, train
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
-
-CHECKOUT = files.CHECKOUT
 
 # Not `python -m`: Jupyter Book 1 has no __main__. Not its script: that may be another environment's on the path.
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
@@ -44,65 +39,6 @@ that of the report. Nothing here says anything about the paper.
 LEDGER = "claims.csv"  # the page on the claims, as a file beside the landing page
 
 
-def notebooks_folder() -> Path:
-    """The folder `notebooks` of the checkout. Raises UserError where the package was installed without one."""
-    return _part_of_checkout("notebooks")
-
-
-def names() -> list[str]:
-    """Names of the notebooks, in reading order."""
-    return sorted(path.stem for path in notebooks_folder().glob("*.ipynb"))
-
-
-def execute(name: str, given: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
-    """Executes one notebook through papermill, with this interpreter, in the current folder.
-
-    Args:
-        name: a notebook, with or without its folder and `.ipynb`.
-        given: values for names in its parameters cell. A string is read as a value of the default's type.
-        output: the executed notebook; None: NAME.ipynb in the current folder.
-
-    Returns:
-        The path of the executed notebook.
-
-    Raises:
-        ParameterError: for a notebook, a parameter or a value that is not allowed.
-        UserError: with the message of a user error that was raised inside the notebook.
-        papermill.PapermillExecutionError: for any other error inside.
-    """
-    require_tools()
-    import papermill
-
-    source = _source(name)
-    output = Path(output or source.name).expanduser()
-    if output.is_dir():
-        output = output / source.name
-    if output.resolve() == source.resolve():
-        raise ParameterError("output", str(output), "a file that is not the notebook itself")
-    values = parameters(name, given or {})
-    files.output(output)
-    try:
-        with _own_kernel(), tempfile.TemporaryDirectory() as folder:
-            executed = Path(folder) / source.name
-            papermill.execute_notebook(
-                str(source),
-                str(executed),
-                values,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                stderr_file=sys.stderr,
-                # Of the kernel: its warnings are not the notebook's; an interrupted one tells of its closed sockets.
-                extra_arguments=["--log-level=CRITICAL"],
-            )
-            files.write(output, executed.read_bytes())
-    except papermill.PapermillExecutionError as error:
-        if error.ename not in _user_errors(UserError):
-            raise
-        raise UserError(error.evalue) from None
-    return output
-
-
 def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
@@ -115,14 +51,14 @@ def refresh() -> list[Path]:
         attention_table.update_experiment(experiment, COMMITTED, store, store.seeds())
     photographs.update(store)
     here = _shown_here(None)
-    for name in [name for name in names() if name not in here]:
+    for name in [name for name in notebooks.names() if name not in here]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
     with tempfile.TemporaryDirectory() as folder:
         executed = {name: Path(folder) / f"{name}.ipynb" for name in here}
         for name in _execute_all(executed, {}):
-            if _without_end(executed[name]) != _without_end(_source(name)):
-                files.write(_source(name), executed[name].read_bytes())
-    return [_source(name) for name in here]
+            if _without_end(executed[name]) != _without_end(notebooks.source(name)):
+                files.write(notebooks.source(name), executed[name].read_bytes())
+    return [notebooks.source(name) for name in here]
 
 
 def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Iterator[str]:
@@ -137,11 +73,15 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
 
     def run(name: str) -> None:
         say(f"executing notebook {name}")
-        execute(name, given, jobs[name])
-        tidy(jobs[name], None if given else _fingerprint(_read(name), store, None))
+        notebooks.execute(name, given, jobs[name])
+        notebooks.tidy(jobs[name], None if given else _fingerprint(notebooks.read(name), store, None))
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
-    with _own_kernel(), _environment("AT_REPRO_TRAIN", "never"), _environment("OMP_NUM_THREADS", str(cores // workers)):
+    with (
+        notebooks.own_kernel(),
+        notebooks.environment("AT_REPRO_TRAIN", "never"),
+        notebooks.environment("OMP_NUM_THREADS", str(cores // workers)),
+    ):
         pool = ThreadPoolExecutor(workers)
         try:
             for name, done in {name: pool.submit(run, name) for name in jobs}.items():
@@ -152,7 +92,7 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
 
 
 def _fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -> dict[str, str]:
-    return fingerprint.fingerprint(notebook, store, shown_images(notebook), data_root)
+    return fingerprint.fingerprint(notebook, store, notebooks.shown_images(notebook), data_root)
 
 
 def build(
@@ -182,20 +122,20 @@ def build(
         UserError: with the message of a user error inside a notebook, where a record is not what its weights give,
             or where the book has faults, such as a reference that leads nowhere.
     """
-    require_tools()
+    notebooks.require_tools()
     experiments.get_preset(preset or COMMITTED)
     engine.device(device)
     data.data_root(data_root)
     store = open_store(preset or COMMITTED, results, writable=preset is not None)
     stage = staged_pages(f"book-{preset}" if preset else "book")
     (stage / "notebooks").mkdir()
-    jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in names()}
+    jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in notebooks.names()}
     given = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
     shared: dict[str, object] = {name: value for name, value in given.items() if value not in ("", "auto")}
     if preset is None:
         reasons = {name: _changes(name, store, data_root) for name in jobs}
         for name in [name for name, changes in reasons.items() if not changes]:
-            shutil.copyfile(_source(name), jobs.pop(name))
+            shutil.copyfile(notebooks.source(name), jobs.pop(name))
         say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
         for name in jobs:
             say(f"page {name} is executed: {' and '.join(reasons[name])}")
@@ -217,11 +157,11 @@ def build(
 
 def _changes(name: str, store: Store, data_root: str | None) -> list[str]:
     """Why a page cannot be used as it was executed, for readers; empty where it can."""
-    notebook = _read(name)
+    notebook = notebooks.read(name)
     changes = fingerprint.changed(notebook, _fingerprint(notebook, store, data_root))
     if changes == list(fingerprint.PARTS):
         return ["it was not executed by this version of the book"]
-    live = ["it trains on this machine"] if is_live(notebook) else []
+    live = ["it trains on this machine"] if notebooks.is_live(notebook) else []
     told = [fingerprint.PARTS[part] for part in changes]
     return live + [f"{what} changed" for what in told]
 
@@ -242,9 +182,11 @@ def _rehearsed(page: str) -> str:
     return re.sub(r"(?m)^# .*$", lambda title: f"{title[0]}\n\n{REHEARSAL}", page, count=1)
 
 
-def _train(notebooks: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
+def _train(pages: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
     """Trains, and measures, what has no record of the experiments of these notebooks, and whose images are here."""
-    wanted = list(dict.fromkeys(experiment for name in notebooks for experiment in experiments_of(_read(name))))
+    wanted = list(
+        dict.fromkeys(experiment for name in pages for experiment in notebooks.experiments_of(notebooks.read(name)))
+    )
     runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
     for dataset in dict.fromkeys(run.dataset for run in runs):
         missing = [run for run in runs if run.dataset == dataset and not store.has(run)]
@@ -283,52 +225,12 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
         raise UserError("records do not agree with their weights, see above; no book is made of them")
 
 
-def _part_of_checkout(name: str) -> Path:
-    folder = CHECKOUT / name
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {name} beside the package: clone the repository and use it from there")
-    return folder
-
-
-def experiments_of(notebook: "NotebookNode") -> list[str]:
-    """The experiments that a notebook opens, as its metadata say (`at_repro`: {`experiments`: [NAME]})."""
-    return notebook.metadata.get("at_repro", {}).get("experiments", [])
-
-
-def is_live(notebook: "NotebookNode") -> bool:
-    """Whether a notebook shows what it has just trained, as its metadata say (`at_repro`: {`live`: true})."""
-    return notebook.metadata.get("at_repro", {}).get("live", False)
-
-
-def shown_images(notebook: "NotebookNode") -> list[str]:
-    """The data sets whose images a committed notebook shows; empty where it shows none.
-
-    The one that its parameter `dataset` names, else those in its metadata (`at_repro`: {`dataset`: NAME}, or several
-    names in a list), else
-    CIFAR-10, that of the preset.
-    """
-    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
-    if "needs-images" not in tags:
-        return []
-    (parameters,) = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if chosen := re.search(r'(?m)^dataset = "(.+)"', parameters):
-        return [chosen[1]]
-    named = notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
-    return [named] if isinstance(named, str) else list(named)
-
-
 def _shown_here(data_root: str | None) -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
-    shown = {name: shown_images(_read(name)) for name in names()}
+    shown = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
     asked = {dataset for datasets in shown.values() for dataset in datasets}
     missing = {dataset for dataset in asked if data.describe(dataset, data_root).problem}
     return [name for name, datasets in shown.items() if missing.isdisjoint(datasets)]
-
-
-def _read(name: str) -> "NotebookNode":
-    import nbformat
-
-    return nbformat.read(_source(name), as_version=4)
 
 
 def _without_end(path: Path) -> str:
@@ -336,100 +238,17 @@ def _without_end(path: Path) -> str:
     return re.sub(r"executed on .*", "", path.read_text())
 
 
-def require_tools() -> None:
-    """Raises UserError where the extra `book` is not installed."""
-    for module in ("papermill", "ipykernel", "jupyter_book"):
-        if importlib.util.find_spec(module) is None:
-            raise UserError(f"{module} is not installed; run in the clone: pip install -e '.[book]'")
-
-
-def _source(name: str) -> Path:
-    stem = Path(name).name.removesuffix(".ipynb")  # its path, as a shell completes it, is as clear
-    if stem not in names():
-        # The nearest first: a name may be misspelt.
-        raise ParameterError("notebook", name, difflib.get_close_matches(stem, names(), n=len(names()), cutoff=0))
-    return notebooks_folder() / f"{stem}.ipynb"
-
-
-def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
-    """The given parameters of a notebook, read by the type of its defaults and checked. Raises ParameterError."""
-    values = notebook_parameters.read(defaults(name), given)
-    notebook_parameters.check(values)
-    return values
-
-
-def defaults(name: str) -> dict[str, object]:
-    """The parameters of a notebook with their defaults, in its order. Raises ParameterError for an unknown notebook."""
-    import papermill
-
-    known = papermill.inspect_notebook(str(_source(name)))
-    return {key: notebook_parameters.literal(found["default"]) for key, found in known.items()}
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Sets an environment variable, which kernels inherit, for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def _own_kernel() -> AbstractContextManager[None]:
-    """Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
-    own = str(Path(sys.prefix) / "share" / "jupyter")
-    before = os.environ.get("JUPYTER_PATH")
-    return _environment("JUPYTER_PATH", os.pathsep.join([own, before] if before else [own]))
-
-
-def _user_errors(kind: type[Exception]) -> set[str]:
-    """Names of an error class and of all classes made from it: papermill passes on a name, not an exception."""
-    return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
-
-
 def staged_pages(name: str) -> Path:
     """A fresh copy of the book's pages, in build/NAME: from nothing, so that no page of an earlier build survives.
 
     Raises UserError where the package was installed without a checkout.
     """
-    pages = _part_of_checkout("book")
-    stage = CHECKOUT / "build" / name
+    pages = notebooks.part_of_checkout("book")
+    stage = notebooks.CHECKOUT / "build" / name
     shutil.rmtree(stage, ignore_errors=True)
     # Records are read from the store: a copy would only be large.
     shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"))
     return stage
-
-
-def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
-    """Takes what is this machine's out of an executed notebook, which the site offers as a download: paths, times,
-    the version of Python. Writes its fingerprint into it, if it has one."""
-    import nbformat
-
-    notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    own = notebook.metadata.setdefault("at_repro", {})
-    own.pop("fingerprint", None)
-    if fingerprint:
-        own["fingerprint"] = fingerprint
-    for cell in notebook.cells:
-        if cell.cell_type == "code":  # progress of training
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.source = re.sub(r"(?m)^(data_root|results) = .*$", r'\1 = ""', cell.source)
-    nbformat.write(notebook, executed)
-
-
-def figure(cell: "NotebookNode") -> dict:
-    """Name and caption of a notebook cell's figure or table; empty where it has none."""
-    return cell.metadata.get("mystnb", {}).get("figure", {})
 
 
 def render(stage: Path) -> Path:

@@ -19,7 +19,7 @@ from at_repro.data import ImageSet
 from at_repro.errors import DataError, UserError
 from at_repro.networks import ResizeInput, imagenet
 from at_repro.records import open_store
-from at_repro.report import book
+from at_repro.report import book, notebooks
 from at_repro.report.figures import ATTENTION
 
 if TYPE_CHECKING:  # it comes with the extra `book`
@@ -44,7 +44,7 @@ def update() -> list[Path]:
     Raises UserError where there is no checkout or no place for it in a page, DamagedRecord for a record that is not
     whole.
     """
-    root = book.notebooks_folder().parent
+    root = notebooks.notebooks_folder().parent
     ledger = claims.ledger(claims.comparisons(open_store(book.COMMITTED)))
     written = {
         root / "README.md": _filled(root / "README.md", found=found(ledger)),
@@ -52,8 +52,9 @@ def update() -> list[Path]:
     }
     for page, text in written.items():
         files.write(page, text)
-    pictures = {name: _picture(_read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
-    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(_read(name)) for name in pages() if _picture(_read(name))}
+    pictures = {name: _picture(notebooks.read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
+    shown = {name: notebooks.read(name) for name in pages()}
+    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(page) for name, page in shown.items() if _picture(page)}
     try:
         pictures[BANNER] = banner(root / ASSETS / PHOTOGRAPH)
     except DataError as error:
@@ -108,7 +109,7 @@ def counts(ledger: pd.DataFrame) -> str:
 
 def pages() -> list[str]:
     """Names of the notebooks in the order of the book's contents."""
-    contents = (book.notebooks_folder().parent / "book" / "_toc.yml").read_text()
+    contents = (notebooks.notebooks_folder().parent / "book" / "_toc.yml").read_text()
     return re.findall(r"file: notebooks/(\S+)", contents)
 
 
@@ -116,7 +117,7 @@ def gallery() -> str:
     """A card for each page, which is called by what it found, with the first of its figures."""
     cards = []
     for name in pages():
-        notebook = _read(name)
+        notebook = notebooks.read(name)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         shown = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {title}\n" if _picture(notebook) else ""
         cards.append(f":::{{grid-item-card}} {title}\n{shown}:link: notebooks/{name}\n:link-type: doc\n:::\n")
@@ -158,19 +159,13 @@ def banner(photograph: Path) -> bytes:
     return stream.getvalue()
 
 
-def _read(name: str) -> "NotebookNode":
-    import nbformat  # it comes with the extra `book`
-
-    return nbformat.read(book.notebooks_folder() / f"{name}.ipynb", as_version=4)
-
-
 def _picture(notebook: "NotebookNode", figure: str | None = None) -> bytes:
     """The figure of this name, or the first one; empty where a notebook has none at all.
 
     Raises LookupError where there is none of this name.
     """
     for cell in notebook.cells:
-        if figure in (None, book.figure(cell).get("name")):
+        if figure in (None, notebooks.figure(cell).get("name")):
             for output in cell.get("outputs", []):
                 for kind in ("image/png", "image/jpeg"):
                     if kind in output.get("data", {}):

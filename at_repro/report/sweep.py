@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from at_repro.errors import ParameterError
-from at_repro.report import book
+from at_repro.report import book, notebooks
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
@@ -30,28 +30,28 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     Raises:
         ParameterError: for a notebook, a parameter or a value that is not allowed, before anything is executed; or
             where no parameter has two values, or two of them are equal.
-        UserError: as `book.execute` and `book.build`.
+        UserError: as `notebooks.execute` and `book.build`.
     """
-    book.require_tools()
+    notebooks.require_tools()
     import nbformat
 
     name = Path(name).name.removesuffix(".ipynb")
     swept = [key for key, values in parameters.items() if len(values) > 1]
     points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
-    points = [book.parameters(name, point) for point in points]
+    points = [notebooks.parameters(name, point) for point in points]
     if not swept:
         raise ParameterError("sweep", list(parameters), "two or more values of at least one parameter")
     for number, point in enumerate(points):
         if point in points[:number]:
             raise ParameterError("sweep", point, "every combination of values once")
     stage = book.staged_pages(f"sweep-{name}")
-    shutil.copytree(book.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(notebooks.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
     executed = {}  # among the other notebooks, so that a link between two of them leads to its page
     for number, point in enumerate(points, 1):
         title = ", ".join(f"{key} {point[key]}" for key in swept)
         book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
-        path = book.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
-        book.tidy(path)
+        path = notebooks.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
+        notebooks.tidy(path)
         executed[title] = _titled(path, title, number)
     nbformat.write(_comparison(name, executed), stage / "notebooks" / "sweep_comparison.ipynb")
     _list(stage / "_toc.yml", name, len(points))
@@ -66,7 +66,7 @@ def _titled(path: Path, title: str, number: int) -> "NotebookNode":
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
     for cell in notebook.cells:
-        if figure := book.figure(cell):
+        if figure := notebooks.figure(cell):
             figure["name"] = f"{figure['name']}-{number}"
     nbformat.write(notebook, path)
     return notebook
@@ -88,7 +88,7 @@ def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookN
         outputs = {title: _shown(other) for title, other in found.items()}
         if not any(outputs.values()) or all(other == outputs[next(iter(outputs))] for other in outputs.values()):
             continue
-        above = f"## {figure['caption']}" if (figure := book.figure(cell)) else heading
+        above = f"## {figure['caption']}" if (figure := notebooks.figure(cell)) else heading
         if above and above != last:
             cells.append(new_markdown_cell(above))
         last = above

@@ -24,7 +24,7 @@ from at_repro import bench, experiments, networks
 from at_repro.analysis import attention_table
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import book, fingerprint, notebook_parameters, trust
+from at_repro.report import book, fingerprint, notebook_parameters, notebooks, trust
 from at_repro.report.notebook_parameters import literal
 from at_repro.runs import Run, terms
 
@@ -72,7 +72,7 @@ def checkout(tmp_path, monkeypatch):
     (folder / "book" / "_toc.yml").write_text(TOC)
     (folder / "book" / "intro.md").write_text("# Tiny\n\n[](notebooks/01_tiny)\n")
     (tmp_path / "elsewhere").mkdir()
-    monkeypatch.setattr(book, "CHECKOUT", folder)
+    monkeypatch.setattr(notebooks, "CHECKOUT", folder)
     monkeypatch.chdir(tmp_path / "elsewhere")
     return folder
 
@@ -162,15 +162,15 @@ def test_a_wrong_value_is_refused_before_a_kernel_starts(name, value, line):
 
 
 def test_a_notebook_is_known_by_its_path_as_well():
-    assert book.defaults("notebooks/table_1.ipynb") == book.defaults("table_1")
+    assert notebooks.defaults("notebooks/table_1.ipynb") == notebooks.defaults("table_1")
 
 
 def test_unknown_names_are_refused(checkout):
     write_notebook(checkout / "notebooks" / "00_other.ipynb", new_code_cell("1"))
     with pytest.raises(ParameterError, match=r"notebook: 'tinny' is not allowed; allowed: 01_tiny, 00_other"):
-        book.execute("tinny")
+        notebooks.execute("tinny")
     with pytest.raises(ParameterError, match=r"notebook parameter: 'presett' is not allowed; allowed: preset, seeds"):
-        book.execute("01_tiny", {"presett": "smoke"})
+        notebooks.execute("01_tiny", {"presett": "smoke"})
     with pytest.raises(ParameterError, match="preset"):
         book.build("huge")
     assert not Path("01_tiny.ipynb").exists() and not (checkout / "build").exists()
@@ -185,7 +185,7 @@ def test_a_wrong_value_of_a_shared_parameter_is_refused_before_a_kernel_starts(n
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(papermill, "execute_notebook", None)
     with pytest.raises(ParameterError, match="is not allowed; allowed: "):
-        book.execute("table_1", {name: value})
+        notebooks.execute("table_1", {name: value})
 
 
 @pytest.mark.parametrize("name", ["01_tiny", "01_tiny.ipynb"])
@@ -194,35 +194,35 @@ def test_the_source_is_never_overwritten(checkout, name):
     before = source.read_bytes()
     for output in (source, source.parent):
         with pytest.raises(ParameterError, match="output"):
-            book.execute(name, output=output)
+            notebooks.execute(name, output=output)
     assert source.read_bytes() == before
 
 
 def test_execute_writes_into_the_current_folder(checkout):
-    output = book.execute("01_tiny", {"preset": "smoke", "seeds": "0,1", "rate": "1"})
+    output = notebooks.execute("01_tiny", {"preset": "smoke", "seeds": "0,1", "rate": "1"})
     assert output == Path("01_tiny.ipynb")
     assert printed(output) == "('smoke', [0, 1], 4, 1.0, False, None)\n"
 
 
 def test_a_user_error_in_a_notebook_becomes_its_message(checkout):
     with pytest.raises(UserError) as caught:
-        book.execute("01_tiny", {"fail": "user"})
+        notebooks.execute("01_tiny", {"fail": "user"})
     assert str(caught.value) == "fail: 'user' is not allowed; allowed: nothing"
     assert not Path("01_tiny.ipynb").exists()
 
 
 def test_a_bug_in_a_notebook_stays_visible(checkout):
     with pytest.raises(papermill.PapermillExecutionError, match="a bug"):
-        book.execute("01_tiny", {"fail": "bug"}, "out.ipynb")
+        notebooks.execute("01_tiny", {"fail": "bug"}, "out.ipynb")
 
 
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
 from at_repro import cli
-from at_repro.report import book
+from at_repro.report import notebooks
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
-book.CHECKOUT = Path(sys.argv[1])
+notebooks.CHECKOUT = Path(sys.argv[1])
 sys.exit(cli.main(["notebook", "02_long"]))
 """
 
@@ -333,7 +333,7 @@ def executed(checkout, store, hand_made, tmp_path, monkeypatch):
     path = checkout / "notebooks" / "01_tiny.ipynb"
     write_notebook(path, parameters, look)
     fingerprint._images.cache_clear()
-    book.tidy(path, book._fingerprint(nbformat.read(path, as_version=4), store, None))
+    notebooks.tidy(path, book._fingerprint(nbformat.read(path, as_version=4), store, None))
     monkeypatch.setattr(book, "render", lambda stage: stage)
     monkeypatch.setattr(book, "_verify", lambda *_: None)
 
@@ -565,13 +565,13 @@ def test_refresh_leaves_a_notebook_that_fails_as_it_is(stale, source, error):
 
 
 def test_without_a_checkout_there_is_one_clear_line(monkeypatch, tmp_path):
-    monkeypatch.setattr(book, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
     with pytest.raises(UserError, match="there is no folder notebooks beside the package"):
-        book.names()
+        notebooks.names()
 
 
 def test_without_the_extra_there_is_one_clear_line(monkeypatch):
-    monkeypatch.setattr(book.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"in the clone: pip install -e '.\[book\]'"):
         book.build("smoke")
 
@@ -621,7 +621,7 @@ def test_notebooks_provide_what_pages_refer_to():
     labels, glued = set(), set()
     for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
-            labels.add(book.figure(cell).get("name"))
+            labels.add(notebooks.figure(cell).get("name"))
             outputs = [output.get("metadata", {}) for output in cell.get("outputs", [])]
             glued |= {(path.stem, found["scrapbook"]["name"]) for found in outputs if "scrapbook" in found}
     assert wanted_labels() - labels == set()

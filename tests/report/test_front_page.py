@@ -19,7 +19,7 @@ from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper
 from at_repro.networks import imagenet
 from at_repro.records import open_store
-from at_repro.report import book, front_page
+from at_repro.report import book, front_page, notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def test_the_committed_pages_are_up_to_date():
     assert f"<!-- gallery -->\n{front_page.gallery()}<!-- end -->" in intro
     for name, (notebook, figure) in front_page.FIGURES.items():
         committed = (ROOT / front_page.ASSETS / name).read_bytes()
-        assert committed == front_page._picture(front_page._read(notebook), figure), name
+        assert committed == front_page._picture(notebooks.read(notebook), figure), name
 
 
 def test_what_the_landing_page_says_follows_from_the_records():
@@ -95,7 +95,7 @@ def checkout(tmp_path, monkeypatch):
     chapters = "".join(f"  - file: notebooks/{name}\n" for name in ("words", "table_1", "training_length"))
     (tmp_path / "book" / "_toc.yml").write_text(f"root: intro\nchapters:\n{chapters}")
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(book, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
     monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "results")
     monkeypatch.setattr(front_page, "banner", lambda photograph: b"a banner")
     return tmp_path

@@ -7,7 +7,7 @@ import pytest
 from nbformat import NotebookNode
 
 from at_repro.experiments import paper
-from at_repro.report import book
+from at_repro.report import notebooks
 
 PAGES = ("gradients", "look_for_yourself", "table_1", "training_length")
 
@@ -20,7 +20,7 @@ def decimals(text: str) -> list[str]:
 def said(notebook: NotebookNode) -> list[str]:
     """The words of a page: text, captions, and what figures show for those who cannot see them."""
     words = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    words += [book.figure(cell).get("caption", "") for cell in notebook.cells]
+    words += [notebooks.figure(cell).get("caption", "") for cell in notebook.cells]
     return words + [cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") for cell in notebook.cells]
 
 
@@ -42,7 +42,7 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
-    notebook = nbformat.read(book.notebooks_folder() / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(notebooks.notebooks_folder() / f"{name}.ipynb", as_version=4)
     assert unfounded(said(notebook), shown(notebook)) == []
 
 

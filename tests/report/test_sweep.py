@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from at_repro import cli
 from at_repro.errors import ParameterError
-from at_repro.report import book
+from at_repro.report import notebooks
 from at_repro.report.sweep import sweep
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def checkout(tmp_path, monkeypatch):
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "01_square.ipynb")
-    monkeypatch.setattr(book, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
     return tmp_path
 
 
@@ -86,7 +86,7 @@ def test_a_notebook_that_gives_a_table_to_other_pages_can_be_swept(monkeypatch):
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_anything_is_executed(parameters, message, checkout, monkeypatch):
-    monkeypatch.setattr(book, "execute", None)
+    monkeypatch.setattr(notebooks, "execute", None)
     with pytest.raises(ParameterError, match=message):
         sweep("01_square", parameters)
     assert not (checkout / "build").exists()
