@@ -20,7 +20,7 @@ from prose import prose
 from at_repro import data, experiments
 from at_repro.experiments import paper
 from at_repro.records import default_folder
-from at_repro.records.store import _checksum
+from at_repro.records.record import checksum
 from at_repro.report import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,7 +195,7 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
     record = results / experiments.get("wrn-16-2-to-16-1").runs("reduced")[0]["teacher"].run_id
     values = json.loads((record / "record.json").read_text())
     values["final"]["test_error"] += 0.01
-    values["checksum"] = _checksum({name: value for name, value in values.items() if name != "checksum"})
+    values["checksum"] = checksum({name: value for name, value in values.items() if name != "checksum"})
     (record / "record.json").write_text(json.dumps(values))
 
     options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(SANITIZE), "-p", "no:cacheprovider")

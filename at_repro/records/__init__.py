@@ -1,5 +1,6 @@
 """The record store: one folder per finished run, readable by people, written as a whole or not at all."""
 
-from at_repro.records.store import DamagedRecord, Record, Store, default_folder, load_record, open_store
+from at_repro.records.record import DamagedRecord, Record, load_record
+from at_repro.records.store import Store, default_folder, open_store
 
 __all__ = ["DamagedRecord", "Record", "Store", "default_folder", "load_record", "open_store"]

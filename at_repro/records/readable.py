@@ -1,6 +1,6 @@
 """What came of a run, and how long it took, in a few words."""
 
-from at_repro.records.store import Record
+from at_repro.records.record import Record
 
 
 def outcome(record: Record) -> str:

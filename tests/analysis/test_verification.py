@@ -13,7 +13,7 @@ from at_repro.analysis import verification
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
-from at_repro.records.store import _checksum, _sha256
+from at_repro.records.record import checksum, sha256
 from at_repro.runs import Run
 from at_repro.training import train
 
@@ -47,9 +47,9 @@ def forged(trained, store, few_test_images):
         values = json.loads(path.read_text()) | changes
         del values["checksum"]
         values["files"] = {
-            name: _sha256(folder / name) if (folder / name).exists() else was for name, was in values["files"].items()
+            name: sha256(folder / name) if (folder / name).exists() else was for name, was in values["files"].items()
         }
-        values["checksum"] = _checksum(values)
+        values["checksum"] = checksum(values)
         path.write_text(json.dumps(values))
         store.load(trained.run)  # the store itself sees nothing wrong
 

@@ -24,7 +24,7 @@ from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Store, load_record
 from at_repro.records import checkpoints as saved
-from at_repro.records import store as store_module
+from at_repro.records import record as record_module
 from at_repro.training import Student
 
 SHAPE = (32, 32, 3)
@@ -98,9 +98,9 @@ def forgeries(count: int, folder: Path) -> list[Row]:
 def _seal(folder: Path, **changes: object) -> None:
     """Writes record.json with other values, and checksums of the files and of itself that are right."""
     values = json.loads((folder / "record.json").read_text())
-    files = {name: store_module._sha256(folder / name) for name in store_module.FILES}
+    files = {name: record_module.sha256(folder / name) for name in record_module.FILES}
     values = {name: value for name, value in values.items() if name != "checksum"} | {"files": files} | changes
-    (folder / "record.json").write_text(json.dumps(values | {"checksum": store_module._checksum(values)}))
+    (folder / "record.json").write_text(json.dumps(values | {"checksum": record_module.checksum(values)}))
 
 
 def checkpoints(count: int, folder: Path) -> list[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from at_repro.records import DamagedRecord, load_record
-from at_repro.records.store import NewerRecord, UnreadableRecord, _checksum, _sha256
+from at_repro.records.record import NewerRecord, UnreadableRecord, checksum, sha256
 from at_repro.report import terminal
 
 
@@ -20,10 +20,10 @@ def seal(folder: Path, **changes) -> None:
     """Writes record.json with other values, "missing": without them, and with checksums that are right."""
     values = json.loads((folder / "record.json").read_text())
     del values["checksum"]
-    values["files"] = {name: _sha256(folder / name) for name in values["files"]}
+    values["files"] = {name: sha256(folder / name) for name in values["files"]}
     values |= changes
     values = {name: value for name, value in values.items() if value != "missing"}
-    values["checksum"] = _checksum(values)
+    values["checksum"] = checksum(values)
     (folder / "record.json").write_text(json.dumps(values))
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_may_not_be_read_is_not_damage(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("at_repro.records.store._sha256", refuse)
+    monkeypatch.setattr("at_repro.records.record.sha256", refuse)
     with pytest.raises(UnreadableRecord, match=r"cannot be read: spec.json: Permission denied$"):
         load_record(folder)
 

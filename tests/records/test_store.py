@@ -151,7 +151,7 @@ def faults() -> list[tuple[str, int]]:
         *(("pathlib.Path.write_text", number) for number in (1, 2)),
         ("pathlib.Path.write_bytes", 1),
         *(("pandas.DataFrame.to_csv", number) for number in (1, 2)),
-        ("at_repro.records.store._sha256", 3),
+        ("at_repro.records.store.sha256", 3),
         *(("os.fsync", number) for number in range(1, 7)),
         ("os.rename", 1),
     ]

@@ -1,0 +1,183 @@
+"""One record: how it is read, and what is wrong with one that cannot be."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from at_repro import files
+from at_repro.errors import UserError
+from at_repro.records import schema
+from at_repro.runs import Run
+
+# pandas and torch are imported where a table or weights are read: a list of records does without.
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from at_repro.data import Images
+
+FILES = ("spec.json", "epochs.csv", "predictions.csv", "weights.safetensors")
+# The repository keeps the weights of seed 0 only, for size; every other file is part of every record.
+OPTIONAL = ("weights.safetensors",)
+
+
+class DamagedRecord(UserError):
+    """A record whose files are missing, cut or changed. Its numbers are never shown."""
+
+    def __init__(self, folder: Path, reason: str):
+        super().__init__(f"record {folder.name} {self._describe(folder, reason)}")
+
+    def _describe(self, folder: Path, reason: str) -> str:
+        return f"is damaged: {reason}; delete {folder} and run again, or restore it from git"
+
+
+class NewerRecord(DamagedRecord):
+    """A record that is whole and says what this version of the package does not know."""
+
+    def _describe(self, folder: Path, reason: str) -> str:
+        return f"was written by a newer version of at_repro, or is no record: {reason}"
+
+
+class UnreadableRecord(DamagedRecord):
+    """A record whose files the system does not let this process read: nothing says that they are damaged."""
+
+    def _describe(self, folder: Path, reason: str) -> str:
+        return f"cannot be read: {reason}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run: its spec and what was measured. `values` is the content of record.json."""
+
+    run: Run
+    folder: Path
+    values: dict
+
+    @property
+    def final(self) -> dict:
+        """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent, None if diverged."""
+        return self.values["final"]
+
+    def epochs(self) -> "pd.DataFrame":
+        """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
+        return self._table("epochs.csv", schema.EPOCHS, "float64")
+
+    def early_error(self) -> float:
+        """Mean test error, in percent, of the epochs before the learning rate first drops."""
+        epochs = self.epochs()
+        rate = epochs["learning_rate"]
+        return float(epochs["test_error"][rate == rate.iloc[0]].mean())
+
+    def late_error(self) -> float:
+        """Mean test error, in percent, of the epochs at the last learning rate."""
+        epochs = self.epochs()
+        rate = epochs["learning_rate"]
+        return float(epochs["test_error"][rate == rate.iloc[-1]].mean())
+
+    def predictions(self) -> "pd.DataFrame":
+        """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""
+        return self._table("predictions.csv", schema.PREDICTIONS, "int64")
+
+    def _table(self, name: str, columns: tuple[str, ...], kind: str) -> "pd.DataFrame":
+        with _reading(self.folder, name):
+            return schema.read_table(self.folder / name, columns, kind)
+
+    def contradiction(self) -> str:
+        """What in record.json does not follow from curve and predictions, in words; empty where all does."""
+        return schema.contradiction(self.run, self.values, self.epochs(), self.predictions())
+
+    @property
+    def diverged(self) -> int | None:
+        """The epoch in which the loss was no longer finite; None for a run that reached its end."""
+        return self.values["diverged"]
+
+    def measured_on(self, images: "Images") -> bool:
+        """Whether these are the test images that the record's numbers were measured on."""
+        return self.values["data"]["test"] == images.fingerprint
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the weights are here: the repository keeps those of seed 0 only."""
+        return (self.folder / "weights.safetensors").exists()
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the weights are here and those of a training that did not diverge."""
+        return self.has_weights and self.diverged is None
+
+    def weights(self) -> "dict[str, Tensor]":
+        """The stored weights as float32 tensors. Raises UserError where the record came without them.
+
+        Nothing but tensors is read from the file. Raises DamagedRecord where it holds something else.
+        """
+        from safetensors.torch import load_file
+
+        if not self.has_weights:
+            raise UserError(f"record {self.folder.name} holds no weights here; delete it and run again to have them")
+        with files.hold_signals(), _reading(self.folder, "weights.safetensors"):
+            stored = load_file(self.folder / "weights.safetensors")
+        return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+
+
+def load_record(folder: Path) -> Record:
+    """Reads a record and checks that it is whole, and as `schema` says.
+
+    Raises DamagedRecord; of its kinds, NewerRecord for what this version does not know, UnreadableRecord for files that
+    the system does not let it read.
+    """
+    with _reading(folder, "record.json"):
+        values = schema.parse(folder / "record.json")
+        written = values.pop("checksum", None)
+        if written != checksum(values):
+            raise ValueError("it does not match its checksum")
+        schema.check_values(values)
+        if set(values["files"]) != set(FILES):
+            raise ValueError("it has not the checksums of the other files")
+    for name, digest in values["files"].items():
+        path = folder / name
+        if name in OPTIONAL and not path.exists():
+            continue
+        with _reading(folder, name):
+            if not path.is_file():
+                raise ValueError("it is missing")
+            if sha256(path) != digest:
+                raise ValueError("it does not match its checksum")
+    with _reading(folder, "spec.json"):
+        spec = schema.parse(folder / "spec.json")
+    try:
+        run = Run.from_dict(spec)
+        run_id = run.run_id
+    except (UserError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise NewerRecord(folder, f"spec.json: {error}") from None
+    if not run_id == values["run_id"] == folder.name:
+        raise DamagedRecord(folder, f"its spec is that of {run_id}")
+    return Record(run, folder, values)
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[None]:
+    """Turns what is wrong with a file of a record into an error about that record."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UnreadableRecord(folder, f"{name}: {error.strerror}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        raise DamagedRecord(folder, f"{name}: {reason}") from None
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file as record.json names it, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum(values: dict) -> str:
+    """The digest of what record.json holds besides it, hexadecimal."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
