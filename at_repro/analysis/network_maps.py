@@ -93,11 +93,6 @@ def mapping_rows(
     }
 
 
-def concentrations(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
-    """Entropy and top share of every network, level and image, see `map_statistics.measure`."""
-    return map_statistics.measure(by_network(networks, images, [mapping]), images, ["entropy", "top share"])
-
-
 def norms(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
     """The l2 norm of every network's raw maps, at every level and image: what `attention.normalize` divides by.
 
@@ -106,25 +101,6 @@ def norms(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str 
     """
     norms = map_statistics.measure(by_network(networks, images, [mapping]), images, ["norm"])
     return norms[["network", "level", "value"]].rename(columns={"value": "norm"})
-
-
-def class_rows(network: nn.Module | None, images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
-    """The average map of every class, and what it has more and less than the average of all classes: (K, H, W) each.
-
-    Each image's map counts by its shares of mass, in units of what every position of a uniform map has. By labels such
-    as "low, average" and "low, minus all", level after level; nothing without network or images. A class without images
-    has an all-zero average map. Raises ParameterError for an unknown mapping.
-    """
-    if network is None or images is None:
-        return {}
-    belongs = F.one_hot(images.labels.cpu(), len(images.classes)).float()
-    belongs = belongs / belongs.sum(0).clamp_min(1)
-    rows: dict[str, Tensor] = {}
-    for level, of_level in by_level(maps(network, images, mapping)).items():
-        shares = map_statistics.mass_shares(of_level).nan_to_num().view(of_level.shape)
-        average = of_level[0].numel() * torch.einsum("nk,nhw->khw", belongs, shares)
-        rows |= {f"{level}, average": average, f"{level}, minus all": average - average.mean(0)}
-    return rows
 
 
 def mapping_correlations(

@@ -445,26 +445,6 @@ class Activations(nn.Module):
         return SimpleNamespace(logits=torch.zeros(len(images), 10), groups=groups)
 
 
-def test_average_maps_of_classes_count_every_image_alike(images, monkeypatch):
-    """A class whose images have a strong and a weak map at two places averages to half and half."""
-    maps = torch.zeros(len(images), 8, 8)
-    for label in range(10):
-        first, *others = (images.labels == label).nonzero()[:, 0].tolist()
-        maps[first, 0, 0] = 1000.0
-        maps[others, 7, 7] = 1.0
-    monkeypatch.setattr(network_maps, "maps", lambda *_: [maps])
-    found = network_maps.class_rows(nn.Identity(), images)
-    assert list(found) == ["level 1, average", "level 1, minus all"]
-    averages, differences = found.values()
-    assert averages.shape == differences.shape == (10, 8, 8)
-    for label in range(10):
-        count = int((images.labels == label).sum())
-        assert averages[label, 0, 0].item() == pytest.approx(64 / count), "in units of a uniform map's 64th"
-        assert averages[label, 7, 7].item() == pytest.approx(64 - 64 / count)
-    assert differences.sum(0).abs().max() < 1e-4, "of all classes together nothing is left"
-    torch.testing.assert_close(averages - differences, averages.mean(0).expand(10, 8, 8))
-
-
 def test_correlations_of_mapping_functions(images):
     """Two channels at two places: sum-1 and max-1 differ where both fire; a scaled map correlates fully."""
     activations = torch.zeros(2, 2, 2)
@@ -490,4 +470,3 @@ def test_a_uniform_map_counts_for_nothing(images):
     assert frame.isna().all(axis=None)
     assert network_maps.mapping_correlations(None, images, ["sum-1"]) == {}
     assert network_maps.mapping_correlations(Activations(torch.ones(2, 2, 2)), None, ["sum-1"]) == {}
-    assert network_maps.class_rows(None, images) == network_maps.class_rows(Fixed(torch.ones(2, 2)), None) == {}

@@ -78,12 +78,6 @@ def of_levels(value: str, *names: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "level", value])
 
 
-def of_statistics(*names: str) -> pd.DataFrame:
-    """As from `map_statistics.measure`: entropy and top share."""
-    wide = of_levels("entropy", *names).assign(**{"top share": 20.0}).assign(image=range(6 * len(names)))
-    return wide.melt(["network", "level", "image"], var_name="statistic")
-
-
 def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
     """As from `measure.softened`: every number is another one."""
     rows = [
@@ -160,11 +154,9 @@ def every_figure(images) -> dict[str, Figure]:
         "map_panel": panel(images),
         "overlay_panel": overlay(images),
         "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
-        "concentration": figures.concentration(of_statistics(*METHODS), STAMP),
         "matrices": figures.matrices({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
         "softened": figures.softened(images, probabilities(*METHODS), STAMP),
         "errors": figures.errors(table(), STAMP),
-        "slopes": figures.slopes(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "decays": figures.decays(40, STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
@@ -272,7 +264,6 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.overlay_panel(images, {}, [], STAMP),
         lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
         lambda images: figures.norms(of_levels("norm"), STAMP),
-        lambda images: figures.concentration(of_statistics(), STAMP),
         lambda images: figures.matrices({}, STAMP),
         lambda images: figures.softened(images, probabilities(), STAMP),
         lambda images: figures.softened(None, probabilities("student"), STAMP),
@@ -282,8 +273,6 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.gradient_norms(by_loss(), NORMS[["not normalised", "paper form, beta 1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
         lambda images: figures.errors(table().iloc[:0], STAMP),
-        lambda images: figures.slopes(table().drop("student"), STAMP),
-        lambda images: figures.slopes(table(paper=np.nan), STAMP),
         lambda images: figures.errors(table() * np.nan, STAMP),
     ],
 )
@@ -351,18 +340,6 @@ def test_maps_that_are_compared_share_their_scale(images):
     assert [axis.images[0].get_clim()[1] for axis in own[0, 1:]] == pytest.approx([0.1, 0.4, 1.0])
 
 
-def test_rows_on_one_scale_say_how_far_it_goes(images):
-    """Else the faintest class looks as different from the others as the one that is most so."""
-    average, difference = torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 0.1)
-    average[1, 0, 0], difference[2, 0, 0] = 2.0, -0.25
-    figure = figures.map_panel(images, {"low, average": average, "low, minus": difference}, STAMP, one_scale=True)
-    grid = cells(figure, 3)
-    assert {axis.images[0].get_clim() for axis in grid[:, 1]} == {(0, 2.0)}
-    assert {axis.images[0].get_clim() for axis in grid[:, 2]} == {(-0.25, 0.25)}
-    assert [axis.get_title() for axis in grid[0]] == ["image", "low\naverage\n0 to 2.00", "low\nminus\n±0.25"]
-    assert "the most of this scale" in texts(figure)
-
-
 def test_differences_have_colours_of_their_own_around_nothing(images):
     figure = figures.map_panel(
         images, {"map": torch.rand(3, 8, 8), "moved": torch.tensor([[-2.0, 1.0]]).expand(3, 1, 2)}, STAMP
@@ -406,33 +383,6 @@ def test_errors_of_both_stand_at_their_values():
     assert ours.get_facecolors().tolist() == [list(colour) for colour in colours]
     assert paper.get_edgecolors().tolist() == [list(colour) for colour in colours], "whose number is it?"
     assert len(paper.get_facecolors()) == 0, "the paper's marks are open"
-
-
-def test_slopes_are_gains_over_the_plain_student():
-    figure = figures.slopes(table(), STAMP)
-    lines = [
-        line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 2 and line.get_marker() == "o"
-    ]
-    assert [list(line) for line in lines] == [
-        pytest.approx([7.93 - 8.77, 8.5 - 9.0]), pytest.approx([7.41 - 8.77, 8.25 - 9.0]),
-        pytest.approx([7.51 - 8.77, 8.0 - 9.0]),
-    ]  # fmt: skip
-    assert {"AT -0.50", "KD -0.75", "AT+KD -1.00", "student"} <= set(texts(figure))
-
-
-def test_without_a_method_there_are_no_slopes():
-    """Axes with nothing in them look like a result."""
-    assert not figures.slopes(table().loc[["student", "teacher"]], STAMP).axes[0].lines
-
-
-def test_every_slope_is_named_where_several_end_at_nearly_the_same_gain():
-    """Labels that give way to one another end up beyond the axes, where nothing is drawn."""
-    close = table(ours=np.array([9.0, 11.38, 11.37, 11.36, 6.5]))
-    (axis,) = figures.slopes(close, STAMP).axes
-    low, high = axis.get_ylim()
-    places = {text.get_text().split()[0]: text.xy[1] for text in axis.texts}
-    assert places.keys() == {"student", "AT", "KD", "AT+KD"}
-    assert all(low < place < high for place in places.values())
 
 
 def test_gains_of_both_stand_at_their_values():
@@ -532,17 +482,6 @@ def points(figure: Figure) -> list[list[float]]:
     return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
 
 
-def test_concentration_has_a_panel_for_each_measure():
-    rows = [(name, level, 10.0 * i, 5.0 * i) for name in ("student", "teacher") for i, level in enumerate("abc", 1)] * 2
-    wide = pd.DataFrame(rows, columns=["network", "level", "entropy", "top share"]).assign(image=range(12))
-    figure = figures.concentration(wide.melt(["network", "level", "image"], var_name="statistic"), STAMP)
-    heights = [[line.get_ydata().tolist() for line in axis.lines if len(line.get_ydata()) == 3] for axis in figure.axes]
-    assert heights == [[[10, 20, 30]] * 2, [[5, 10, 15]] * 2]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "teacher"]
-    for axis, even in zip(figure.axes, (100, 10), strict=True):
-        assert axis.get_ylim()[0] < even < axis.get_ylim()[1], "what the numbers are held against is not in the plot"
-
-
 def test_correlations_are_written_into_their_places():
     frame = pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=["sum-1", "max-1"], columns=["sum-1", "max-1"])
     figure = figures.matrices({"low": frame, "top": 0.5 * frame}, STAMP)
@@ -620,9 +559,6 @@ def test_a_method_has_the_same_colour_everywhere(images):
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
         assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
-        (shown,) = figures.concentration(of_statistics(*methods), STAMP).legends
-        assert [text.get_text() for text in shown.get_texts()] == methods
-        assert [to_rgba(handle.get_color()) for handle in shown.legend_handles] == list(wanted.values())
         assert legend_colours(figures.norms(of_levels("norm", *methods), STAMP)) == wanted
         (shown,) = figures.softened(images, probabilities(*methods), STAMP).legends
         assert [text.get_text() for text in shown.get_texts()] == methods

@@ -6,7 +6,6 @@ there is nothing to draw, the figure holds the stamp alone, so that its number i
 
 from at_repro.report.figures.attention import (
     against_error,
-    concentration,
     matrices,
     norms,
 )
@@ -20,7 +19,6 @@ from at_repro.report.figures.training import (
     errors,
     gains,
     lengths,
-    slopes,
     softened,
 )
 
@@ -29,7 +27,6 @@ __all__ = [
     "COLOURS",
     "WIDTH",
     "against_error",
-    "concentration",
     "cost",
     "curves",
     "decays",
@@ -42,7 +39,6 @@ __all__ = [
     "matrices",
     "norms",
     "overlay_panel",
-    "slopes",
     "softened",
     "style",
     "unavailable",

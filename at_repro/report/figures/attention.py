@@ -37,46 +37,6 @@ def norms(measured: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
-def concentration(measured: pd.DataFrame, stamp: str) -> Figure:
-    """How concentrated maps are per level, a dot per network, with the 95 % interval of the mean over images.
-
-    The dashed line is a map that is the same everywhere; where a tenth of the places is no whole number, its mass in
-    the top tenth is a little more: 7 of 64.
-
-    Args:
-        measured: entropy and top share, see `map_statistics.measure`.
-    """
-    labels = {"entropy": "entropy (% of a uniform map's)", "top share": "mass in the top tenth (%)"}
-    wide = measured.pivot_table(index=["network", "level", "image"], columns="statistic", values="value", sort=False)
-    # Limits from the data: networks differ little.
-    figure = _side_by_side(wide.reset_index(), labels, stamp, linestyle="none")
-    for axis, even in zip(figure.axes if len(measured) else (), (100, 10), strict=False):
-        axis.axhline(even, color=INK, linestyle="--", linewidth=1)
-    return figure
-
-
-def _side_by_side(measured: pd.DataFrame, labels: dict[str, str], stamp: str, **marks) -> Figure:
-    """A plot per column of the frame in `labels`, against the levels, in one colour per network; `marks` are seaborn's.
-
-    With the 95 % interval of the mean over images, and one legend above.
-    """
-    if measured.empty:
-        return unavailable(stamp)
-    style()
-    figure, axes = plt.subplots(1, len(labels), figsize=(WIDTH, 3.6))
-    colours = colours_of(pd.unique(measured["network"]))
-    for axis, (value, label) in zip(axes, labels.items(), strict=True):
-        sns.pointplot(
-            measured, x="level", y=value, hue="network", palette=colours, errorbar=("se", 1.96), markersize=5,
-            dodge=min(0.05 * len(colours), 0.4) if len(colours) > 1 else False, ax=axis, **marks,
-        )  # fmt: skip
-        axis.set(xlabel="level", ylabel=label)
-        handles, names = axis.get_legend_handles_labels()
-        axis.get_legend().remove()
-    figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 5), frameon=False)
-    return stamped(figure, stamp)
-
-
 def matrices(frames: dict[str, pd.DataFrame], stamp: str, most: float = 1.0, digits: int = 2) -> Figure:
     """Numbers in a matrix per level, coloured from 0 to `most`.
 

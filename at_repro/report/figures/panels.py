@@ -21,7 +21,6 @@ def map_panel(
     columns: dict[str, Tensor],
     stamp: str,
     scale_of: Callable[[str], str] = str,
-    one_scale: bool = False,
 ) -> Figure:
     """A row per image: the image, and its attention maps at their own resolution, a square per place.
 
@@ -32,7 +31,6 @@ def map_panel(
         images: the images, uint8 (N, 3, H, W).
         columns: maps (N, h, w) by the label of their column, which is broken at ", ".
         scale_of: from a label to its scale's name: of maps of one name the largest value in a row is the brightest.
-        one_scale: of maps of one name the largest value in all rows is; it stands below the column's label.
     """
     if images is None or not columns:
         return unavailable(stamp)
@@ -44,10 +42,6 @@ def map_panel(
     largest = {name: torch.stack(of_scale).amax(0) for name, of_scale in scales.items()}
     signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
-    if one_scale:
-        largest = {name: most.amax().expand(count) for name, most in largest.items()}
-        ends = [f"{'±' if signed[label] else '0 to '}{largest[scale_of(label)][0]:.2f}" for label in columns]
-        labels = ["image", *(f"{label}\n{end}" for label, end in zip(labels[1:], ends, strict=True))]
     left = 0.8  # inches, for class names
     top = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels)
     cell = min(0.85, (WIDTH - left) / wide)
@@ -69,7 +63,7 @@ def map_panel(
     for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(label, fontsize=7, pad=3)
     if not all(signed.values()):
-        most_of = "the most of this scale" if one_scale or scale_of is not str else "the most of this map"
+        most_of = "the most of this scale" if scale_of is not str else "the most of this map"
         _bar(figure, bottom - 0.12, ATTENTION, "no attention", most_of)
     if any(signed.values()):
         _bar(figure, bottom - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")

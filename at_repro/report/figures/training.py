@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import COLOURS, INK, PALETTE, WIDTH, colours_of, stamped, style, unavailable
+from at_repro.report.figures.theme import INK, PALETTE, WIDTH, colours_of, stamped, style, unavailable
 from at_repro.runs import schedules
 
 
@@ -35,33 +35,6 @@ def errors(table: pd.DataFrame, stamp: str) -> Figure:
     for mark in marks:  # of no method
         mark.set(edgecolor=INK)
     marks[0].set(facecolor=INK)
-    return stamped(figure, stamp)
-
-
-def slopes(table: pd.DataFrame, stamp: str) -> Figure:
-    """What each method gains over the plain student, in the paper and here: lines that cross are another order.
-
-    Gains, since errors depend on the length of training.
-
-    Args:
-        table: index method with a row "student"; columns ours and paper, in percent, see `tables.errors`.
-    """
-    both = table[["paper", "ours"]].dropna()
-    methods = both.drop(["student", "teacher"], errors="ignore")
-    if "student" not in both.index or methods.empty:
-        return unavailable(stamp)
-    style()
-    gains = methods - both.loc["student"]
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
-    places = _apart(gains["ours"], 0.09 * (max(0.0, gains.max(axis=None)) - gains.min(axis=None)))
-    for (method, colour), place in zip(colours_of(gains.index).items(), places, strict=True):
-        axis.plot([0, 1], gains.loc[method], color=colour, marker="o", linewidth=1.5)
-        axis.annotate(f"{method} {gains.loc[method, 'ours']:+.2f}", (1.04, place), color=colour, va="center")
-    axis.update_datalim([(1.04, place) for place in places])  # beyond the axes a label would not be drawn
-    axis.autoscale_view()
-    axis.axhline(0, color=COLOURS["student"], linestyle="--", linewidth=1)
-    axis.annotate("student", (-0.04, 0), color=COLOURS["student"], va="bottom", ha="right")
-    axis.set(xlim=(-0.3, 1.5), xticks=[0, 1], xticklabels=["paper", "ours"], ylabel="test error minus the student's")
     return stamped(figure, stamp)
 
 
