@@ -4,8 +4,12 @@ The claims ledger and the comparison of all students need them everywhere, and t
 the weights of every seed: they are measured where both are at hand, and kept in one table beside the records.
 """
 
+import hashlib
+import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,9 +37,17 @@ _OF_MASKS = ("on object", "on object, surplus")
 _OF_FACES = ("on parts",)
 _OF_PAIRS = ("distance",)
 STATISTICS = (*_OF_MAPS, *_OF_MASKS, *_OF_FACES, *_OF_PAIRS)
+# What a mean can be: shares in percent, correlations, distances of maps of length 1. What objects themselves would have
+# is the unit of the surplus, which may be small.
+_RANGES = (
+    dict.fromkeys(STATISTICS, (0, 100))
+    | dict.fromkeys(("edges", "edges, sum-1", "edges, sum-4"), (-1, 1))
+    | {"on object, surplus": (-math.inf, math.inf), "distance": (0, 1.42)}
+)
 # Of each statistic's definition: whoever changes one counts it up, and its old numbers are no longer read.
 VERSIONS = dict.fromkeys(STATISTICS, 1)
 
+_CHECKSUM = "# sha256 "  # begins the last line
 _KEY = ["run_id", "teacher", "level", "statistic"]  # of a row
 MAPPINGS = ("sum-1", "sum-2", "sum-4")
 _PAIRED = ["distance"]
@@ -59,21 +71,37 @@ def load(store: Store) -> pd.DataFrame:
 
     Left out is what was measured of other weights than those that are recorded now, or by another version of a
     statistic's definition, which the file names in a column of its own. Rows of networks without a record
-    are there as well, see `photographs.update`. Raises DataError where the file cannot be read.
+    are there as well, see `photographs.update`. Raises DataError where the file cannot be read, is not the one that was
+    written, or holds a value that its statistic cannot have.
     """
     path = store.folder / FILE
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
     try:
-        table = pd.read_csv(path, keep_default_na=False, dtype={"weights": str})
-        table = table if "weights" in table else table.assign(weights="")  # which the first tables did not name
-        version = table.get("version", 1)
-        table = table.loc[table["statistic"].map(VERSIONS) == version, COLUMNS]
+        table = _read(path)
     except (ValueError, KeyError, OSError) as error:
-        raise DataError(f"{path}: cannot be read, delete it, and at-repro run measures anew ({error})") from None
+        advice = "restore it from git, or delete it, and at-repro run measures anew what has weights"
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
     recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
     gone = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(recorded, *pair)]
     return table[~pd.MultiIndex.from_frame(pairs).isin(gone)] if gone else table
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError("it is no file")  # a pipe would be waited for
+    text, _, checksum = path.read_text().rpartition(_CHECKSUM)
+    if checksum.strip() != hashlib.sha256(text.encode()).hexdigest():
+        raise ValueError("it does not match its checksum")
+    table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype={"weights": str})
+    table = table.loc[table["statistic"].map(VERSIONS) == table["version"], COLUMNS].astype({"value": float})
+    if table.duplicated(_KEY).any():
+        raise ValueError("it has two values of one statistic")
+    for row in table.itertuples():
+        low, high = _RANGES[row.statistic]
+        if not (math.isfinite(row.value) and low <= row.value <= high):
+            raise ValueError(f"{row.run_id} {row.level} {row.statistic} is {row.value:g}")
+    return table
 
 
 def distances(store: Store, teacher: Run) -> pd.DataFrame:
@@ -127,18 +155,26 @@ def add(store: Store, rows: pd.DataFrame) -> int:
             table = table[np.array(stands, dtype=bool)]
             new = rows[~pd.MultiIndex.from_frame(rows[_KEY]).isin(pd.MultiIndex.from_frame(table[_KEY]))]
             if len(new):
-                _write(store, pd.concat([part for part in (table, new) if len(part)]))
+                write(store, pd.concat([part for part in (table, new) if len(part)]))
     return new["run_id"].nunique()
 
 
-def _write(store: Store, table: pd.DataFrame) -> None:
-    """In one order, however it was measured: of a row's key, levels low to top, statistics as in `STATISTICS`."""
+def write(store: Store, table: pd.DataFrame) -> None:
+    """Replaces the table of a store, whole or not at all; its last line is the checksum of those above.
+
+    In one order, however it was measured: of a row's key, levels low to top, statistics as in `STATISTICS`.
+
+    Args:
+        table: see `load`.
+
+    Raises UserError where the disk refuses.
+    """
     table = table.sort_values(
         _KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
     )
-    with files.replacement(store.folder / FILE) as path:
-        table = table.assign(version=table["statistic"].map(VERSIONS))
-        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    table = table.assign(version=table["statistic"].map(VERSIONS))
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    files.write(store.folder / FILE, f"{text}{_CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}\n")
 
 
 def update_experiment(

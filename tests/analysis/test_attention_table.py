@@ -1,6 +1,8 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
 import io
+import math
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -88,15 +90,15 @@ def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, i
     new = table["statistic"].isin(["edges, sum-1", "edges, sum-4", "on object, surplus"])
     place = table.index[table["statistic"] == "entropy"][0]
     table.loc[place, "value"] = 12.345
-    table[~new].to_csv(store.folder / FILE, index=False, float_format="%.6g")
+    attention_table.write(store, table[~new])
     assert attention_table.update(store, trained, images) == 3
     again = load(store)
     assert again.loc[place, "value"] == 12.345, "what was measured before was changed"
-    expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str})[COLUMNS]
+    expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str}, comment="#")[COLUMNS]
     assert again.drop(index=place).equals(expected.drop(index=place))
 
     # Without weights there is nothing to measure, and nothing to change; nor without images.
-    table[~new].to_csv(store.folder / FILE, index=False, float_format="%.6g")
+    attention_table.write(store, table[~new])
     (store.record_path(trained["student"]) / "weights.safetensors").unlink()
     assert attention_table.update(store, trained, None) == 0
     assert attention_table.update(store, trained, images) == 2
@@ -169,15 +171,6 @@ def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
     assert attention_table.update(store, trained, images) == 0
 
 
-def test_a_table_that_named_no_weights_is_read(trained, store, images):
-    """Rows of runs without weights here cannot be measured again."""
-    attention_table.update(store, trained, images)
-    table = load(store)
-    table.drop(columns="weights").to_csv(store.folder / FILE, index=False)  # nor the versions of definitions
-    assert load(store).drop(columns="weights").equals(table.drop(columns="weights"))
-    assert attention_table.update(store, trained, images) == 0
-
-
 def test_numbers_of_a_definition_that_was_changed_are_not_read(trained, store, images, monkeypatch):
     """Else old numbers would stand under a new definition; they are measured anew, and nothing else is."""
     attention_table.update(store, trained, images)
@@ -191,7 +184,7 @@ def test_numbers_of_a_definition_that_was_changed_are_not_read(trained, store, i
 def test_checksums_stay_text(store):
     """845e89839294 would be read as a number that is infinite."""
     row = ["a", "", "low", "entropy", 1.0, "845e89839294"]
-    pd.DataFrame([row], columns=COLUMNS).to_csv(store.folder / FILE, index=False)
+    attention_table.write(store, pd.DataFrame([row], columns=COLUMNS))
     assert load(store)["weights"].tolist() == ["845e89839294"]
 
 
@@ -218,7 +211,7 @@ def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
     table = load(store)
     place = table.index[(table["run_id"] == trained["AT"].run_id) & (table["statistic"] == "distance")][1]
     table.loc[place, "value"] *= 1.01
-    table.to_csv(store.folder / FILE, index=False)
+    attention_table.write(store, table)
     assert verify(store, device="cpu") == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
     assert len(failed) == 1 and trained["AT"].run_id in failed[0] and "attention.csv has middle distance" in failed[0]
@@ -226,7 +219,41 @@ def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
 
 def test_a_table_that_cannot_be_read_is_one_line(store):
     (store.folder / FILE).write_text("run_id,level\n1,2\n")
-    with pytest.raises(DataError, match=r"attention.csv: cannot be read, delete it"):
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read \(it does not match its checksum\); restore it"):
+        load(store)
+    (store.folder / FILE).unlink()
+    os.mkfifo(store.folder / FILE)  # which would be waited for
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read \(it is no file\)"):
+        load(store)
+
+
+@pytest.mark.parametrize("statistic, value, last", [
+    ("entropy", 196, 100), ("top share, sum-4", -0.1, 0), ("on parts", math.inf, 100), ("edges", 1.1, -1),
+    ("distance", 1.5, 1.414), ("on object, surplus", math.nan, -120),
+])  # fmt: skip
+def test_a_value_that_a_statistic_cannot_have_is_refused_though_its_checksum_is_right(store, statistic, value, last):
+    def write(value):
+        attention_table.write(store, pd.DataFrame([["a", "", "low", statistic, value, ""]], columns=COLUMNS))
+
+    write(last)
+    assert load(store)["value"].tolist() == [last]
+    write(value)
+    with pytest.raises(DataError, match=r"attention.csv: cannot be read \((a low|could not convert)"):
+        load(store)
+
+
+def test_a_table_that_was_changed_is_refused(trained, store, images):
+    attention_table.update(store, trained, images)
+    path = store.folder / FILE
+    whole = path.read_text()
+    first = whole.splitlines(keepends=True)[1]
+    for text in (whole.replace(first, ""), whole.replace(first, first * 2), whole.rpartition("#")[0], whole + first):
+        path.write_text(text)
+        with pytest.raises(DataError, match="does not match its checksum"):
+            load(store)
+    table = pd.DataFrame([["a", "", "low", "entropy", value, ""] for value in (1, 2)], columns=COLUMNS)
+    attention_table.write(store, table)
+    with pytest.raises(DataError, match="two values of one statistic"):
         load(store)
 
 

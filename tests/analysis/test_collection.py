@@ -64,7 +64,7 @@ def test_statistics_stand_beside_the_errors(studies, store):
     rows = [(run.run_id, "", level, name, value, "") for level, name, value in (
         ("low", "edges", 0.6), ("top", "edges", 0.3), ("low", "entropy", 97.0),
     )]  # fmt: skip
-    pd.DataFrame(rows, columns=attention_table.COLUMNS).to_csv(store.folder / attention_table.FILE, index=False)
+    attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
     found = collection.table(collection.plain(both), "edges")
     assert found.loc["WRN-16-2", ["epochs", "test_error", "low", "top"]].tolist() == [60, 7.0, 0.6, 0.3]
     assert found["low"].isna().tolist() == [True, False, True] and pd.isna(found.loc["WRN-16-2", "middle"])
@@ -89,7 +89,7 @@ def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
 def measure(store, *rows):
     """Writes a table of attention: run id, teacher, level, statistic and value."""
     frame = pd.DataFrame([(*row, "") for row in rows], columns=attention_table.COLUMNS)
-    frame.to_csv(store.folder / attention_table.FILE, index=False)
+    attention_table.write(store, frame)
 
 
 def test_distance_and_error_of_every_student_of_one_teacher(studies, hand_made, store):

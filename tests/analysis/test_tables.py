@@ -103,8 +103,8 @@ def test_distances_of_maps_come_from_the_table_that_stays_without_weights(studie
         for run, value in zip(runs["student"], (0.1, 0.4, 0.2), strict=True)
     ]
     rows += [(runs["AT"][0], teacher, level, "distance", value, "") for level, value in (("low", 0.3), ("top", 0.05))]
-    rows += [(runs["AT"][0], "another", "top", "distance", 9, ""), (runs["AT"][0], "", "top", "entropy", 9, "")]
-    pd.DataFrame(rows, columns=attention_table.COLUMNS).to_csv(study.store.folder / "attention.csv", index=False)
+    rows += [(runs["AT"][0], "another", "top", "distance", 1, ""), (runs["AT"][0], "", "top", "entropy", 9, "")]
+    attention_table.write(study.store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
     found = tables.map_distances(study)
     assert found["top"].to_dict() == {"student": 0.2, "AT": 0.05}, "the median over seeds, to this teacher"
     assert found.loc["AT", "low"] == 0.3 and math.isnan(found.loc["student", "low"])
@@ -332,8 +332,7 @@ def measured(store):
             for run, values in by_run.items()
             for level, value in zip(("low", "middle", "top"), values, strict=True)
         ]
-        frame = pd.DataFrame(rows, columns=attention_table.COLUMNS)
-        frame.to_csv(store.folder / attention_table.FILE, index=False)
+        attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
 
     return write
 

@@ -265,7 +265,7 @@ def measure(store, statistic, values):
     """Writes a table of attention: values by run id, teacher's run id and level."""
     rows = [(*key, statistic, value, "") for key, value in values.items()]
     table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
-    table.to_csv(store.folder / attention_table.FILE, index=False)
+    attention_table.write(store, table)
 
 
 def test_of_maps_the_network_is_the_replicate(store):
@@ -302,7 +302,7 @@ def test_what_no_network_could_contradict_is_a_sanity_check(store):
     run_id = experiments.get(MAIN).runs("reduced", [0])[0]["student"].run_id
     rows = [(run_id, "", "low", name, value, "") for name, value in (("top share, sum-1", 20.0), ("top share", 30.0))]
     table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
-    table.to_csv(store.folder / attention_table.FILE, index=False)
+    attention_table.write(store, table)
     found = claims.ledger(claims.comparisons(store))
     assert found.loc["power", "verdict"] == "sanity check"
     assert f"Of {len(paper.CLAIMS) - 1} claims" in claims.summary(found)
