@@ -219,7 +219,7 @@ def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
 
 def test_a_table_that_cannot_be_read_is_one_line(store):
     (store.folder / FILE).write_text("run_id,level\n1,2\n")
-    with pytest.raises(DataError, match=r"attention.csv: cannot be read \(it does not match its checksum\); restore it"):
+    with pytest.raises(DataError, match=r"cannot be read \(it does not match its checksum\); restore it from git"):
         load(store)
     (store.folder / FILE).unlink()
     os.mkfifo(store.folder / FILE)  # which would be waited for
