@@ -142,13 +142,13 @@ def _maps(network: nn.Module, images: ImageSet, function: Callable[[Tensor], Ten
     return dict(zip([*network_maps.level_names(len(levels) - 1), GRAD_CAM], levels, strict=True))
 
 
-def side_by_side(found: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:
+def side_by_side(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:
     """The maps of these levels of several networks, by labels such as "level 4, efficientnet-lite0".
 
     Args:
-        found: maps by network, see `maps`.
+        maps: maps by network, see `maps`.
     """
-    return {f"{level}, {name}": columns[level] for level in levels for name, columns in found.items()}
+    return {f"{level}, {name}": columns[level] for level in levels for name, columns in maps.items()}
 
 
 def update(store: Store, device: str = "auto", data_root: str = "") -> int:

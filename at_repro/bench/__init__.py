@@ -58,31 +58,31 @@ def load(path: str | Path = "") -> dict:
     return files.read_json("measured", path or COMMITTED, keys, "at-repro bench --output")
 
 
-def stamp(found: dict) -> str:
+def stamp(results: dict) -> str:
     """What the numbers were measured on, to stand below a figure."""
-    environment = found["environment"]
+    environment = results["environment"]
     if not environment:
         return "not measured yet (at-repro bench --output book/bench.json)"
     compiled = "compiled" if environment["compiled"] else "not compiled"
     return f"{environment['device']}, torch {environment['packages']['torch']}, {compiled}"
 
 
-def frame(found: dict) -> pd.DataFrame:
+def frame(results: dict) -> pd.DataFrame:
     """A result of `measurement.run` with columns case, measured, value, unit, target ("" if none) and met."""
     rows = []
-    targets = TARGETS if found["environment"].get("device", "CPU").startswith("CPU") else GPU_TARGETS
-    for case, name, value, unit in found["rows"]:
+    targets = TARGETS if results["environment"].get("device", "CPU").startswith("CPU") else GPU_TARGETS
+    for case, name, value, unit in results["rows"]:
         target = targets.get(name)
         judged = ("", "") if target is None else (str(target), target.judge(value))
         rows.append((case, name, value, unit, *judged))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def readable(found: dict) -> pd.DataFrame:
+def readable(results: dict) -> pd.DataFrame:
     """`frame` for readers: three digits of every value, no column for the case."""
-    shown = frame(found).drop(columns="case")
-    shown["value"] = [f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in shown["value"]]
-    return shown
+    table = frame(results).drop(columns="case")
+    table["value"] = [f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in table["value"]]
+    return table
 
 
 def compare(results: Sequence[dict]) -> pd.DataFrame:
@@ -93,21 +93,21 @@ def compare(results: Sequence[dict]) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for found in results:
         if found["rows"]:
-            shown = readable(found).set_index("measured")
-            judged = [f" ({row.target}: {row.met})" if row.target else "" for row in shown.itertuples()]
-            own = shown["value"] + " " + shown["unit"] + judged
+            table = readable(found).set_index("measured")
+            judged = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
+            own = table["value"] + " " + table["unit"] + judged
             columns[stamp(found)] = pd.concat([pd.Series({"code": found["environment"]["commit"][:7]}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")
 
 
-def table(found: dict) -> str:
+def table(results: dict) -> str:
     """The result of `measurement.run` as text."""
-    return readable(found).to_string(index=False)
+    return readable(results).to_string(index=False)
 
 
-def save(found: dict, path: str | Path) -> Path:
+def save(results: dict, path: str | Path) -> Path:
     """Writes the result of `measurement.run` as JSON. Raises UserError where the file cannot be written."""
     path = files.output(path)
-    files.write(path, json.dumps(found, indent=1) + "\n")
+    files.write(path, json.dumps(results, indent=1) + "\n")
     return path

@@ -63,11 +63,11 @@ def plain_untouched(images: ImageSet) -> list[Row]:
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
     """Images per second, data included, of the field's loop and of ours."""
     rows: list[Row] = []
-    shown = BATCH * _steps(images.device)
+    images_seen = BATCH * _steps(images.device)
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
         ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
         seconds = timing.median_seconds({"plain": _plain_loop(images, student, teacher), "ours": ours.train})
-        speeds = {name: shown / value for name, value in seconds.items()}
+        speeds = {name: images_seen / value for name, value in seconds.items()}
         pair = f"{student} from {teacher}, AT"
         rows += [
             (f"{pair}: plain loop", speeds["plain"], "images/s"),
@@ -147,10 +147,10 @@ def profiled(images: ImageSet, compiled: bool) -> list[Row]:
 def _profile(name: str, images: ImageSet, compiled: bool) -> list[Row]:
     single = Cohort(images, name, [()], "wrn-10-1", compiled)
     single.train()
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
         single.train()
     seconds = dict.fromkeys([*_KERNELS, "everything else"], 0.0)
-    for event in found.key_averages():
+    for event in profiler.key_averages():
         kind = next((kind for kind, names in _KERNELS.items() if re.match(names, event.key)), "everything else")
         seconds[kind] += event.self_cpu_time_total / 1e6
     total = sum(seconds.values())
@@ -168,12 +168,12 @@ def processes(images: ImageSet, compiled: bool) -> list[Row]:
         return []
     speeds: dict[int, list[float]] = {1: [], cores: []}
     for _ in range(ROUNDS):
-        for count, found in speeds.items():
+        for count, rates in speeds.items():
             arguments = map(str, (cores // count, int(compiled), BATCH, STEPS))
-            found.append(sum(timing.together(_SIDE_BY_SIDE, count, *arguments)))
+            rates.append(sum(timing.together(_SIDE_BY_SIDE, count, *arguments)))
     return [
-        (f"{count} process(es) of {cores // count} thread(s)", statistics.median(found), "images/s in all")
-        for count, found in speeds.items()
+        (f"{count} process(es) of {cores // count} thread(s)", statistics.median(rates), "images/s in all")
+        for count, rates in speeds.items()
     ]
 
 

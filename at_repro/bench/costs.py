@@ -38,7 +38,7 @@ OPERATIONS = {
 """What `networks.forward_operations` counts in the networks of the experiments; others are counted when asked for."""
 
 
-def table(found: dict, preset: str = "paper") -> pd.DataFrame:
+def table(results: dict, preset: str = "paper") -> pd.DataFrame:
     """What the tables of the paper cost on devices like the one of a benchmark.
 
     A cohort stays on one device, and waits for its teacher; those of TOGETHER are divided among all devices, one after
@@ -46,7 +46,7 @@ def table(found: dict, preset: str = "paper") -> pd.DataFrame:
     last row.
 
     Args:
-        found: see `bench.load`.
+        results: see `bench.load`.
         preset: see `experiments.PRESETS`.
 
     Returns:
@@ -55,7 +55,7 @@ def table(found: dict, preset: str = "paper") -> pd.DataFrame:
 
     Raises ParameterError for an unknown preset.
     """
-    rate = 1e9 * next((value for _, name, value, _ in found["rows"] if name == RATE), float("nan"))
+    rate = 1e9 * next((value for _, name, value, _ in results["rows"] if name == RATE), float("nan"))
     runs = {name: runs_of(of_table, preset) for name, of_table in TABLES.items()}
     together = {run for name in TOGETHER for run in runs[name]}
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
@@ -94,8 +94,8 @@ def rates(store: Store, preset: str = "reduced") -> pd.DataFrame:
             if cohort <= whole.keys():
                 counted = operations([whole[each].run for each in sorted(cohort)])
                 rates[cohort] = counted / whole[name].values["seconds"] / 1e9
-        found = pd.Series(rates.values(), dtype=float)
-        rows.append([len(found), found.median(), found.min(), found.max()])
+        column = pd.Series(rates.values(), dtype=float)
+        rows.append([len(column), column.median(), column.min(), column.max()])
     columns = ["cohorts", "GFLOP/s", "lowest", "highest"]
     return pd.DataFrame(rows, index=pd.Index(TABLES, name="table"), columns=columns)
 

@@ -125,26 +125,26 @@ class Errors(Comparison):
         for columns in facts.columns(self.experiment, preset):
             if not {*self.better, *self.worse} <= columns.keys():  # a column of another preset
                 return None
-            found = [tuple(columns[name] for name in side) for side in (self.better, self.worse)]
-            both = [run for side in found for run in side]
+            pair = [tuple(columns[name] for name in side) for side in (self.better, self.worse)]
+            both = [run for side in pair for run in side]
             if all(facts.record(run) for run in both):
-                sides[max(run.seed for run in both)] = found
+                sides[max(run.seed for run in both)] = pair
                 taught = taught and all(facts.is_taught(run, columns.get("student")) for run in both)
         return self._of(sides, taught, facts) if sides else None
 
     def _of(self, sides: dict[int, list[tuple[Run, ...]]], taught: bool, facts: Facts) -> Evidence:
         differences = {
-            seed: _difference([facts.error(run, self.early) for run in side] for side in found)
-            for seed, found in sides.items()
+            seed: _difference([facts.error(run, self.early) for run in side] for side in pair)
+            for seed, pair in sides.items()
         }
         error = facts.binomial_error if self.early else facts.image_error
-        images = math.sqrt(fmean(error(*found) ** 2 for found in sides.values()))  # checks the test images, too
+        images = math.sqrt(fmean(error(*pair) ** 2 for pair in sides.values()))  # checks the test images, too
         estimate = significance.of_replicates(list(differences.values())) or facts.one_run(
             fmean(differences.values()), images, len(differences)
         )
         spread = estimate.error * math.sqrt(len(differences))
         scope = f"{len(sides)} seeds" if len(sides) > 2 else ("one run", "two runs")[len(sides) - 1]
-        runs = [run for found in sides.values() for side in found for run in side]
+        runs = [run for pair in sides.values() for side in pair for run in side]
         return Evidence(
             differences, scope, estimate, self.margin.chances(estimate), tuple(run.run_id for run in runs),
             None if self.early else _late(sides, facts), taught, "",
@@ -179,12 +179,12 @@ class Either(_Several):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """That of the lowest difference, with the p-values of all."""
-        found = [evidence for one in self.comparisons if (evidence := one.evidence(preset, facts))]
-        if not found:
+        evidences = [evidence for one in self.comparisons if (evidence := one.evidence(preset, facts))]
+        if not evidences:
             return None
-        best = min(found, key=lambda evidence: evidence.difference)
-        chances = verdicts.any_of([evidence.chances for evidence in found], len(self.comparisons))
-        return replace(best, chances=chances, taught=all(evidence.taught for evidence in found))
+        best = min(evidences, key=lambda evidence: evidence.difference)
+        chances = verdicts.any_of([evidence.chances for evidence in evidences], len(self.comparisons))
+        return replace(best, chances=chances, taught=all(evidence.taught for evidence in evidences))
 
 
 @dataclass(frozen=True)
@@ -196,23 +196,23 @@ class MeanOf(_Several):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """The mean of those that were run; it decides nothing before all were."""
-        found = {
+        evidences = {
             one.experiment: evidence
             for one in self.comparisons
             if (evidence := one.evidence(preset, facts)) is not None
         }
-        if not found:
+        if not evidences:
             return None
         # All of them are there: one run has an estimate as well.
-        estimates = [evidence.estimate for evidence in found.values() if evidence.estimate is not None]
+        estimates = [evidence.estimate for evidence in evidences.values() if evidence.estimate is not None]
         estimate = significance.mean_of(estimates)
-        missing = len(self.comparisons) - len(found)
+        missing = len(self.comparisons) - len(evidences)
         return Evidence(
-            {name: evidence.difference for name, evidence in found.items()},
-            f"{len(found)} of {len(self.comparisons)} pairs", estimate,
+            {name: evidence.difference for name, evidence in evidences.items()},
+            f"{len(evidences)} of {len(self.comparisons)} pairs", estimate,
             (1.0, 1.0) if missing else BELOW.chances(estimate),
-            tuple(run_id for evidence in found.values() for run_id in evidence.runs),
-            taught=all(evidence.taught for evidence in found.values()),
+            tuple(run_id for evidence in evidences.values() for run_id in evidence.runs),
+            taught=all(evidence.taught for evidence in evidences.values()),
             lacks=f"{missing} pair(s) not run" if missing else "more seeds",
         )  # fmt: skip
 
@@ -242,17 +242,17 @@ class Settings(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the settings that were run; most are shortened, and none is counted as the paper's."""
-        found = {}
+        evidences = {}
         for at, one in self.settings if preset == "reduced" else ():
             evidence = one.evidence(at, facts)
             if evidence is not None:
-                found[evidence.runs] = evidence
-        if not found:
+                evidences[evidence.runs] = evidence
+        if not evidences:
             return None
-        differences = {runs: evidence.difference for runs, evidence in found.items()}
+        differences = {runs: evidence.difference for runs, evidence in evidences.items()}
         right = sum(difference < 0 for difference in differences.values())
-        runs = tuple(dict.fromkeys(run_id for ids in found for run_id in ids))
-        return Evidence(differences, f"{right} of {len(found)} settings", None,
+        runs = tuple(dict.fromkeys(run_id for ids in evidences for run_id in ids))
+        return Evidence(differences, f"{right} of {len(evidences)} settings", None,
                         verdicts.signs(list(differences.values())), runs, lacks="more settings")  # fmt: skip
 
 
@@ -295,7 +295,7 @@ def _difference(sides: Iterable[Iterable[float]]) -> float:
 
 
 def _late(sides: dict[int, list[tuple[Run, ...]]], facts: Facts) -> tuple[float, float, float]:
-    differences = [_difference([facts.phase_error(run) for run in side] for side in found) for found in sides.values()]
+    differences = [_difference([facts.phase_error(run) for run in side] for side in pair) for pair in sides.values()]
     estimate = significance.of_replicates(differences)
     return fmean(differences), *(estimate.interval if estimate else (math.nan, math.nan))
 

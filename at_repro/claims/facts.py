@@ -123,12 +123,12 @@ class Facts:
             return Spread(1.0, math.inf, 0)
         # Pairs that share a plain student are not independent: together they have the freedom of one.
         total = sum(freedom.values())
-        square = sum(freedom[plain] * float(np.mean(list(found.values()))) for plain, found in ratios.items()) / total
+        square = sum(freedom[plain] * float(np.mean(list(values.values()))) for plain, values in ratios.items()) / total
         return Spread(max(1.0, math.sqrt(square)), total, sum(map(len, ratios.values())))
 
     def _are_paired(self, run: Run, plain: Run) -> bool:
         records = self.record(run), self.record(plain)
-        return run != plain and run.seed == plain.seed and all(found and not found.diverged for found in records)
+        return run != plain and run.seed == plain.seed and all(record and not record.diverged for record in records)
 
     def _ratio(self, pairs: list[tuple[Run, Run]]) -> float:
         """The variance over seeds over the mean of McNemar's."""

@@ -42,8 +42,8 @@ class Maps(Comparison):
 
     def runs(self, preset: str) -> list[Run]:
         """Whose maps are compared, of the first seed."""
-        found = [(experiments.get(name).runs(preset, [0])[0], lower, higher) for name, lower, higher in self.pairs]
-        return [columns[column] for columns, *places in found for column, *_ in places]
+        pairs = [(experiments.get(name).runs(preset, [0])[0], lower, higher) for name, lower, higher in self.pairs]
+        return [columns[column] for columns, *places in pairs for column, *_ in places]
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the pairs that were measured."""
@@ -64,8 +64,8 @@ class Maps(Comparison):
         estimate = significance.of_replicates(list(differences.values()))
         chances = self.margin.chances(estimate) if estimate else (1.0, 1.0)
         scope = f"{len(differences)} networks" if len(differences) > 1 else "one network"
-        found = tuple(dict.fromkeys(runs))
-        return Evidence(differences, scope, estimate, chances, found, taught=taught, lacks="more networks")
+        run_ids = tuple(dict.fromkeys(runs))
+        return Evidence(differences, scope, estimate, chances, run_ids, taught=taught, lacks="more networks")
 
 
 @dataclass(frozen=True)

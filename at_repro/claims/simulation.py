@@ -58,8 +58,8 @@ def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
             for seeds in SEEDS:
                 errors = _Errors(_truth(own, world), (draws, seeds), spread, rng)
                 chances = [_chances(rule, errors) for rule in own]
-                found = [verdicts.every(of_draw, len(own)) for of_draw in _by_draw(chances)]
-                shares = [100 * found.count(verdict) / draws for verdict in COLUMNS[3:]]
+                outcomes = [verdicts.every(of_draw, len(own)) for of_draw in _by_draw(chances)]
+                shares = [100 * outcomes.count(verdict) / draws for verdict in COLUMNS[3:]]
                 rows.append((claim, world, seeds, *shares))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -70,10 +70,10 @@ def readable(simulated: pd.DataFrame) -> pd.DataFrame:
         ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"
     }
     long = simulated.assign(claim=simulated["claim"].map(texts)).set_index(["claim", "world", "seeds"])
-    shown = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
-    shown = shown.reorder_levels([1, 0, 2], axis=1)
+    shares = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
+    shares = shares.reorder_levels([1, 0, 2], axis=1)
     order = [(world, verdict, seeds) for world in WORLDS for verdict in COLUMNS[3:5] for seeds in SEEDS]
-    return shown[order].reindex([text for text in texts.values() if text in shown.index]).round(0).astype(int)
+    return shares[order].reindex([text for text in texts.values() if text in shares.index]).round(0).astype(int)
 
 
 def _by_draw(chances: Sequence[Chances]) -> Iterator[list[Chances]]:
@@ -109,19 +109,19 @@ Truth = dict[tuple[str, str], float]  # test error by experiment and column
 
 def _truth(rules: Sequence[Comparison], world: str) -> Truth:
     parts = [part for rule in rules for part in _parts(rule)]
-    found: Truth = {}
+    truth: Truth = {}
     for part in parts:
         for column in (*part.worse, *part.better):
             printed = _number(part, column)
             if world == WORLDS[1] or printed is None:  # what is claimed to do as well and is not printed does
                 printed = _number(part, part.worse[0]) if world == WORLDS[0] else 0.0
             assert printed is not None  # see `_is_printed`
-            found[part.experiment, column] = printed
+            truth[part.experiment, column] = printed
     if world == WORLDS[1] and all(part.margin.alike for part in parts):
         for part in parts:
             for column in part.better:
-                found[part.experiment, column] = found[part.experiment, part.worse[0]] - 2 * part.margin.bound
-    return found
+                truth[part.experiment, column] = truth[part.experiment, part.worse[0]] - 2 * part.margin.bound
+    return truth
 
 
 class _Errors:
@@ -138,9 +138,11 @@ class _Errors:
         return better - worse
 
     def estimate(self, part: Errors) -> Estimate:
-        found = self.differences(part)
+        differences = self.differences(part)
         error = self.spread * np.sqrt((1 / len(part.better) + 1 / len(part.worse)) / 2)  # known, as that of one run
-        return significance.of_replicates(found) or Estimate(found.mean(-1), np.full(len(found), error), FREEDOM)
+        return significance.of_replicates(differences) or Estimate(
+            differences.mean(-1), np.full(len(differences), error), FREEDOM
+        )
 
 
 def _chances(rule: Comparison, errors: _Errors) -> Chances:

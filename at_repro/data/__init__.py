@@ -109,15 +109,15 @@ def data_root(root: str | Path | None = None) -> Path:
         if given:
             try:
                 path = Path(given).expanduser()
-                found = path.is_dir()
+                exists = path.is_dir()
             except (
                 OSError,
                 RuntimeError,
                 TypeError,
                 ValueError,
             ):  # too long; an unknown user's home; a number; a null byte
-                found = False
-            if not found:
+                exists = False
+            if not exists:
                 raise ParameterError(source, str(given), "a folder that exists")
             return path
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()

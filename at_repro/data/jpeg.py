@@ -46,9 +46,9 @@ def content(path: str | Path) -> Tensor | None:
         with Image.open(path, formats=("JPEG",)) as image:
             usual = image.mode in ("RGB", "L") and image.info.get("adobe_transform", 1) == 1
             upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        found = np.fromfile(path, np.uint8)
-        whole = found.tobytes().rstrip(b"\0").endswith(_END)
-        return torch.from_numpy(found) if usual and upright and whole else None
+        content = np.fromfile(path, np.uint8)
+        whole = content.tobytes().rstrip(b"\0").endswith(_END)
+        return torch.from_numpy(content) if usual and upright and whole else None
     except Exception:  # of many kinds: whoever decodes it with Pillow says what is wrong with which file
         return None
 
@@ -78,10 +78,10 @@ def beside(device: torch.device, work: Callable[[], Tensor]) -> Tensor:
         return work()
     current, own = torch.cuda.current_stream(device), _stream(device)
     with torch.cuda.stream(own):
-        found = work()
+        images = work()
     current.wait_stream(own)
-    found.record_stream(current)
-    return found
+    images.record_stream(current)
+    return images
 
 
 @cache

@@ -30,19 +30,19 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     """
     if (folder / "data").is_dir() and not any(folder.glob(f"{split}-*.parquet")):
         folder = folder / "data"
-    found = {}
+    shards = {}
     for path in folder.glob(f"{split}-*.parquet"):
         numbers = re.fullmatch(rf"{re.escape(split)}-(\d+)-of-(\d+)\.parquet", path.name)
         if numbers and path.is_file():
-            found[path.name] = numbers.groups()
-    if len({total for _, total in found.values()}) > 1:
-        raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {_names(found)}")
-    for _, total in list(found.values())[:1]:
+            shards[path.name] = numbers.groups()
+    if len({total for _, total in shards.values()}) > 1:
+        raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {_names(shards)}")
+    for _, total in list(shards.values())[:1]:
         width = len(total)
         expected = [f"{split}-{index:0{width}d}-of-{total}.parquet" for index in range(int(total))]
-        if missing := [name for name in expected if name not in found]:
+        if missing := [name for name in expected if name not in shards]:
             raise DataError(f"{folder}: {_names(missing)} of {int(total)} shards missing; download again")
-    return [folder / name for name in sorted(found)]
+    return [folder / name for name in sorted(shards)]
 
 
 @overload

@@ -191,10 +191,10 @@ class StreamedSet:
         return torch.from_numpy(np.array(self._cropped(folders.open_upright(path), draws)))
 
     def _gathered(self, images: list[Future], pool: ThreadPoolExecutor) -> Tensor:
-        found = [image.result() for image in images]
-        if any(isinstance(image, jpeg.Encoded) for image in found):
-            return jpeg.beside(self.device, partial(self._decoded_there, found, pool))
-        return self._sent(torch.stack(found)).permute(0, 3, 1, 2)
+        results = [image.result() for image in images]
+        if any(isinstance(image, jpeg.Encoded) for image in results):
+            return jpeg.beside(self.device, partial(self._decoded_there, results, pool))
+        return self._sent(torch.stack(results)).permute(0, 3, 1, 2)
 
     def _decoded_there(self, images: list[Tensor | jpeg.Encoded], pool: ThreadPoolExecutor) -> Tensor:
         """The same of images of which some are still to be decoded, on the device, by it."""

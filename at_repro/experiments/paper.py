@@ -134,8 +134,8 @@ ACCURACIES: tuple[Accuracy, ...] = (
 
 def number(table: str, row: str, column: str) -> Number | None:
     """The published number at one place, or None where the paper prints none."""
-    found = [n for n in NUMBERS if (n.table, n.row, n.column) == (table, row, column)]
-    return found[0] if found else None
+    matches = [n for n in NUMBERS if (n.table, n.row, n.column) == (table, row, column)]
+    return matches[0] if matches else None
 
 
 @dataclass(frozen=True)

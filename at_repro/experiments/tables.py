@@ -117,12 +117,12 @@ def training_length(preset: Preset, seed: int) -> dict[str, Run]:
     methods = METHODS | {"AT, decaying": (ActivationTransfer(decay="linear"),)}
     full = preset.student["epochs"]
     lengths = {"smoke": (1, full), "reduced": (10, 20, 40, 80), "paper": (10, 20, 40, 80, full)}[preset.name]
-    found: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
     for epochs in lengths:
         shortened = replace(preset, student=preset.student | {"epochs": epochs})
         columns = columns_of("wrn-16-1", "wrn-16-2", methods)(shortened, seed)
-        found |= {name if name == "teacher" else f"{name}, {epochs} epochs": run for name, run in columns.items()}
-    return found
+        runs |= {name if name == "teacher" else f"{name}, {epochs} epochs": run for name, run in columns.items()}
+    return runs
 
 
 def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:

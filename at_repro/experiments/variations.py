@@ -65,9 +65,9 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
         check_choice("change", name, CHANGES)
 
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
-        found = experiment.columns(preset, seed)
-        teachers = {run.teacher for run in found.values()}
-        varied = {name: _varied(run, run in teachers, changes) for name, run in found.items()}
+        runs = experiment.columns(preset, seed)
+        teachers = {run.teacher for run in runs.values()}
+        varied = {name: _varied(run, run in teachers, changes) for name, run in runs.items()}
         return {name: run.validate() for name, run in varied.items()}
 
     return replace(experiment, columns=columns)

@@ -145,17 +145,17 @@ class Store:
 
         Without a look at the files themselves; records that say nothing of it are left out.
         """
-        found = {}
+        checksums = {}
         for run_id, folder in self.folders().items():
             with suppress(OSError, ValueError, KeyError, TypeError):
                 values = json.loads((folder / "record.json").read_text())
-                found[run_id] = "" if values["diverged"] else values["files"]["weights.safetensors"]
-        return found
+                checksums[run_id] = "" if values["diverged"] else values["files"]["weights.safetensors"]
+        return checksums
 
     def seeds(self) -> list[int]:
         """The seeds of all records, by their run ids; seed 0 where there is none."""
-        found = [re.search(r"-s([0-9]+)-[0-9a-f]{10}$", name) for name in self.folders()]
-        return sorted({int(match[1]) for match in found if match} or {0})
+        matches = [re.search(r"-s([0-9]+)-[0-9a-f]{10}$", name) for name in self.folders()]
+        return sorted({int(match[1]) for match in matches if match} or {0})
 
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""
@@ -233,10 +233,10 @@ COLUMNS = [
 def _state(folder: Path) -> tuple:
     """What changes with any file of a record, without a look inside: names, times of change, sizes, inodes."""
     try:
-        found = [(entry.name, entry.stat()) for entry in os.scandir(folder)]
+        entries = [(entry.name, entry.stat()) for entry in os.scandir(folder)]
     except OSError:  # another process replaces it
         return ()
-    return tuple(sorted((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found))
+    return tuple(sorted((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in entries))
 
 
 def _row(record: Record) -> dict:

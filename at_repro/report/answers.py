@@ -129,14 +129,14 @@ def _and(names: Iterable[str]) -> str:
 
 def held_against(study: Study, names: Iterable[str], reference: str) -> str:
     """Which columns end better or worse than a reference, which cannot be told from it, diverged or are not run."""
-    found: dict[str, list[str]] = {}
+    methods: dict[str, list[str]] = {}
     for name in names:
         if name != reference:
-            found.setdefault(verdict(study, name, reference), []).append(
+            methods.setdefault(verdict(study, name, reference), []).append(
                 f"{_readable(name)}{error(study, name, ' ({})')}"
             )
     than = "the plain student" if reference == "student" else _readable(reference)
-    return " ".join(f"{_SAYS[kind].format(than)}: {', '.join(found[kind])}." for kind in _SAYS if kind in found)
+    return " ".join(f"{_SAYS[kind].format(than)}: {', '.join(methods[kind])}." for kind in _SAYS if kind in methods)
 
 
 def verdict(study: Study, column: str, reference: str) -> str:

@@ -227,10 +227,10 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
 
 def _shown_here(data_root: str | None) -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
-    shown = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
-    asked = {dataset for datasets in shown.values() for dataset in datasets}
+    datasets_of = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
+    asked = {dataset for datasets in datasets_of.values() for dataset in datasets}
     missing = {dataset for dataset in asked if data.describe(dataset, data_root).problem}
-    return [name for name, datasets in shown.items() if missing.isdisjoint(datasets)]
+    return [name for name, datasets in datasets_of.items() if missing.isdisjoint(datasets)]
 
 
 def _without_end(path: Path) -> str:

@@ -36,9 +36,9 @@ def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequ
     """
     if images is None or not networks:
         return f"<p>Nothing to show: {html.escape(stamp)}</p>"
-    found = json.dumps(_data(networks, images, mappings)).replace("<", "\\u003c")  # could end the script element
+    data = json.dumps(_data(networks, images, mappings)).replace("<", "\\u003c")  # could end the script element
     return (
-        f'<div class="explorer"><script type="application/json">{found}</script>'
+        f'<div class="explorer"><script type="application/json">{data}</script>'
         f"<noscript>The explorer needs JavaScript.</noscript></div><p><small>{html.escape(stamp)}</small></p>"
     )
 

@@ -66,13 +66,13 @@ def changed(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
 
 def modules(source: str) -> list[Path]:
     """The files of this package that a source imports, and that those import, sorted; imports in functions as well."""
-    found: set[Path] = set()
+    paths: set[Path] = set()
     waiting = [source]
     while waiting:
-        new = {path for name in _imports(waiting.pop()) for path in _files(name)} - found
-        found |= new
+        new = {path for name in _imports(waiting.pop()) for path in _files(name)} - paths
+        paths |= new
         waiting += [path.read_text() for path in new]
-    return sorted(found)
+    return sorted(paths)
 
 
 @cache  # many pages import the same

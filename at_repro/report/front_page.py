@@ -47,14 +47,14 @@ def update() -> list[Path]:
     root = notebooks.notebooks_folder().parent
     ledger = claims.ledger(claims.comparisons(open_store(book.COMMITTED)))
     written = {
-        root / "README.md": _filled(root / "README.md", found=found(ledger)),
+        root / "README.md": _filled(root / "README.md", results=results(ledger)),
         root / "book" / "intro.md": _filled(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
     }
     for page, text in written.items():
         files.write(page, text)
     pictures = {name: _picture(notebooks.read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
-    shown = {name: notebooks.read(name) for name in pages()}
-    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(page) for name, page in shown.items() if _picture(page)}
+    executed = {name: notebooks.read(name) for name in pages()}
+    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(page) for name, page in executed.items() if _picture(page)}
     try:
         pictures[BANNER] = banner(root / ASSETS / PHOTOGRAPH)
     except DataError as error:
@@ -67,7 +67,7 @@ def update() -> list[Path]:
 
 
 def _filled(page: Path, **parts: str) -> str:
-    """A page with each part between its marks, such as `<!-- found -->` and `<!-- end -->`."""
+    """A page with each part between its marks, such as `<!-- results -->` and `<!-- end -->`."""
     text = page.read_text()
     for name, part in parts.items():
         place = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->\n", text, flags=re.DOTALL)
@@ -77,7 +77,7 @@ def _filled(page: Path, **parts: str) -> str:
     return text
 
 
-def found(ledger: pd.DataFrame) -> str:
+def results(ledger: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and a sentence
     that counts the verdicts."""
     flagship = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
@@ -119,8 +119,8 @@ def gallery() -> str:
     for name in pages():
         notebook = notebooks.read(name)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-        shown = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {title}\n" if _picture(notebook) else ""
-        cards.append(f":::{{grid-item-card}} {title}\n{shown}:link: notebooks/{name}\n:link-type: doc\n:::\n")
+        picture = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {title}\n" if _picture(notebook) else ""
+        cards.append(f":::{{grid-item-card}} {title}\n{picture}:link: notebooks/{name}\n:link-type: doc\n:::\n")
     return "::::{grid} 1 2 3 3\n:class-container: gallery\n\n" + "".join(cards) + "::::\n"
 
 

@@ -67,9 +67,9 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
     return lacking
 
 
-def _write(path: Path, found: Mapping[str, dict]) -> None:
+def _write(path: Path, networks: Mapping[str, dict]) -> None:
     with files.replacement(path) as temporary:
-        temporary.write_text(f"Object.assign(window.atReproNetworks ??= {{}}, {json.dumps(found)});\n")
+        temporary.write_text(f"Object.assign(window.atReproNetworks ??= {{}}, {json.dumps(networks)});\n")
 
 
 def describe(network: nn.Module, resolution: int, normalization: tuple[Sequence[float], Sequence[float]]) -> dict:

@@ -145,7 +145,7 @@ def defaults(name: str) -> dict[str, object]:
     import papermill
 
     known = papermill.inspect_notebook(str(source(name)))
-    return {key: notebook_parameters.literal(found["default"]) for key, found in known.items()}
+    return {key: notebook_parameters.literal(parameter["default"]) for key, parameter in known.items()}
 
 
 def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:

@@ -33,8 +33,8 @@ class SortableTable:
 
     def _row(self, cells: Sequence[str], folded: Mapping[str, Sequence[str]], link: str) -> str:
         *texts, last = cells
-        shown = "".join(f"<td>{_coloured(text)}</td>" for text in texts)
-        shown += f'<td><a href="{escape(link)}">{escape(last)}</a></td>'
+        cells_html = "".join(f"<td>{_coloured(text)}</td>" for text in texts)
+        cells_html += f'<td><a href="{escape(link)}">{escape(last)}</a></td>'
         parts = {title: [line for line in lines if line] for title, lines in folded.items()}
         lists = "".join(
             f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_coloured(line)}</li>' for line in lines)}</ul>"
@@ -43,7 +43,7 @@ class SortableTable:
         )
         titles = ", ".join(title.lower() for title, lines in parts.items() if lines)
         details = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
-        return f'<tbody><tr>{shown}</tr><tr><td colspan="{len(cells)}">{details}</td></tr></tbody>'
+        return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{details}</td></tr></tbody>'
 
 
 def _coloured(text: str) -> str:

@@ -84,17 +84,17 @@ def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookN
         if cell.cell_type == "markdown":
             heading = next(iter(re.findall(r"^## .*", cell.source, re.MULTILINE)), heading)
             continue
-        found = {title: notebook.cells[place] for title, notebook in executed.items()}
-        outputs = {title: _shown(other) for title, other in found.items()}
+        cells_of = {title: notebook.cells[place] for title, notebook in executed.items()}
+        outputs = {title: _shown(other) for title, other in cells_of.items()}
         if not any(outputs.values()) or all(other == outputs[next(iter(outputs))] for other in outputs.values()):
             continue
         above = f"## {figure['caption']}" if (figure := notebooks.figure(cell)) else heading
         if above and above != last:
             cells.append(new_markdown_cell(above))
         last = above
-        for title, own in found.items():
-            shown = new_code_cell(own.source, outputs=outputs[title], metadata={"tags": ["remove-input"]})
-            cells += [new_markdown_cell(f"**{title}**"), shown]
+        for title, own in cells_of.items():
+            cell = new_code_cell(own.source, outputs=outputs[title], metadata={"tags": ["remove-input"]})
+            cells += [new_markdown_cell(f"**{title}**"), cell]
     return new_notebook(cells=cells, metadata=first.metadata)
 
 

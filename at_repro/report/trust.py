@@ -25,13 +25,13 @@ def load(path: str | Path = "") -> dict:
     return files.read_json("proofs", path or COMMITTED, ("environment", "seconds", "seed", "rows"), "make faults")
 
 
-def answer(found: dict, store: Store) -> str:
+def answer(results: dict, store: Store) -> str:
     """What the report rests on, what was tried to break it and how to make it again, as Markdown."""
     records = {record.run: record for record in store.all()}
     hours = sum(map(training_seconds, records.values())) / 3600
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
     own = sum(training_seconds(records[run]) for run in flagship if run in records) / 3600
-    table = proofs(found)
+    table = proofs(results)
     return (
         f"**{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores; the "
         f"paper's WRN-16-1 row at its full 200 epochs, all six networks, took {own:.0f} of them.** `make book` makes "
@@ -48,17 +48,17 @@ def versions() -> str:
     return f"made with {', '.join(map(' '.join, packages.items()))} on {own['device']}"
 
 
-def stamp(found: dict) -> str:
+def stamp(results: dict) -> str:
     """Where the proofs were run, to stand above their table."""
-    environment = found["environment"]
+    environment = results["environment"]
     if not environment:
         return "not run yet (make faults)"
-    return f"{environment['device']}, torch {environment['packages']['torch']}, {duration(found['seconds'])}"
+    return f"{environment['device']}, torch {environment['packages']['torch']}, {duration(results['seconds'])}"
 
 
-def proofs(found: dict) -> pd.DataFrame:
+def proofs(results: dict) -> pd.DataFrame:
     """Columns: what happened, how often it was tried, what would be a fault, and how many there were."""
-    return pd.DataFrame(found["rows"], columns=["what happened", "tried", "what would be a fault", "faults"])
+    return pd.DataFrame(results["rows"], columns=["what happened", "tried", "what would be a fault", "faults"])
 
 
 def example(preset: str, results: str = "", run_id: str = "") -> Record | None:

@@ -191,9 +191,9 @@ def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _agree(before: Sequence[Tensor], expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
+def _agree(before: Sequence[Tensor], expected: Sequence[Tensor], results: Sequence[Tensor]) -> bool:
     """Whether every tensor has moved as expected; one that was expected to be finite is so."""
-    for start, one, other in zip(before, expected, found, strict=True):
+    for start, one, other in zip(before, expected, results, strict=True):
         start, one, other = start.double(), one.double(), other.double()
         allowed = TOLERANCE * (one - start).norm() + ROUNDING * one.norm()
         if one.isfinite().all() and not (other - one).norm() <= allowed:

@@ -76,10 +76,10 @@ def _learn_together(
     """One step of all students; `part` of the whole batch."""
     taught = (student.run for student in students if any(term.needs_teacher for term in student.run.terms))
     needed = {run.teacher for run in taught if run.teacher is not None}
-    shown: dict[Run | None, TeacherBatch] = {teacher: teachers[teacher].see(images, labels) for teacher in needed}
+    batches: dict[Run | None, TeacherBatch] = {teacher: teachers[teacher].see(images, labels) for teacher in needed}
     side_by_side(
         [
-            partial(_learn, student, numbers, images, labels, shown.get(student.run.teacher), forward, part)
+            partial(_learn, student, numbers, images, labels, batches.get(student.run.teacher), forward, part)
             for student, numbers in zip(students, settings, strict=True)
         ]
     )

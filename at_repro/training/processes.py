@@ -74,9 +74,9 @@ class Ranks:
         """The largest value that any process gives."""
         if self.count == 1:
             return value
-        found = torch.tensor(value, device=device)
-        distributed.all_reduce(found, distributed.ReduceOp.MAX)
-        return found.item()
+        largest = torch.tensor(value, device=device)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return largest.item()
 
     def check(self, run: Run, images: int) -> None:
         """Raises ParameterError where several processes cannot train a run on so many images."""

@@ -192,7 +192,7 @@ def _train_epoch(
     rows = train_epoch(students, teachers, images, forward, report, ranks, replay)
     start = time.perf_counter()
     trained = [student.network for student in students]
-    measured = ranks.decide(lambda: [_tested(found) for found in evaluate_all(forward, trained, test_images)])
+    measured = ranks.decide(lambda: [_tested(result) for result in evaluate_all(forward, trained, test_images)])
     seconds = time.perf_counter() - start
     for student, row, tested in zip(students, rows, measured, strict=True):
         student.spend(seconds)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_committed_pages_are_up_to_date():
     ledger = claims.ledger(claims.comparisons(open_store("reduced")))
     assert (ROOT / "book" / book.LEDGER).read_text() == ledger.to_csv(), "run: at-repro refresh"
-    assert f"<!-- found -->\n{front_page.found(ledger)}<!-- end -->" in (ROOT / "README.md").read_text()
+    assert f"<!-- results -->\n{front_page.results(ledger)}<!-- end -->" in (ROOT / "README.md").read_text()
     intro = (ROOT / "book" / "intro.md").read_text()
     assert f"<!-- counts -->\n{front_page.counts(ledger)}<!-- end -->" in intro
     assert f"<!-- gallery -->\n{front_page.gallery()}<!-- end -->" in intro
@@ -89,7 +89,7 @@ def checkout(tmp_path, monkeypatch):
         write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
     write(new_notebook(cells=[new_markdown_cell("# Words")]), tmp_path / "notebooks" / "words.ipynb")
     (tmp_path / front_page.ASSETS / front_page.THUMBNAILS).mkdir(parents=True)
-    (tmp_path / "README.md").write_text("before\n<!-- found -->\nof yesterday\n<!-- end -->\nafter\n")
+    (tmp_path / "README.md").write_text("before\n<!-- results -->\nof yesterday\n<!-- end -->\nafter\n")
     part = "<!-- {} -->\nof yesterday\n<!-- end -->\n"
     (tmp_path / "book" / "intro.md").write_text(part.format("counts") + "between\n" + part.format("gallery"))
     chapters = "".join(f"  - file: notebooks/{name}\n" for name in ("words", "table_1", "training_length"))
@@ -121,7 +121,7 @@ def test_update_changes_what_was_found_and_the_pictures_alone(checkout, no_bench
     assert front_page.update() == written and {path: path.read_bytes() for path in written} == texts
 
 
-@pytest.mark.parametrize(("page", "mark"), [("README.md", "found"), ("book/intro.md", "gallery")])
+@pytest.mark.parametrize(("page", "mark"), [("README.md", "results"), ("book/intro.md", "gallery")])
 def test_a_page_without_a_place_is_left_alone(page, mark, checkout, no_benchmark):
     path = checkout / page
     path.write_text(text := path.read_text().replace(f"<!-- {mark} -->", "<!-- fund -->"))

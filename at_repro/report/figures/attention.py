@@ -60,28 +60,28 @@ def matrices(frames: dict[str, pd.DataFrame], stamp: str, most: float = 1.0, dig
     return stamped(figure, stamp)
 
 
-def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
+def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     """What was measured of maps at every level against the test error: a plot per level, a dot per network.
 
     A dot carries its label in the frame; methods of Table 1 have their colour, and all others are hollow.
 
     Args:
-        found: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
+        table: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
             `collection.distance_and_error` and `collection.table`.
         quantity: what was measured, with its unit.
     """
-    levels = list(found.columns[found.columns.get_loc("test_error") + 1 :])
-    found = found.dropna(subset=levels)
-    if found.empty:
+    levels = list(table.columns[table.columns.get_loc("test_error") + 1 :])
+    table = table.dropna(subset=levels)
+    if table.empty:
         return unavailable(stamp)
     style()
     figure, axes = plt.subplots(1, len(levels), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
-    methods = found["method"] if "method" in found else pd.Series("", found.index)
+    methods = table["method"] if "method" in table else pd.Series("", table.index)
     colours = [COLOURS.get(method, "none") for method in methods]
     edges = [COLOURS.get(method, INK) for method in methods]
-    longest = max(len(str(label)) for label in found.index)
+    longest = max(len(str(label)) for label in table.index)
     for axis, level in zip(axes[0], levels, strict=True):
-        axis.scatter(found[level], found["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
+        axis.scatter(table[level], table["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
         axis.set_title(level)
         axis.margins(x=0.1, y=0.1)
         low, high = axis.get_xlim()  # room for the label of a dot at the right edge
@@ -95,7 +95,7 @@ def against_error(found: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     stamped(figure, stamp)
     figure.draw_without_rendering()  # so that places on the paper are known
     for axis, level in zip(axes[0], levels, strict=True):
-        name_dots(axis, found[level], found["test_error"])
+        name_dots(axis, table[level], table["test_error"])
     return figure
 
 

@@ -38,13 +38,13 @@ def errors(table: pd.DataFrame, stamp: str) -> Figure:
     return stamped(figure, stamp)
 
 
-def gains(found: pd.DataFrame, stamp: str) -> Figure:
+def gains(table: pd.DataFrame, stamp: str) -> Figure:
     """What each method gains over the plain student, ours against the paper's: on the grey line both are the same.
 
     Args:
-        found: columns pair, method, ours and paper, in percentage points, see `tables.gains`.
+        table: columns pair, method, ours and paper, in percentage points, see `tables.gains`.
     """
-    both = found.dropna()
+    both = table.dropna()
     if both.empty:
         return unavailable(stamp)
     style()
@@ -121,12 +121,12 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
     style()
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     ticks = sorted(pd.unique(final["epochs"]))
-    for axis, shown, label in zip(
+    for axis, column, label in zip(
         axes, ("test_error", "difference"), ("test error (%)", "minus the plain student's"), strict=True
     ):
         for method, colour in colours_of(pd.unique(final["method"])).items():
             of_method = final[final["method"] == method].sort_values("epochs")
-            axis.plot(of_method["epochs"], of_method[shown], color=colour, marker="o", linewidth=1.5, label=method)
+            axis.plot(of_method["epochs"], of_method[column], color=colour, marker="o", linewidth=1.5, label=method)
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
         axis.set_xticks(ticks, map(str, ticks))
         axis.minorticks_off()
@@ -136,8 +136,8 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
 
 def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
     """One legend for all panels, of every line that any of them has."""
-    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(found.values(), found, loc="outside upper center", ncols=len(found), frameon=False)
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles), frameon=False)
 
 
 def decays(epochs: int, stamp: str) -> Figure:
@@ -161,13 +161,13 @@ def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -
     if images is None or probabilities.empty:
         return unavailable(stamp)
     style()
-    shown, temperatures = pd.unique(probabilities["image"]), pd.unique(probabilities["temperature"])
+    numbers, temperatures = pd.unique(probabilities["image"]), pd.unique(probabilities["temperature"])
     colours = colours_of(pd.unique(probabilities["network"]))
     figure, axes = plt.subplots(
-        len(shown), 1 + len(temperatures), figsize=(WIDTH, 0.7 + 1.6 * len(shown)), squeeze=False,
+        len(numbers), 1 + len(temperatures), figsize=(WIDTH, 0.7 + 1.6 * len(numbers)), squeeze=False,
         width_ratios=[1.6, *[3] * len(temperatures)],
     )  # fmt: skip
-    for row, image in enumerate(shown):
+    for row, image in enumerate(numbers):
         picture = axes[row, 0]
         picture.imshow(images.images[image].permute(1, 2, 0).cpu().numpy())
         picture.set_title(images.classes[images.labels[image]], fontsize=8)
@@ -178,7 +178,7 @@ def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -
             sns.barplot(
                 probabilities[cell], x="probability", y="class", hue="network", palette=colours, saturation=1, ax=axis
             )
-            last = row == len(shown) - 1
+            last = row == len(numbers) - 1
             axis.set(xlim=(0, 1), xlabel="probability" if last else "", ylabel="")
             axis.set_title(f"T = {temperature:g}" if row == 0 else "")
             axis.tick_params(labelsize=7, labelleft=column == 1, labelbottom=last)
