@@ -1,8 +1,7 @@
 """Any model by name, ours, torchvision's, timm's or the user's own, with weights from wherever they can be had."""
 
 import importlib
-import os
-import sys
+import inspect
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -45,8 +44,8 @@ def load_model(name: str, weights: str | None = None) -> Model:
 
     Args:
         name: a network of this package, a classifier of torchvision or, where it is installed, of timm; or
-            "module:function", a function in the working folder or on Python's path that takes nothing and returns a
-            module, which is used as it is unless a file of weights is given.
+            "module:function", see `networks.register`, whose function may take nothing and return any module, which is
+            used as it is unless a file of weights is given.
         weights: a file, of safetensors or of torch, from which tensors alone are read; "random"; None: those that are
             published with the name, from a package, torch's cache or a download.
 
@@ -56,32 +55,32 @@ def load_model(name: str, weights: str | None = None) -> Model:
     """
     state = None if weights in (None, RANDOM) else _read(str(weights))
     with seeded_from(torch.Generator().manual_seed(0)):
-        model = _own(name) if ":" in name else _known(name, weights is None, state)
+        classes = len((state or {}).get("fc.bias", range(10)))
+        model = _own(name, classes) if networks.is_function(name) else _known(name, weights is None, state, classes)
     if state is not None:
         _load_(model.network, state, str(weights))
     return model._replace(network=model.network.eval())
 
 
-def _own(name: str) -> Model:
-    module, _, function = name.partition(":")
-    sys.path.insert(0, os.getcwd())
+def _own(name: str, classes: int) -> Model:
+    function = networks.load_function(name)
     try:
-        network = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ParameterError("model", name, f"module:function, which returns a model when called ({error})") from None
-    finally:
-        sys.path.pop(0)
+        inspect.signature(function).bind()
+    except TypeError:  # it needs the number of classes, as the network of a run does
+        network = function(classes)
+    else:
+        network = function()
     if not isinstance(network, nn.Module):
         raise ParameterError("model", name, f"a function that returns a torch module, not {type(network).__name__}")
     return Model(network, 224)
 
 
-def _known(name: str, published: bool, state: Mapping[str, Tensor] | None) -> Model:
-    if name in imagenet.RESOLUTIONS and (published or state is None or len(state.get("fc.bias", ())) == 1000):
+def _known(name: str, published: bool, state: Mapping[str, Tensor] | None, classes: int) -> Model:
+    if name in imagenet.RESOLUTIONS and (state is None or classes == 1000):
         network = imagenet.pretrained(name) if published else networks.build(name, 1000)
         return Model(network, imagenet.RESOLUTIONS[name], _PHOTOGRAPHS, imagenet.CATEGORIES)
     try:
-        network = networks.build(name, len((state or {}).get("fc.bias", range(10))))
+        network = networks.build(name, classes)
     except ParameterError:
         return _of_libraries(name, published)
     if published:

@@ -194,6 +194,8 @@ def _together(
     for record in records:
         try:
             networks[record.run.run_id] = load_network(store, record.run, images, images.device)
+        except ParameterError as error:  # a network of one's own that is not here
+            yield record.run.run_id, Finding(str(error))
         except UserError:
             yield record.run.run_id, Finding(f"its weights are not those of a {record.run.network}")
     looking = _Looking()

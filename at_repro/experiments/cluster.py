@@ -22,7 +22,7 @@ from at_repro.records import Store
 from at_repro.records.readable import outcome
 from at_repro.runs import Run, tasks, with_teachers
 from at_repro.training import Progress, engine, train
-from at_repro.training.train import check_weights
+from at_repro.training.train import check_networks
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
@@ -100,7 +100,7 @@ def train_on(
     needed = [run for run in wanted if not store.has(run)]
     for dataset, split in product(dict.fromkeys(run.dataset for run in needed), data.SPLITS):
         data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing
-    check_weights(needed, store)
+    check_networks(needed, store)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]

@@ -1,7 +1,10 @@
 """Every network by its name."""
 
+import importlib
 import inspect
+import os
 import re
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from typing import NamedTuple
@@ -14,6 +17,7 @@ from at_repro.errors import ParameterError
 from at_repro.networks import efficientnet, resnet
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
+from at_repro.networks.output import Output
 from at_repro.networks.tap import tap, tapped_layers
 from at_repro.networks.wrn import WideResNet
 
@@ -40,12 +44,14 @@ FAMILIES: dict[str, Callable[..., Constructor | None]] = {
 }
 
 _REGISTERED: dict[str, Constructor] = {}
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # in a module: what needs no registration
 
 
 def register(name: str, factory: Constructor) -> None:
     """Makes a network of one's own one that `build` knows: its runs train, resume, verify and are shown as any other.
 
-    Every process that reads its records has to register it. What the factory is goes into them, see `source`.
+    Every process that builds it has to register it; the name "module:function" stands for a factory in a module of the
+    working folder, or on Python's path, without that. What the factory is goes into records, see `source`.
 
     Args:
         name: lower-case letters, digits, hyphens and dots. It is part of the identity of runs: another network, another
@@ -67,18 +73,44 @@ def register(name: str, factory: Constructor) -> None:
         raise ParameterError("factory", getattr(factory, "__name__", factory), wanted) from error
 
 
+def is_function(name: object) -> bool:
+    """Whether a name is of the form "module:function". Imports nothing."""
+    return isinstance(name, str) and bool(_FUNCTION.fullmatch(name))
+
+
+def load_function(name: str) -> Callable:
+    """The function that "module:function" names, in the working folder or on Python's path. This imports its module.
+
+    Raises ParameterError if the module cannot be imported, or has no such function with a signature.
+    """
+    module, _, function = name.partition(":")
+    sys.path.insert(0, folder := os.getcwd())
+    try:
+        loaded = getattr(importlib.import_module(module), function)
+        inspect.signature(loaded)
+    except Exception as error:  # whatever somebody else's code raises
+        raise ParameterError("network", name, f"a function in a module that can be imported ({error!r})") from error
+    finally:
+        sys.path.remove(folder)
+    return loaded
+
+
 def source(name: str) -> dict[str, str]:
-    """Of a network that was registered: its `factory`, its `text` and its module's `version`; empty for all others."""
-    if name not in _REGISTERED:
+    """Of a network of one's own: its `factory`, its `text` and its package's `version`; empty for all others."""
+    if name in _REGISTERED:
+        factory = inspect.unwrap(_REGISTERED[name])
+    elif is_function(name):
+        factory = inspect.unwrap(load_function(name))
+    else:
         return {}
-    factory = inspect.unwrap(_REGISTERED[name])
     module = inspect.getmodule(factory)
+    package = sys.modules.get(getattr(module, "__name__", "").partition(".")[0])
     try:
         text = inspect.getsource(factory)
     except (OSError, TypeError):  # typed into a console, or not written in Python
         text = ""
     factory_name = getattr(factory, "__qualname__", repr(factory))
-    version = str(getattr(module, "__version__", ""))
+    version = str(getattr(module, "__version__", getattr(package, "__version__", "")))
     return {"factory": f"{getattr(module, '__name__', '')}:{factory_name}", "text": text, "version": version}
 
 
@@ -90,12 +122,14 @@ def available() -> list[str]:
         "nin-{thin|wide}[-nobn][-norelu] (no batch norm; no ReLU before pooling)",
         *resnet.NAMES,
         *efficientnet.NAMES,
+        "module:function (see networks.register)",
     ]
 
 
 def check_name(name: str) -> None:
-    """Raises ParameterError if `build` does not know the name. Builds nothing."""
-    _constructor(name)
+    """Raises ParameterError if `build` does not know the name. Builds nothing, and imports no "module:function"."""
+    if not is_function(name):
+        _constructor(name)
 
 
 def build(name: str, num_classes: int = 10, generator: torch.Generator | None = None) -> nn.Module:
@@ -160,11 +194,16 @@ def _outline(name: str) -> _Outline:
     for layer, module in network.named_children():
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        groups = network(torch.zeros(1, 3, 32, 32, device="meta")).groups
+        output = network(torch.zeros(1, 3, 32, 32, device="meta"))
+    if not isinstance(output, Output) or output.logits.shape != (1, 10):
+        wanted = (
+            "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
+        )
+        raise ParameterError("network", name, wanted)
     layers = tapped_layers(network) or tuple(
-        next(layer for layer, output in outputs.items() if output is group) for group in groups
+        next(layer for layer, result in outputs.items() if result is group) for group in output.groups
     )
-    return _Outline(tuple(group.shape[1] for group in groups), layers, counter.get_total_flops())
+    return _Outline(tuple(group.shape[1] for group in output.groups), layers, counter.get_total_flops())
 
 
 @cache
@@ -182,6 +221,8 @@ def _without_numbers(name: str) -> nn.Module:
 def _constructor(name: str) -> Constructor:
     """The function from a number of classes to the network called `name`."""
     # A spec read from JSON may hold anything as its name.
+    if is_function(name):
+        return load_function(name)
     constructor = (_REGISTERED.get(name) or _family(name)) if isinstance(name, str) else None
     if constructor is None:
         raise ParameterError("network", name, available())

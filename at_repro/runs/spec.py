@@ -17,7 +17,7 @@ class Run:
     added later does not change the identity of recorded runs. For the same reason a default is never changed.
 
     Attributes:
-        network: a name for `networks.build`.
+        network: a name for `networks.build`: one of this package, one's own that is registered, or "module:function".
         epochs: training length; the learning rate falls at fixed fractions of it.
         dataset: a name for `data.load`.
         subset: train on this many images only (the first in canonical order); None: on all.
@@ -67,7 +67,8 @@ class Run:
     def run_id(self) -> str:
         """A readable prefix and ten hexadecimal digits of the hash: the name of the record's folder."""
         digest = hashlib.sha256(self.canonical_json().encode()).hexdigest()
-        return f"{self.dataset}-{self.network}-{self.method}-s{self.seed}-{digest[:10]}"
+        network = self.network.replace(":", ".")  # of "module:function": no folder may be called so everywhere
+        return f"{self.dataset}-{network}-{self.method}-s{self.seed}-{digest[:10]}"
 
     def to_dict(self) -> dict:
         """The spec as plain data, without the fields at their defaults."""

@@ -63,7 +63,7 @@ def train(
     wanted = [run.validate() for run in with_teachers(runs)]
     needed = ranks.decide(lambda: [run for run in wanted if not store.has(run)])
     progress = progress or Progress(None if ranks.first else io.StringIO())
-    check_weights(needed, store)
+    check_networks(needed, store)
     sets: dict[tuple, Images] = {}
     for run in needed:
         for split, subset in (("train", run.subset), ("test", None)):
@@ -89,8 +89,11 @@ def train(
         tidy(store)
 
 
-def check_weights(needed: Sequence[Run], store: Store) -> None:
-    """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here."""
+def check_networks(needed: Sequence[Run], store: Store) -> None:
+    """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here,
+    ParameterError where "module:function" makes no network: here, and not after days of its teacher's training."""
+    for network in {run.network for run in needed}:
+        networks.group_layers(network)
     for teacher in {run.teacher for run in needed if run.teacher is not None}:
         if record := store.find(teacher):
             _usable(record)

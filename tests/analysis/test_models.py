@@ -41,12 +41,13 @@ def test_packaged_weights_come_with_resolution_and_categories():
 
 
 def test_a_function_of_the_working_folder(tmp_path, monkeypatch):
-    (tmp_path / "own_models.py").write_text("import torch\ndef tiny(): return torch.nn.Conv2d(3, 4, 1)\nnone = dict\n")
+    own = "import torch\ndef tiny(classes=4): return torch.nn.Conv2d(3, classes, 1)\ndef none(): return {}\n"
+    (tmp_path / "own_models.py").write_text(own)
     monkeypatch.chdir(tmp_path)
     assert load_model("own_models:tiny").network.out_channels == 4
     with pytest.raises(ParameterError, match=r"^model: 'own_models:none' .*not dict"):
         load_model("own_models:none")
-    with pytest.raises(ParameterError, match=r"^model: 'own_models:huge' .*no attribute 'huge'"):
+    with pytest.raises(ParameterError, match=r"^network: 'own_models:huge' .*no attribute 'huge'"):
         load_model("own_models:huge")
 
 

@@ -1,4 +1,9 @@
-"""Networks of one's own, by a name of one's own."""
+"""Networks of one's own, by a name of one's own or as "module:function"."""
+
+import inspect
+import io
+import shutil
+import sys
 
 import pytest
 import torch
@@ -7,10 +12,12 @@ from torch import nn
 
 from at_repro import networks
 from at_repro.analysis import verification
+from at_repro.analysis.models import load_model
 from at_repro.errors import ParameterError
 from at_repro.networks import registry
+from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Run
-from at_repro.training import train
+from at_repro.training import Progress, train
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
 
@@ -85,3 +92,80 @@ def test_a_record_of_a_network_that_is_not_registered_is_one_clear_error(registe
     registry._REGISTERED.clear()
     with pytest.raises(ParameterError, match=r"^network: 'own-two' "):
         run.validate()
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module in the working folder, which nothing has imported, with a network and what is none."""
+    text = f"import torch\nfrom torch import nn\nfrom at_repro import networks\n\n{inspect.getsource(Two)}"
+    odd = "linear = lambda classes: nn.Conv2d(3, classes, 1)\nfixed = lambda classes: Two(7)\nnumber = 3\n"
+    (tmp_path / "mine.py").write_text(f"__version__ = '1.2'\n{text}\n{odd}")
+    (tmp_path / "broken.py").write_text("def (")
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.modules.pop("mine", None)
+    registry._outline.cache_clear()
+
+
+def test_a_function_of_a_module_is_trained_recorded_verified_and_looked_at(module, store, quiet, few_test_images):
+    run = Run("mine:Two", epochs=1, **TINY).validate()
+    assert "mine" not in sys.modules, "a spec is read without anybody's code"
+    taught = Run("wrn-10-1", epochs=1, teacher=run, terms=(ActivationTransfer(groups=(0, 1)),), **TINY)
+    train([taught], store, device="cpu", progress=quiet)
+    assert run.run_id.startswith("shapes-mine.Two-plain-s0-")
+    network = store.load(run).values["environment"]["network"]
+    assert network == {"factory": "mine:Two", "text": inspect.getsource(Two), "version": "1.2"}
+    assert verification.verify(store, device="cpu") == 0
+    weights = store.folder / run.run_id / "weights.safetensors"
+    assert load_model("mine:Two", str(weights)).network.fc.out_features == 10
+
+
+def test_a_run_of_a_function_continues_where_it_was_stopped(module, store, quiet, few_test_images, tmp_path):
+    """In another process, as it were: the module is imported anew."""
+    run = Run("mine:Two", epochs=2, **TINY)
+    undisturbed = Store(tmp_path / "undisturbed", writable=True)
+    train([run], undisturbed, device="cpu", progress=quiet)
+
+    class Stopped(Progress):
+        def epoch(self, students, images):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train([run], store, device="cpu", progress=Stopped(io.StringIO()))
+    assert store.checkpoint_path(run).exists()
+    del sys.modules["mine"]
+    train([run], store, device="cpu", progress=quiet)
+    weights, expected = (each.load(run).weights() for each in (store, undisturbed))
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_records_are_read_without_the_code_of_their_networks(module, store, quiet, few_test_images, tmp_path, capsys):
+    """Whoever is sent records gets no code to run with them; only what builds a network asks for it."""
+    run = Run("mine:Two", epochs=1, **TINY)
+    train([run], store, device="cpu", progress=quiet)
+    del sys.modules["mine"]
+    again = Store(store.folder)
+    assert list(again.frame()["network"]) == ["mine:Two"] and again.load(run).run == run
+    assert "mine" not in sys.modules
+    (tmp_path / "mine.py").unlink()
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    assert verification.verify(again, device="cpu") == 1
+    assert "network: 'mine:Two' is not allowed; allowed: a function in a module that" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("mine:None_", r"a function in a module that can be imported \(AttributeError.*'None_'"),
+        ("nobodys:net", r"ModuleNotFoundError.*'nobodys'"),
+        ("broken:net", "SyntaxError"),
+        ("mine:number", "3 is not a callable object"),
+        ("mine:linear", "returns an Output with as many logits"),
+        ("mine:fixed", "returns an Output with as many logits"),
+        ("mine:", "wrn-{depth}.*module:function"),
+    ],
+)
+def test_a_function_that_makes_no_network_is_one_clear_error_before_training(module, store, quiet, name, match):
+    with pytest.raises(ParameterError, match=f"^network: '{name}' is not allowed; allowed: .*{match}"):
+        train([Run(name, epochs=1, **TINY)], store, device="cpu", progress=quiet)
+    assert not list(store.folder.glob("**/*.safetensors"))
