@@ -17,8 +17,8 @@ from torchvision import datasets
 
 from at_repro import experiments
 from at_repro.bench import measurement
+from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
-from at_repro.experiments import paper
 from at_repro.records import Store
 from at_repro.report import notebooks
 
@@ -261,10 +261,10 @@ def test_claims_are_shown_and_written(capsys, tmp_path, monkeypatch):
     assert main(["claims", "-o", str(ledger)]) == 0
     lines = capsys.readouterr().out.splitlines()
     written = pd.read_csv(ledger, index_col="name")
-    assert len(written) == len(paper.CLAIMS)
+    assert len(written) == len(paper_claims.CLAIMS)
     for row in written.itertuples():
         assert any(line.startswith(row.verdict) and line.endswith(row.claim) for line in lines), row.claim
-    assert lines[-1].startswith(f"Of {len(paper.CLAIMS) - 1} claims: ")
+    assert lines[-1].startswith(f"Of {len(paper_claims.CLAIMS) - 1} claims: ")
     (tmp_path / "store").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(measurement, "run", None)  # what would be measured for minutes is not begun

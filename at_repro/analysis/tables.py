@@ -6,7 +6,7 @@ import pandas as pd
 
 from at_repro.analysis import attention_table, significance
 from at_repro.analysis.study import Study, seed_names
-from at_repro.experiments import paper
+from at_repro.experiments import paper_numbers
 from at_repro.runs import schedules
 
 NOT_RUN = "not run"
@@ -28,12 +28,12 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
 
     Args:
-        table, row: where the paper prints the numbers, see `paper.NUMBERS`.
+        table, row: where the paper prints the numbers, see `paper_numbers.NUMBERS`.
     """
     recorded = study.errors()
     rows = {}
     for column in study.columns:
-        published = paper.number(table, row, column) if _as_published(study) else None
+        published = paper_numbers.number(table, row, column) if _as_published(study) else None
         rows[column] = _row(study, recorded[recorded["column"] == column], published)
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "method"
@@ -45,7 +45,7 @@ def pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
 
     Args:
         studies: by the row of the paper's table that each is held against; the columns are their methods.
-        table: where the paper prints them, see `paper.NUMBERS`.
+        table: where the paper prints them, see `paper_numbers.NUMBERS`.
     """
     parts = {row: errors(study, table, row)[["ours", "paper", "deviation"]].T for row, study in studies.items()}
     return pd.concat(parts, names=["pair", "error"])
@@ -71,7 +71,7 @@ def gains(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _as_published(study: Study) -> bool:
     """Whether the paper's numbers are of the same images, mapping function and beta."""
-    same_images = next(iter(study.columns.values())).dataset in paper.DATA_SETS
+    same_images = next(iter(study.columns.values())).dataset in paper_numbers.DATA_SETS
     return same_images and not {"mapping", "beta"} & study.changes.keys()
 
 
@@ -88,7 +88,11 @@ def top5(study: Study) -> pd.DataFrame:
             continue
         ours = pd.Series(errors).median()
         rows[column] = {"top-5": f"{ours:.2f}"}
-        number = paper.number("Table 5", paper.TABLE_5_ROWS["top-5"], column) if _as_published(study) else None
+        number = (
+            paper_numbers.number("Table 5", paper_numbers.TABLE_5_ROWS["top-5"], column)
+            if _as_published(study)
+            else None
+        )
         if number is not None:
             rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
@@ -96,7 +100,7 @@ def top5(study: Study) -> pd.DataFrame:
 
 def others() -> pd.DataFrame:
     """What others published, in percent of test images: accuracy of the student, and how much more with a teacher."""
-    rows = pd.DataFrame([vars(of_one) for of_one in paper.ACCURACIES if of_one.column != "pretrained"])
+    rows = pd.DataFrame([vars(of_one) for of_one in paper_numbers.ACCURACIES if of_one.column != "pretrained"])
     index = ["source", "task", "row"]
     table = rows.pivot(index=index, columns="column", values="value").drop(columns="teacher")
     gains = table.drop(columns="student").sub(table["student"], axis=0).map("{:+.2f}".format, na_action="ignore")
@@ -105,7 +109,7 @@ def others() -> pd.DataFrame:
 
 def published(table: str, row: str) -> pd.DataFrame:
     """What the paper prints in one row of a table, as text: `paper`, and what each method gains over the student."""
-    numbers = {number.column: number for number in paper.NUMBERS if (number.table, number.row) == (table, row)}
+    numbers = {number.column: number for number in paper_numbers.NUMBERS if (number.table, number.row) == (table, row)}
     frame = pd.DataFrame({"paper": map(str, numbers.values())}, index=pd.Index(numbers, name="method"))
     frame["minus the student"] = [f"{number.value - numbers['student'].value:+.2f}" for number in numbers.values()]
     return frame
@@ -133,7 +137,7 @@ def _interval(low: float, high: float, seeds: int) -> str:
     return f"{low:.2f} to {high:.2f} ({over})" if seeds else ""
 
 
-def _row(study: Study, recorded: pd.DataFrame, published: paper.Number | None) -> dict:
+def _row(study: Study, recorded: pd.DataFrame, published: paper_numbers.Number | None) -> dict:
     finished = recorded.dropna(subset="test_error")  # what diverged has no error
     nan = float("nan")
     number = nan if published is None else published.value

@@ -18,7 +18,7 @@ from at_repro.data import Images
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.networks import Output
 from at_repro.records import DamagedRecord, Record, Store, load_record
-from at_repro.records.readable import duration, outcome
+from at_repro.records.record import duration
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import Evaluation, evaluate_all
@@ -170,7 +170,7 @@ def _without_network(record: Record, test_images: Callable[[str], TestImages]) -
             return Finding(left_out=f"everything, {record.run.dataset} is not here", absent=images)
         here = "neither weights nor test images are here"
         return Finding(
-            compared=f"{outcome(record)}, as its curve and predictions say ({here})",
+            compared=f"{record.outcome}, as its curve and predictions say ({here})",
             left_out=f"what its network gives, and labels: {here}",
         )
     if not record.measured_on(images):
@@ -180,7 +180,7 @@ def _without_network(record: Record, test_images: Callable[[str], TestImages]) -
         return Finding("its labels are not those of the test images")
     if not record.has_network:
         return Finding(
-            compared=f"{outcome(record)}, as its curve and predictions on these test images say (no weights are here)",
+            compared=f"{record.outcome}, as its curve and predictions on these test images say (no weights are here)",
             left_out="what its network gives: it diverged, or its weights are not here",
         )
     return None

@@ -19,7 +19,7 @@ from at_repro.runs import Run
 from at_repro.runs.terms import Term
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
-from at_repro.training.graphs import Replay, recorder
+from at_repro.training.cuda_graphs import Replay, recorder
 from at_repro.training.loop import batches, train_epoch
 
 Row = tuple[str, float, str]

@@ -15,7 +15,6 @@ from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts
 from at_repro.claims.verdicts import BELOW, Margin
-from at_repro.records.readable import training_seconds
 from at_repro.runs import Run
 
 
@@ -149,7 +148,7 @@ class Errors(Comparison):
             differences, scope, estimate, self.margin.chances(estimate), tuple(run.run_id for run in runs),
             None if self.early else _late(sides, facts), taught, "",
             verdicts.seeds_to_decide(estimate.difference, spread, self.margin),
-            sum(training_seconds(facts.recorded(run)) for run in runs) / len(sides),
+            sum(facts.recorded(run).training_seconds for run in runs) / len(sides),
         )  # fmt: skip
 
 

@@ -14,9 +14,8 @@ import pandas as pd
 from at_repro.claims import plan, verdicts
 from at_repro.claims.comparisons import Comparison, Evidence
 from at_repro.claims.facts import Facts
-from at_repro.claims.rules import OURS, RULES, SANITY
+from at_repro.claims.paper_claims import BY_NAME, CLAIMS, QUESTIONS, Claim
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
-from at_repro.experiments import paper
 from at_repro.records import Store
 from at_repro.runs import Run
 
@@ -53,29 +52,28 @@ def comparisons(store: Store, preset: str = "reduced") -> pd.DataFrame:
     Raises DamagedRecord for a record that is not whole, UserError where two were measured on different test images.
     """
     facts = Facts(store)
-    questions = RULES | {name: rules for name, (_, rules) in OURS.items()}
     rows = [
-        _row(name, rule, at, evidence)
-        for name, rules in (questions.items() if preset != "smoke" else ())
+        _row(claim, rule, at, evidence)
+        for claim in (BY_NAME.values() if preset != "smoke" else ())
         for at in SETTINGS
-        for rule in rules
+        for rule in claim.comparisons
         if (evidence := rule.evidence(at, facts)) is not None
     ]
     # Stand-ins may be the same runs at several presets.
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS).drop_duplicates(["claim", "setting", "comparison", "runs"])
 
 
-def _row(name: str, rule: Comparison, preset: str, evidence: Evidence) -> tuple:
+def _row(claim: Claim, rule: Comparison, preset: str, evidence: Evidence) -> tuple:
     stand_in = rule.stand_in(preset)
-    setting = OURS_ALONE if name in OURS else STAND_IN if stand_in else SETTINGS[preset]
-    verdict = evidence.verdict if evidence.taught or name in OURS else NOT_TESTED
+    setting = OURS_ALONE if claim in QUESTIONS else STAND_IN if stand_in else SETTINGS[preset]
+    verdict = evidence.verdict if evidence.taught or claim in QUESTIONS else NOT_TESTED
     low, high = evidence.estimate.interval if evidence.estimate else (math.nan, math.nan)
     more = evidence.seeds if verdict == UNDECIDED else None
     seeds = math.nan if more is None else more
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     compared = [run for run in rule.runs(preset) if run.run_id in evidence.runs] or rule.runs(preset)
     return (
-        name, setting, str(rule), subjects(compared) or stand_in, evidence.difference, low, high, rule.unit,
+        claim.name, setting, str(rule), subjects(compared) or stand_in, evidence.difference, low, high, rule.unit,
         evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3), evidence.lacks,
         seeds, hours, stand_in,
         evidence.runs,
@@ -91,14 +89,14 @@ def ledger(compared: pd.DataFrame) -> pd.DataFrame:
     hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
     """
     rows = {}
-    for claim in paper.CLAIMS:
+    for claim in CLAIMS:
         tested = (compared["setting"] != STAND_IN) & (compared["verdict"] != NOT_TESTED)
         own = compared[(compared["claim"] == claim.name) & tested]
         by_setting = {setting: own[own["setting"] == setting] for setting in SETTINGS.values()}
-        verdict_of = {setting: _verdict(claim.name, setting, part) for setting, part in by_setting.items()}
+        verdict_of = {setting: _verdict(claim, setting, part) for setting, part in by_setting.items()}
         setting = next((setting for setting in by_setting if len(by_setting[setting])), "")
         part = by_setting.get(setting, own)
-        counted = _counted(claim.name, setting)
+        counted = _counted(claim, setting)
         rows[claim.name] = {
             "claim": claim.text,
             "verdict": verdict_of.get(setting, NOT_TESTED),
@@ -110,7 +108,7 @@ def ledger(compared: pd.DataFrame) -> pd.DataFrame:
             "200 epochs": verdict_of[SETTINGS["paper"]],
             "fewer epochs": verdict_of[SETTINGS["reduced"]],
             "to decide": _to_decide(verdict_of.get(setting, NOT_TESTED), part, counted),
-            "rule": "; ".join(map(str, RULES[claim.name])),
+            "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "stated": plan.stated(claim.name, [run_id for runs in part["runs"] for run_id in runs]),
             "runs": " ".join(dict.fromkeys(run_id for runs in part["runs"] for run_id in runs)),
@@ -123,10 +121,9 @@ def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
 
     Columns `asked`, the claim or question; `comparison`; `here`, what stands in; `effect`; `scope`; `finding`.
     """
-    texts = {claim.name: claim.text for claim in paper.CLAIMS} | {name: text for name, (text, _) in OURS.items()}
     own = compared[compared["setting"].isin([STAND_IN, OURS_ALONE])]
     rows = [
-        (texts[row.claim], row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict])
+        (BY_NAME[row.claim].text, row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict])
         for row in own.itertuples()
     ]
     return pd.DataFrame(rows, columns=["asked", "comparison", "here", "effect", "scope", "finding"])
@@ -134,7 +131,7 @@ def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
 
 def summary(ledger: pd.DataFrame) -> str:
     """How many claims have which verdict, in a sentence; sanity checks are not counted."""
-    counted = ledger["verdict"][~ledger.index.isin(SANITY)]
+    counted = ledger["verdict"][[not BY_NAME[name].is_arithmetic for name in ledger.index]]
     told = [f"{(counted == verdict).sum()} {verdict}" for verdict in VERDICTS]
     return f"Of {len(counted)} claims: {', '.join(told)}."
 
@@ -165,16 +162,16 @@ def between(low: float, high: float) -> str:
     return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
 
 
-def _counted(name: str, setting: str) -> int:
+def _counted(claim: Claim, setting: str) -> int:
     """How many comparisons a claim has in a setting: those of stand-ins do not count."""
     preset = next((preset for preset, text in SETTINGS.items() if text == setting), "paper")
-    return len([rule for rule in RULES[name] if not rule.stand_in(preset)])
+    return len([rule for rule in claim.comparisons if not rule.stand_in(preset)])
 
 
-def _verdict(name: str, setting: str, part: pd.DataFrame) -> str:
-    if name in SANITY and len(part):
+def _verdict(claim: Claim, setting: str, part: pd.DataFrame) -> str:
+    if claim.is_arithmetic and len(part):
         return SANITY_CHECK
-    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _counted(name, setting))
+    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _counted(claim, setting))
 
 
 def _to_decide(verdict: str, part: pd.DataFrame, counted: int) -> str:

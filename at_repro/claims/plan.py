@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from at_repro import files
-from at_repro.claims.rules import OURS, RULES
+from at_repro.claims.paper_claims import BY_NAME
 from at_repro.records import Store
 
 FILE = files.CHECKOUT / "book" / "plan.json"
@@ -20,8 +20,7 @@ FILE = files.CHECKOUT / "book" / "plan.json"
 
 def fingerprint(name: str) -> str:
     """Ten hexadecimal digits that stand for a rule: its comparisons, columns and margins."""
-    rules = RULES[name] if name in RULES else OURS[name][1]
-    return hashlib.sha256(json.dumps([asdict(rule) for rule in rules]).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps([asdict(rule) for rule in BY_NAME[name].comparisons]).encode()).hexdigest()[:10]
 
 
 def state(store: Store, path: Path = FILE) -> list[str]:
@@ -31,7 +30,7 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     """
     statements = _read(path) if path.exists() else []
     known = {name: digest for statement in statements for name, digest in statement["rules"].items()}
-    new = {name: fingerprint(name) for name in (*RULES, *OURS) if known.get(name) != fingerprint(name)}
+    new = {name: fingerprint(name) for name in BY_NAME if known.get(name) != fingerprint(name)}
     if new:
         entry = {"stated": f"{datetime.now(UTC):%Y-%m-%d}", "rules": new, "known": sorted(store.folders())}
         files.write(path, json.dumps([*statements, entry], indent=1) + "\n")

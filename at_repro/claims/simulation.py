@@ -14,9 +14,9 @@ from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
 from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, Settings
-from at_repro.claims.rules import RULES
+from at_repro.claims.paper_claims import BY_NAME, CLAIMS
 from at_repro.claims.verdicts import BELOW, Chances
-from at_repro.experiments import paper
+from at_repro.experiments import paper_numbers
 
 SPREAD = 0.26  # points, of a paired difference over seeds: McNemar's of the 200-epoch runs, 0.24 to 0.27, times 1.0
 FREEDOM = 8  # with which the factor was measured when the rules were stated, see `facts.Spread`
@@ -37,9 +37,9 @@ PRINTED = {
     "one-or-three": ("Section 4.1", _WRN),
     "mapping-functions": ("Table 2", _WRN),
     "gradient-methods": ("Table 3", "nin-thin-nobn from nin-wide"),
-    "fine-tuning-birds": ("Table 4", paper.TABLE_4_ROWS["birds"]),
-    "fine-tuning-scenes": ("Table 4", paper.TABLE_4_ROWS["scenes"]),
-    "imagenet-resnet18": ("Table 5", paper.TABLE_5_ROWS["top-1"]),
+    "fine-tuning-birds": ("Table 4", paper_numbers.TABLE_4_ROWS["birds"]),
+    "fine-tuning-scenes": ("Table 4", paper_numbers.TABLE_4_ROWS["scenes"]),
+    "imagenet-resnet18": ("Table 5", paper_numbers.TABLE_5_ROWS["top-1"]),
 }
 """Where the paper prints the numbers of an experiment."""
 
@@ -52,7 +52,8 @@ def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
     """
     rng = np.random.default_rng(0)
     rows = []
-    for claim, rules in (RULES | {ONE_PAIR: RULES["at"][1:2]}).items():
+    rules_of = {claim.name: claim.comparisons for claim in CLAIMS} | {ONE_PAIR: BY_NAME["at"].comparisons[1:2]}
+    for claim, rules in rules_of.items():
         own = [rule for rule in rules if _is_printed(rule)]
         for world in WORLDS if own else ():
             for seeds in SEEDS:
@@ -66,9 +67,7 @@ def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
 
 def readable(simulated: pd.DataFrame) -> pd.DataFrame:
     """`table` for readers, a row per claim: percent supported and contradicted, by world and number of seeds."""
-    texts = {claim.name: claim.text for claim in paper.CLAIMS} | {
-        ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"
-    }
+    texts = {claim.name: claim.text for claim in CLAIMS} | {ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"}
     long = simulated.assign(claim=simulated["claim"].map(texts)).set_index(["claim", "world", "seeds"])
     shares = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
     shares = shares.reorder_levels([1, 0, 2], axis=1)
@@ -100,7 +99,7 @@ def _is_printed(rule: Comparison) -> bool:
 
 
 def _number(part: Errors, column: str) -> float | None:
-    number = paper.number(*PRINTED[part.experiment], column.split(",")[0])
+    number = paper_numbers.number(*PRINTED[part.experiment], column.split(",")[0])
     return None if number is None else number.value
 
 

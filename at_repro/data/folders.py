@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as transforms
 
-from at_repro.data import decoding, names, published
+from at_repro.data import decoding, names, published_archives
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.errors import DataError, check_choice
@@ -28,9 +28,9 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
 
     The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP
     files for each class, or parquet shards `train-00000-of-0000N.parquet`, there or in `data` (see `parquet`); or it is
-    one of the published archives, unpacked (see `published`). Each image is made as small as its short side allows and
-    cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order (see
-    `canonical_order`).
+    one of the published archives, unpacked (see `published_archives`). Each image is made as small as its short side
+    allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order
+    (see `canonical_order`).
 
     Args:
         name: folder and size, such as "faces@64", see `names.FOLDERS`.
@@ -52,7 +52,7 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
 def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     images: Iterable[Tensor]
     labels: Sequence[int] | Tensor
-    if (archive := published.find(folder)) is not None:
+    if (archive := published_archives.find(folder)) is not None:
         source, classes, photographs = folder, archive.classes, archive.photographs(split)
         images, labels = (_decoded(each.path, each.box) for each in photographs), [each.label for each in photographs]
     elif (source := place(folder, split)).is_dir():
@@ -67,7 +67,7 @@ def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tu
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
-    if (archive := published.find(folder)) is not None:
+    if (archive := published_archives.find(folder)) is not None:
         return archive.classes
     of_split = place(folder, split)
     if of_split.is_dir():

@@ -19,7 +19,6 @@ import torch
 from at_repro import data
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
-from at_repro.records.readable import outcome
 from at_repro.runs import Run, tasks, with_teachers
 from at_repro.training import Progress, engine, train
 from at_repro.training.train import check_networks
@@ -150,7 +149,7 @@ def _train(
         train(runs, store, device=device, data_root=data_root, compile=compile)
     except UserError as error:
         return [], str(error)
-    return [f"{run.run_id}: {outcome(store.load(run))}" for run in runs], ""
+    return [f"{run.run_id}: {store.load(run).outcome}" for run in runs], ""
 
 
 def _workers(client: "Client") -> list[dict]:

@@ -1,8 +1,8 @@
 """Networks that return their logits and the activations of their groups, and one way to build them by name."""
 
-from at_repro.networks.authors import from_authors, load_authors, to_authors
 from at_repro.networks.fine_tuning import freeze_, load_pretrained_
-from at_repro.networks.fold import fold_batch_norms
+from at_repro.networks.fold_batch_norms import fold_batch_norms
+from at_repro.networks.foreign_weights import from_authors, load_authors, to_authors
 from at_repro.networks.imagenet import ResizeInput, pretrained
 from at_repro.networks.layers import choose_layers
 from at_repro.networks.output import Output

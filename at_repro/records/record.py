@@ -1,8 +1,10 @@
-"""One record: how it is read, and what is wrong with one that cannot be."""
+"""One record: what it holds, how it is read, and what is wrong with one that cannot be."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+import statistics
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +66,19 @@ class Record:
         """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent, None if diverged."""
         return self.values["final"]
 
+    @property
+    def outcome(self) -> str:
+        """What came of the run, in a few words."""
+        if self.diverged:
+            return f"diverged in epoch {self.diverged}"
+        top5 = self.final.get("top5_error")
+        return f"test error {self.final['test_error']:.2f} %" + ("" if top5 is None else f", top-5 {top5:.2f} %")
+
+    @property
+    def training_seconds(self) -> float:
+        """What the run took of the loop that it shared with others: an equal part of its seconds; 0 of old records."""
+        return self.values.get("seconds", 0.0) / (1 + len(self.values["environment"].get("company", ())))
+
     def epochs(self) -> "pd.DataFrame":
         """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
         return self._table("epochs.csv", schema.EPOCHS, "float64")
@@ -123,6 +138,49 @@ class Record:
         with files.hold_signals(), _reading(self.folder, "weights.safetensors"):
             stored = load_file(self.folder / "weights.safetensors")
         return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+
+
+def content(
+    curve: "pd.DataFrame", sessions: Sequence[dict], final: dict[str, float], parameters: int, diverged: bool
+) -> dict:
+    """What record.json holds of a run that was trained: the values of a `Record`, before the store adds checksums.
+
+    Args:
+        curve: one row per epoch, see `Record.epochs`.
+        sessions: one entry for each process that trained the run: where it began (epoch, step), its seconds, the
+            fingerprints of its images (data: train, test) and its environment.
+        final: test_error and test_loss, and maybe top5_error, of the stored weights in float32; errors in percent.
+        parameters: how many the network has, the frozen ones as well.
+        diverged: whether a loss of the last epoch was not finite.
+    """
+    # A session that did no more than write this record trained nothing.
+    last = ([session for session in sessions if session["seconds"]] or sessions)[-1]
+    final = {**final, **{name: float(curve[name].iloc[-1]) for name in ("train_error", "train_loss")}}
+    diverged = diverged or not math.isfinite(final["test_loss"])
+    return {
+        "diverged": len(curve) if diverged else None,
+        "final": dict.fromkeys(final) if diverged else final,  # its numbers mean nothing, and JSON has no NaN
+        "best": {"test_error": float(curve["test_error"].min()), "epoch": int(curve["test_error"].argmin()) + 1},
+        "seconds_per_epoch": statistics.median(curve["seconds"]),
+        "seconds": sum(session["seconds"] for session in sessions),
+        "parameters": parameters,
+        "data": last["data"],
+        "environment": last["environment"],
+        "sessions": [_session(session, last["environment"]) for session in sessions],
+    }
+
+
+def _session(session: dict, environment: dict) -> dict:
+    """Where a session began, its seconds, and what was otherwise than in the last one."""
+    begun = {name: session[name] for name in ("epoch", "step", "seconds")}
+    return begun | {name: value for name, value in session["environment"].items() if environment.get(name) != value}
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units a person would use."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def load_record(folder: Path) -> Record:

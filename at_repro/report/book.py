@@ -19,7 +19,7 @@ from at_repro.analysis import attention_table, photographs
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import fingerprint, in_browser, notebooks
+from at_repro.report import in_browser, notebooks, stale_pages
 from at_repro.runs import Run
 from at_repro.training import engine, train
 
@@ -92,7 +92,7 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
 
 
 def _fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -> dict[str, str]:
-    return fingerprint.fingerprint(notebook, store, notebooks.shown_images(notebook), data_root)
+    return stale_pages.fingerprint(notebook, store, notebooks.shown_images(notebook), data_root)
 
 
 def build(
@@ -101,7 +101,7 @@ def build(
     """Builds the book under `build/book` or, of a preset, `build/book-PRESET`, never inside the sources.
 
     The report is made of the committed records, and trains nothing for them: what is not run is shown so. A page is
-    used as it was executed where nothing has changed that it depends on, see `fingerprint`. The one page that trains,
+    used as it was executed where nothing has changed that it depends on, see `stale_pages`. The one page that trains,
     see `is_live`, is executed always.
 
     The book of a preset first trains what has no record of the experiments that notebooks name in their metadata, see
@@ -139,7 +139,7 @@ def build(
         say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
         for name in jobs:
             say(f"page {name} is executed: {' and '.join(reasons[name])}")
-        is_new = any(fingerprint.PARTS["records"] in reasons[name] for name in jobs)
+        is_new = any(stale_pages.PARTS["records"] in reasons[name] for name in jobs)
     else:
         is_new = True
         shared |= {"preset": preset, "seeds": []}  # of the preset: some experiments have other ones
@@ -158,11 +158,11 @@ def build(
 def _changes(name: str, store: Store, data_root: str | None) -> list[str]:
     """Why a page cannot be used as it was executed, for readers; empty where it can."""
     notebook = notebooks.read(name)
-    changes = fingerprint.changed(notebook, _fingerprint(notebook, store, data_root))
-    if changes == list(fingerprint.PARTS):
+    changes = stale_pages.changed(notebook, _fingerprint(notebook, store, data_root))
+    if changes == list(stale_pages.PARTS):
         return ["it was not executed by this version of the book"]
     live = ["it trains on this machine"] if notebooks.is_live(notebook) else []
-    told = [fingerprint.PARTS[part] for part in changes]
+    told = [stale_pages.PARTS[part] for part in changes]
     return live + [f"{what} changed" for what in told]
 
 

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
-from at_repro.analysis.models import Model, load_model
+from at_repro.analysis.any_model import Model, load_model
 from at_repro.data import ImageSet, augment, decoding, folders
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.report import figures

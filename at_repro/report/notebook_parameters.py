@@ -10,7 +10,7 @@ from typing import Any
 from at_repro import bench, data, experiments
 from at_repro.analysis import network_maps, photographs
 from at_repro.errors import ParameterError, check_choice, check_count
-from at_repro.experiments import paper
+from at_repro.experiments import paper_numbers
 from at_repro.records import Store
 from at_repro.report import trust
 from at_repro.training import engine
@@ -50,7 +50,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "level": lambda _, value: network_maps.level(value),
     "mappings": lambda _, value: network_maps.check_mappings(value),
     "networks": lambda _, value: photographs.check_networks(value),
-    "photographs": lambda name, value: check_choice(name, value, paper.TABLE_4_ROWS),
+    "photographs": lambda name, value: check_choice(name, value, paper_numbers.TABLE_4_ROWS),
     "method": lambda name, value: check_choice(name, value, experiments.METHODS),
     "measured": lambda _, value: bench.load(value),
     "proofs": lambda _, value: trust.load(value),

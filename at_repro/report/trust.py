@@ -7,7 +7,7 @@ import pandas as pd
 from at_repro import experiments, files
 from at_repro.errors import ParameterError
 from at_repro.records import Record, Store, load_record, open_store
-from at_repro.records.readable import duration, training_seconds
+from at_repro.records.record import duration
 from at_repro.runs import with_teachers
 from at_repro.training import engine
 from at_repro.training.provenance import environment
@@ -28,9 +28,9 @@ def load(path: str | Path = "") -> dict:
 def answer(results: dict, store: Store) -> str:
     """What the report rests on, what was tried to break it and how to make it again, as Markdown."""
     records = {record.run: record for record in store.all()}
-    hours = sum(map(training_seconds, records.values())) / 3600
+    hours = sum(record.training_seconds for record in records.values()) / 3600
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
-    own = sum(training_seconds(records[run]) for run in flagship if run in records) / 3600
+    own = sum(records[run].training_seconds for run in flagship if run in records) / 3600
     table = proofs(results)
     return (
         f"**{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores; the "

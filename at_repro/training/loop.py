@@ -17,8 +17,8 @@ from at_repro.data import Images, augment
 from at_repro.runs import Run
 from at_repro.training import engine
 from at_repro.training.batch import Teacher, TeacherBatch
+from at_repro.training.cuda_graphs import AS_WRITTEN, Replay, side_by_side
 from at_repro.training.engine import Forward
-from at_repro.training.graphs import AS_WRITTEN, Replay, side_by_side
 from at_repro.training.processes import ALONE, Ranks
 from at_repro.training.student import Settings, Student
 from at_repro.training.term_values import term_value

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from at_repro.records import Record
-from at_repro.records.readable import duration, outcome
+from at_repro.records.record import duration
 
 if TYPE_CHECKING:
     from at_repro.training.student import Student
@@ -65,4 +65,4 @@ class Progress:
 
     def finished(self, record: Record) -> None:
         """Says that a run has its record."""
-        self.say(f"recorded {record.run.run_id}: {outcome(record)}")
+        self.say(f"recorded {record.run.run_id}: {record.outcome}")

@@ -1,8 +1,6 @@
 """Trains what has no record yet: teachers first, then cohort by cohort, each run owned by one process."""
 
 import io
-import math
-import statistics
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -16,14 +14,15 @@ from at_repro import data, networks
 from at_repro.data import Images
 from at_repro.errors import UserError
 from at_repro.records import Record, Store
+from at_repro.records.record import content
 from at_repro.runs import Run, with_teachers
 from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
-from at_repro.training.cohorts import choose, tidy
+from at_repro.training.cuda_graphs import Replay, recorder
 from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
-from at_repro.training.graphs import Replay, recorder
+from at_repro.training.locks import choose, tidy
 from at_repro.training.loop import train_epoch
 from at_repro.training.processes import Ranks, join
 from at_repro.training.progress import Progress
@@ -171,7 +170,7 @@ def _train_cohort(
             active = [student for student in active if student.epoch == epoch]
             _train_epoch(active, teachers, images, test_images, forward, replay, checkpointer, progress, ranks)
     for student in students if ranks.first else ():
-        _record(student, store, images, test_images)
+        _record(student, store, test_images)
         progress.finished(store.load(student.run))
 
 
@@ -230,42 +229,15 @@ def _usable(record: Record) -> dict[str, Tensor]:
     return record.weights()
 
 
-def _record(student: Student, store: Store, images: Images, test_images: Images) -> None:
-    run = student.run
-    # A session that did no more than write this record trained nothing.
-    trained = [session for session in student.sessions if session["seconds"]] or student.sessions
-    environment = trained[-1]["environment"]
-    curve = pd.DataFrame(student.curve)
+def _record(student: Student, store: Store, test_images: Images) -> None:
     weights = stored_weights(student.network)
     student.network.load_state_dict(weights)  # what is published is what is measured
     result = evaluate(engine.forward("fp32", False), student.network, test_images)
-    values = {
-        "diverged": None,
-        "final": {
-            "test_error": result.error,
-            "test_loss": result.loss,
-            "train_error": student.curve[-1]["train_error"],
-            "train_loss": student.curve[-1]["train_loss"],
-        },
-        "best": {"test_error": curve["test_error"].min(), "epoch": int(curve["test_error"].argmin()) + 1},
-        "seconds_per_epoch": statistics.median(curve["seconds"]),
-        "seconds": sum(session["seconds"] for session in student.sessions),
-        "parameters": sum(parameter.numel() for parameter in student.network.parameters()),  # the frozen ones as well
-        "data": {"train": images.fingerprint, "test": test_images.fingerprint},
-        "environment": environment,
-        "sessions": [_session(session, environment) for session in student.sessions],
-    }
-    if result.top5_error is not None:
-        values["final"]["top5_error"] = result.top5_error
-    if student.diverged or not math.isfinite(result.loss):  # its numbers mean nothing, and JSON has no NaN
-        values["diverged"] = student.epoch
-        values["final"] = dict.fromkeys(values["final"])
+    top5 = {} if result.top5_error is None else {"top5_error": result.top5_error}
+    final = {"test_error": result.error, "test_loss": result.loss} | top5
+    curve = pd.DataFrame(student.curve)
+    parameters = sum(parameter.numel() for parameter in student.network.parameters())
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
-    store.write(run, values, curve, predictions, weights)
-    store.checkpoint_path(run).unlink(missing_ok=True)
-
-
-def _session(session: dict, environment: dict) -> dict:
-    """A process that trained a run: where it began, its seconds, and what was otherwise than in the last one."""
-    begun = {name: session[name] for name in ("epoch", "step", "seconds")}
-    return begun | {name: value for name, value in session["environment"].items() if environment.get(name) != value}
+    values = content(curve, student.sessions, final, parameters, student.diverged)
+    store.write(student.run, values, curve, predictions, weights)
+    store.checkpoint_path(student.run).unlink(missing_ok=True)

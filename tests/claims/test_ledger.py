@@ -7,14 +7,14 @@ import pytest
 
 from at_repro import bench, claims, experiments
 from at_repro.analysis import attention_table
-from at_repro.claims import rules
+from at_repro.claims import paper_claims
 from at_repro.claims.comparisons import Cost, Errors
 from at_repro.claims.facts import Facts
 from at_repro.claims.ledger import FINDINGS
 from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
-from at_repro.experiments import TABLE_1, paper
+from at_repro.experiments import TABLE_1, paper_numbers
 from at_repro.records import DamagedRecord
 
 MAIN = "wrn-16-2-to-16-1"
@@ -54,17 +54,29 @@ def row(store, name="at"):
 def test_every_claim_of_the_paper_has_a_row(store, no_benchmark):
     """A claim that is left out would be one that nobody notices to be untested."""
     found = claims.ledger(claims.comparisons(store))
-    assert list(found.index) == [claim.name for claim in paper.CLAIMS]
+    assert list(found.index) == [claim.name for claim in paper_claims.CLAIMS]
     assert set(found["verdict"]) == {NOT_TESTED} and (found["runs"] == "").all()
 
 
-@pytest.mark.parametrize("name", [*rules.RULES, *rules.OURS])
+def test_every_claim_has_a_name_of_its_own_and_a_source():
+    """A ledger of claims is looked up by these names."""
+    names = [claim.name for claim in paper_claims.CLAIMS]
+    assert len(set(names)) == len(names)
+    places = ("Table", "Section", "Figure", "Appendix")
+    assert all(claim.text and claim.source.startswith(places) for claim in paper_claims.CLAIMS)
+    printed = {number.table for number in paper_numbers.NUMBERS}
+    assert {claim.source for claim in paper_claims.CLAIMS if claim.source.startswith("Table")} <= printed
+
+
+@pytest.mark.parametrize("name", paper_claims.BY_NAME)
 def test_every_rule_names_columns_and_statistics_that_exist(name, store, monkeypatch):
     """A slip of the pen would be a comparison that nobody ever runs."""
-    assert set(rules.RULES) == {claim.name for claim in paper.CLAIMS}
-    at_presets = [preset for preset in ("reduced", "paper") if preset == "reduced" or name not in rules.OURS]
+    claim = paper_claims.BY_NAME[name]
+    at_presets = [
+        preset for preset in ("reduced", "paper") if preset == "reduced" or claim not in paper_claims.QUESTIONS
+    ]
     known = set(attention_table.STATISTICS)
-    for rule in rules.RULES.get(name) or rules.OURS[name][1]:
+    for rule in claim.comparisons:
         for preset in at_presets:
             assert rule.runs(preset) or isinstance(rule, Pretrained), f"{name}: {rule}"  # KeyError without a column
             if not isinstance(rule, Cost):
@@ -186,7 +198,9 @@ def test_both_lengths_stand_beside_each_other_and_the_papers_counts(recorded, st
     assert (found["verdict"], found["setting"], found["compared"]) == (SUPPORTED, "the paper's", "3 of 3")
     assert found["on"] == "wrn-16-1 from wrn-16-2 on cifar10, 200 epochs" and found["scope"] == "3 seeds"
     summary = claims.summary(claims.ledger(claims.comparisons(store)))
-    assert summary == f"Of {len(paper.CLAIMS) - 1} claims: 1 supported, 0 contradicted, 0 undecided, 28 not tested."
+    assert (
+        summary == f"Of {len(paper_claims.CLAIMS) - 1} claims: 1 supported, 0 contradicted, 0 undecided, 28 not tested."
+    )
 
 
 def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
@@ -251,7 +265,7 @@ def test_one_of_two_is_enough_where_the_claim_is_of_one(recorded, store):
     """The paper says that AT beats KD on one of its two tasks and contradicts itself about which."""
     recorded("fine-tuning-birds", at=[30.0] * 3, kd=[31.0] * 3)
     recorded("fine-tuning-scenes", at=[9.0] * 3, kd=[8.5] * 3)
-    either = rules.RULES["fine-tuning"][2].evidence("paper", Facts(store))
+    either = paper_claims.BY_NAME["fine-tuning"].comparisons[2].evidence("paper", Facts(store))
     assert either.verdict == SUPPORTED and either.difference == -1.0
 
 
@@ -288,7 +302,7 @@ def test_a_trend_over_networks_has_the_interval_of_its_slope(recorded, store):
     errors = dict(zip(names, (10.0, 8.0, 9.0, 7.0, 12.0, 11.0), strict=True))
     for name in names:
         recorded("objects", "reduced", seeds=[0], **{name.replace(" ", "_"): [errors[name]]})
-    (rule,) = rules.RULES["objects-accuracy"]
+    (rule,) = paper_claims.BY_NAME["objects-accuracy"].comparisons
     measure(store, rule.statistic, {(columns[name].run_id, "", "top"): 50 - errors[name] / 2 for name in names})
     evidence = rule.evidence("reduced", Facts(store))
     assert evidence.difference == pytest.approx(-0.5) and evidence.verdict == SUPPORTED
@@ -305,7 +319,7 @@ def test_what_no_network_could_contradict_is_a_sanity_check(store):
     attention_table.write(store, table)
     found = claims.ledger(claims.comparisons(store))
     assert found.loc["power", "verdict"] == "sanity check"
-    assert f"Of {len(paper.CLAIMS) - 1} claims" in claims.summary(found)
+    assert f"Of {len(paper_claims.CLAIMS) - 1} claims" in claims.summary(found)
 
 
 def test_networks_that_nobody_here_trained_are_a_finding_of_stand_ins(store):

@@ -1,10 +1,11 @@
 """When a rule was stated, and that a change after that shows."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from at_repro.claims import plan, rules
+from at_repro.claims import paper_claims, plan
 from at_repro.claims.comparisons import Errors
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1, get
@@ -19,14 +20,14 @@ def path(tmp_path):
 
 def test_every_rule_is_stated_as_it_is():
     """A rule that is changed after its runs is another rule: state it anew with `plan.state`, before new runs."""
-    for name in (*rules.RULES, *rules.OURS):
+    for name in paper_claims.BY_NAME:
         assert plan.stated(name, []).startswith("20"), f"{name}: {plan.stated(name, [])}"
 
 
 def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, hand_made):
     runs = [columns["AT"] for columns in get("wrn-16-2-to-16-1").runs("reduced", [0, 1])]
     hand_made(runs[0])
-    assert set(plan.state(store, path)) == {*rules.RULES, *rules.OURS}
+    assert set(plan.state(store, path)) == set(paper_claims.BY_NAME)
     assert plan.stated("at", [run.run_id for run in runs], path).endswith(", knowing 1 of its 2 runs")
     assert plan.state(store, path) == [], "nothing is new"
 
@@ -35,7 +36,8 @@ def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeyp
     plan.state(store, path)
     plan._read.cache_clear()
     wider = [Errors(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in TABLE_1]
-    monkeypatch.setitem(rules.RULES, "f-actt", wider)
+    changed = replace(paper_claims.BY_NAME["f-actt"], comparisons=wider)
+    monkeypatch.setitem(paper_claims.BY_NAME, "f-actt", changed)
     assert plan.stated("f-actt", ["a run"], path).startswith("changed since it was stated on 20")
     assert plan.state(store, path) == ["f-actt"], "stated anew, beside the old statement"
     plan._read.cache_clear()

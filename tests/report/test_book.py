@@ -24,7 +24,7 @@ from at_repro import bench, experiments, networks
 from at_repro.analysis import attention_table
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import book, fingerprint, notebook_parameters, notebooks, trust
+from at_repro.report import book, notebook_parameters, notebooks, stale_pages, trust
 from at_repro.report.notebook_parameters import literal
 from at_repro.runs import Run, terms
 
@@ -321,7 +321,7 @@ def executed(checkout, store, hand_made, tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         Image.new("RGB", (16, 16), "red").save(folder / "1.png")
     monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(fingerprint, "PACKAGE", checkout / "at_repro")
+    monkeypatch.setattr(stale_pages, "PACKAGE", checkout / "at_repro")
     (checkout / "at_repro").mkdir()
     (checkout / "at_repro" / "__init__.py").touch()
     (checkout / "at_repro" / "errors.py").write_text("import at_repro.files\n")
@@ -332,13 +332,13 @@ def executed(checkout, store, hand_made, tmp_path, monkeypatch):
     look = new_code_cell("from at_repro import errors", metadata={"tags": ["needs-images"]})
     path = checkout / "notebooks" / "01_tiny.ipynb"
     write_notebook(path, parameters, look)
-    fingerprint._images.cache_clear()
+    stale_pages._images.cache_clear()
     notebooks.tidy(path, book._fingerprint(nbformat.read(path, as_version=4), store, None))
     monkeypatch.setattr(book, "render", lambda stage: stage)
     monkeypatch.setattr(book, "_verify", lambda *_: None)
 
     def build() -> list[str]:
-        fingerprint._images.cache_clear()
+        stale_pages._images.cache_clear()
         names: list[str] = []
         with patch.object(book, "_execute_all", lambda jobs, given: iter(names.extend(jobs) or ())):
             stage = book.build()
@@ -508,7 +508,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
         assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
         assert "injected-parameters" not in path.read_text() and "papermill" not in path.read_text()
         assert str(stale) not in path.read_text()
-        assert fingerprint.changed(notebook, book._fingerprint(notebook, open_store("reduced"), None)) == []
+        assert stale_pages.changed(notebook, book._fingerprint(notebook, open_store("reduced"), None)) == []
 
     book.refresh()
     assert files(stale) == after, "a second time without new records must change nothing"

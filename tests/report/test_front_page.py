@@ -15,8 +15,9 @@ from PIL import Image
 from at_repro import claims
 from at_repro.analysis import attention_table, training_lengths
 from at_repro.analysis.study import open_study
+from at_repro.claims import paper_claims
 from at_repro.errors import DataError, UserError
-from at_repro.experiments import paper
+from at_repro.experiments import paper_numbers
 from at_repro.networks import imagenet
 from at_repro.records import open_store
 from at_repro.report import book, front_page, notebooks
@@ -40,7 +41,9 @@ def test_what_the_landing_page_says_follows_from_the_records():
     intro = (ROOT / "book" / "intro.md").read_text()
     study = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
     ours = study.errors().set_index("column")["test_error"]
-    published = {column: paper.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index}
+    published = {
+        column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
+    }
     assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.35
     assert ours["KD"] < ours["AT"] < ours["F-ActT"] < ours["student"]
     for column in ("KD", "AT", "F-ActT", "student"):
@@ -106,13 +109,13 @@ def test_update_changes_what_was_found_and_the_pictures_alone(checkout, no_bench
     before, found, after = re.split(r"<!-- .* -->\n", (checkout / "README.md").read_text())
     assert (before, after) == ("before\n", "after\n") and "of yesterday" not in found
     assert "| student | not run |" in found
-    count = len(paper.CLAIMS) - 1
+    count = len(paper_claims.CLAIMS) - 1
     assert f"Of {count} claims: 0 supported, 0 contradicted, 0 undecided, {count} not tested.\n" in found
     intro = (checkout / "book" / "intro.md").read_text()
     assert "of yesterday" not in intro and "between\n" in intro and f"; {count} more are not tested" in intro
     assert re.findall(r"item-card} (\D.*)", intro) == ["Words", "What table_1 found", "What training_length found"]
     assert intro.count(":img-top:") == 2, "a page without a figure has a card without one"
-    assert pd.read_csv(written[-1])["verdict"].tolist() == ["not tested"] * len(paper.CLAIMS)
+    assert pd.read_csv(written[-1])["verdict"].tolist() == ["not tested"] * len(paper_claims.CLAIMS)
     assert {path.relative_to(checkout / front_page.ASSETS).as_posix() for path in written[2:-1]} == {
         *front_page.FIGURES, "banner.jpg", "thumbnails/table_1.png", "thumbnails/training_length.png",
     }  # fmt: skip

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from at_repro.experiments import paper
+from at_repro.experiments import paper_numbers
 from at_repro.report import notebooks
 
 PAGES = ("gradients", "look_for_yourself", "table_1", "training_length")
@@ -28,7 +28,7 @@ def shown(notebook: NotebookNode) -> set[float]:
     """The numbers that a page prints, which are compared with the records, and those of the paper."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     texts = [output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in outputs]
-    return {abs(float(text)) for text in decimals(" ".join(texts))} | {number.value for number in paper.NUMBERS}
+    return {abs(float(text)) for text in decimals(" ".join(texts))} | {number.value for number in paper_numbers.NUMBERS}
 
 
 def unfounded(words: list[str], numbers: set[float]) -> list[str]:

@@ -19,7 +19,7 @@ from at_repro.runs.cohorts import cohorts, with_teachers
 from at_repro.training import engine, load_network, provenance, train
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
-from at_repro.training.cohorts import next_cohort
+from at_repro.training.locks import next_cohort
 from at_repro.training.loop import batches, train_epoch
 from at_repro.training.student import Student
 

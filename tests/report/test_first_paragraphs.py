@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from at_repro.report import answers
+from at_repro.report import first_paragraphs
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def plain(text: str) -> str:
 
 
 def test_which_loss_is_said_with_its_numbers(loss):
-    text = plain(answers.on_losses(*loss(**{"group 1": {0: range(36)}, "group 3": {0: range(1, 31)}})))
+    text = plain(first_paragraphs.on_losses(*loss(**{"group 1": {0: range(36)}, "group 3": {0: range(1, 31)}})))
     assert "**Of 2 other losses that we trained, none ends better than the paper's own**" in text
     assert "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors, without any transfer 20.00 %" in text
     assert "(the paper, in 200 epochs: 7.93 and 8.77 %)" in text
@@ -50,7 +50,7 @@ def test_which_loss_is_said_with_its_numbers(loss):
 
 def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
     better = {"paper form, beta 0.1": {0: range(20)}, "not normalised, beta 1000": {0: None}}
-    text = plain(answers.on_losses(*loss(**better)))
+    text = plain(first_paragraphs.on_losses(*loss(**better)))
     assert "**Of 2 other losses that we trained, 1 ends better than the paper's own**" in text
     assert "**Form and β.** Better than code form at β = 1000: paper form at β = 0.1 (10.00 %). Not run yet: " in text
     assert "Diverged: not normalised at β = 1000." in text
@@ -58,7 +58,9 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
 
 def test_without_records_nothing_is_said(studies):
     names = ("one-or-three", "mapping-functions", "forms-and-betas")
-    assert answers.on_losses(*[studies("paper", name) for name in names]).startswith("Nothing can be said yet: at pres")
+    assert first_paragraphs.on_losses(*[studies("paper", name) for name in names]).startswith(
+        "Nothing can be said yet: at pres"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_without_records_nothing_is_said(studies):
 def test_verdicts(studies, wrong, kind):
     """Of fewer than three seeds each has to say the same beyond chance; of three Student's t decides."""
     study = studies("reduced", student={seed: range(40) for seed in range(3)}, at=wrong)
-    assert answers.verdict(study, "AT", "student") == kind
+    assert first_paragraphs.verdict(study, "AT", "student") == kind
 
 
 LARGER = ("fine-tuning-birds", "fine-tuning-scenes", "imagenet-resnet18")
@@ -83,7 +85,7 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     birds = studies("reduced", LARGER[0], **seeds, at={0: range(30)}, **{"AT, beta 327": {0: range(20)}})
     worse = {"student": {0: range(40)}, "teacher": {0: range(40)}, "at": {0: range(80)}}
     scenes, imagenet = studies("reduced", LARGER[1], **worse), studies("reduced", LARGER[2])
-    text = plain(answers.on_larger_images(birds, scenes, imagenet))
+    text = plain(first_paragraphs.on_larger_images(birds, scenes, imagenet))
     assert "attention transfer helps on birds of birds and scenes, small stand-ins for the paper's setting**" in text
     assert "the paper gains 1.1 to 1.5 points on each" in text
     assert "On scenes the teacher is not better than the plain student beyond chance" in text
@@ -94,7 +96,9 @@ def test_larger_images_are_said_with_their_verdicts(studies):
         " Better than AT: AT at β = 327 (10.00 %)."
     ) in text
     assert "Worse than the plain student: AT (40.00 %)." in text and "**ImageNet.**" not in text
-    assert answers.on_larger_images(*[studies("paper", name) for name in LARGER]).startswith("Nothing can be said yet")
+    assert first_paragraphs.on_larger_images(*[studies("paper", name) for name in LARGER]).startswith(
+        "Nothing can be said yet"
+    )
 
 
 def test_maps_are_said_to_follow_edges_as_far_as_they_do():
@@ -103,8 +107,70 @@ def test_maps_are_said_to_follow_edges_as_far_as_they_do():
          "top": [0.3, 0.2, 0.1]}
     )  # fmt: skip
     pretrained = pd.DataFrame({"level 1": [0.8, 0.7], "level 2": [0.1, 0.2]})
-    text = answers.on_maps(trained, pretrained)
+    text = first_paragraphs.on_maps(trained, pretrained)
     assert "in 3 of 4 networks" in text, "one has more at the middle, and one is not measured"
     assert "0.50 to 0.60 at the lowest level and 0.20 to 0.30 at the top in 2 networks trained here" in text
     assert "0.70 to 0.80 at the lowest level and 0.10 to 0.20 at the top in 2 EfficientNet-Lites" in text
-    assert answers.on_maps(trained.iloc[:0], pretrained.iloc[:0]).startswith("Nothing can be said yet")
+    assert first_paragraphs.on_maps(trained.iloc[:0], pretrained.iloc[:0]).startswith("Nothing can be said yet")
+
+
+STUDENTS = pd.DataFrame(
+    {"method": ["AT", "student", "KD", "max-1", "sum-4"], "seed": 0, "test_error": [9.0, 10.0, 8.0, 9.5, 11.0],
+     "low": 0.1, "top": [0.1, 0.2, 0.3, 0.15, 0.25]}
+)  # fmt: skip
+
+
+def table(names: str, errors: list[float], top: list[float]) -> pd.DataFrame:
+    columns = {"epochs": 40, "test_error": errors, "low": 20.0, "middle": 25.0, "top": top}
+    return pd.DataFrame(columns, index=names.split())
+
+
+WRNS = "WRN-a WRN-b WRN-c WRN-d WRN-e"
+ERRORS = [12.0, 11.0, 10.0, 9.0, 8.0]
+
+
+def test_a_distillation_that_looks_elsewhere_and_errs_less_is_told_with_its_numbers():
+    text = first_paragraphs.is_it_the_attention({"pair": STUDENTS})
+    assert text.startswith("**Nothing says so") and "Over 5 students (pair)" in text
+    assert "in 1 of 1 pairs: 0.300 against 0.200, and 8.00 against 10.00 % (pair)" in text
+    worse = STUDENTS.assign(test_error=[9.0, 10.0, 12.0, 9.5, 11.0])
+    assert "in 0 of 1 pairs" in first_paragraphs.is_it_the_attention({"pair": worse})
+
+
+def test_a_correlation_beyond_chance_is_told_with_its_direction():
+    ordered = STUDENTS.assign(method="AT", test_error=STUDENTS["top"] * 10)
+    assert "nearer to their teacher's err less" in first_paragraphs.is_it_the_attention({"pair": ordered})
+    assert "nearer to their teacher's err more" in first_paragraphs.is_it_the_attention(
+        {"pair": ordered.assign(test_error=-ordered["test_error"])}
+    )
+
+
+def test_too_few_students_say_nothing():
+    assert "Nothing can be said" in first_paragraphs.is_it_the_attention({"pair": STUDENTS[:2]})
+
+
+def peaks(top: list[float], names: str = WRNS) -> str:
+    nothing = table("", [], [])
+    return first_paragraphs.peaks_objects_faces(table(names, ERRORS, top), pd.DataFrame(), nothing, nothing, nothing)
+
+
+def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
+    rising = [20.0, 21, 22, 23, 24]
+    assert "**Stronger networks have more of their attention in peaks**" in peaks(rising)
+    assert "**Stronger networks have less of their attention in peaks**" in peaks(rising[::-1])
+    assert "is open**" in peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e"), "three WRNs alone decide nothing"
+    assert "**Stronger networks do not show more of their attention in peaks**" in peaks([22.0, 20, 23, 21, 20])
+    assert "holds 20 to 24 % of its mass" in peaks(rising) and "-1.00 over 5 WRNs (p = 0.017)" in peaks(rising)
+
+
+def test_objects_and_faces_are_told_with_their_numbers():
+    nothing, shares = table("", [], []), table(WRNS, ERRORS, [50.0, 51, 19, 53, 54])
+    parts = table("WRN-16-2", [1.0], [28.0])
+    text = first_paragraphs.peaks_objects_faces(
+        nothing, pd.DataFrame({"level 4": [35.0, 42]}, ["a", "b"]), shares, shares, parts
+    )
+    assert "in 4 of 5 networks: 19 to 54 % against 20 to 20 %" in text
+    assert "35 % (a), 42 % (b)" in text and "the stronger ones have higher peaks" in text
+    assert "the top maps lie most on eyes, nose and mouth**, with 20 % (low), 25 % (middle), 28 % (top)" in text
+    empty = table("", [], [])
+    assert "Nothing can be said" in first_paragraphs.peaks_objects_faces(empty, pd.DataFrame(), empty, empty, empty)

@@ -10,7 +10,7 @@ from at_repro import data
 from at_repro.analysis import network_maps
 from at_repro.data import ImageSet
 from at_repro.records import Store
-from at_repro.records.readable import duration, training_seconds
+from at_repro.records.record import duration
 from at_repro.runs import ActivationTransfer, Run
 from at_repro.training import engine, load_network, train
 
@@ -54,7 +54,7 @@ def train_now(device: str = "auto") -> Live:
         curves = pd.concat([record.epochs().assign(column=name, seed=0) for name, record in records.items()])
         examples = network_maps.one_per_class(images).select(slice(SHOWN))
         maps = network_maps.of_level(network_maps.rows(networks, examples), "top")
-        seconds = sum(map(training_seconds, records.values()))
+        seconds = sum(record.training_seconds for record in records.values())
         where = records["AT"].values["environment"]["device"]
     stamp = f"trained just now on {where} in {duration(seconds)}: {IMAGES} generated images, {EPOCHS} epochs"
     return Live(curves.reset_index(drop=True), examples, maps, stamp)

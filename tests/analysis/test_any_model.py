@@ -6,7 +6,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from at_repro import networks
-from at_repro.analysis.models import load_model
+from at_repro.analysis.any_model import load_model
 from at_repro.errors import DataError, ParameterError
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

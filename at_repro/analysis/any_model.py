@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from at_repro import networks
 from at_repro.data import augment, folders
 from at_repro.errors import DataError, ParameterError
-from at_repro.networks import authors, imagenet
+from at_repro.networks import foreign_weights, imagenet
 from at_repro.networks.initialise import seeded_from
 
 RANDOM = "random"
@@ -119,11 +119,11 @@ def _timm():
 
 def _read(file: str) -> dict[str, Tensor]:
     """The tensors in a file of weights, by the names of parameters that this package gives them."""
-    content = authors.read_file(file)
+    content = foreign_weights.read_file(file)
     try:
         return networks.from_authors(content).state_dict()
     except DataError:  # not a wide residual network of others
-        return {name: value for name, value in authors.unwrap(content).items() if isinstance(value, Tensor)}
+        return {name: value for name, value in foreign_weights.unwrap(content).items() if isinstance(value, Tensor)}
 
 
 def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:

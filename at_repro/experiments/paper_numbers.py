@@ -1,4 +1,4 @@
-"""The paper's published numbers and claims, as data.
+"""The paper's published numbers, as data.
 
 Zagoruyko & Komodakis, "Paying More Attention to Attention", ICLR 2017 (arXiv 1612.03928v3).
 """
@@ -136,63 +136,3 @@ def number(table: str, row: str, column: str) -> Number | None:
     """The published number at one place, or None where the paper prints none."""
     matches = [n for n in NUMBERS if (n.table, n.row, n.column) == (table, row, column)]
     return matches[0] if matches else None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper that a run can speak for or against.
-
-    Attributes:
-        name: short and stable.
-        text: what is claimed, in our words.
-        source: where the paper claims it.
-        certain: False where the paper contradicts itself or was recalled less firmly.
-    """
-
-    name: str
-    text: str
-    source: str
-    certain: bool = True
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim("edges", "Low-level maps follow edges, more than middle and top ones", "Section 3.1, Figure 1"),
-    Claim("objects", "Top-level maps cover the whole object, more than low ones", "Section 3.1, Figure 1"),
-    Claim("objects-accuracy", "Attention lies more on the object in more accurate networks", "Section 3.1",
-          certain=False),
-    Claim("parts", "Middle-level maps fire on the most discriminative parts: eyes, nose and lips of a face",
-          "Section 3.1, Figure 3"),
-    Claim("stronger-networks", "Stronger networks have attention peaks where weaker ones have none",
-          "Section 3.1, Figure 4"),
-    Claim("power", "A larger power gives more weight to the places where the strongest neurons fire",
-          "Section 3.1, Figure 5"),
-    Claim("details", "Details of shape disappear as the power grows", "Section 3.1, Figure 5", certain=False),
-    Claim("at", "Attention transfer improves every student over training on labels alone", "Table 1"),
-    Claim("at-in-general", "Attention transfer improves students in general, over pairs and training lengths",
-          "Table 1"),
-    Claim("at-over-f-actt", "Attention transfer improves a student more than full-activation transfer does", "Table 1"),
-    Claim("f-actt", "Full-activation transfer is little better than the plain student", "Table 1"),
-    Claim("convergence", "AT and F-ActT both speed up early convergence, but only AT ends clearly better",
-          "Section 4.1, Figure 7b"),
-    Claim("at-kd", "AT combines with knowledge distillation: AT+KD is better than AT", "Table 1"),
-    Claim("at-kd-over-kd", "AT adds to knowledge distillation: on average over pairs, AT+KD is better than KD",
-          "Table 1"),
-    Claim("kd-width", "KD improves a student more than AT does where the teacher is wider and as deep", "Table 1"),
-    Claim("kd-depth", "KD struggles where teacher and student differ in depth (WRN-16-1 from WRN-40-1), AT does not",
-          "Table 1"),
-    Claim("one-group", "A loss on any one of the three groups helps", "Section 4.1"),
-    Claim("three-losses", "Losses on all three groups are better than on one", "Section 4.1"),
-    Claim("every-mapping", "Attention transfer helps with every mapping function", "Table 2"),
-    Claim("sum-over-max", "Sum-based mapping functions are alike and, on average, beat the max-based one", "Table 2"),
-    Claim("normalisation", "Normalising each map by its l2 norm is important for success", "Section 3.1"),
-    Claim("l1", "Normalising by the l1 norm would do as well", "Section 3.1"),
-    Claim("gradient-at", "Gradient-based attention transfer improves on the baseline", "Table 3"),
-    Claim("other-gradients", "The norm of the gradients (min-l2) and KD improve on the baseline, too", "Table 3"),
-    Claim("symmetry", "The symmetry norm improves on the baseline, more than gradient-based transfer", "Table 3"),
-    Claim("activation-over-gradient", "Activation-based transfer is better than all gradient-based methods", "Table 3"),
-    Claim("fine-tuning", "AT improves a fine-tuned ResNet-18 on CUB and Scenes, on one of them more than KD",
-          "Table 4", certain=False),
-    Claim("alike", "After transfer the student's top attention maps look like the teacher's", "Appendix"),
-    Claim("imagenet", "AT improves ResNet-18 on ImageNet, where KD with the CIFAR settings hurts", "Table 5"),
-    Claim("cost", "The extra cost of attention transfer, added to distillation, is small", "Section 3.1"),
-)  # fmt: skip

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from at_repro import experiments
-from at_repro.analysis import attention_table, collection
+from at_repro.analysis import across_studies, attention_table
 from at_repro.analysis.study import open_study
 
 NAMES = ("wrn-16-2-to-16-1", "wrn-40-2-to-16-2")
@@ -35,7 +35,7 @@ ERRORS = {
 
 def test_every_network_has_a_name_of_its_own(studies):
     """WRN-16-2 is a teacher of 60 epochs and a student of 20; AT of the second row diverged."""
-    found = collection.members(studies(ERRORS))
+    found = across_studies.members(studies(ERRORS))
     assert list(found) == [
         "WRN-16-2, 60 epochs", "WRN-16-1 from WRN-16-2, AT", "WRN-16-1",
         "WRN-40-2", "WRN-16-2, 20 epochs", "WRN-16-2 from WRN-40-2, KD",
@@ -46,15 +46,15 @@ def test_every_network_has_a_name_of_its_own(studies):
 
 def test_a_run_of_two_studies_is_there_once(studies):
     both = studies(ERRORS)
-    assert collection.members([*both, both[0]]).keys() == collection.members(both).keys()
+    assert across_studies.members([*both, both[0]]).keys() == across_studies.members(both).keys()
 
 
 def test_of_each_network_the_longest_training_counts_and_the_weakest_comes_first(studies):
-    found = collection.plain(studies(ERRORS))
+    found = across_studies.plain(studies(ERRORS))
     assert list(found) == ["WRN-16-1", "WRN-16-2", "WRN-40-2"]
     study, column = found["WRN-16-2"]
     assert study.first(column).run.epochs == 60, "7.0 percent after 60 epochs, 7.5 after 20"
-    lines = collection.describe(found).splitlines()
+    lines = across_studies.describe(found).splitlines()
     assert len(lines) == 3 and lines[0].split() == ["WRN-16-1", study.first("student").run.run_id]
 
 
@@ -65,15 +65,15 @@ def test_statistics_stand_beside_the_errors(studies, store):
         ("low", "edges", 0.6), ("top", "edges", 0.3), ("low", "entropy", 97.0),
     )]  # fmt: skip
     attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
-    found = collection.table(collection.plain(both), "edges")
+    found = across_studies.table(across_studies.plain(both), "edges")
     assert found.loc["WRN-16-2", ["epochs", "test_error", "low", "top"]].tolist() == [60, 7.0, 0.6, 0.3]
     assert found["low"].isna().tolist() == [True, False, True] and pd.isna(found.loc["WRN-16-2", "middle"])
 
 
 def test_without_images_there_are_no_networks(studies):
     both = [replace(study, images=None) for study in studies(ERRORS)]
-    assert collection.networks(collection.plain(both)) == {}
-    assert collection.networks({}) == {} and collection.plain([]) == collection.members([]) == {}
+    assert across_studies.networks(across_studies.plain(both)) == {}
+    assert across_studies.networks({}) == {} and across_studies.plain([]) == across_studies.members([]) == {}
 
 
 def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
@@ -82,7 +82,7 @@ def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
     given = {"device": "cpu", "results": str(store.folder), "train_missing": False, "epochs": 12}
     (columns,) = experiments.vary(experiments.get(NAMES[1]), epochs=12).runs("reduced")
     hand_made(columns["KD"], final={"test_error": 8.0})
-    found = collection.members([*both, open_study(NAMES[1], "reduced", **given)])
+    found = across_studies.members([*both, open_study(NAMES[1], "reduced", **given)])
     assert {"WRN-16-2 from WRN-40-2, KD, 20 epochs", "WRN-16-2 from WRN-40-2, KD, 12 epochs"} <= set(found)
 
 
@@ -106,19 +106,19 @@ def test_distance_and_error_of_every_student_of_one_teacher(studies, hand_made, 
         for level in ("low", "top")
     ]
     measure(store, *rows, (elsewhere.run.run_id, elsewhere.run.teacher.run_id, "top", "distance", 0.0))
-    ((title, students),) = collection.distance_and_error(study).items()
+    ((title, students),) = across_studies.distance_and_error(study).items()
     assert title == "WRN-16-1 from WRN-16-2, 40 epochs" and students.index.tolist() == [1, 2, 3]
     assert students.round(3).to_dict("records") == [
         {"method": "group 3", "seed": 0, "test_error": 9.5, "low": 0.2, "top": 0.1},
         {"method": "AT", "seed": 0, "test_error": 9.0, "low": 0.3, "top": 0.2},
         {"method": "student", "seed": 0, "test_error": 10.0, "low": 0.4, "top": 0.3},
     ]
-    assert collection.rank_correlations({title: students})["rho"].tolist() == pytest.approx([0.5, 0.5])
+    assert across_studies.rank_correlations({title: students})["rho"].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_students_without_a_measurement_are_not_there(studies):
-    (students,) = collection.distance_and_error(studies(ERRORS)[0]).values()
-    assert students.empty and collection.rank_correlations({"none": students}).empty
+    (students,) = across_studies.distance_and_error(studies(ERRORS)[0]).values()
+    assert students.empty and across_studies.rank_correlations({"none": students}).empty
 
 
 def test_rank_correlations_are_of_error_and_distance():
@@ -126,7 +126,7 @@ def test_rank_correlations_are_of_error_and_distance():
     more. What was not measured counts for nothing, and two networks say nothing."""
     columns = {"method": list("abcde"), "test_error": [9.0, 1, 2, 3, 4], "low": [1.0, 4, 3, 2, None]}
     networks = pd.DataFrame(columns | {"top": [9.0, 3, 2, 1, None]})
-    table = collection.rank_correlations({"all": networks, "two": networks[:2]})
+    table = across_studies.rank_correlations({"all": networks, "two": networks[:2]})
     assert table.index.tolist() == [("all", "low"), ("all", "top")] and table["networks"].tolist() == [4, 4]
     assert table["rho"].tolist() == pytest.approx([-1, 0.2])
     assert table.loc[("all", "top"), ["lowest", "highest"]].tolist() == pytest.approx([-1, 0.5])
@@ -138,13 +138,13 @@ def test_networks_with_imagenet_weights_are_read_from_the_table(studies, store):
     names = ("imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1")
     measure(store, *((name, "", "level 4", "top share", 30.0 + len(name)) for name in names),
             (names[0], "", "level 4", "edges", 0.5))  # fmt: skip
-    table = collection.pretrained(study, "top share")
+    table = across_studies.pretrained(study, "top share")
     assert table["level 4"].to_dict() == {"efficientnet-lite0": 57.0, "efficientnet-lite1": 57.0}
 
 
 def test_families_are_all_networks_and_the_wrns():
     networks = pd.DataFrame({"test_error": [1.0, 2, 3]}, index=["WRN-16-1", "NIN-THIN", "WRN-40-2"])
-    groups = collection.families({"peaks": networks})
+    groups = across_studies.families({"peaks": networks})
     assert {name: list(group.index) for name, group in groups.items()} == {
         "peaks, all": ["WRN-16-1", "NIN-THIN", "WRN-40-2"], "peaks, WRN": ["WRN-16-1", "WRN-40-2"],
     }  # fmt: skip

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from at_repro import data
 from at_repro.runs import FullActivation, GradientTransfer
-from at_repro.training import graphs, train
-from at_repro.training.graphs import WARM_UP, Replay
+from at_repro.training import cuda_graphs, train
+from at_repro.training.cuda_graphs import WARM_UP, Replay
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +117,7 @@ def test_a_recording_that_is_not_the_step_is_not_used(recorder, said, cohort, st
 def test_a_student_that_a_recording_moves_too_far_is_noticed(amount, cohort, store, tmp_path, monkeypatch, quiet):
     """One of two, in one tensor: as a race between streams would, or memory that is somebody else's by now."""
     network = {}
-    see = graphs.Student.see
+    see = cuda_graphs.Student.see
 
     def remember(self, *arguments):
         network["last"] = self.network
@@ -127,7 +127,7 @@ def test_a_student_that_a_recording_moves_too_far_is_noticed(amount, cohort, sto
         with torch.no_grad():
             network["last"].fc.bias.add_(amount)
 
-    monkeypatch.setattr(graphs.Student, "see", remember)
+    monkeypatch.setattr(cuda_graphs.Student, "see", remember)
     plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match="something else than the step"):
         found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, Recorder(disturb))
@@ -137,12 +137,12 @@ def test_a_student_that_a_recording_moves_too_far_is_noticed(amount, cohort, sto
 def test_only_a_gpu_records_and_only_for_itself(monkeypatch):
     images = data.load("shapes", "test")
     on_gpu = Mock(spec=data.ImageSet, device=torch.device("cuda"))
-    assert graphs.recorder(images) is None
-    assert graphs.recorder(on_gpu) is not None
-    assert graphs.recorder(on_gpu, processes=2) is None, "each has a part of the batch"
-    assert graphs.recorder(Mock(device=torch.device("cuda"))) is None, "decoded meanwhile"
-    monkeypatch.setattr(graphs, "_failed", [None])
-    assert graphs.recorder(on_gpu) is None, "a recording that failed may have left torch's memory in disorder"
+    assert cuda_graphs.recorder(images) is None
+    assert cuda_graphs.recorder(on_gpu) is not None
+    assert cuda_graphs.recorder(on_gpu, processes=2) is None, "each has a part of the batch"
+    assert cuda_graphs.recorder(Mock(device=torch.device("cuda"))) is None, "decoded meanwhile"
+    monkeypatch.setattr(cuda_graphs, "_failed", [None])
+    assert cuda_graphs.recorder(on_gpu) is None, "a recording that failed may have left torch's memory in disorder"
 
 
 def test_a_recording_needs_room_for_all_its_students(cohort, store, tmp_path, monkeypatch, quiet):
@@ -150,8 +150,8 @@ def test_a_recording_needs_room_for_all_its_students(cohort, store, tmp_path, mo
     recorder = Recorder()
     two = cohort[1:3]
     plain = trained(two, tmp_path / "plain", store, monkeypatch, quiet, None)
-    monkeypatch.setattr(graphs, "_memory_taken", lambda step: step() or 10)
-    monkeypatch.setattr(graphs, "_memory_left", lambda device: 29)
+    monkeypatch.setattr(cuda_graphs, "_memory_taken", lambda step: step() or 10)
+    monkeypatch.setattr(cuda_graphs, "_memory_left", lambda device: 29)
     with pytest.warns(UserWarning, match="too little memory"):
         assert same(plain, trained(two, tmp_path / "replayed", store, monkeypatch, quiet, recorder))
     assert not recorder.recorded
@@ -193,7 +193,7 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
 def test_a_gpu_replays_what_it_would_have_done(compile, cohort, store, tmp_path, monkeypatch, quiet, recwarn):
     runs = [replace(run, precision="bf16") for run in cohort]
     plain = trained(runs, tmp_path / "plain", store, monkeypatch, quiet, None, "cuda", compile)
-    recording = graphs.recorder(data.load("shapes", "test").to("cuda"))
+    recording = cuda_graphs.recorder(data.load("shapes", "test").to("cuda"))
     replayed = trained(runs, tmp_path / "replayed", store, monkeypatch, quiet, recording, "cuda", compile)
     assert not [warning for warning in recwarn if "kernel by kernel" in str(warning.message)]
     for one, other in zip(plain[0], replayed[0], strict=True):
