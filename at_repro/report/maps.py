@@ -58,7 +58,7 @@ def draw(
     time, however many they are; else those that are drawn.
 
     Args:
-        model, weights: see `models.load_model`.
+        model, weights: see `any_model.load_model`.
         pictures: files, and folders with files in them; none: one that matplotlib ships.
         output: the figure, in any format of matplotlib's.
         layers: names, low to top, as `networks.tap` takes them; none: see `networks.choose_layers`.
@@ -73,7 +73,7 @@ def draw(
 
     Raises:
         ParameterError: for a value that is not allowed, or no pictures, before anything is computed.
-        DataError: a file that is no picture, or weights that are not here, see `models.load_model`.
+        DataError: a file that is no picture, or weights that are not here, see `any_model.load_model`.
         UserError: where a file cannot be written.
     """
     check_choice("kind", kind, KINDS)

@@ -12,7 +12,7 @@ from torch import nn
 
 from at_repro import networks
 from at_repro.analysis import verification
-from at_repro.analysis.models import load_model
+from at_repro.analysis.any_model import load_model
 from at_repro.errors import ParameterError
 from at_repro.networks import registry
 from at_repro.records import Store
