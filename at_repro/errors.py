@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterable
+from types import UnionType
 from typing import TypeGuard
 
 
@@ -36,6 +37,12 @@ def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:
     """Raises ParameterError unless the value is one of the choices."""
     if value not in tuple(choices):  # a value from outside may have no hash
         raise ParameterError(parameter, value, choices)
+
+
+def check_kind(parameter: str, value: object, kind: type | UnionType, allowed: str) -> None:
+    """Raises ParameterError unless a value is of a type."""
+    if not isinstance(value, kind):
+        raise ParameterError(parameter, value, allowed)
 
 
 def check_weight(parameter: str, value: float) -> None:

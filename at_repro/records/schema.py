@@ -1,9 +1,9 @@
-"""What the files of a record hold: the structure that readers rely on, and the numbers that follow from others."""
+"""What the files of a record hold: how it is made of a training, what readers rely on, and what follows from what."""
 
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,42 @@ PREDICTIONS = ("label", "prediction")
 # epochs.csv has six digits. Losses of the last epoch are those of the network as it was trained, final ones those of
 # the stored weights in float32.
 _DIGITS, _ROUNDING = 1e-5, 0.05
+
+
+def content(
+    curve: "pd.DataFrame", sessions: Sequence[dict], final: dict[str, float], parameters: int, diverged: bool
+) -> dict:
+    """What record.json holds of a run that was trained: what VALUES asks for and more, before the store adds checksums.
+
+    Args:
+        curve: one row per epoch, see EPOCHS.
+        sessions: one entry for each process that trained the run: where it began (epoch, step), its seconds, the
+            fingerprints of its images (data: train, test) and its environment.
+        final: test_error and test_loss, and maybe top5_error, of the stored weights in float32; errors in percent.
+        parameters: how many the network has, the frozen ones as well.
+        diverged: whether a loss of the last epoch was not finite.
+    """
+    # A session that did no more than write this record trained nothing.
+    last = ([session for session in sessions if session["seconds"]] or sessions)[-1]
+    final = {**final, **{name: float(curve[name].iloc[-1]) for name in ("train_error", "train_loss")}}
+    diverged = diverged or not math.isfinite(final["test_loss"])
+    return {
+        "diverged": len(curve) if diverged else None,
+        "final": dict.fromkeys(final) if diverged else final,  # its numbers mean nothing, and JSON has no NaN
+        "best": {"test_error": float(curve["test_error"].min()), "epoch": int(curve["test_error"].argmin()) + 1},
+        "seconds_per_epoch": statistics.median(curve["seconds"]),
+        "seconds": sum(session["seconds"] for session in sessions),
+        "parameters": parameters,
+        "data": last["data"],
+        "environment": last["environment"],
+        "sessions": [_session(session, last["environment"]) for session in sessions],
+    }
+
+
+def _session(session: dict, environment: dict) -> dict:
+    """Where a session began, its seconds, and what was otherwise than in the last one."""
+    begun = {name: session[name] for name in ("epoch", "step", "seconds")}
+    return begun | {name: value for name, value in session["environment"].items() if environment.get(name) != value}
 
 
 def parse(path: Path) -> dict:

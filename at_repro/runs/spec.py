@@ -3,9 +3,8 @@
 import hashlib
 import json
 from dataclasses import MISSING, dataclass, fields
-from types import UnionType
 
-from at_repro.errors import ParameterError, check_choice
+from at_repro.errors import ParameterError, check_choice, check_kind
 from at_repro.runs.terms import TERMS, Term
 
 
@@ -147,9 +146,3 @@ def _checked(what: str, given: dict, kind: type) -> dict:
         if field.default is MISSING and field.name not in given:
             raise ParameterError(what, given, f"an object with the field {field.name!r}")
     return dict(given)
-
-
-def check_kind(parameter: str, value: object, kind: type | UnionType, allowed: str) -> None:
-    """Raises ParameterError unless a value is of a type."""
-    if not isinstance(value, kind):
-        raise ParameterError(parameter, value, allowed)

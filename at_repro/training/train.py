@@ -14,7 +14,7 @@ from at_repro import data, networks
 from at_repro.data import Images
 from at_repro.errors import UserError
 from at_repro.records import Record, Store
-from at_repro.records.record import content
+from at_repro.records.schema import content
 from at_repro.runs import Run, with_teachers
 from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, provenance
