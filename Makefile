@@ -1,4 +1,4 @@
-# make book [PRESET=reduced|paper] [DEVICE=auto|cpu|cuda]    make rehearsal    make test    make faults    make constraints    make dist    make clean
+# make book [PRESET=reduced|paper] [DEVICE=auto|cpu|cuda]    make pdf    make rehearsal    make test    make faults    make constraints    make dist    make clean
 # The first of them installs the versions of constraints.txt, which were tested; LATEST=1: the newest allowed ones.
 
 PYTHON ?= python3
@@ -6,11 +6,15 @@ DEVICE ?= auto
 
 BIN := .venv/bin
 
-.PHONY: book rehearsal test faults constraints dist clean
+.PHONY: book pdf rehearsal test faults constraints dist clean
 
 # The report, from the committed records; with a PRESET what it lacks is trained first.
 book: .venv/installed
 	@$(BIN)/at-repro book $(if $(PRESET),--preset $(PRESET)) --device $(DEVICE)
+
+# The same as one PDF, printed by the system's Chromium.
+pdf: .venv/installed
+	@$(BIN)/at-repro book --pdf $(if $(PRESET),--preset $(PRESET)) --device $(DEVICE)
 
 # The same study on generated images, in minutes: a try of everything, and no result.
 rehearsal: .venv/installed

@@ -34,6 +34,7 @@ EXAMPLES = (
     ("maps resnet50 photos/ --grad-cam --csv maps.csv", "Grad-CAM of a model of torchvision, for all in a folder"),
     ("book", "build the report from the committed records; what has changed is executed"),
     ("book --preset smoke", "rehearse it: train every experiment on generated images"),
+    ("book --pdf", "and print it as one PDF, by Chromium"),
     ("refresh", "after new records: renew notebooks and README"),
     ("bench --output bench.json", "measure what training costs here"),
     ("data --data-root DIR", "where each data set was found"),
@@ -157,6 +158,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("book", book, "build the report from the committed records, or train and build it at a preset")
     command.add_argument("--preset", help="smoke, reduced or paper: train what has no record, execute every page")
+    command.add_argument("--pdf", action="store_true", help="also print it as one PDF, by the system's Chromium")
     _add_device(command)
     _add_data_root(command)
     _add_results(command)
@@ -322,10 +324,14 @@ def refresh(options: argparse.Namespace) -> None:
 
 
 def book(options: argparse.Namespace) -> None:
-    from at_repro.report import book
+    from at_repro.report import book, pdf
 
+    if options.pdf:
+        pdf.chromium()  # before a book is built that cannot be printed
     page = book.build(options.preset, options.device, options.data_root, options.results)
     print(f"the book is built; open {page}")
+    if options.pdf:
+        print(f"the report is printed: {pdf.write(page.parents[2])}")
 
 
 def verify(options: argparse.Namespace) -> int:

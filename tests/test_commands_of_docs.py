@@ -22,7 +22,7 @@ from prose import prose
 from at_repro import cli, experiments, records
 from at_repro.bench import measurement
 from at_repro.data import shapes
-from at_repro.report import book
+from at_repro.report import book, pdf
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,8 @@ def home(tmp_path, monkeypatch):
         monkeypatch.setattr(f"{place}.default_folder", lambda preset: tmp_path / "records")
     monkeypatch.setattr(book, "build", lambda preset=None, *_: records.store.default_folder(preset))
     monkeypatch.setattr(book, "render", lambda stage: stage)
+    monkeypatch.setattr(pdf, "chromium", lambda: "chromium")
+    monkeypatch.setattr(pdf, "write", lambda stage: stage / pdf.NAME)
     monkeypatch.setattr(measurement, "run", lambda *_: {"environment": {}, "rows": []})
     with patch.dict(shapes.SIZES), patch.dict(experiments.PRESETS), patch.dict(experiments.EXPERIMENTS):
         short.shorten()
@@ -105,7 +107,7 @@ def test_a_make_target_exists_and_its_commands_are_known(line, home, own_signals
     done = subprocess.run([*words, "-C", str(ROOT)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     called = re.findall(r"^\.venv/bin/at-repro (.*)", done.stdout, flags=re.MULTILINE)
-    assert len(called) == (words[1] in ("book", "rehearsal"))
+    assert len(called) == (words[1] in ("book", "pdf", "rehearsal"))
     for command in called:
         assert cli.main(shlex.split(command)) == 0
 

@@ -252,12 +252,17 @@ def staged_pages(name: str) -> Path:
 
 
 def render(stage: Path) -> Path:
-    """Runs Jupyter Book on a staged book and returns its first page; every warning is a fault: UserError."""
+    """Renders a staged book as a site and returns its first page. Raises as `jupyter_book` does."""
     for lacking in in_browser.write(stage / "_assets", open_store("paper"), in_browser.flagship()):
         say(f"the reader's own picture is not looked at by {lacking}")
+    return jupyter_book(stage, SITE.name)
+
+
+def jupyter_book(stage: Path, builder: str) -> Path:
+    """Runs a builder of Jupyter Book on a staged book and returns `index.html`; a warning is a fault: UserError."""
     log = stage / "build.log"
     say(f"rendering the book (log: {log})")
-    command = [*JUPYTER_BOOK, "build", str(stage), "-W", "--keep-going"]
+    command = [*JUPYTER_BOOK, "build", str(stage), "--builder", builder, "-W", "--keep-going"]
     with log.open("w") as stream:
         done = subprocess.run(
             command,
@@ -266,7 +271,7 @@ def render(stage: Path) -> Path:
             stdin=subprocess.DEVNULL,
             env={**os.environ, "NO_COLOR": "1"},
         )
-    page = stage / SITE / "index.html"
+    page = stage / SITE.with_name(builder) / "index.html"
     if done.returncode or not page.exists():
         faults = [line for line in log.read_text().splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
         for line in faults:

@@ -20,11 +20,11 @@ from PIL import Image
 from prose import prose
 from torchvision import datasets
 
-from at_repro import bench, experiments, networks
+from at_repro import bench, cli, experiments, networks
 from at_repro.analysis import attention_table
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import book, notebook_parameters, notebooks, stale_pages, trust
+from at_repro.report import book, notebook_parameters, notebooks, pdf, stale_pages, trust
 from at_repro.report.notebook_parameters import literal
 from at_repro.runs import Run, terms
 
@@ -442,6 +442,25 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
         book.render(stage)
     told = capfd.readouterr().err
     assert all(what in told for what in ("fig-nowhere", "no-picture.png", "nobody1900", "no-page.md"))
+
+
+@pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium here; apt-get install chromium")
+@pytest.mark.slow
+def test_all_pages_are_printed_into_one_pdf(checkout):
+    """Each page begins on a sheet of its own after that of the contents, and the reader's program lists them."""
+    stage = book.staged_pages("book")
+    shutil.copytree(checkout / "notebooks", stage / "notebooks")
+    printed = pdf.write(stage).read_bytes()
+    assert printed.startswith(b"%PDF-") and printed.count(b"/Type /Page\n") == 3
+    assert all(b"/Title (" + title in printed for title in (b"Tiny", b"Stand-in"))
+
+
+def test_without_chromium_nothing_is_built_and_one_line_says_what_to_install(monkeypatch, capsys, own_signals):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(book, "build", lambda *_: pytest.fail("a book is built"))
+    assert cli.main(["book", "--pdf"]) == 2
+    said = capsys.readouterr().err
+    assert "apt-get install chromium" in said and said.count("\n") == 1
 
 
 def test_no_book_is_made_of_records_that_do_not_agree_with_their_weights(store, hand_made, capfd):

@@ -6,7 +6,9 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from at_repro.report import pdf
+
+CHROMIUM = next(filter(None, map(shutil.which, pdf.BROWSERS)), None)
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium"),
     pytest.mark.slow,

@@ -1,0 +1,48 @@
+"""The whole report as one PDF: all pages as a single one, which the system's Chromium prints; `print.css` says how."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from at_repro.errors import UserError
+from at_repro.report import book
+
+NAME = "report.pdf"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""Names under which systems have Chromium, or what is made of it."""
+
+_OPTIONS = (
+    "--headless",
+    "--no-sandbox",  # which root and containers have not; every page is our own
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--no-pdf-header-footer",  # else the date and the address of the file; numbers of pages are the style's
+    "--generate-pdf-document-outline",
+    "--virtual-time-budget=60000",  # ms until the last formula is set; none of them is waited
+)
+
+
+def chromium() -> str:
+    """The path of the system's Chromium. Raises UserError where there is none."""
+    if browser := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return browser
+    raise UserError("a PDF is printed by Chromium, which is not installed: apt-get install chromium")
+
+
+def write(stage: Path) -> Path:
+    """Prints a staged book, see `book.staged_pages`, into `report.pdf` in its folder, and returns that path.
+
+    Raises UserError without Chromium, where it fails, and as `book.jupyter_book` does.
+    """
+    browser = chromium()
+    page = book.jupyter_book(stage, "singlehtml").with_name("intro.html")
+    output = stage / NAME
+    # A profile of its own: that of a user may be open, and would get its pages.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [browser, *_OPTIONS, f"--user-data-dir={profile}", f"--print-to-pdf={output}", page.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not output.exists():
+        raise UserError(f"Chromium did not print {page}: {done.stderr.strip()[-200:]}")
+    return output
