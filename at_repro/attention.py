@@ -1,4 +1,4 @@
-"""Attention maps: what a network looks at, as one number per place.
+"""Attention maps: what a network looks at, as one number per position.
 
 Activation-based maps (section 2 of the paper) collapse the channels of an activation tensor, gradient-based ones
 (section 3) are the derivative of the loss with respect to the input. Grad-CAM, which is not the paper's, stands beside
@@ -208,11 +208,11 @@ def gradient_map(gradient: Tensor) -> Tensor:
 
 # Own code: the package `grad-cam` would bring OpenCV, scikit-learn and more for what autograd does in two lines.
 def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
-    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2): the places of a layer that speak for one class.
+    """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2): the positions of a layer that speak for one class.
 
-    Each channel is weighted by the mean over places of d score / d A, and what is left of their sum below 0 is cut off.
-    Where the network ends in a mean over places and a linear layer, as all here do, a weight is that layer's weight
-    divided by the number of places, and the map that of CAM (Zhou et al. 2016).
+    Each channel is weighted by the mean over positions of d score / d A, and what is left of their sum below 0 is cut
+    off. Where the network ends in a mean over positions and a linear layer, as all here do, a weight is that layer's
+    weight divided by the number of positions, and the map that of CAM (Zhou et al. 2016).
 
     Args:
         scores: (N,), one logit per image, such as that of the predicted class, before any softmax.

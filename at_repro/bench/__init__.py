@@ -91,12 +91,12 @@ def compare(results: Sequence[dict]) -> pd.DataFrame:
     Behind a value stand its target and whether it is met.
     """
     columns: dict[str, pd.Series] = {}
-    for found in results:
-        if found["rows"]:
-            table = readable(found).set_index("measured")
+    for result in results:
+        if result["rows"]:
+            table = readable(result).set_index("measured")
             judged = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
             own = table["value"] + " " + table["unit"] + judged
-            columns[stamp(found)] = pd.concat([pd.Series({"code": found["environment"]["commit"][:7]}), own])
+            columns[stamp(result)] = pd.concat([pd.Series({"code": result["environment"]["commit"][:7]}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")
 

@@ -160,7 +160,7 @@ def _any(run: Run, need: str) -> bool:
 
 
 def _places(run: Run) -> float:
-    """Images in all, in units of 32x32 pixels: convolutions cost as much as there are places."""
+    """Images in all, in units of 32x32 pixels: convolutions cost as much as there are positions."""
     resolution = data.resolution(run.dataset)
     seen = data.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
     return (run.subset or _images(run.dataset)) * run.epochs * (seen / 32) ** 2
