@@ -179,8 +179,9 @@ def beside(
 ) -> pd.DataFrame:
     """Several tables of `errors` for readers, one below the other, and how far each method is from a reference.
 
-    Columns `ours`, `seeds`, `paper`, and for each reference one such as `minus student (p)`, "+0.43 (0.11)":
-    the median over seeds, and p of McNemar's test of each seed, see `comparisons`; empty where nothing is compared.
+    Columns `ours`, `seeds`, `paper`, those of `top5` where there are any, and for each reference one such as
+    `minus student (p)`, "+0.43 (0.11)": the median over seeds, and p of McNemar's test of each seed, see `comparisons`;
+    empty where nothing is compared.
     A run that has the same name in several tables stands in the first.
 
     Args:
@@ -191,7 +192,7 @@ def beside(
     parts = {}
     for place, (about, study) in enumerate(zip(errors, studies, strict=True)):
         table = errors[about]
-        part = readable(table).reindex(columns=["ours", "seeds", "paper"])
+        part = readable(table).reindex(columns=["ours", "seeds", "paper"]).join(top5(study))
         for name, columns in references.items():
             compared = comparisons(study, columns[place]).groupby("method")
             p = compared["p"].agg(lambda of_seeds: ", ".join(map(_p, of_seeds)))

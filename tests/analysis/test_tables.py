@@ -75,6 +75,9 @@ def test_top5_errors_stand_beside_the_papers(studies):
     found = tables.top5(study)
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
+    errors = {"ImageNet": tables.errors(study, "Table 5", "resnet18 from resnet34, ImageNet top-1")}
+    beside = tables.beside(errors, [study], {"student": ["student"]})
+    assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
 
 
 def test_what_others_published_are_gains_over_their_student():
