@@ -324,6 +324,7 @@ def refresh(options: argparse.Namespace) -> None:
 
 
 def book(options: argparse.Namespace) -> None:
+    from at_repro.records import open_store
     from at_repro.report import book, pdf
 
     if options.pdf:
@@ -331,7 +332,8 @@ def book(options: argparse.Namespace) -> None:
     page = book.build(options.preset, options.device, options.data_root, options.results)
     print(f"the book is built; open {page}")
     if options.pdf:
-        print(f"the report is printed: {pdf.write(page.parents[2])}")
+        store = open_store(options.preset or book.COMMITTED, options.results)
+        print(f"the report is printed: {pdf.write(page.parents[2], store)}")
 
 
 def verify(options: argparse.Namespace) -> int:

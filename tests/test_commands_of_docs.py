@@ -50,7 +50,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "build", lambda preset=None, *_: records.store.default_folder(preset))
     monkeypatch.setattr(book, "render", lambda stage: stage)
     monkeypatch.setattr(pdf, "chromium", lambda: "chromium")
-    monkeypatch.setattr(pdf, "write", lambda stage: stage / pdf.NAME)
+    monkeypatch.setattr(pdf, "write", lambda stage, store: stage / pdf.NAME)
     monkeypatch.setattr(measurement, "run", lambda *_: {"environment": {}, "rows": []})
     with patch.dict(shapes.SIZES), patch.dict(experiments.PRESETS), patch.dict(experiments.EXPERIMENTS):
         short.shorten()

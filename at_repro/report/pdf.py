@@ -1,14 +1,20 @@
-"""The whole report as one PDF: all pages as a single one, which the system's Chromium prints; `print.css` says how."""
+"""The whole report as one PDF: all pages as a single one, which the system's Chromium prints; `print.css` says how.
 
+Beside it, what a journal asks for: `metadata.yaml`.
+"""
+
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from string import Template
 
 from at_repro.errors import UserError
-from at_repro.report import book
+from at_repro.records import Store
+from at_repro.report import book, trust
 
-NAME = "report.pdf"
+NAME, METADATA = "report.pdf", "metadata.yaml"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 """Names under which systems have Chromium, or what is made of it."""
 
@@ -31,8 +37,10 @@ def chromium() -> str:
     raise UserError("a PDF is printed by Chromium, which is not installed: apt-get install chromium")
 
 
-def write(stage: Path) -> Path:
+def write(stage: Path, store: Store) -> Path:
     """Prints a staged book, see `book.staged_pages`, into `report.pdf` in its folder, and returns that path.
+
+    `metadata.yaml` beside it says where the repository is and what the records of the store cost.
 
     Raises UserError without Chromium, where it fails, and as `book.jupyter_book` does.
     """
@@ -45,4 +53,11 @@ def write(stage: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode or not output.exists():
         raise UserError(f"Chromium did not print {page}: {done.stderr.strip()[-200:]}")
+    _fill(stage / METADATA, store)
     return output
+
+
+def _fill(path: Path, store: Store) -> None:
+    """Fills in where the repository is, as `_config.yml` says, and what the records of a store cost."""
+    (repository,) = re.findall(r'(?m)^repository:\n  url: "(.*?)"', (path.parent / "_config.yml").read_text())
+    path.write_text(Template(path.read_text()).substitute(repository=repository, computing=trust.cost(store)))

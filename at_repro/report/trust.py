@@ -27,17 +27,24 @@ def load(path: str | Path = "") -> dict:
 
 def answer(results: dict, store: Store) -> str:
     """What the report rests on, what was tried to break it and how to make it again, as Markdown."""
+    table = proofs(results)
+    return (
+        f"**{cost(store)}.** `make book` makes "
+        "the report from the records, without data, GPU or network. `at-repro verify` recomputes every error from "
+        f"stored weights. `make faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} "
+        f"ways: {table['faults'].sum() or 'no'} faults."
+    )
+
+
+def cost(store: Store) -> str:
+    """How many records a store has and how long they were trained, and the flagship's."""
     records = {record.run: record for record in store.all()}
     hours = sum(record.training_seconds for record in records.values()) / 3600
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
     own = sum(records[run].training_seconds for run in flagship if run in records) / 3600
-    table = proofs(results)
     return (
-        f"**{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores; the "
-        f"paper's WRN-16-1 row at its full 200 epochs, all six networks, took {own:.0f} of them.** `make book` makes "
-        "the report from the records, without data, GPU or network. `at-repro verify` recomputes every error from "
-        f"stored weights. `make faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} "
-        f"ways: {table['faults'].sum() or 'no'} faults."
+        f"{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores; the "
+        f"paper's WRN-16-1 row at its full 200 epochs, all six networks, took {own:.0f} of them"
     )
 
 

@@ -15,6 +15,7 @@ from unittest.mock import patch
 import nbformat
 import papermill
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from prose import prose
@@ -49,6 +50,7 @@ if fail == "bug":
     raise RuntimeError("a bug")
 print(repr((preset, seeds, images, rate, dark, seed)))
 """
+ADDRESS = "https://github.com/somebody/at_repro"
 TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
 
 
@@ -68,7 +70,8 @@ def checkout(tmp_path, monkeypatch):
     shutil.copy(PAGES / "_config.yml", folder / "book")
     for name in ("_assets", "_extensions"):
         shutil.copytree(PAGES / name, folder / "book" / name)
-    shutil.copy(PAGES / "references.bib", folder / "book")
+    for name in ("references.bib", "metadata.yaml"):
+        shutil.copy(PAGES / name, folder / "book")
     (folder / "book" / "_toc.yml").write_text(TOC)
     (folder / "book" / "intro.md").write_text("# Tiny\n\n[](notebooks/01_tiny)\n")
     (tmp_path / "elsewhere").mkdir()
@@ -444,15 +447,40 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
     assert all(what in told for what in ("fig-nowhere", "no-picture.png", "nobody1900", "no-page.md"))
 
 
+def staged(address: str) -> Path:
+    """Pages to render whose repository has this address."""
+    stage = book.staged_pages("book")
+    shutil.copytree(notebooks.notebooks_folder(), stage / "notebooks")
+    config = (stage / "_config.yml").read_text()
+    (stage / "_config.yml").write_text(re.sub(r'(?m)^(repository:\n  url: )".*?"', rf'\1"{address}"', config))
+    return stage
+
+
+@pytest.mark.parametrize("address", ["", ADDRESS])
+@pytest.mark.slow
+def test_pages_lead_to_the_repository_where_its_address_is_set(address, checkout):
+    """A button that leads to somebody else's is worse than none."""
+    page = book.jupyter_book(staged(address), "html").with_name("notebooks") / "01_tiny.html"
+    buttons = re.findall(r'<a href="([^"]*)"[^>]*class="btn', page.read_text())
+    binder = f"https://mybinder.org/v2/gh/{ADDRESS.partition('.com/')[2]}/main?urlpath=lab/tree/notebooks/01_tiny.ipynb"
+    assert {ADDRESS, binder} & set(buttons) == ({ADDRESS, binder} if address else set()), buttons
+    assert ("github.com" in page.read_text()) == bool(address)
+
+
 @pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium here; apt-get install chromium")
 @pytest.mark.slow
-def test_all_pages_are_printed_into_one_pdf(checkout):
+def test_all_pages_are_printed_into_one_pdf_with_a_journals_metadata(checkout, store, hand_made):
     """Each page begins on a sheet of its own after that of the contents, and the reader's program lists them."""
-    stage = book.staged_pages("book")
-    shutil.copytree(checkout / "notebooks", stage / "notebooks")
-    printed = pdf.write(stage).read_bytes()
+    for seed in (0, 1):
+        hand_made(Run("wrn-10-1", epochs=1, dataset="shapes", seed=seed), seconds=5400.0)
+    stage = staged(ADDRESS)
+    printed = pdf.write(stage, store).read_bytes()
     assert printed.startswith(b"%PDF-") and printed.count(b"/Type /Page\n") == 3
     assert all(b"/Title (" + title in printed for title in (b"Tiny", b"Stand-in"))
+    metadata = yaml.safe_load((stage / "metadata.yaml").read_text())
+    assert metadata["title"].startswith("[Re] ") and metadata["authors"]
+    assert metadata["code"][0]["url"] == metadata["data"][0]["url"] == ADDRESS
+    assert metadata["computing"].startswith("2 records are behind this report, 3 hours of training")
 
 
 def test_without_chromium_nothing_is_built_and_one_line_says_what_to_install(monkeypatch, capsys, own_signals):
