@@ -260,6 +260,11 @@ def status(options: argparse.Namespace) -> int:
     # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
     text, damages = terminal.status(_runs(options), Store(options.results or default_folder(options.preset)))
     print(text)
+    return _told(damages)
+
+
+def _told(damages: Sequence[UserError]) -> int:
+    """A line for each damaged record, of which a command did without, and the exit code that says so."""
     for damage in damages:
         _say(f"at-repro: {printable(str(damage))}")
     return 1 if damages else 0
@@ -344,7 +349,7 @@ def verify(options: argparse.Namespace) -> int:
     return verification.verify(store, options.runs, options.device, options.data_root)
 
 
-def claims(options: argparse.Namespace) -> None:
+def claims(options: argparse.Namespace) -> int:
     from at_repro import claims, files
     from at_repro.records import open_store
     from at_repro.report import terminal
@@ -353,10 +358,12 @@ def claims(options: argparse.Namespace) -> None:
     store = open_store("reduced", options.results)
     if not store.folders():
         raise ParameterError("results", str(store.folder), "a folder that holds records")
+    damages = store.set_aside()
     ledger = claims.ledger(claims.comparisons(store))
     if output:
         files.write(output, ledger.to_csv())
     print(terminal.claims(ledger))
+    return _told(damages)
 
 
 def bench(options: argparse.Namespace) -> None:

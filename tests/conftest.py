@@ -1,6 +1,7 @@
 """Small runs and a small experiment: a test that trains takes seconds."""
 
 import io
+import math
 import os
 import shutil
 import signal
@@ -108,7 +109,8 @@ def hand_made(store):
             values["final"] = dict.fromkeys(values["final"])
         rates = [0.1] * (len(curve) - 1) + [0.02]
         epochs = pd.DataFrame({"epoch": range(1, len(curve) + 1), "learning_rate": rates, "test_error": curve})
-        epochs["train_error"] = 50.0
+        loss = math.nan if values["diverged"] else 1.5
+        epochs[["train_error", "train_loss", "test_loss"]] = 50.0, loss, 1 / 3
         labels = range(len(predicted)) if labels is None else labels
         predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
         return store.write(run, values, epochs, predictions, stored_weights(network))

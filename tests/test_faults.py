@@ -21,9 +21,9 @@ SCRIPT = Path(__file__).parent / "faults"
 WHAT = [
     "SIGKILL (", "4 processes on one store", "a limit for the size of files", "a store that becomes read-only",
     "clock set back", "a file of a record cut", "a file of a record with a flipped bit", "a file of a record deleted",
-    "a record with a forged number", "a checkpoint cut", "a pickle that holds code", "an image of another size",
-    "an image grey", "an image corrupt", "an image missing", "an image with a label out of range", "a bad spec",
-    "a bad command line",
+    "a record with a forged number", "junk in a record", "a checkpoint cut", "a pickle that holds code",
+    "an image of another size", "an image grey", "an image corrupt", "an image missing",
+    "an image with a label out of range", "a bad spec", "a bad command line",
 ]  # fmt: skip
 
 

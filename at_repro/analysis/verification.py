@@ -15,7 +15,7 @@ from at_repro.analysis import attention_table, network_maps
 from at_repro.analysis.map_statistics import Maps
 from at_repro.analysis.recount import recount
 from at_repro.data import Images
-from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.errors import DataError, ParameterError, UserError, printable
 from at_repro.networks import Output
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.records.record import duration
@@ -90,7 +90,7 @@ def verify(
             findings.append(finding)
             kind = "skipped" if finding.absent else "FAILED" if finding.problem else "ok"
             text = finding.absent or finding.problem or finding.compared
-            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {text}", flush=True)
+            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
             _say_left(len(findings), len(chosen), time.monotonic() - start)
     except KeyboardInterrupt:
         print(f"{_clear()}interrupted: {len(chosen) - len(findings)} of {len(chosen)} records are not compared")

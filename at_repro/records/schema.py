@@ -3,11 +3,13 @@
 import json
 import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from at_repro.errors import is_number
 from at_repro.runs import schedules
 
 if TYPE_CHECKING:
@@ -23,11 +25,16 @@ VALUES: dict[str, Any] = {
     "diverged": (int, NoneType),
     "final": {"test_error": _ERROR, "train_error": _ERROR},
     "best": {"test_error": _NUMBER, "epoch": int},
+    "seconds?": _NUMBER,
+    "seconds_per_epoch?": _NUMBER,
     "data": {"train": str, "test": str},
-    "environment": {"device": str, "precision": str},
+    "environment": {
+        "commit": str, "device": str, "precision": str, "command?": str, "packages?": {}, "company?": [str],
+    },
+    "sessions?": [{"epoch": int, "step": int}],
     "files": {},
-}
-"""What record.json has at least, by name; what else it has is read where it is needed."""
+}  # fmt: skip
+"""What record.json has, by name; "?": not of old records. What nobody reads may be there as well."""
 
 EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
 """Columns that epochs.csv has at least, all of numbers; losses are empty where they were not finite."""
@@ -91,10 +98,10 @@ def parse(path: Path) -> dict:
 def check_values(values: Mapping) -> None:
     """Raises ValueError, which names the first fault, unless the content of record.json is as VALUES says.
 
-    Numbers are finite, errors percentages; a run that diverged has the epoch, and no final numbers.
+    Numbers are finite and not negative, errors percentages; a run that diverged has the epoch, and no final numbers.
     """
     _check("", values, VALUES)
-    _check_finite("", values)
+    _check_numbers("", values)
     final, diverged = values["final"], values["diverged"]
     if diverged is not None and diverged < 1:
         raise ValueError(f"diverged is {diverged!r}")
@@ -108,28 +115,34 @@ def check_values(values: Mapping) -> None:
 
 
 def _check(name: str, value: object, kind: Any) -> None:
-    if not isinstance(kind, dict):
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}")
-        return
-    if not isinstance(value, dict):
+    plain = type(kind) if isinstance(kind, dict | list) else kind
+    if not isinstance(value, plain) or isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}")
-    for key, inner in kind.items():
-        if key not in value:
-            raise ValueError(f"{'.'.join(filter(None, (name, key)))} is missing")
-        _check(".".join(filter(None, (name, key))), value[key], inner)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(f"{name}.{index}", item, kind[0])
+    if isinstance(value, dict):
+        for key, inner in kind.items():
+            place = f"{name}.{key}".strip(".?")
+            if key.strip("?") in value:
+                _check(place, value[key.strip("?")], inner)
+            elif not key.endswith("?"):
+                raise ValueError(f"{place} is missing")
 
 
-def _check_finite(name: str, value: object) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
+def _check_numbers(name: str, value: object) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not (is_number(value) and value >= 0):
         raise ValueError(f"{name} is {value!r}")
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
-        _check_finite(f"{name}.{key}".lstrip("."), item)
+        _check_numbers(f"{name}.{key}".lstrip("."), item)
 
 
 def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "pd.DataFrame":
-    """A table of a record: numbers of this dtype in these columns. Raises ValueError where it is something else."""
+    """A table of a record: numbers of this dtype, in these columns at least; losses of epochs may be not finite.
+
+    Raises ValueError where it is something else.
+    """
     import pandas as pd
 
     table = pd.read_csv(path)
@@ -137,10 +150,15 @@ def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "pd.DataFrame
         raise ValueError(f"it has no column {missing[0]!r}")
     if table.empty:
         raise ValueError("it has no rows")
-    numbers = table[list(columns)].astype(kind)
-    if not all(map(math.isfinite, numbers.to_numpy().flat)):
-        raise ValueError("it has numbers that are not finite")
-    return table.assign(**{name: numbers[name] for name in columns})
+    table, read = table.astype(kind), table
+    for name in table:
+        if name.endswith("loss"):
+            continue
+        if not table[name].between(0, 100 if name.endswith("error") else sys.float_info.max).all():
+            raise ValueError(f"{name} has numbers that are not finite, or none that it can have")
+        if (table[name] != read[name]).any():
+            raise ValueError(f"{name} has numbers that are no integers")
+    return table
 
 
 def contradiction(run: "Run", values: Mapping, epochs: "pd.DataFrame", predictions: "pd.DataFrame") -> str:
@@ -174,8 +192,8 @@ def contradiction(run: "Run", values: Mapping, epochs: "pd.DataFrame", predictio
         return f"records {final['test_error']} % and predictions with {wrong} % wrong"
     last = epochs.iloc[-1]
     for name, tolerance in (("train_error", _DIGITS), ("train_loss", _DIGITS), ("test_loss", _ROUNDING)):
-        if name in last and name in final and not _near(final[name], last[name], tolerance):
-            return f"records a {name} of {final[name]}, epochs.csv {last[name]}"
+        if name in final and not (name in last and _near(final[name], last[name], tolerance)):
+            return f"records a {name} of {final[name]}, epochs.csv {last.get(name, 'none')}"
     return ""
 
 

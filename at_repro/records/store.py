@@ -65,6 +65,7 @@ class Store:
 
     def __init__(self, folder: str | Path, writable: bool = False):
         self._read: dict[Path, tuple[tuple, Record]] = {}
+        self._aside: set[Path] = set()
         try:
             self.folder = Path(folder).expanduser().resolve()
             wrong = self.folder.exists() and not self.folder.is_dir()
@@ -110,7 +111,7 @@ class Store:
         Here and in `all` checksums are verified once for as long as the files are as they were: many ask for the same.
         """
         folder = self.record_path(run)
-        return self._load(folder) if folder.is_dir() else None
+        return self._load(folder) if folder.is_dir() and folder not in self._aside else None
 
     def _load(self, folder: Path) -> Record:
         state = _state(folder)
@@ -138,7 +139,8 @@ class Store:
     def folders(self) -> dict[str, Path]:
         """The folder of every record, whole or damaged, by run id."""
         paths = sorted(self.folder.glob("*/"))
-        return {path.name: path for path in paths if path != self.in_progress and not path.name.startswith(".")}
+        left_out = {self.in_progress, *self._aside}
+        return {path.name: path for path in paths if path not in left_out and not path.name.startswith(".")}
 
     def weight_checksums(self) -> dict[str, str]:
         """By run id, the checksum of the weights that a record names; empty where the run diverged.
@@ -156,6 +158,21 @@ class Store:
         """The seeds of all records, by their run ids; seed 0 where there is none."""
         matches = [re.search(r"-s([0-9]+)-[0-9a-f]{10}$", name) for name in self.folders()]
         return sorted({int(match[1]) for match in matches if match} or {0})
+
+    def set_aside(self) -> list[DamagedRecord]:
+        """Goes on without the records that are damaged, as if they were not there; returns what is wrong with each.
+
+        Their tables are read for it, and the numbers that follow from them counted, see `Record.contradiction`.
+        """
+        damages = []
+        for folder in self.folders().values():
+            try:
+                if wrong := self._load(folder).contradiction():
+                    raise DamagedRecord(folder, wrong)
+            except DamagedRecord as error:
+                damages.append(error)
+                self._aside.add(folder)
+        return damages
 
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""

@@ -100,7 +100,7 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
         ("with which packages?", packages or "not recorded", "record.json: environment.packages"),
         ("on what?", f"{environment['device']}, {environment['precision']}", "record.json: environment"),
         ("by how many processes?", _sessions(sessions), "record.json: sessions"),
-        ("in what time?", _seconds(record), "record.json: seconds; epochs.csv"),
+        ("in what time?", _seconds(record), "record.json: seconds"),
         ("on which images?", _fingerprints(values["data"]), "record.json: data"),
         ("with what result?", _result(record), "record.json: final"),
         ("is that what was predicted?", _predictions(record), "predictions.csv"),
@@ -116,8 +116,7 @@ def _sessions(sessions: list[dict]) -> str:
 
 
 def _seconds(record: Record) -> str:
-    seconds = record.values["seconds"] if "seconds" in record.values else record.epochs()["seconds"].sum()
-    return duration(seconds)
+    return duration(record.values["seconds"]) if "seconds" in record.values else "not recorded"
 
 
 def _fingerprints(data: dict) -> str:

@@ -35,6 +35,7 @@ PROOFS = {
     disturbed.clock: (1, 5),
     damage.records: (3, 100),
     damage.forgeries: (1, 1),
+    damage.junk: (20, 500),
     damage.checkpoints: (10, 500),
     damage.pickles: (1, 1),
     damage.shards: (2, 20),

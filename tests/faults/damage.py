@@ -5,8 +5,10 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +27,7 @@ from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Store, load_record
 from at_repro.records import checkpoints as saved
 from at_repro.records import record as record_module
+from at_repro.report import trust
 from at_repro.training import Student
 
 SHAPE = (32, 32, 3)
@@ -93,6 +96,57 @@ def forgeries(count: int, folder: Path) -> list[Row]:
             unseen += not load_record(whole.folder).contradiction()
         _seal(whole.folder, **whole.values)
     return [("a record with a forged number and checksums that are right", len(changes), "it is believed", unseen)]
+
+
+JUNK = (None, True, -1, 0.5, 2**70, 10**400, float("nan"), "", "yes", "\x1b[2J", [], [1], {}, {"a": None})
+
+
+def junk(count: int, folder: Path) -> list[Row]:
+    """Something else at a random place of a random file of a record, with checksums that are right."""
+    store = disturbed.undisturbed(folder / "whole")
+    place, strayed = store.record_path(disturbed.STUDENTS[1]), 0
+    for _ in range(count):
+        path = place / random.choice(("spec.json", "record.json", "epochs.csv", "predictions.csv"))
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            values = json.loads(content)
+            _spoil(values)
+            path.write_text(json.dumps(values))
+        else:
+            cells = re.split(r"([,\n])", content.decode())
+            cells[random.randrange(len(cells))] = random.choice(("", "nan", "-1", "1e400", "yes", "9" * 30, '"'))
+            path.write_text("".join(cells))
+        with suppress(ValueError, AttributeError, KeyError, OSError):  # of record.json that has no files any more
+            _seal(place)
+        strayed += not _is_alone(store, place.name)
+        path.write_bytes(content)
+        _seal(place)
+    return [("junk in a record whose checksums are right", count, "more than a line about that record", strayed)]
+
+
+def _spoil(values: dict | list) -> None:
+    """Puts junk at a random place of what was read from JSON, or takes it away."""
+    key = random.choice(list(values) if isinstance(values, dict) else range(len(values)))
+    if isinstance(values[key], dict | list) and values[key] and random.random() < 0.7:
+        _spoil(values[key])
+    elif random.random() < 0.2:
+        del values[key]
+    else:
+        values[key] = random.choice(JUNK)
+
+
+def _is_alone(store: Store, name: str) -> bool:
+    """Whether the others are read, and of this record one line is said, if any."""
+    again = Store(store.folder)
+    try:
+        damages = again.set_aside()
+        again.frame()
+        trust.provenance(load_record(again.folders().get(name, store.record_path(disturbed.TEACHER))))
+    except Exception:
+        traceback.print_exc()
+        return False
+    told = [str(damage) for damage in damages]
+    return len(told) + len(again.folders()) == len(disturbed.RUNS) and all(name in x and "\n" not in x for x in told)
 
 
 def _seal(folder: Path, **changes: object) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from at_repro.cli import main
 from at_repro.records import DamagedRecord, load_record
 from at_repro.records.record import NewerRecord, UnreadableRecord, checksum, sha256
 from at_repro.report import terminal
@@ -47,7 +49,12 @@ FINAL = {"test_error": 25.0, "train_error": 50.0}
         ({"diverged": 0}, "diverged is 0"),
         ({"diverged": 1}, "final.test_error is 25.0 and diverged is 1"),
         ({"data": []}, "data is []"),
-        ({"sessions": [{"seconds": float("nan")}]}, "sessions.0.seconds is nan"),
+        ({"sessions": [{"epoch": 0, "step": 0, "seconds": float("nan")}]}, "sessions.0.seconds is nan"),
+        ({"sessions": [{"epoch": 0}]}, "sessions.0.step is missing"),
+        ({"seconds": "long"}, "seconds is 'long'"),
+        ({"seconds_per_epoch": -1}, "seconds_per_epoch is -1"),
+        ({"final": FINAL | {"train_loss": 10**400}}, f"final.train_loss is {10**400}"),
+        ({"environment": {"device": "CPU", "precision": "fp32"}}, "environment.commit is missing"),
     ],
 )
 def test_values_that_are_none_of_a_records(folder, changes, words):
@@ -68,7 +75,15 @@ def test_values_that_are_none_of_a_records(folder, changes, words):
         ("predictions.csv", "label,class\n1,2\n", "it has no column 'prediction'"),
         ("predictions.csv", "label,prediction\n1,bird\n", "invalid literal"),
         ("epochs.csv", "epoch,learning_rate,train_error\n1,1,1\n", "it has no column 'test_error'"),
-        ("epochs.csv", "epoch,learning_rate,train_error,test_error\n1,0.1,,50\n", "numbers that are not finite"),
+        (
+            "epochs.csv",
+            "epoch,learning_rate,train_error,test_error\n1,0.1,,50\n",
+            "numbers that are not finite",
+        ),
+        ("epochs.csv", "epoch,learning_rate,train_error,test_error\n1,1,1,196\n", "test_error has numbers"),
+        ("epochs.csv", "epoch,learning_rate,train_error,test_error,test_loss\n1,1,1,1,low\n", "could not convert"),
+        ("predictions.csv", "label,prediction\n1,-1\n", "prediction has numbers"),
+        ("predictions.csv", "label,prediction\n1,0.5\n", "prediction has numbers that are no integers"),
     ],
 )
 def test_files_that_hold_something_else(folder, name, text, words):
@@ -110,10 +125,15 @@ def test_a_pipe_is_not_waited_for(folder, name):
         load_record(folder)
 
 
-def test_one_damaged_record_does_not_hide_the_others(folder, small, store, hand_made):
-    hand_made(small["teacher"])
+@pytest.mark.usefixtures("own_signals")
+def test_one_damaged_record_does_not_hide_the_others(folder, small, store, hand_made, capsys):
+    whole = replace(small["student"], epochs=2, milestones=(0.5,))
+    hand_made(whole)
     seal(folder, final="missing")
-    text, damages = terminal.status([small["teacher"], small["student"]], store)
+    text, damages = terminal.status([whole, small["student"]], store)
     assert text.splitlines()[-1].startswith("1 recorded, 1 damaged in ")
     (damage,) = damages
     assert folder.name in str(damage) and "final is missing" in str(damage)
+    assert main(["claims", "--results", str(store.folder)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].startswith("Of ") and printed.err == f"at-repro: {damage}\n"

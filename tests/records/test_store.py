@@ -54,7 +54,11 @@ def test_files_are_readable_by_people(run, hand_made):
     assert json.loads((folder / "spec.json").read_text())["teacher"]["network"] == "wrn-10-1"
     assert (folder / "record.json").read_text().count("\n") > 20, "one long line is not readable"
     assert (folder / "predictions.csv").read_text() == "label,prediction\n0,0\n1,1\n2,2\n3,9\n"
-    assert (folder / "epochs.csv").read_text().startswith("epoch,learning_rate,test_error,train_error\n1,0.1,20,50\n")
+    assert (
+        (folder / "epochs.csv")
+        .read_text()
+        .startswith("epoch,learning_rate,test_error,train_error,train_loss,test_loss\n1,0.1,20,50,1.5,0.333333\n")
+    )
     assert folder.stat().st_mode & 0o777 == 0o755, "other users of the machine could not read it"
 
 
