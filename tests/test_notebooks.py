@@ -57,6 +57,13 @@ def test_a_committed_notebook_holds_nothing_of_its_execution(name):
     assert "injected-parameters" not in {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
 
 
+def test_committed_outputs_are_small():
+    """Every version of them stays in the history that a clone fetches; a page is loaded as a whole, on a phone too."""
+    sizes = {name: (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size for name in NAMES}
+    assert sum(sizes.values()) < 8e6
+    assert [name for name, size in sizes.items() if size > 1e6] in ([], ["look_for_yourself"])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_explained_and_a_literal(name):
     notebook = read(name)
