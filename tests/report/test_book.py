@@ -696,6 +696,19 @@ def test_the_real_pages_build_without_a_warning(site):
 
 
 @pytest.mark.slow
+NAMED = r'<(?:figure|table)[^>]* id="([^"]*)"'
+NUMBERED = rf'{NAMED}(?:(?!{NAMED}).)*?class="caption-number">(Fig\.|Table) (\d+)'
+
+
+def test_tables_are_numbered_as_tables_and_no_number_is_left_out(site):
+    numbered: dict[str, list[int]] = {"Fig.": [], "Table": []}
+    for path in site.rglob("*.html"):
+        for name, _, what, number in re.findall(NUMBERED, path.read_text(), re.DOTALL):
+            assert (what == "Table") == name.startswith("tab-"), (path.name, name)
+            numbered[what].append(int(number))
+    assert all(sorted(numbers) == list(range(1, len(numbers) + 1)) for numbers in numbered.values()), numbered
+
+
 def test_pages_fetch_nothing_from_other_hosts(site):
     pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
     assert {name: found for name, found in pages.items() if found} == {}
