@@ -55,8 +55,8 @@ def on_maps(trained: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     """Whether low maps follow edges and higher ones do not, as Markdown.
 
     Args:
-        trained: the correlation with edges of networks trained here, see `collection.table`.
-        pretrained: the same of networks with ImageNet weights, see `collection.pretrained`.
+        trained: the correlation with edges of networks trained here, see `across_studies.table`.
+        pretrained: the same of networks with ImageNet weights, see `across_studies.pretrained`.
     """
     sets = {
         "in {} networks trained here, on small images": trained.drop(columns=["epochs", "test_error"]).dropna(),

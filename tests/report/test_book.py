@@ -50,6 +50,8 @@ if fail == "bug":
     raise RuntimeError("a bug")
 print(repr((preset, seeds, images, rate, dark, seed)))
 """
+NAMED = r'<(?:figure|table)[^>]* id="([^"]*)"'
+NUMBERED = rf'{NAMED}(?:(?!{NAMED}).)*?class="caption-number">(Fig\.|Table) (\d+)'
 ADDRESS = "https://github.com/somebody/at_repro"
 TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
 
@@ -696,10 +698,6 @@ def test_the_real_pages_build_without_a_warning(site):
 
 
 @pytest.mark.slow
-NAMED = r'<(?:figure|table)[^>]* id="([^"]*)"'
-NUMBERED = rf'{NAMED}(?:(?!{NAMED}).)*?class="caption-number">(Fig\.|Table) (\d+)'
-
-
 def test_tables_are_numbered_as_tables_and_no_number_is_left_out(site):
     numbered: dict[str, list[int]] = {"Fig.": [], "Table": []}
     for path in site.rglob("*.html"):
@@ -709,6 +707,7 @@ def test_tables_are_numbered_as_tables_and_no_number_is_left_out(site):
     assert all(sorted(numbers) == list(range(1, len(numbers) + 1)) for numbers in numbered.values()), numbered
 
 
+@pytest.mark.slow
 def test_pages_fetch_nothing_from_other_hosts(site):
     pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
     assert {name: found for name, found in pages.items() if found} == {}
