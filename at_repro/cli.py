@@ -224,7 +224,7 @@ def experiments(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from at_repro import data
-    from at_repro.analysis import attention_table
+    from at_repro.analysis import attention_measurement, attention_table
     from at_repro.experiments import cluster
     from at_repro.records import open_store
     from at_repro.training import engine, processes, train
@@ -244,7 +244,7 @@ def run(options: argparse.Namespace) -> None:
     seeds = _seeds(options)
     device = "auto" if options.cluster and options.device == "cuda" else options.device  # workers' GPUs are not ours
     measured = sum(
-        attention_table.update_experiment(name, options.preset, store, seeds, device, options.data_root)
+        attention_measurement.update_experiment(name, options.preset, store, seeds, device, options.data_root)
         for name in options.experiments
     )
     if measured:

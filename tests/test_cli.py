@@ -180,7 +180,9 @@ def test_python_m_at_repro_is_the_same_program():
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
 
 
-@pytest.mark.parametrize("arguments", ["['--help']", "['experiments']", "['status', '--preset', 'reduced']"])
+@pytest.mark.parametrize(
+    "arguments", ["['--help']", "['experiments']", "['status', '--preset', 'reduced']", "['claims']"]
+)
 def test_what_only_lists_does_not_wait_for_torch(arguments):
     """Importing torch and torchvision takes seconds of a processor; a list answers within one."""
     code = f"import sys; from at_repro import cli\ntry: cli.main({arguments})\nexcept SystemExit: pass\n"

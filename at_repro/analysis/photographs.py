@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import attention_table, map_statistics, network_maps
+from at_repro.analysis import attention_measurement, attention_table, map_statistics, network_maps
 from at_repro.data import Images, ImageSet, augment
 from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
@@ -178,7 +178,7 @@ def update(store: Store, device: str = "auto", data_root: str = "") -> int:
     parts = []
     for name, maps in network_maps.by_network(gallery.networks, images).items():
         run_id, weights = lacking[name]
-        means = attention_table.means(map_statistics.measure({name: maps}, images, _STATISTICS))
+        means = attention_measurement.means(map_statistics.measure({name: maps}, images, _STATISTICS))
         parts.append(means.assign(run_id=run_id, teacher="", weights=weights))
     return attention_table.add(store, pd.concat(parts)[attention_table.COLUMNS]) if parts else 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are loaded when they are used: its tests take most of a second
 
 ALPHA = 0.025  # on one side: what a 95 % interval leaves out there
 
@@ -25,7 +25,7 @@ class Estimate(Generic[Number]):
     @property
     def interval(self) -> tuple[Number, Number]:
         """The 95 % interval, low and high, by Student's t."""
-        half = self.error * stats.t.ppf(1 - ALPHA, self.freedom)
+        half = self.error * scipy.special.stdtrit(self.freedom, 1 - ALPHA)
         return self.difference - half, self.difference + half
 
 
@@ -74,7 +74,7 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 
 def error_interval(wrong: int, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval, in percent, of one run's test error: how far it may be off as the test set is finite."""
-    interval = stats.binomtest(wrong, images).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(wrong, images).proportion_ci(method="wilson")
     return 100 * interval.low, 100 * interval.high
 
 
@@ -92,7 +92,7 @@ def mcnemar(labels: Sequence[int], first: Sequence[int], second: Sequence[int]) 
     only_first = int((right_first & ~right_second).sum())
     only_second = int((right_second & ~right_first).sum())
     differing = only_first + only_second
-    p = stats.binomtest(only_first, differing).pvalue if differing else 1.0
+    p = scipy.stats.binomtest(only_first, differing).pvalue if differing else 1.0
     return only_first, only_second, float(p)
 
 
@@ -106,14 +106,14 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     if len(ours) < 3 or np.ptp(ours) == 0 or np.ptp(others) == 0:
         return float("nan"), float("nan")
 
-    ranks = stats.rankdata(others) - (len(others) + 1) / 2
+    ranks = scipy.stats.rankdata(others) - (len(others) + 1) / 2
 
     def coefficient(values: np.ndarray, axis: int) -> np.ndarray:
         """Pearson's, of ranks: SciPy's own of ten thousand orders, one after the other, takes seconds."""
-        own = stats.rankdata(values, axis=axis) - (len(others) + 1) / 2
+        own = scipy.stats.rankdata(values, axis=axis) - (len(others) + 1) / 2
         return own @ ranks / np.sqrt((own**2).sum(axis) * (ranks**2).sum())
 
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (ours,),
         coefficient,
         permutation_type="pairings",

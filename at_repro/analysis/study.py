@@ -9,7 +9,7 @@ import pandas as pd
 from torch import nn
 
 from at_repro import data, experiments
-from at_repro.analysis import attention_table, network_maps
+from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Record, Store, open_store
@@ -198,7 +198,7 @@ def open_study(
     images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, policy)
     if policy == "missing":
         for of_seed in by_seed:
-            attention_table.update(store, of_seed, images)
+            attention_measurement.update(store, of_seed, images)
     asked = list(own_seeds or size.seeds)
     if missing and not note:
         note = "the runs that are missing"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import attention_table, network_maps
+from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import Maps
 from at_repro.analysis.recount import recount
 from at_repro.data import Images
@@ -216,7 +216,7 @@ class _Looking:
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Output:
         output = self._forward(network, batch)
-        parts = self._maps.setdefault(network, {mapping: [] for mapping in attention_table.MAPPINGS})
+        parts = self._maps.setdefault(network, {mapping: [] for mapping in attention_measurement.MAPPINGS})
         if sum(len(part[0]) for part in parts["sum-2"]) < attention_table.IMAGES:
             for mapping, batches in parts.items():
                 batches.append([attention.mapping(mapping)(group).cpu() for group in output.groups])
@@ -250,11 +250,11 @@ def _compare(
         return Finding(text)
 
     def maps_of(run: Run) -> Maps | None:
-        if run.run_id not in maps and (own := attention_table.maps(store, run, images)) is not None:
+        if run.run_id not in maps and (own := attention_measurement.maps(store, run, images)) is not None:
             maps[run.run_id] = own
         return maps.get(run.run_id)
 
-    wrong, compared = attention_table.compare(store, record.run, images, maps_of)
+    wrong, compared = attention_measurement.compare(store, record.run, images, maps_of)
     if wrong:
         return Finding(f"{attention_table.FILE} has {wrong}")
     return Finding(compared=text, left_out="" if compared else f"attention: {attention_table.FILE} has nothing of it")

@@ -7,7 +7,6 @@ from functools import cache, cached_property
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
 
 from at_repro import experiments
 from at_repro.analysis import attention_table
@@ -42,6 +41,7 @@ class Facts:
         self.store = store
         self.record = cache(store.find)
         self.wrong = cache(self._wrong)
+        self.phase_error = cache(self._phase_error)
         self.columns = cache(self._columns)
 
     def _columns(self, experiment: str, preset: str) -> list[dict[str, Run]]:
@@ -71,7 +71,7 @@ class Facts:
             return 100 * float(self.wrong(run).mean())
         return record.early_error() if early else record.final["test_error"]
 
-    def phase_error(self, run: Run) -> float:
+    def _phase_error(self, run: Run) -> float:
         """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
         record = self.recorded(run)
         return math.nan if record.diverged else record.late_error()
@@ -157,5 +157,5 @@ def slope(x: list[float], y: list[float]) -> Estimate | None:
     """How much y changes with one of x, by least squares; None for fewer than four points, or where x is one value."""
     if len(x) < 4 or np.ptp(x) == 0:
         return None
-    line = stats.linregress(x, y)
-    return Estimate(float(line.slope), float(line.stderr), len(x) - 2)
+    (rise, _), covariance = np.polyfit(x, y, 1, cov=True)
+    return Estimate(float(rise), math.sqrt(covariance[0, 0]), len(x) - 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from at_repro.analysis.significance import ALPHA, Estimate, Number
 
@@ -53,7 +53,7 @@ def _tail(estimate: Estimate[Number], bound: float) -> Number:
     error = np.asarray(estimate.error)
     certain = np.where(excess == 0, 0.5, excess < 0)  # where all replicates agree to the last digit
     with np.errstate(divide="ignore", invalid="ignore"):
-        chance: Any = np.where(error == 0, certain, stats.t.sf(excess / error, estimate.freedom))
+        chance: Any = np.where(error == 0, certain, special.stdtr(estimate.freedom, -excess / error))
     return chance[()]
 
 
@@ -88,7 +88,7 @@ def signs(differences: Sequence[float]) -> Chances:
     negative, positive = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
     if not negative + positive:
         return 1.0, 1.0
-    chance = [stats.binomtest(k, negative + positive, alternative="greater").pvalue for k in (negative, positive)]
+    chance = [special.bdtrc(k - 1, negative + positive, 0.5) for k in (negative, positive)]
     return float(chance[0]), float(chance[1])
 
 
@@ -99,6 +99,6 @@ def seeds_to_decide(difference: float, spread: float, margin: Margin) -> int | N
     """
     distance = margin.distance(difference)
     for seeds in range(3, _MOST_SEEDS + 1):
-        if stats.t.ppf(1 - ALPHA, seeds - 1) * spread / math.sqrt(seeds) < distance:
+        if special.stdtrit(seeds - 1, 1 - ALPHA) * spread / math.sqrt(seeds) < distance:
             return seeds
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from at_repro import claims, data, experiments, files, networks
-from at_repro.analysis import attention_table, photographs
+from at_repro.analysis import attention_measurement, photographs
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
@@ -48,7 +48,7 @@ def refresh() -> list[Path]:
     """
     store = open_store(COMMITTED)
     for experiment in experiments.EXPERIMENTS:
-        attention_table.update_experiment(experiment, COMMITTED, store, store.seeds())
+        attention_measurement.update_experiment(experiment, COMMITTED, store, store.seeds())
     photographs.update(store)
     here = _shown_here(None)
     for name in [name for name in notebooks.names() if name not in here]:
@@ -197,7 +197,7 @@ def _train(pages: Iterable[str], preset: str, store: Store, device: str, data_ro
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
         data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained
     for name in wanted:
-        attention_table.update_experiment(name, preset, store, None, device, data_root)
+        attention_measurement.update_experiment(name, preset, store, None, device, data_root)
 
 
 def _lacking(runs: list[Run], data_root: str | None) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from at_repro import data, experiments
-from at_repro.analysis import attention_table, map_statistics
+from at_repro.analysis import attention_measurement, attention_table, map_statistics
 from at_repro.analysis.attention_table import COLUMNS, FILE, load
 from at_repro.data import augment
 from at_repro.errors import DataError
@@ -37,7 +37,7 @@ def trained(small, store, quiet):
 
 def test_correlations_in_the_table_are_those_of_the_activations(trained, store, images):
     """A second time with numpy: from a trained network's activations and the pixels to the row of the table."""
-    attention_table.update(store, {"teacher": trained["teacher"]}, images)
+    attention_measurement.update(store, {"teacher": trained["teacher"]}, images)
     table = load(store).set_index(["level", "statistic"])["value"]
     grey = images.images.double().numpy().transpose(0, 2, 3, 1) @ [0.299, 0.587, 0.114] / 255
     p = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
@@ -58,7 +58,7 @@ def test_correlations_in_the_table_are_those_of_the_activations(trained, store, 
 
 
 def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
-    assert attention_table.update(store, trained, images) == 3
+    assert attention_measurement.update(store, trained, images) == 3
     table = load(store)
     assert list(table) == COLUMNS and table["value"].dtype == float
     pairs = set(zip(table["run_id"], table["teacher"], strict=True))
@@ -67,15 +67,15 @@ def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
     assert pairs == own | {(names["student"], names["teacher"]), (names["AT"], names["teacher"])}
     assert set(table["level"]) == {"low", "middle", "top"} and table["value"].notna().all()
     before = (store.folder / FILE).read_bytes()
-    assert attention_table.update(store, trained, images) == 0
+    assert attention_measurement.update(store, trained, images) == 0
     assert (store.folder / FILE).read_bytes() == before
 
 
 def test_what_is_measured_later_joins_what_is_there(trained, store, images):
-    attention_table.update(store, {"student": trained["student"]}, images)
+    attention_measurement.update(store, {"student": trained["student"]}, images)
     first = load(store)
     assert set(first["run_id"]) == {trained["student"].run_id} and set(first["teacher"]) == {""}
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     both = load(store)
     assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
     again = both.merge(first)
@@ -84,14 +84,14 @@ def test_what_is_measured_later_joins_what_is_there(trained, store, images):
 
 def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, images, monkeypatch):
     """The runs are measured again, and of what is found only what the table lacks is written."""
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     whole = (store.folder / FILE).read_bytes()
     table = load(store)
     new = table["statistic"].isin(["edges, sum-1", "edges, sum-4", "on object, surplus"])
     place = table.index[table["statistic"] == "entropy"][0]
     table.loc[place, "value"] = 12.345
     attention_table.write(store, table[~new])
-    assert attention_table.update(store, trained, images) == 3
+    assert attention_measurement.update(store, trained, images) == 3
     again = load(store)
     assert again.loc[place, "value"] == 12.345, "what was measured before was changed"
     expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str}, comment="#")[COLUMNS]
@@ -100,28 +100,28 @@ def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, i
     # Without weights there is nothing to measure, and nothing to change; nor without images.
     attention_table.write(store, table[~new])
     (store.record_path(trained["student"]) / "weights.safetensors").unlink()
-    assert attention_table.update(store, trained, None) == 0
-    assert attention_table.update(store, trained, images) == 2
+    assert attention_measurement.update(store, trained, None) == 0
+    assert attention_measurement.update(store, trained, images) == 2
     student = load(store).query(f"run_id == '{trained['student'].run_id}'")
     assert "edges" in set(student["statistic"]) and "edges, sum-1" not in set(student["statistic"])
-    assert attention_table.update(store, trained, images) == 0
+    assert attention_measurement.update(store, trained, images) == 0
 
 
 def test_the_names_of_all_statistics_are_known(trained, store, images):
     """Else a run would be measured over and over, or what is new would never join the old rows."""
     run, teacher = trained["AT"], trained["teacher"]
     two = images.subset(2)
-    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_table.MAPPINGS}
+    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_measurement.MAPPINGS}
     for dataset, pictures in (
         ("shapes", two),
         ("cifar10", replace(two, masks=None)),
         (map_statistics.FACES, replace(two, name=map_statistics.FACES, masks=None)),
     ):
-        rows = map_statistics.measure({"run": maps}, pictures, attention_table._ALONE)
-        names = attention_table.means(rows)["statistic"].tolist()
-        known = attention_table._statistics((replace(run, dataset=dataset), None))
+        rows = map_statistics.measure({"run": maps}, pictures, attention_measurement._ALONE)
+        names = attention_measurement.means(rows)["statistic"].tolist()
+        known = attention_measurement._statistics((replace(run, dataset=dataset), None))
         assert sorted(names) == sorted(known)
-    assert attention_table._statistics((run, teacher)) == ("distance",)
+    assert attention_measurement._statistics((run, teacher)) == ("distance",)
 
 
 def test_rows_of_a_network_without_a_record_stay_and_give_way_to_those_of_other_weights(trained, store, images):
@@ -130,7 +130,7 @@ def test_rows_of_a_network_without_a_record_stay_and_give_way_to_those_of_other_
 
     assert attention_table.add(store, rows("abc", 0.5)) == 1
     assert attention_table.add(store, rows("abc", 0.75)) == 0 == attention_table.add(store, rows("", 1)[:0])
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     assert load(store).query("run_id == 'imagenet-a'")["value"].tolist() == [0.5]
     assert attention_table.add(store, rows("def", 0.25)) == 1
     assert load(store).query("run_id == 'imagenet-a'")[["value", "weights"]].values.tolist() == [[0.25, "def"]]
@@ -138,23 +138,23 @@ def test_rows_of_a_network_without_a_record_stay_and_give_way_to_those_of_other_
 
 
 def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, images):
-    assert attention_table.update(store, trained, None) == 0
-    assert attention_table.update(store, trained, images.subset(50)) == 0
+    assert attention_measurement.update(store, trained, None) == 0
+    assert attention_measurement.update(store, trained, images.subset(50)) == 0
     assert load(store).empty and not (store.folder / FILE).exists()
 
 
 def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     (store.record_path(trained["student"]) / "weights.safetensors").unlink()
-    assert attention_table.update(store, trained, images) == 0
+    assert attention_measurement.update(store, trained, images) == 0
     assert trained["student"].run_id in set(load(store)["run_id"])
-    maps_of = partial(attention_table.maps, store, images=images)
-    assert attention_table.compare(store, trained["student"], images, maps_of) == ("", 0), "there are no weights"
+    maps_of = partial(attention_measurement.maps, store, images=images)
+    assert attention_measurement.compare(store, trained["student"], images, maps_of) == ("", 0), "there are no weights"
 
 
 def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
     """Its name is the same and its weights are others: the claims would go on to rest on the old ones."""
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     before = load(store)
     again = store.load(trained["AT"])
     weights = {name: 2 * value if "conv" in name else value for name, value in again.weights().items()}
@@ -163,21 +163,21 @@ def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
     values = {name: value for name, value in again.values.items() if name not in ("files", "run_id")}
     store.write(trained["AT"], values, epochs, predictions, weights)
     assert trained["AT"].run_id not in set(load(store)["run_id"]), "what nobody has measured is not claimed"
-    assert attention_table.update(store, trained, images) == 1
+    assert attention_measurement.update(store, trained, images) == 1
     after = load(store)
     assert len(after) == len(before) and not after.duplicated(["run_id", "teacher", "level", "statistic"]).any()
     changed = before.merge(after, how="outer", indicator=True).query("_merge != 'both'")
     assert set(changed["run_id"]) == {trained["AT"].run_id}
-    assert attention_table.update(store, trained, images) == 0
+    assert attention_measurement.update(store, trained, images) == 0
 
 
 def test_numbers_of_a_definition_that_was_changed_are_not_read(trained, store, images, monkeypatch):
     """Else old numbers would stand under a new definition; they are measured anew, and nothing else is."""
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     table = load(store)
     monkeypatch.setitem(attention_table.VERSIONS, "edges", 2)
     assert load(store).equals(table[table["statistic"] != "edges"])
-    assert attention_table.update(store, trained, images) == 3
+    assert attention_measurement.update(store, trained, images) == 3
     assert load(store).reset_index(drop=True).equals(table)
 
 
@@ -189,16 +189,16 @@ def test_checksums_stay_text(store):
 
 
 def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, store, images, monkeypatch):
-    measure = attention_table.measure
+    measure = attention_measurement.measure
 
     def late(*given):
         rows = measure(*given)
         monkeypatch.undo()
-        attention_table.update(store, {"teacher": trained["teacher"]}, images)
+        attention_measurement.update(store, {"teacher": trained["teacher"]}, images)
         return rows
 
-    monkeypatch.setattr(attention_table, "measure", late)
-    attention_table.update(store, trained, images)
+    monkeypatch.setattr(attention_measurement, "measure", late)
+    attention_measurement.update(store, trained, images)
     both = load(store)
     assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
 
@@ -206,7 +206,7 @@ def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, sto
 def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
     from at_repro.analysis.verification import verify
 
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     assert verify(store, device="cpu") == 0
     table = load(store)
     place = table.index[(table["run_id"] == trained["AT"].run_id) & (table["statistic"] == "distance")][1]
@@ -243,7 +243,7 @@ def test_a_value_that_a_statistic_cannot_have_is_refused_though_its_checksum_is_
 
 
 def test_a_table_that_was_changed_is_refused(trained, store, images):
-    attention_table.update(store, trained, images)
+    attention_measurement.update(store, trained, images)
     path = store.folder / FILE
     whole = path.read_text()
     first = whole.splitlines(keepends=True)[1]
@@ -260,7 +260,7 @@ def test_a_table_that_was_changed_is_refused(trained, store, images):
 def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, quiet, monkeypatch):
     columns = experiments.get(NAME).runs("smoke")[0]
     train(columns.values(), store, device="cpu", progress=quiet)
-    assert attention_table.update_experiment(NAME, "smoke", store, device="cpu") == len(columns)
+    assert attention_measurement.update_experiment(NAME, "smoke", store, device="cpu") == len(columns)
     table = load(store)
     assert isinstance(table, pd.DataFrame) and set(table["run_id"]) == {run.run_id for run in columns.values()}
 
@@ -268,7 +268,7 @@ def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, 
         raise DataError("not here")
 
     monkeypatch.setattr(data, "load", None)  # nothing is new, and reading images takes seconds: see `at-repro refresh`
-    assert attention_table.update_experiment(NAME, "smoke", store, [0, 7], device="cpu") == 0
+    assert attention_measurement.update_experiment(NAME, "smoke", store, [0, 7], device="cpu") == 0
     (store.folder / FILE).unlink()
     monkeypatch.setattr(data, "load", missing)
-    assert attention_table.update_experiment(NAME, "smoke", store, device="cpu") == 0
+    assert attention_measurement.update_experiment(NAME, "smoke", store, device="cpu") == 0

@@ -1,0 +1,143 @@
+"""Measures what `attention_table` holds: statistics of attention maps, of runs whose weights and images are at hand."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+
+import numpy as np
+import pandas as pd
+
+from at_repro import data, experiments
+from at_repro.analysis import attention_table, map_statistics, network_maps
+from at_repro.analysis.attention_table import COLUMNS, IMAGES, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, STATISTICS
+from at_repro.data import Images
+from at_repro.errors import DataError
+from at_repro.records import Store, load_record
+from at_repro.runs import Run
+from at_repro.training import engine, load_network
+
+Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
+
+MAPPINGS = ("sum-1", "sum-2", "sum-4")
+_ALONE = [name for name in map_statistics.STATISTICS if name not in OF_PAIRS]
+
+
+def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
+    """Measures the runs of an experiment that have weights and lack a statistic; returns how many they were.
+
+    A run is held against its own teacher or, where it has none, against the column "teacher". Nothing happens without
+    images, or where a record was measured on other ones. A run that was trained anew is measured anew; else what is in
+    the table stays as it is.
+    """
+    if images is None:
+        return 0
+    return attention_table.add(
+        store, measure(store, _missing(store, columns), images, cache(partial(maps, store, images=images)))
+    )
+
+
+def update_experiment(
+    name: str,
+    preset: str,
+    store: Store,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    data_root: str | None = None,
+) -> int:
+    """`update` for every seed of an experiment, on its test images where they are here; nothing is downloaded.
+
+    Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
+    """
+    place = engine.device(device)
+    # Reading images takes seconds, and mostly there is nothing new.
+    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _missing(store, columns)]
+    if not new:
+        return 0
+    try:
+        images = data.load(next(iter(new[0].values())).dataset, "test", data_root, download=False)
+    except DataError:
+        return 0
+    return sum(update(store, columns, images.to(place)) for columns in new)
+
+
+def measure(
+    store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
+) -> pd.DataFrame:
+    """The rows of the table for these pairs; none for a pair without maps of the first `IMAGES` images, see `maps`."""
+    sample, recorded = images.select(slice(IMAGES)), store.weight_checksums()
+    parts = []
+    for run, teacher in dict.fromkeys(pairs):
+        own, taught = maps_of(run), None if teacher is None else maps_of(teacher)
+        if own is None or (teacher is not None and taught is None):
+            continue
+        if taught is None:
+            rows = map_statistics.measure({"run": own}, sample, _ALONE)
+        else:
+            rows = map_statistics.measure({"teacher": taught, "run": own}, sample, OF_PAIRS, "teacher")
+        run_id, teacher_id = _names((run, teacher))
+        weights = attention_table.weights_name(*(recorded[name] for name in (run_id, teacher_id) if name))
+        parts.append(means(rows[rows["network"] == "run"]).assign(run_id=run_id, teacher=teacher_id, weights=weights))
+    return pd.concat(parts)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def means(measured: pd.DataFrame) -> pd.DataFrame:
+    """What the table holds of a network's rows of `map_statistics.measure`: columns level, statistic and value.
+
+    Means over the images that have a value: a map without any mass has none.
+    """
+    mapping = measured["mapping"].where(measured["mapping"] != "sum-2", "")
+    names = measured["statistic"].str.cat(mapping, ", ").str.removesuffix(", ")
+    rows = measured.assign(statistic=names)[names.isin(STATISTICS)]
+    return rows.groupby(["level", "statistic"], sort=False)["value"].mean().dropna().reset_index()
+
+
+def compare(
+    store: Store, run: Run, images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
+) -> tuple[str, int]:
+    """The first number of a run's rows that its maps do not give, empty where all agree; and how many were compared.
+
+    Another processor rounds otherwise: a thousandth of a value is allowed.
+    """
+    table, folders = attention_table.load(store), store.folders()
+    recorded = table[table["run_id"] == run.run_id]
+    names = [name for name in recorded["teacher"].unique() if not name or name in folders]
+    pairs: list[Pair] = [(run, load_record(folders[name]).run if name else None) for name in names]
+    both = recorded.merge(measure(store, pairs, images, maps_of), on=KEY, suffixes=("", "_now"))
+    now, then = (both[name].astype(float) for name in ("value_now", "value"))
+    wrong = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
+    text = "{level} {statistic} {value:g}, recomputed {value_now:.6g}"
+    return "" if wrong.empty else text.format(**wrong.iloc[0]), len(both)
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    run, teacher = pair
+    return run.run_id, "" if teacher is None else teacher.run_id
+
+
+def _missing(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
+    """The pairs of an experiment whose networks have weights, of which the table lacks a statistic."""
+    table = attention_table.load(store)
+    there = set(zip(table["run_id"], table["teacher"], table["statistic"], strict=True))
+    pairs: list[Pair] = []
+    for run in columns.values():
+        teacher = run.teacher or columns.get("teacher")
+        pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
+    lacking = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
+    return [pair for pair in lacking if all(run is None or store.has_network(run) for run in pair)]
+
+
+def _statistics(pair: Pair) -> tuple[str, ...]:
+    """What can be measured of a pair, known without a look at its images: of the data sets here one has masks."""
+    run, teacher = pair
+    if teacher is not None:
+        return OF_PAIRS
+    own = {"shapes": OF_MASKS, map_statistics.FACES: OF_FACES}
+    return OF_MAPS + own.get(run.dataset, ())
+
+
+def maps(store: Store, run: Run, images: Images) -> map_statistics.Maps | None:
+    """Of the first `IMAGES` images; None where the record has no weights here, or was measured on other images."""
+    record = store.find(run)
+    if record is None or not record.has_network or not record.measured_on(images):
+        return None
+    network = load_network(store, run, images, images.device)
+    return network_maps.maps_by_mapping(network, images.select(slice(IMAGES)), MAPPINGS)
