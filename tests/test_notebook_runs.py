@@ -20,7 +20,7 @@ NAMES = notebooks.names()
 SETS = (
     {"preset": "smoke", "seeds": [1], "epochs": 1, "dataset": "own@16", "batch": 8, "device": "cpu"},
     {"preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
-     "epochs": 1, "dataset": "own@16", "device": "cpu", "level": "top", "mappings": ["sum-3"], "batch": 4,
+     "epochs": 1, "dataset": "own@16", "device": "cpu", "mappings": ["sum-3"], "batch": 4,
      "per_class": 1, "method": "KD", "networks": ["efficientnet-lite0"], "photographs": "scenes", "count": 1,
      "sample": 3},
 )  # fmt: skip

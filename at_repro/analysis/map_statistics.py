@@ -137,11 +137,6 @@ def distance(maps: Tensor, others: Tensor) -> Tensor:
     return (attention.normalize(maps) - attention.normalize(others)).flatten(1).norm(dim=1)
 
 
-def norm(maps: Tensor) -> Tensor:
-    """The l2 norm of each map, (N,) from (N, H, W): what `attention.normalize` divides by."""
-    return maps.flatten(1).norm(dim=1)
-
-
 def part_mask(part: str, height: int, width: int) -> Tensor:
     """bool (height, width): True where the middle of a pixel lies in the box of a part of a face, see `PARTS`."""
     top, bottom, left, right = PARTS[part]
@@ -166,7 +161,6 @@ STATISTICS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]
         None if images.masks is None else 100 * surplus(maps, images.masks.cpu())
     ),
     "on parts": lambda maps, images, taught: 100 * share(maps, part_masks(images)) if images.name == FACES else None,
-    "norm": lambda maps, images, taught: norm(maps),
     "distance": lambda maps, images, taught: (
         None if taught is None or taught.shape != maps.shape else distance(maps, taught)
     ),

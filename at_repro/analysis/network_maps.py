@@ -1,5 +1,6 @@
 """What the attention maps of trained networks say, in numbers."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -8,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import map_statistics
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
-from at_repro.networks import Output
+from at_repro.networks import Output, tap
 
 LEVELS = ("low", "middle", "top")
 BATCH = 250  # of images of 32 x 32 pixels, see `batches`
@@ -53,6 +53,36 @@ def by_network(
     return {} if images is None else {n: maps_by_mapping(network, images, mappings) for n, network in networks.items()}
 
 
+def groups(networks: dict[str, nn.Module], images: Images | None) -> dict[str, list[Tensor]]:
+    """What maps are made of: by network the activations (N, C, H, W) of its groups, low to top, on the CPU.
+
+    Nothing without images.
+    """
+    if images is None:
+        return {}
+    return {
+        name: [torch.cat(group).cpu() for group in zip(*(out.groups for out in _outputs(network, images)), strict=True)]
+        for name, network in networks.items()
+    }
+
+
+def of_blocks(networks: dict[str, nn.Module], images: Images | None) -> dict[str, list[list[Tensor]]]:
+    """The maps (N, H, W) of wide residual networks after every block: by network and by group, low to top.
+
+    Nothing without images.
+    """
+    if images is None:
+        return {}
+    blocks = {}
+    for name, network in networks.items():
+        layers = [layer for layer, _ in network.named_modules() if re.fullmatch(r"group\d\.block\d+", layer)]
+        by_group: dict[str, list[Tensor]] = {}
+        for layer, own in zip(layers, maps(tap(network, layers), images), strict=True):
+            by_group.setdefault(layer.partition(".")[0], []).append(own)
+        blocks[name] = list(by_group.values())
+    return blocks
+
+
 def predictions(network: nn.Module, images: Images) -> Tensor:
     """The class that a network in evaluation mode gives each image: int64 (N,), on the CPU."""
     return torch.cat([output.logits.argmax(1).cpu() for output in _outputs(network, images)])
@@ -78,140 +108,6 @@ def rows(
     }
 
 
-def mapping_rows(
-    networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequence[str], level: int
-) -> dict[str, Tensor]:
-    """The maps that several mapping functions make of the same activations, by labels such as "sum-2, teacher".
-
-    Nothing without images. Raises ParameterError for an unknown mapping.
-    """
-    maps = by_network(networks, images, mappings)
-    return {
-        f"{mapping}, {name}": list(of_network[mapping].values())[level]
-        for mapping in mappings
-        for name, of_network in maps.items()
-    }
-
-
-def norms(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2") -> pd.DataFrame:
-    """The l2 norm of every network's raw maps, at every level and image: what `attention.normalize` divides by.
-
-    Returns columns network, level, norm; no rows without images or networks. Raises ParameterError for an unknown
-    mapping.
-    """
-    norms = map_statistics.measure(by_network(networks, images, [mapping]), images, ["norm"])
-    return norms[["network", "level", "value"]].rename(columns={"value": "norm"})
-
-
-def mapping_correlations(
-    network: nn.Module | None, images: ImageSet | None, mappings: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """Pearson's correlation, over positions, of the maps that two mapping functions make of the same activations.
-
-    By level a square frame, with the mappings as index and columns: the mean over images. An image on which one of the
-    two maps is uniform counts for nothing. Nothing without network or images. Raises ParameterError for an unknown
-    mapping.
-    """
-    if network is None or images is None:
-        return {}
-    maps = maps_by_mapping(network, images, mappings)
-    return {
-        level: pd.DataFrame(
-            {
-                other: {own: map_statistics.correlation(maps[own][level], maps[other][level]).nanmean().item()
-                        for own in maps}
-                for other in maps
-            }
-        )
-        for level in maps[mappings[0]]
-    }  # fmt: skip
-
-
-def resized_rows(
-    networks: dict[str, nn.Module], images: ImageSet | None, level: int, mapping: str = "sum-2"
-) -> dict[str, Tensor]:
-    """The maps of one level at their own size, and resized to half and a quarter of it as if paired with smaller ones.
-
-    By labels such as "8x8, teacher"; nothing without images. Raises ParameterError for an unknown mapping.
-    """
-    if images is None:
-        return {}
-    rows = {}
-    for name, network in networks.items():
-        own = maps(network, images, mapping)[level]
-        height, width = own.shape[1:]
-        for by in (1, 2, 4):
-            size = (height // by, width // by)
-            rows[f"{size[0]}x{size[1]}, {name}"] = attention.resize(own, size)
-    return rows
-
-
-def channel_rows(
-    networks: dict[str, nn.Module], images: ImageSet | None, level: int, count: int = 4
-) -> dict[str, Tensor]:
-    """What F-ActT compares, abs(A_c) of the strongest channels of a level, and what AT does, the F_sum^2 map.
-
-    The `count` channels with the most energy, the sum of A_c^2 over places and images, strongest first. By labels such
-    as "channel 3, teacher", counted from 0, and "sum-2, teacher"; nothing without images.
-    """
-    if images is None:
-        return {}
-    rows = {}
-    for name, network in networks.items():
-        activations = torch.cat([output.groups[level].cpu() for output in _outputs(network, images)])
-        energy = activations.square().sum((0, 2, 3))
-        for channel in energy.argsort(descending=True, stable=True)[:count].tolist():
-            rows[f"channel {channel}, {name}"] = activations[:, channel].abs()
-        rows[f"sum-2, {name}"] = attention.power_sum(activations)
-    return rows
-
-
-def softened(
-    networks: dict[str, nn.Module], images: ImageSet | None, temperatures: Sequence[float], count: int = 4
-) -> pd.DataFrame:
-    """What distillation compares: the class probabilities of the first `count` images, softmax(logits / T) at each T.
-
-    Returns columns image (its place in the set), network, temperature, class, probability; no rows without images or
-    networks. Raises ParameterError for a temperature that is not positive.
-    """
-    for temperature in temperatures:
-        if not temperature > 0:
-            raise ParameterError("temperature", temperature, "a positive number")
-    rows = []
-    if images is not None:
-        first = images.select(slice(count))
-        for name, network in networks.items():
-            logits = torch.cat([output.logits.cpu() for output in _outputs(network, first)])
-            for temperature in temperatures:
-                for image, probabilities in enumerate((logits / temperature).softmax(1).tolist()):
-                    pairs = zip(images.classes, probabilities, strict=True)
-                    rows += [(image, name, temperature, label, probability) for label, probability in pairs]
-    return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
-
-
-def difference_rows(
-    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", teacher: str = "teacher"
-) -> dict[str, Tensor]:
-    """Where students look otherwise than their teacher: abs(Q_S - Q_T) of l2-normalised maps, whose squares AT adds up.
-
-    By labels such as "low, student", level after level; nothing without images or teacher. Raises ParameterError for an
-    unknown mapping.
-    """
-    if images is None or teacher not in networks:
-        return {}
-    taught = [attention.normalize(level) for level in maps(networks[teacher], images, mapping)]
-    students = {
-        name: [attention.normalize(level) for level in maps(network, images, mapping)]
-        for name, network in networks.items()
-        if name != teacher
-    }
-    return {
-        f"{level}, {name}": (own[index] - taught[index]).abs()
-        for index, level in enumerate(level_names(len(taught)))
-        for name, own in students.items()
-    }
-
-
 def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
     """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher".
 
@@ -223,22 +119,6 @@ def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> di
         f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
         for name, network in networks.items()
     }
-
-
-def mirrored_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
-    """What the symmetry norm compares: J of the images, and J of their mirror images, mirrored back; as maps.
-
-    Then the map of their difference, which is what the norm makes small. By labels such as "J(x), teacher"; nothing
-    without images.
-    """
-    if images is None:
-        return {}
-    rows = {}
-    for name, network in networks.items():
-        own, other = _gradient(network, images, mirrored=False), _gradient(network, images, mirrored=True).flip(-1)
-        for label, gradient in (("J(x)", own), ("mirrored", other), ("difference", own - other)):
-            rows[f"{label}, {name}"] = attention.gradient_map(gradient)
-    return rows
 
 
 def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: str = "teacher") -> pd.DataFrame:
@@ -296,13 +176,6 @@ def level_names(count: int) -> Sequence[str]:
 def by_level(maps: Sequence[Tensor]) -> dict[str, Tensor]:
     """A network's maps, low to top, by the names of their levels."""
     return dict(zip(level_names(len(maps)), maps, strict=True))
-
-
-def level(name: str) -> int:
-    """The index of a level of a network with three groups. Raises ParameterError."""
-    if name not in LEVELS:
-        raise ParameterError("level", name, LEVELS)
-    return LEVELS.index(name)
 
 
 def batches(network: nn.Module, images: Images) -> Iterator[ImageSet]:

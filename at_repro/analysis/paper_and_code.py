@@ -1,4 +1,4 @@
-"""How much the points on which paper and public code differ change, measured on one batch of real images."""
+"""Where paper and public code differ, and how much each point matters, measured on one batch of real images."""
 
 from statistics import fmean
 
@@ -16,10 +16,36 @@ from at_repro.errors import ParameterError
 from at_repro.losses import activation_transfer, softened_divergence
 from at_repro.networks import WideResNet
 
-COLUMNS = ["between", "size", "in"]
+# By point: the paper, the public code, this book, the size of the difference, see `measure`, and what that is. No text
+# has more than the 50 letters that pandas shows.
+POINTS = {
+    "distance of maps": (
+        "β/2 · norm, not squared, summed over layers", "β · mean of squares, summed over layers", "code",
+        "{form:.0f}", "times the pull of the paper's loss",
+    ),
+    "β": (
+        '10³ / (elements · batch size), "about 0.1"', "1000, the same with its mean of squares", "1000",
+        "{low:.3g}, {middle:.3g}, {top:.3g}", "weight on the squared distance, low to top",
+    ),
+    "channels": ("sum of powers", "mean of powers", "sum", "{channels:.3f}", "apart"),
+    "signs": ("|A|^p", "A^p, used with p = 2", "|A|^p", "{signs:.3f}", "apart at p = 1; nothing at p = 2"),
+    "place of the maps": (
+        "outputs of groups", "before the next batch norm and ReLU", "code", "{place:.3f}", "apart from those after it",
+    ),
+    "distillation": (
+        "T = 4, α = 0.9", "KL summed; once averaged over classes, doubled", "summed",
+        "{distillation:.3f}", "of the weight in the older version",
+    ),
+    "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
+    "learning rate": ("drops at epochs 60, 120, 160", "an epoch earlier; momentum anew", "paper", "", ""),
+    "several GPUs": ("not mentioned", "β times their number", "β stays", "", ""),
+    "ResNet-34": ("blocks 3, 4, 6, 3", "3, 4, 6, 5; shortcuts without batch norm", "paper", "", ""),
+    "all else": ("F_max, F-ActT, gradients, NIN, Scenes, CUB", "in none that we found", "paper", "", ""),
+}  # fmt: skip
+COLUMNS = ["paper", "public code", "this book", "size", "of what"]
 
 
-def of(study: Study, batch: int) -> pd.DataFrame:
+def of(study: Study, batch: int) -> dict[str, float]:
     """`measure` for the plain student and the teacher of a study, on its first test images; empty without them.
 
     Raises ParameterError for a batch that is not between 1 and the number of test images.
@@ -28,49 +54,58 @@ def of(study: Study, batch: int) -> pd.DataFrame:
         raise ParameterError("batch", batch, f"an integer from 1 to {len(study.images)}")
     networks = study.networks("student", "teacher")
     if study.images is None or len(networks) < 2:
-        return pd.DataFrame(columns=COLUMNS)
+        return {}
     return measure(networks["student"], networks["teacher"], study.images.select(slice(batch)))
 
 
-def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> pd.DataFrame:
-    """One row per difference: `between`, `size` (a number) and `in` (its meaning and unit).
+def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str, float]:
+    """How much each point changes.
 
     Args:
-        student, teacher: trained, in evaluation mode.
+        student, teacher: trained, in evaluation mode, of three groups.
         images: one batch, such as 128 test images, on the device of the networks.
+
+    Returns:
+        `form`: the norm of the code form's gradient by the student's groups, at β = 1000, over that of the paper form's
+        at β = 0.1, NaN where neither pulls; `low`, `middle`, `top`: the code form's weight on the squared distance;
+        `distillation`: the older KL term over today's. The rest are l2 distances of the student's normalised maps, mean
+        over levels and images: `channels`, means against sums; `signs`, A against abs(A); `place`, before against after
+        batch norm and ReLU, of wide residual networks alone: groups of others come after theirs.
     """
     batch = augment.normalize(images.images, *data.normalization(images.name))
     with torch.no_grad():
         seen, taught = student(batch), teacher(batch)
-    rows: list[tuple[str, float | Tensor, str]] = [
-        ("code form, beta 1000", 1000 * activation_transfer(seen.groups, taught.groups), "its value"),
-        ("paper form, beta 0.1", 0.1 * activation_transfer(seen.groups, taught.groups, form="paper"), "its value"),
-        ("code form against paper form", _gradient_ratio(student, taught.groups, batch),
-         "gradient norm at beta 1000 over that at beta 0.1"),
-        ("mean of powers against sum", _distance(_means(seen.groups), _maps(seen.groups, "sum-2")), _DISTANCE),
-        ("A against |A| in F_sum", _distance(_signed(seen.groups), _maps(seen.groups, "sum-1")), _DISTANCE),
-        ("KL averaged over classes, doubled", _old_distillation(seen.logits, taught.logits), "share of the weight"),
-    ]  # fmt: skip
-    if isinstance(student, WideResNet):  # other networks' groups are after it already
-        activated = _maps(_activated(student, seen.groups), "sum-2")
-        between = "maps before against after batch norm and ReLU"
-        rows.append((between, _distance(activated, _maps(seen.groups, "sum-2")), _DISTANCE))
-    for level, group in zip(level_names(len(seen.groups)), seen.groups, strict=True):
-        rows.append((f"code form, {level} level", 1000 / group[0, 0].numel(), "weight on the squared distance"))
-    return pd.DataFrame([(name, float(size), unit) for name, size, unit in rows], columns=COLUMNS)
+    energy = _maps(seen.groups, "sum-2")
+    sizes = {
+        "form": _gradient_ratio(student, taught.groups, batch),
+        "channels": _distance([group.float().square().mean(1) for group in seen.groups], energy),
+        "signs": _distance([group.float().sum(1) for group in seen.groups], _maps(seen.groups, "sum-1")),
+        "distillation": _old_distillation(seen.logits, taught.logits),
+    }
+    if isinstance(student, WideResNet):
+        sizes["place"] = _distance(_maps(_activated(student, seen.groups), "sum-2"), energy)
+    weights = [1000 / group[0, 0].numel() for group in seen.groups]
+    return sizes | dict(zip(level_names(len(weights)), weights, strict=True))
 
 
-def readable(sizes: pd.DataFrame) -> pd.DataFrame:
-    """`measure` for readers, indexed by what is compared: three decimals, none from 100 on, beyond float32's digits."""
-    text = sizes.set_index("between")
-    return text.assign(size=[f"{size:.3f}" if abs(size) < 100 else f"{size:.0f}" for size in text["size"]])
+def table(sizes: dict[str, float]) -> pd.DataFrame:
+    """A row per point, for readers: texts. A size that was not measured is empty.
+
+    Args:
+        sizes: see `measure`.
+    """
+    rows = [(*sides, _formatted(size, sizes), unit) for *sides, size, unit in POINTS.values()]
+    return pd.DataFrame(rows, pd.Index(POINTS), COLUMNS)
 
 
-_DISTANCE = "l2 distance of normalised maps, mean over levels"
+def _formatted(size: str, sizes: dict[str, float]) -> str:
+    try:
+        return size.format(**sizes)
+    except KeyError:
+        return ""
 
 
 def _gradient_ratio(student: nn.Module, taught: tuple[Tensor, ...], batch: Tensor) -> float:
-    """How much harder the code form pulls at the student's groups than the paper form; NaN where neither pulls."""
     norms = []
     for form, beta in (("code", 1000.0), ("paper", 0.1)):
         with torch.no_grad():
@@ -82,14 +117,6 @@ def _gradient_ratio(student: nn.Module, taught: tuple[Tensor, ...], batch: Tenso
 
 def _maps(groups: tuple[Tensor, ...], mapping: str) -> list[Tensor]:
     return [attention.mapping(mapping)(group) for group in groups]
-
-
-def _means(groups: tuple[Tensor, ...]) -> list[Tensor]:
-    return [group.float().square().mean(1) for group in groups]
-
-
-def _signed(groups: tuple[Tensor, ...]) -> list[Tensor]:
-    return [group.float().sum(1) for group in groups]
 
 
 def _activated(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -5,9 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 import pandas as pd
 
 from at_repro.analysis import attention_table, significance
-from at_repro.analysis.study import Study, seed_names
+from at_repro.analysis.study import Study
 from at_repro.experiments import paper_numbers
-from at_repro.runs import schedules
 
 NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval
@@ -296,46 +295,7 @@ def map_distances(study: Study) -> pd.DataFrame:
     return by_method.median().assign(seeds=by_method.size()).loc[order]
 
 
-def decays(epochs: int) -> pd.DataFrame:
-    """The factor on a term's weight at the beginning, after each quarter, and in the last epoch, a column per decay."""
-    at = sorted({0, epochs // 4, epochs // 2, 3 * epochs // 4, epochs - 1})
-    factors = pd.DataFrame(schedules.decays(epochs), index=pd.RangeIndex(1, epochs + 1, name="epoch"))
-    return factors.iloc[at]
-
-
-def summary(study: Study) -> str:
-    """What was found, in one or two sentences with the numbers they rest on.
-
-    p is of McNemar's test, see `comparisons`: it knows nothing of what another seed would give.
-    """
-    where = f"At preset {study.preset} ({study.columns['student'].epochs} epochs, {seed_names(study.seeds)})"
-    compared = comparisons(study)
-    compared = compared[~compared["method"].isin(_teachers(study))]
-    sentences = [_sentence(method, rows) for method, rows in compared.groupby("method", sort=False)]
-    for column, by_seed in study.records.items():
-        if diverged := [seed for seed, record in by_seed.items() if record.diverged]:
-            sentences.append(f"{column} diverged ({seed_names(diverged)})")
-    if not sentences:
-        return f"{where} there is nothing to compare yet: the plain student or every method is not run."
-    of_p = " p is about these test images, not about other seeds." if len(compared) else ""
-    return f"{where}: {'; '.join(sentences)}.{of_p}"
-
-
 def _teachers(study: Study) -> set[str]:
     """The columns that are no method but what methods learn from; there may be two of them."""
     taught_by = {run.teacher for run in study.columns.values()}
     return {"teacher"} | {column for column, run in study.columns.items() if run in taught_by}
-
-
-def _sentence(method: str, compared: pd.DataFrame) -> str:
-    """One method against the plain student; beyond chance only where every seed is, and all in the same direction."""
-    difference = compared["difference"].median()
-    p = ", ".join(f"{value:.2g}" for value in compared["p"])
-    points = f"{abs(difference):.2f}"
-    if points == "0.00":
-        return f"{method} has the same error as the plain student (p = {p})"
-    certain = (compared["p"] < 0.05).all() and (compared["difference"] * difference > 0).all()
-    doubt = "within" if len(compared) == 1 else "not for every seed beyond"
-    certainty = "" if certain else f", {doubt} the chance of the test images"
-    verdict = "better" if difference < 0 else "worse"
-    return f"{method} is {points} points {verdict} than the plain student (p = {p}{certainty})"

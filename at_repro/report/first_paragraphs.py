@@ -51,6 +51,41 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
     return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
 
 
+def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
+    """What attention transfer does, and how much it matters which of its two losses is taken, as Markdown.
+
+    Args:
+        sizes: see `paper_and_code.measure`; empty where nothing was measured.
+        distances: of students' maps from the teacher's, see `tables.map_distances`.
+    """
+    text = (
+        "**A student is trained to have its teacher's attention maps.** A map says how active a network is at each "
+        "position of an image: activations are squared, summed over channels, and the map is divided by its length. "
+    )
+    if {"student", "AT"} <= set(distances.index):
+        after, before = (_and(f"{value:.2f}" for value in distances.loc[name][:-1]) for name in ("AT", "student"))
+        text += (
+            f"That works: afterwards the student's maps are {after} from the teacher's, low to top, and without it "
+            f"{before} (0: the same map, 1.41: no position in common)."
+        )
+    text += (
+        "\n\n**The paper prints another loss than its code computes.** In the paper the distance of two maps counts as "
+        "it is, in the code its square does. Every number of this book is of the code's loss, unless its table names "
+        "another. "
+    )
+    if sizes.get("form", 0) > 0:  # no number where student and teacher are one
+        text += (
+            "Read literally, with the β of 0.1 that the paper names, its loss would hardly count: the code's, with β = "
+            f"1000, pulls {sizes['form']:.0f} times as hard at the activations of a trained student. "
+        )
+    if "place" in sizes:
+        text += (
+            "Where a map is taken matters as well: before and after batch norm and ReLU, maps are "
+            f"{sizes['place']:.2f} apart."
+        )
+    return text
+
+
 def on_maps(trained: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     """Whether low maps follow edges and higher ones do not, as Markdown.
 

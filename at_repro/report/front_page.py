@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib import colormaps
 from PIL import Image
 
 from at_repro import claims, files
 from at_repro.analysis import photographs, tables
 from at_repro.analysis.study import Study, open_study
-from at_repro.data import ImageSet
 from at_repro.errors import DataError, UserError
 from at_repro.networks import ResizeInput, imagenet
 from at_repro.records import open_store
-from at_repro.report import book, notebooks
+from at_repro.report import book, notebooks, photograph
 from at_repro.report.figures import ATTENTION
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 ASSETS = Path("book") / "_assets"
-BANNER, PHOTOGRAPH, THUMBNAILS = "banner.jpg", "cat.jpg", "thumbnails"
+BANNER, THUMBNAILS = "banner.jpg", "thumbnails"
 FIGURES = {"flagship.png": ("table_1", "fig-errors"), "training_length.png": ("training_length", "fig-training-length")}
 """Pictures of the landing page, and the figure of a committed notebook that each is."""
 
@@ -56,7 +54,7 @@ def update() -> list[Path]:
     executed = {name: notebooks.read(name) for name in pages()}
     pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(page) for name, page in executed.items() if _picture(page)}
     try:
-        pictures[BANNER] = banner(root / ASSETS / PHOTOGRAPH)
+        pictures[BANNER] = banner()
     except DataError as error:
         book.say(f"{BANNER} stays as it is: {error}")
     for name, content in pictures.items():
@@ -136,18 +134,16 @@ def thumbnail(notebook: "NotebookNode") -> bytes:
     return stream.getvalue()
 
 
-def banner(photograph: Path) -> bytes:
-    """A photograph and, laid over it in grey, its low, middle and top map by a network with ImageNet weights: a JPEG.
+def banner() -> bytes:
+    """The photograph and, laid over it in grey, its low, middle and top map by a network with ImageNet weights: a JPEG.
 
     Raises DataError where the weights are not here.
     """
     network = ResizeInput(imagenet.pretrained(_NETWORK), imagenet.RESOLUTIONS[_NETWORK]).eval()
-    pixels = np.asarray(Image.open(photograph).convert("RGB"))
-    images = ImageSet(
-        "photographs@256", "test", torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], torch.zeros(1), ("cat",)
-    )
+    images = photograph.load("photographs@256", 256)
+    pixels = images.images[0].permute(1, 2, 0).numpy()
     maps = photographs.maps({_NETWORK: network}, images)[_NETWORK]
-    grey = np.asarray(Image.open(photograph).convert("L"))[..., None]
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
     parts = [pixels]
     for level in _LEVELS.values():
         own = (maps[level][0] / maps[level][0].max()).numpy()

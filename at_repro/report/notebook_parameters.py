@@ -47,7 +47,6 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "device": lambda _, value: engine.device(value),
     "data_root": lambda _, value: data.data_root(value or None),
     "results": lambda _, value: value and Store(value),
-    "level": lambda _, value: network_maps.level(value),
     "mappings": lambda _, value: network_maps.check_mappings(value),
     "networks": lambda _, value: photographs.check_networks(value),
     "photographs": lambda name, value: check_choice(name, value, paper_numbers.TABLE_4_ROWS),

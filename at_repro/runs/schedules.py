@@ -29,9 +29,3 @@ def decay_factor(decay: str, epoch: int, epochs: int, rate: float) -> float:
         "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
         "step": rate,
     }[decay]
-
-
-def decays(epochs: int) -> dict[str, list[float]]:
-    """By name, every decay's factor in each epoch of a training on the paper's schedule of rates."""
-    rates = [rate_factor(epoch, epochs, (0.3, 0.6, 0.8), 0.2) for epoch in range(epochs)]
-    return {name: [decay_factor(name, epoch, epochs, rate) for epoch, rate in enumerate(rates)] for name in DECAYS}

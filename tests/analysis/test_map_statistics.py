@@ -225,12 +225,11 @@ def test_every_network_mapping_level_and_image_has_a_row_per_statistic(images):
     values = frame.groupby(["network", "level", "statistic"])["value"].mean()
     assert values["b", "top"].tolist() == pytest.approx([0, 100], abs=1e-4)
     assert values["a", "low"].tolist() == pytest.approx([100, 700 / 64], rel=1e-5)
-    for nothing in (map_statistics.measure({}, images, ["norm"]), map_statistics.measure({"a": maps}, None, ["norm"])):
+    for nothing in (
+        map_statistics.measure({}, images, ["edges"]),
+        map_statistics.measure({"a": maps}, None, ["edges"]),
+    ):
         assert nothing.empty and list(nothing) == list(frame)
-
-
-def test_the_norm_is_what_normalisation_divides_by():
-    assert map_statistics.norm(torch.tensor([[[3.0, 0], [0, 4]]])).tolist() == [5]
 
 
 def test_a_distance_by_hand():

@@ -1,10 +1,7 @@
 """Numbers about attention maps, on maps whose answer is known."""
 
-import math
-from dataclasses import replace
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 import torch
 from fixed_maps import Fixed
@@ -92,31 +89,6 @@ def test_rows_hold_the_maps_of_the_network_and_level_they_name(images):
     assert network_maps.rows({}, None) == {}, "a report without its data has no rows"
 
 
-def test_mapping_rows_are_the_mappings_of_one_level(images):
-    """Of a level whose F_sum^2 is m, with one channel: F_sum is sqrt m and F_sum^4 is m squared."""
-    low, middle, other = torch.rand(8, 8), torch.rand(4, 4), torch.rand(4, 4)
-    two = {"teacher": Fixed(low, middle, low), "AT": Fixed(low, other, low)}
-    found = network_maps.mapping_rows(two, images, ["sum-1", "sum-2", "max-2", "sum-4"], 1)
-    assert list(found) == [
-        f"{mapping}, {name}" for mapping in ("sum-1", "sum-2", "max-2", "sum-4") for name in ("teacher", "AT")
-    ]
-    for name, one in (("teacher", middle), ("AT", other)):
-        wanted = {"sum-1": one.sqrt(), "sum-2": one, "max-2": one, "sum-4": one.square()}
-        for mapping, wanted_map in wanted.items():
-            torch.testing.assert_close(found[f"{mapping}, {name}"], wanted_map.expand(20, 4, 4))
-    assert network_maps.mapping_rows({}, None, ["sum-1"], 1) == {}
-    assert network_maps.mapping_rows(two, images, [], 1) == {}
-    with pytest.raises(ParameterError, match=r"^mapping: 'sum' is not allowed"):
-        network_maps.mapping_rows(two, images, ["sum-1", "sum"], 1)
-
-
-def test_sums_and_maxima_differ_where_there_are_several_channels(images, wrn):
-    found = network_maps.mapping_rows({"a": wrn}, images, ["sum-1", "max-1"], 2)
-    group = wrn(normalized(images)).groups[2]
-    torch.testing.assert_close(found["sum-1, a"], group.abs().sum(1))
-    torch.testing.assert_close(found["max-1, a"], group.abs().amax(1))
-
-
 def normalized(images: ImageSet) -> torch.Tensor:
     mean, std = (torch.tensor(constants).view(1, 3, 1, 1) for constants in data.normalization(images.name))
     return (images.images.float() - mean) / std
@@ -163,22 +135,8 @@ def test_gradient_rows_leave_network_and_images_alone(images, wrn):
 
 def test_one_unknown_mapping_is_refused_everywhere(images):
     one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
-    for function in (network_maps.rows, network_maps.norms):
-        with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
-            function(one, images, "mean")
     with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
-        network_maps.resized_rows(one, images, 0, "mean")
-
-
-def test_levels_are_counted_from_low_to_top():
-    assert [network_maps.level(name) for name in ("low", "middle", "top")] == [0, 1, 2]
-
-
-@pytest.mark.parametrize("name", ["", "Low", 1, None])
-def test_an_unknown_level_is_refused(name):
-    with pytest.raises(ParameterError) as raised:
-        network_maps.level(name)
-    assert str(raised.value) == f"level: {name!r} is not allowed; allowed: low, middle, top"
+        network_maps.rows(one, images, "mean")
 
 
 @pytest.mark.parametrize("mappings", [[], "sum-2", ("sum-2",), None, {"sum-2": 1}])
@@ -206,163 +164,6 @@ def test_a_number_of_images_is_an_integer_from_1(batch):
     assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1"
 
 
-def test_norms_by_hand(images):
-    """3 and 4 have the norm 5, and with sum-4, which squares these maps, 9 and 16 that of 337; 64 ones have 8."""
-    both, ones = 3 / 2 * corner(0, 0) + 4 / 2 * corner(5, 5), torch.ones(8, 8)
-    given = {"student": Fixed(both, ones, 10 * ones), "teacher": Fixed(ones, ones, both)}
-    wanted = {"student": [5, 8, 80], "teacher": [8, 8, 5]}
-    found = network_maps.norms(given, images)
-    assert list(found.columns) == ["network", "level", "norm"] and len(found) == 2 * 3 * 20
-    assert list(found.drop_duplicates(["network", "level"])["level"]) == ["low", "middle", "top"] * 2
-    for name, norms in wanted.items():
-        for level, norm in zip(network_maps.LEVELS, norms, strict=True):
-            chosen = found[(found["network"] == name) & (found["level"] == level)]
-            assert chosen["norm"].tolist() == pytest.approx([norm] * 20)
-    powers = network_maps.norms({"student": Fixed(both)}, images, "sum-4")
-    assert powers["norm"].tolist() == pytest.approx([math.sqrt(337)] * 20)
-    assert powers["level"].unique().tolist() == ["level 1"]
-
-
-def test_every_image_has_its_own_norm(images, wrn):
-    found = network_maps.norms({"teacher": wrn.train()}, images).set_index("level")["norm"]
-    groups = wrn.eval()(normalized(images)).groups
-    for level, group in zip(network_maps.LEVELS, groups, strict=True):
-        wanted = group.double().square().sum(1).square().sum((1, 2)).sqrt()
-        assert wanted.std() > 1e-3, "images must differ for this test to see which is which"
-        assert found[level].tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
-
-
-def test_resized_rows_by_hand(images):
-    """At half every place is the mean of four; at a quarter that of the middle four of sixteen."""
-    low, middle = torch.rand(16, 16), torch.rand(8, 8)
-    found = network_maps.resized_rows({"teacher": Fixed(low, middle), "AT": Fixed(low, low)}, images, 1)
-    assert list(found) == [
-        "8x8, teacher", "4x4, teacher", "2x2, teacher", "16x16, AT", "8x8, AT", "4x4, AT",
-    ]  # fmt: skip
-    for name, own in (("teacher", middle), ("AT", low)):
-        size = len(own)
-        half = own.view(size // 2, 2, size // 2, 2).mean((1, 3))
-        quarter = own.view(size // 4, 4, size // 4, 4)[:, 1:3, :, 1:3].mean((1, 3))
-        for resized in (own, half, quarter):
-            maps = found[f"{len(resized)}x{len(resized)}, {name}"]
-            torch.testing.assert_close(maps, resized.expand(20, *resized.shape))
-    powers = network_maps.resized_rows({"teacher": Fixed(low, middle)}, images, 1, "sum-4")
-    torch.testing.assert_close(powers["8x8, teacher"][3], middle**2)
-
-
-def test_a_flat_map_stays_flat_when_resized(images):
-    """Height and width are not exchanged."""
-    flat = torch.rand(4, 8)
-    found = network_maps.resized_rows({"teacher": Fixed(flat)}, images, 0)
-    assert [(label, tuple(maps.shape[1:])) for label, maps in found.items()] == [
-        ("4x8, teacher", (4, 8)), ("2x4, teacher", (2, 4)), ("1x2, teacher", (1, 2)),
-    ]  # fmt: skip
-
-
-class Channels(nn.Module):
-    """One group, of three channels on 2x2 places: one negative, one even, one that fires on white images alone."""
-
-    def forward(self, batch):
-        group = torch.zeros(len(batch), 3, 2, 2)
-        group[:, 0, 0, 0] = -3.0
-        group[:, 1] = 1.0
-        group[:, 2, 1, 1] = torch.where(batch.mean((1, 2, 3)) > 1, 10.0, 0.0)
-        return SimpleNamespace(logits=torch.zeros(len(batch), 10), groups=(group,))
-
-
-def test_channel_rows_by_hand(images, monkeypatch):
-    """Of 20 images, one of them white, the channels have the energies 20 * 9, 20 * 4 and 100."""
-    black = torch.zeros_like(images.images)
-    black[7] = 255
-    images = replace(images, images=black)
-    monkeypatch.setattr(network_maps, "BATCH", 3)  # energy is that of all images, not of a batch
-    found = network_maps.channel_rows({"teacher": Channels()}, images, 0)
-    assert list(found) == ["channel 0, teacher", "channel 2, teacher", "channel 1, teacher", "sum-2, teacher"]
-    for image in (0, 7):
-        white = 10.0 if image == 7 else 0.0
-        assert found["channel 0, teacher"][image].tolist() == [[3, 0], [0, 0]]
-        assert found["channel 1, teacher"][image].tolist() == [[1, 1], [1, 1]]
-        assert found["channel 2, teacher"][image].tolist() == [[0, 0], [0, white]]
-        assert found["sum-2, teacher"][image].tolist() == [[10, 1], [1, 1 + white**2]]
-    few = network_maps.channel_rows({"teacher": Channels(), "AT": Channels()}, images, 0, 1)
-    assert list(few) == ["channel 0, teacher", "sum-2, teacher", "channel 0, AT", "sum-2, AT"]
-
-
-def test_channel_rows_are_of_the_level_they_name(images, wrn):
-    found = network_maps.channel_rows({"a": wrn.train()}, images, 2, 3)
-    group = wrn.eval()(normalized(images)).groups[2]
-    energies = [(channel.double() ** 2).sum().item() for channel in group.unbind(1)]
-    strongest = sorted(range(len(energies)), key=energies.__getitem__, reverse=True)[:3]
-    assert list(found) == [*(f"channel {channel}, a" for channel in strongest), "sum-2, a"]
-    for channel in strongest:
-        torch.testing.assert_close(found[f"channel {channel}, a"], group[:, channel].abs())
-    torch.testing.assert_close(found["sum-2, a"], (group**2).sum(1))
-    assert all(maps.dtype == torch.float32 and not maps.requires_grad for maps in found.values())
-
-
-class Odds(nn.Module):
-    """Logits log 1 to log 10: at temperature 1 the probabilities are as 1 to 10, at 1/2 as their squares."""
-
-    def forward(self, batch):
-        return SimpleNamespace(logits=torch.arange(1.0, 11).log().expand(len(batch), 10), groups=())
-
-
-def test_softened_by_hand(images):
-    found = network_maps.softened({"teacher": Odds(), "student": Odds()}, images, [1, 0.5], 3)
-    assert list(found.columns) == ["image", "network", "temperature", "class", "probability"]
-    assert len(found) == 3 * 2 * 2 * 10
-    assert list(found["network"].unique()) == ["teacher", "student"], "in the order that they are given"
-    cells = found.groupby(["network", "temperature", "image"])
-    assert set(cells.groups) == {
-        (name, t, image) for name in ("teacher", "student") for t in (1, 0.5) for image in range(3)
-    }
-    for (_, temperature, _), cell in cells:
-        assert tuple(cell["class"]) == images.classes
-        wanted = [k / 55 for k in range(1, 11)] if temperature == 1 else [k * k / 385 for k in range(1, 11)]
-        assert cell["probability"].tolist() == pytest.approx(wanted)
-
-
-def test_softened_are_those_of_each_image(images, monkeypatch):
-    monkeypatch.setattr(network_maps, "BATCH", 3)
-    network = Linear()
-    found = network_maps.softened({"teacher": network}, images, [4])
-    powers = (normalized(images)[:4].flatten(1) @ network.weight.T / 4).double().exp()
-    wanted = powers / powers.sum(1, keepdim=True)
-    assert wanted.std(0).min() > 1e-3, "images must differ for this test to see which is which"
-    assert found["image"].tolist() == [image for image in range(4) for _ in range(10)]
-    assert found["probability"].tolist() == pytest.approx(wanted.flatten().tolist(), rel=1e-4)
-    alone = network_maps.softened({"teacher": network}, images.subset(1), [4])
-    pd.testing.assert_frame_equal(alone, found[found["image"] == 0])
-
-
-@pytest.mark.parametrize("temperature", [0, -1, math.nan])
-def test_a_temperature_that_is_not_positive_is_refused(images, temperature):
-    with pytest.raises(ParameterError) as raised:
-        network_maps.softened({"teacher": Odds()}, images, [1, temperature])
-    assert str(raised.value) == f"temperature: {temperature!r} is not allowed; allowed: a positive number"
-
-
-def test_nothing_is_made_of_no_networks_or_no_images(images):
-    """As of records that are missing, and of a data set that is not here."""
-    for networks_, images_ in (({}, images), ({}, None), ({"teacher": Fixed(torch.ones(8, 8))}, None)):
-        assert network_maps.resized_rows(networks_, images_, 0) == {}
-        assert network_maps.channel_rows(networks_, images_, 0) == {}
-        norms, probabilities = network_maps.norms(networks_, images_), network_maps.softened(networks_, images_, [1, 4])
-        assert norms.empty and list(norms.columns) == ["network", "level", "norm"]
-        assert probabilities.empty
-        assert list(probabilities.columns) == ["image", "network", "temperature", "class", "probability"]
-
-
-def test_difference_rows_by_hand(images):
-    """Unit vectors (0.6, 0.8) and (0.8, 0.6): both places differ by 0.2, however large the activations are."""
-    student, teacher = Fixed(torch.tensor([[3.0, 4.0]])), Fixed(torch.tensor([[80.0, 60.0]]))
-    found = network_maps.difference_rows({"AT": student, "teacher": teacher}, images)
-    assert list(found) == ["level 1, AT"]
-    torch.testing.assert_close(found["level 1, AT"], torch.full((20, 1, 2), 0.2))
-    assert network_maps.difference_rows({"AT": student}, images) == {}
-    assert network_maps.difference_rows({"AT": student, "teacher": teacher}, None) == {}
-
-
 class Mirrored(nn.Module):
     """A network whose logits do not change when the image is mirrored."""
 
@@ -372,17 +173,6 @@ class Mirrored(nn.Module):
 
     def forward(self, batch):
         return SimpleNamespace(logits=self.inner(batch).logits + self.inner(batch.flip(-1)).logits, groups=())
-
-
-def test_mirrored_rows_are_both_sides_of_the_symmetry_norm(images):
-    found = network_maps.mirrored_rows({"AT": Linear()}, images)
-    assert list(found) == ["J(x), AT", "mirrored, AT", "difference, AT"]
-    torch.testing.assert_close(found["J(x), AT"], network_maps.gradient_rows({"AT": Linear()}, images)["J, AT"])
-    assert found["difference, AT"].max() > 0.1 * found["J(x), AT"].max()
-    symmetric = network_maps.mirrored_rows({"AT": Mirrored()}, images)
-    torch.testing.assert_close(symmetric["J(x), AT"], symmetric["mirrored, AT"])
-    assert symmetric["difference, AT"].max() < 1e-4 * symmetric["J(x), AT"].max()
-    assert network_maps.mirrored_rows({}, None) == {}
 
 
 def test_gradients_are_measured_by_the_formula(images):
@@ -433,40 +223,21 @@ def test_level_names():
     assert list(network_maps.level_names(4)) == ["level 1", "level 2", "level 3", "level 4"]
 
 
-class Activations(nn.Module):
-    """Has the same activations (C, H, W) for each image."""
-
-    def __init__(self, *groups: torch.Tensor):
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, images):
-        groups = tuple(group.expand(len(images), -1, -1, -1) for group in self.groups)
-        return SimpleNamespace(logits=torch.zeros(len(images), 10), groups=groups)
+def test_groups_are_what_the_network_gives(images, wrn, monkeypatch):
+    wanted = wrn(normalized(images)).groups
+    monkeypatch.setattr(network_maps, "BATCH", 7)
+    (found,) = network_maps.groups({"a": wrn.train()}, images).values()
+    for own, group in zip(found, wanted, strict=True):
+        torch.testing.assert_close(own, group)
+    assert network_maps.groups({"a": wrn}, None) == {}
 
 
-def test_correlations_of_mapping_functions(images):
-    """Two channels at two places: sum-1 and max-1 differ where both fire; a scaled map correlates fully."""
-    activations = torch.zeros(2, 2, 2)
-    activations[:, 0, 0] = torch.tensor([1.0, 1.0])
-    activations[0, 1, 1] = 2.0
-    frames = network_maps.mapping_correlations(Activations(*[activations] * 3), images, ["sum-1", "max-1", "sum-2"])
-    assert list(frames) == ["low", "middle", "top"]
-    frame = frames["middle"]
-    assert list(frame.index) == list(frame.columns) == ["sum-1", "max-1", "sum-2"]
-    assert [frame.loc[name, name] for name in frame] == pytest.approx([1, 1, 1])
-    # sum-1 is (2, 0, 0, 2), max-1 is (1, 0, 0, 2): covariance 3 / 4, deviations 1 and sqrt 11 / 4.
-    assert frame.loc["sum-1", "max-1"] == pytest.approx((3 / 4) / math.sqrt(11) * 4)
-    # sum-2 is (2, 0, 0, 4).
-    assert (
-        frame.loc["max-1", "sum-2"] == pytest.approx(1) and frame.loc["sum-2", "sum-1"] == frame.loc["sum-1", "sum-2"]
-    )
-    with pytest.raises(ParameterError, match=r"^mapping: "):
-        network_maps.mapping_correlations(Activations(activations), images, ["mean"])
-
-
-def test_a_uniform_map_counts_for_nothing(images):
-    (frame,) = network_maps.mapping_correlations(Activations(torch.ones(2, 2, 2)), images, ["sum-1", "max-1"]).values()
-    assert frame.isna().all(axis=None)
-    assert network_maps.mapping_correlations(None, images, ["sum-1"]) == {}
-    assert network_maps.mapping_correlations(Activations(torch.ones(2, 2, 2)), None, ["sum-1"]) == {}
+def test_maps_of_blocks_end_with_those_of_their_group(images):
+    """Of WRN-22 with three blocks a group; the first block has another map than the last."""
+    network = networks.build("wrn-22-1", generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    (found,) = network_maps.of_blocks({"a": network}, images).values()
+    assert [len(group) for group in found] == [3, 3, 3]
+    for maps, whole in zip(found, network_maps.maps(network, images), strict=True):
+        torch.testing.assert_close(maps[-1], whole)
+        assert not torch.allclose(maps[0], whole)
+    assert network_maps.of_blocks({"a": network}, None) == {}

@@ -3,7 +3,6 @@
 import importlib
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -47,8 +46,7 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def sizes(student, teacher, images):
-    frame = paper_and_code.measure(student, teacher, images)
-    return dict(zip(frame["between"], frame["size"], strict=True))
+    return paper_and_code.measure(student, teacher, images)
 
 
 @pytest.fixture(scope="module")
@@ -101,39 +99,21 @@ def energy(groups: list[np.ndarray]) -> list[np.ndarray]:
     return [(group**2).sum(1) for group in groups]
 
 
-def test_readable_shows_no_more_digits_than_there_are():
+def test_the_table_shows_no_more_digits_than_there_are(sizes):
     """Another processor rounds float32 otherwise: the committed notebook is compared with what it finds."""
-    found = pd.DataFrame([("a", 175.5134, "x"), ("b", 0.05149, "y")], columns=paper_and_code.COLUMNS)
-    shown = paper_and_code.readable(found)
-    assert shown["size"].tolist() == ["176", "0.051"] and shown.index.tolist() == ["a", "b"]
-    assert paper_and_code.readable(found.iloc[:0]).empty
+    table = paper_and_code.table(sizes | {"form": 175.5134, "place": 0.39567})
+    assert table.loc["distance of maps", "size"] == "176" and table.loc["place of the maps", "size"] == "0.396"
+    assert table.loc["β", "size"] == "0.977, 3.91, 15.6"
+    assert table.map(len).max(axis=None) <= 50, "pandas cuts it off"
+    assert (paper_and_code.table({})["size"] == "").all(), "nothing was measured"
 
 
-def test_a_network_whose_groups_are_activated_has_all_other_rows(images):
+def test_a_network_whose_groups_are_activated_has_all_other_sizes(images, sizes):
     """The notebook can be given any student: NIN's groups come after its batch norms and ReLUs."""
     student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
-    assert len(paper_and_code.measure(student, teacher, images)) == 9
-
-
-def test_the_table_has_a_row_per_difference(student, teacher, images):
-    frame = paper_and_code.measure(student, teacher, images)
-    assert list(frame.columns) == ["between", "size", "in"] == paper_and_code.COLUMNS
-    assert frame["between"].tolist() == [
-        "code form, beta 1000", "paper form, beta 0.1", "code form against paper form", "mean of powers against sum",
-        "A against |A| in F_sum", "KL averaged over classes, doubled", "maps before against after batch norm and ReLU",
-        "code form, low level", "code form, middle level", "code form, top level",
-    ]  # fmt: skip
-    assert pd.api.types.is_float_dtype(frame["size"]) and np.isfinite(frame["size"]).all()
-    assert (frame["in"].str.len() > 0).all(), "a number without its meaning"
-
-
-def test_the_values_of_both_forms(sizes, seen):
-    """Per level: 1000 times the mean of squares over batch and places; 0.1 times half the distance."""
-    pairs = list(zip(energy(seen["student"]), energy(seen["teacher"]), strict=True))
-    code = sum(((unit(own) - unit(taught)) ** 2).mean() for own, taught in pairs)
-    paper = sum(np.sqrt(((unit(own) - unit(taught)) ** 2).sum(1)).mean() / 2 for own, taught in pairs)
-    assert sizes["code form, beta 1000"] == pytest.approx(1000 * code, rel=1e-4)
-    assert sizes["paper form, beta 0.1"] == pytest.approx(0.1 * paper, rel=1e-4)
+    found = paper_and_code.measure(student, teacher, images)
+    assert sizes.keys() - found.keys() == {"place"}
+    assert paper_and_code.table(found).loc["place of the maps", "size"] == ""
 
 
 def test_the_ratio_of_gradients_by_the_chain_rule(sizes, seen):
@@ -153,24 +133,24 @@ def test_the_ratio_of_gradients_by_the_chain_rule(sizes, seen):
             squared = ((2 * activations * to_map.reshape(height, width)) ** 2).sum()
             code += (2 * d * 1000 / (count * height * width)) ** 2 * squared
             paper += (0.1 / (2 * count)) ** 2 * squared
-    assert sizes["code form against paper form"] == pytest.approx(np.sqrt(code / paper), rel=1e-3)
+    assert sizes["form"] == pytest.approx(np.sqrt(code / paper), rel=1e-3)
 
 
 def test_means_and_sums_of_channels_make_the_same_maps(sizes):
-    assert sizes["mean of powers against sum"] == pytest.approx(0, abs=1e-6)
+    assert sizes["channels"] == pytest.approx(0, abs=1e-6)
 
 
 def test_signs_matter_in_a_sum(sizes, seen):
     signed = [group.sum(1) for group in seen["student"]]
     absolute = [np.abs(group).sum(1) for group in seen["student"]]
-    assert sizes["A against |A| in F_sum"] == pytest.approx(distance(signed, absolute), rel=1e-4)
-    assert sizes["A against |A| in F_sum"] > 0.1, "the groups of these networks are signed"
+    assert sizes["signs"] == pytest.approx(distance(signed, absolute), rel=1e-4)
+    assert sizes["signs"] > 0.1, "the groups of these networks are signed"
 
 
 def test_the_place_of_the_maps(sizes, seen):
     """Against what the layers behind each group were really given."""
     wanted = distance(energy(seen["activated"]), energy(seen["student"]))
-    assert sizes["maps before against after batch norm and ReLU"] == pytest.approx(wanted, rel=1e-4)
+    assert sizes["place"] == pytest.approx(wanted, rel=1e-4)
     assert wanted > 0.1
 
 
@@ -184,12 +164,12 @@ def test_the_older_distillation_keeps_a_fifth(sizes, seen):
     own, taught = map(softened, seen["logits"])
     terms = taught * (np.log(taught) - np.log(own))
     assert 2 * 16 * terms.mean() / (16 * terms.sum(1).mean()) == pytest.approx(0.2)
-    assert sizes["KL averaged over classes, doubled"] == pytest.approx(0.2, rel=1e-4)
+    assert sizes["distillation"] == pytest.approx(0.2, rel=1e-4)
 
 
 def test_the_weight_on_the_squared_distance(sizes):
     """1000 over the places of a map: 32 x 32, 16 x 16, 8 x 8."""
-    weights = [sizes[f"code form, {level} level"] for level in ("low", "middle", "top")]
+    weights = [sizes[level] for level in ("low", "middle", "top")]
     assert weights == pytest.approx([0.9766, 3.906, 15.625], rel=1e-4)
 
 
@@ -209,15 +189,12 @@ def test_networks_are_left_as_they_are(images, frozen):
 
 def test_a_student_that_is_its_teacher(student, images):
     """As in a store whose networks share seed and weights: no distance, and no ratio of nothing to nothing."""
-    frame = paper_and_code.measure(student, student, images).set_index("between")["size"]
-    assert frame["code form, beta 1000"] == frame["paper form, beta 0.1"] == 0
-    assert np.isnan(frame["code form against paper form"])
-    assert frame["A against |A| in F_sum"] > 0.1
+    sizes = paper_and_code.measure(student, student, images)
+    assert np.isnan(sizes["form"]) and sizes["signs"] > 0.1
 
 
 def test_a_batch_is_measured_the_same_twice(student, teacher, images):
-    first, again = (paper_and_code.measure(student, teacher, images) for _ in range(2))
-    pd.testing.assert_frame_equal(first, again)
+    assert paper_and_code.measure(student, teacher, images) == paper_and_code.measure(student, teacher, images)
 
 
 @pytest.fixture
@@ -237,28 +214,24 @@ def test_of_a_study_are_those_of_its_first_images(store, runs, hand_made):
     opened = study(store)
     pair = opened.networks("student", "teacher")
     found = paper_and_code.of(opened, 7)
-    pd.testing.assert_frame_equal(
-        found, paper_and_code.measure(pair["student"], pair["teacher"], opened.images.select(slice(7)))
-    )
-    assert not found.equals(paper_and_code.of(opened, 8))
+    wanted = paper_and_code.measure(pair["student"], pair["teacher"], opened.images.select(slice(7)))
+    np.testing.assert_equal(found, wanted)  # to which no number of two equal networks is itself
+    assert found["signs"] != paper_and_code.of(opened, 8)["signs"]
 
 
 @pytest.mark.parametrize("recorded", [(), ("student",), ("teacher", "AT")])
-def test_of_a_study_without_both_networks_is_an_empty_table(store, runs, hand_made, recorded):
+def test_of_a_study_without_both_networks_is_nothing(store, runs, hand_made, recorded):
     for column in recorded:
         hand_made(runs[column])
-    found = paper_and_code.of(study(store), 7)
-    assert found.empty and list(found.columns) == ["between", "size", "in"]
-    assert found.round(3).empty, "the notebook rounds it"
+    assert paper_and_code.of(study(store), 7) == {}
 
 
-def test_of_a_study_without_its_data_is_an_empty_table(store, runs, hand_made):
+def test_of_a_study_without_its_data_is_nothing(store, runs, hand_made):
     from dataclasses import replace
 
     for column in ("student", "teacher"):
         hand_made(runs[column])
-    found = paper_and_code.of(replace(study(store), images=None), 128)
-    assert found.empty and list(found.columns) == ["between", "size", "in"]
+    assert paper_and_code.of(replace(study(store), images=None), 128) == {}
 
 
 @pytest.mark.parametrize("batch", [0, -1, 101, 2.5, "8"])

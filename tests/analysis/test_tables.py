@@ -52,7 +52,6 @@ def test_a_second_teacher_is_no_method(studies):
     """Table 3 has one for the terms on gradients and one for activation-based transfer."""
     wrong = {"student": {0: range(20)}, "KD": {0: range(10)}, "teacher": {0: ()}, "teacher of AT": {0: ()}}
     study = studies("smoke", "gradient-methods", **wrong)
-    assert "teacher" not in tables.summary(study) and "KD is" in tables.summary(study)
     assert list(tables.paired(study).index) == ["KD"]
 
 
@@ -338,79 +337,3 @@ def measured(store):
         attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
 
     return write
-
-
-def test_decays_at_the_quarters_of_a_training():
-    """Of 40 epochs the first, 11th, 21st, 31st and last: linear is 1 - epoch / 40 counted from 0."""
-    table = tables.decays(40)
-    assert table.index.tolist() == [1, 11, 21, 31, 40]
-    assert table["linear"].tolist() == pytest.approx([1, 0.75, 0.5, 0.25, 0.025])
-    assert table["constant"].tolist() == [1] * 5
-    assert tables.decays(1).index.tolist() == [1]
-
-
-def test_summary_of_a_difference_that_is_hardly_chance(studies):
-    """Only AT is right on 20 images, only the student on none: p = 2 / 2^20. KD the other way round, on 12."""
-    study = studies("smoke", student={0: range(20)}, at={0: ()}, kd={0: range(32)})
-    assert tables.summary(study) == (
-        "At preset smoke (8 epochs, seed 0): AT is 10.00 points better than the plain student (p = 1.9e-06); "
-        "KD is 6.00 points worse than the plain student (p = 0.00049). "
-        "p is about these test images, not about other seeds."
-    )
-
-
-def test_summary_says_when_chance_could_have_done_it(studies):
-    """Five images that only AT gets right: p = 2 / 2^5 = 0.0625. Two that only KD gets wrong: p = 0.5."""
-    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(5, 20)}, kd={0: range(22)}))
-    assert "AT is 2.50 points better than the plain student (p = 0.062, within the chance of the test images)" in text
-    assert "KD is 1.00 points worse than the plain student (p = 0.5, within the chance of the test images)" in text
-
-
-def test_summary_of_a_tie_is_neither_better_nor_worse(studies):
-    """The same number of errors, on the same images and on others."""
-    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(20)}, kd={0: range(100, 120)}))
-    assert "better" not in text and "worse" not in text and "0.00" not in text
-    assert "AT has the same error as the plain student (p = 1);" in text
-    assert "KD has the same error as the plain student (p = 1)." in text
-
-
-def test_summary_of_seeds_that_cancel_is_a_tie(studies):
-    text = tables.summary(studies("smoke", student={0: range(20), 1: range(20)}, at={0: range(23), 1: range(17)}))
-    assert "AT has the same error as the plain student (p = 0.25, 0.25)." in text
-
-
-def test_summary_over_seeds_takes_the_median_and_every_p(studies):
-    study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: range(4)})
-    text = tables.summary(study)
-    # 12, 10 and 16 images that only AT gets right.
-    assert "seeds 0, 1, 2): AT is 6.00 points better than the plain student (p = 0.00049, 0.002, 3.1e-05)." in text
-
-
-@pytest.mark.parametrize(
-    "third",
-    [range(18), range(40)],
-    ids=["one seed could be chance", "one seed points the other way, and not by chance"],
-)
-def test_summary_is_certain_only_where_every_seed_is(studies, third):
-    study = studies("smoke", student={s: range(20) for s in range(3)}, at={0: range(8), 1: range(10), 2: third})
-    text = tables.summary(study)
-    assert "AT is 5.00 points better" in text and "not for every seed beyond the chance of the test images" in text
-
-
-def test_summary_does_not_boast_of_the_teacher(studies):
-    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: range(22)}, teacher={0: ()}))
-    assert "teacher" not in text and "better" not in text
-
-
-def test_summary_of_what_diverged(studies):
-    text = tables.summary(studies("smoke", student={0: range(20)}, at={0: None}, kd={0: ()}))
-    assert "than the plain student (p = 1.9e-06); AT diverged (seed 0). p is" in text
-    alone = tables.summary(studies("reduced", student={0: None}, at={0: range(5)}))
-    assert alone == "At preset reduced (40 epochs, seed 0): student diverged (seed 0)."
-
-
-@pytest.mark.parametrize("columns", [(), ("student",), ("teacher",), ("student", "teacher"), ("at", "kd", "teacher")])
-def test_summary_with_nothing_to_compare(studies, columns):
-    text = tables.summary(studies("reduced", **{column: {0: range(9)} for column in columns}))
-    where = "At preset reduced (40 epochs, seed 0)"
-    assert text == f"{where} there is nothing to compare yet: the plain student or every method is not run."

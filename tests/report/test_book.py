@@ -146,7 +146,6 @@ def test_a_value_of_another_type_is_refused(default, value, kind):
         ("mapping", "mean-2", "mapping: 'mean-2'"),
         ("beta", 0.0, "beta: 0.0"),
         ("dataset", "nowhere", "data set: 'nowhere'"),
-        ("level", "bottom", "level: 'bottom'"),
         ("mappings", [], "mappings: []"),
         ("networks", ["vgg"], "networks: 'vgg'"),
         ("method", "XX", "method: 'XX'"),

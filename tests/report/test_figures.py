@@ -72,22 +72,14 @@ def epochs(*methods: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["column", "seed", "epoch", "learning_rate", "test_error", "train_error"])
 
 
-def of_levels(value: str, *names: str) -> pd.DataFrame:
-    """As from `measure.norms` and `measure.distances`."""
-    rows = [(name, level, 1.0 + len(name)) for name in names for level in ("low", "middle", "top") for _ in range(2)]
-    return pd.DataFrame(rows, columns=["network", "level", value])
+def of_groups(*names: str) -> dict[str, list[torch.Tensor]]:
+    """As from `network_maps.groups`."""
+    return {name: [torch.randn(1, 2 * side, side, side) for side in (8, 4, 2)] for name in names}
 
 
-def probabilities(*names: str, images: int = 2) -> pd.DataFrame:
-    """As from `measure.softened`: every number is another one."""
-    rows = [
-        (image, name, temperature, label, (1 + image + 2 * place + 3 * column) / (20 + 10 * index))
-        for index, name in enumerate(names)
-        for column, temperature in enumerate((1, 4))
-        for image in range(images)
-        for place, label in enumerate(("disc", "square", "ring"))
-    ]
-    return pd.DataFrame(rows, columns=["image", "network", "temperature", "class", "probability"])
+def of_blocks(**counts: int) -> dict[str, list[list[torch.Tensor]]]:
+    """As from `network_maps.of_blocks`: so many blocks in each of three groups."""
+    return {name: [[torch.rand(1, side, side) for _ in range(n)] for side in (8, 4, 2)] for name, n in counts.items()}
 
 
 def panel(images) -> Figure:
@@ -153,12 +145,11 @@ def every_figure(images) -> dict[str, Figure]:
     return {
         "map_panel": panel(images),
         "overlay_panel": overlay(images),
-        "norms": figures.norms(of_levels("norm", *METHODS), STAMP),
-        "matrices": figures.matrices({"top": pd.DataFrame([[1.0]], ["sum-1"], ["sum-1"])}, STAMP),
-        "softened": figures.softened(images, probabilities(*METHODS), STAMP),
+        "transfer": figures.transfer(images, of_groups("teacher", "student", "AT"), STAMP),
+        "mappings": figures.mappings(of_groups("teacher")["teacher"], ["sum-2", "max-1"], STAMP),
+        "pairing": figures.pairing(of_blocks(student=2, teacher=3), STAMP),
         "errors": figures.errors(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
-        "decays": figures.decays(40, STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
         "error_panels": figures.error_panels(by_loss(), STAMP),
         "gradient_norms": figures.gradient_norms(by_loss(), NORMS, STAMP),
@@ -245,8 +236,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.errors(table(), stamp),
         overlay(images, stamp),
         figures.map_panel(images, {"map": torch.rand(3, 8, 8), "moved": torch.randn(3, 8, 8)}, stamp),
-        figures.norms(of_levels("norm", *METHODS), stamp),
-        figures.softened(images, probabilities("student", "teacher"), stamp), figures.unavailable(stamp),
+        figures.unavailable(stamp),
     ):  # fmt: skip
         figure.draw_without_rendering()
         (shown,) = [text for text in figure.findobj(Text) if stamp in text.get_text()]
@@ -263,10 +253,10 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.map_panel(None, {"low": torch.rand(3, 8, 8)}, STAMP),
         lambda images: figures.overlay_panel(images, {}, [], STAMP),
         lambda images: figures.overlay_panel(None, {"low": torch.rand(3, 8, 8)}, [], STAMP),
-        lambda images: figures.norms(of_levels("norm"), STAMP),
-        lambda images: figures.matrices({}, STAMP),
-        lambda images: figures.softened(images, probabilities(), STAMP),
-        lambda images: figures.softened(None, probabilities("student"), STAMP),
+        lambda images: figures.transfer(images, of_groups("teacher", "student"), STAMP),
+        lambda images: figures.transfer(None, of_groups("teacher", "student", "AT"), STAMP),
+        lambda images: figures.mappings([], ["sum-2"], STAMP),
+        lambda images: figures.pairing(of_blocks(teacher=3), STAMP),
         lambda images: figures.curves(epochs(), STAMP),
         lambda images: figures.gains(of_pairs(ours=np.nan), STAMP),
         lambda images: figures.error_panels({"none": by_loss()["forms"].loc[["paper form, beta 1"]]}, STAMP),
@@ -325,19 +315,6 @@ def test_maps_are_drawn_as_they_are(images):
             assert drawn.get_interpolation() == "nearest"
             assert drawn.get_clim() == (0, pytest.approx(maps[row].max().item())), "dark must mean no attention"
             assert drawn.cmap.name == figures.ATTENTION
-
-
-def test_maps_that_are_compared_share_their_scale(images):
-    """Else a small difference looks as bright as a large one beside it."""
-    maps = {
-        "low, AT": torch.full((3, 8, 8), 0.1),
-        "low, student": torch.full((3, 8, 8), 0.4),
-        "top, AT": torch.ones(3, 2, 2),
-    }
-    grid = cells(figures.map_panel(images, maps, STAMP, lambda label: label.split(", ")[0]), 4)
-    assert [axis.images[0].get_clim()[1] for axis in grid[0, 1:]] == pytest.approx([0.4, 0.4, 1.0])
-    own = cells(figures.map_panel(images, maps, STAMP), 4)
-    assert [axis.images[0].get_clim()[1] for axis in own[0, 1:]] == pytest.approx([0.1, 0.4, 1.0])
 
 
 def test_differences_have_colours_of_their_own_around_nothing(images):
@@ -482,87 +459,11 @@ def points(figure: Figure) -> list[list[float]]:
     return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
 
 
-def test_correlations_are_written_into_their_places():
-    frame = pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=["sum-1", "max-1"], columns=["sum-1", "max-1"])
-    figure = figures.matrices({"low": frame, "top": 0.5 * frame}, STAMP)
-    written = [[text.get_text() for text in axis.texts] for axis in figure.axes]
-    assert written == [["1.00", "0.25", "0.25", "1.00"], ["0.50", "0.12", "0.12", "0.50"]]
-    assert [axis.get_title() for axis in figure.axes] == ["low", "top"]
-
-
-def test_norms_are_medians_and_ranges_of_images_on_a_log_axis():
-    """Of 0, 1 to 40 the median is 20, and of its steps of 2.5 % one is left out at either end: 1 to 39."""
-    rows = [
-        (name, level, scale * float(norm))
-        for name, scale in (("student", 1), ("teacher", 100))
-        for level in ("low", "middle", "top")
-        for norm in range(41)
-    ]
-    figure = figures.norms(pd.DataFrame(rows, columns=["network", "level", "norm"]), STAMP)
-    (axis,) = figure.axes
-    assert axis.get_yscale() == "log" and "norm" in axis.get_ylabel()
-    assert points(figure) == [[20, 20, 20], [2000, 2000, 2000]]
-    ranges = [
-        (to_rgba(line.get_color()), line.get_ydata().tolist())
-        for line in axis.lines
-        if len(line.get_ydata()) == 2 and line.get_linestyle() == "-"
-    ]
-    student, teacher = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["teacher"])
-    assert ranges == [(student, pytest.approx([1, 39]))] * 3 + [(teacher, pytest.approx([100, 3900]))] * 3
-    assert legend(figure) == ["student", "teacher"]
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["low", "middle", "top"]
-
-
-@pytest.mark.parametrize("norm", [1e-3, 1.0, 1e4])
-def test_the_norm_after_normalisation_is_marked_whatever_the_others_are(norm):
-    frame = of_levels("norm", "student", "teacher")
-    frame["norm"] *= norm
-    figure = figures.norms(frame, STAMP)
-    (axis,) = figure.axes
-    line = axis.lines[-1]
-    assert list(line.get_ydata()) == [1, 1] and axis.get_ylim()[0] <= 1 <= axis.get_ylim()[1]
-    assert "after\nnormalisation" in texts(figure)
-
-
-@pytest.mark.parametrize("names", [["student"], ["teacher", "student"]])
-def test_softened_predictions_have_a_bar_for_every_number(images, names):
-    frame = probabilities(*names)
-    figure = figures.softened(images, frame, STAMP)
-    grid = np.array(figure.axes).reshape(2, 3)
-    numbers = frame.set_index(["image", "temperature", "network", "class"])["probability"]
-    for image in range(2):
-        (picture,) = grid[image, 0].images
-        assert np.array_equal(picture.get_array(), images.images[image].permute(1, 2, 0)), "of another image"
-        assert grid[image, 0].get_title() == images.classes[images.labels[image]]
-        for axis, temperature in zip(grid[image, 1:], (1, 4), strict=True):
-            assert axis.get_title() == (f"T = {temperature}" if image == 0 else "")
-            assert axis.get_xlim() == (0, 1), "small numbers must not look like large ones"
-            for name, bars in zip(names, axis.containers, strict=True):
-                wanted = [numbers[image, temperature, name, label] for label in ("disc", "square", "ring")]
-                assert [bar.get_width() for bar in bars] == pytest.approx(wanted)
-                heights = [bar.get_y() for bar in bars]
-                assert heights == sorted(heights) and axis.yaxis_inverted(), "classes are read from top to bottom"
-                assert {bar.get_facecolor() for bar in bars} == {to_rgba(figures.COLOURS[name])}
-        assert [label.get_text() for label in grid[image, 1].get_yticklabels()] == ["disc", "square", "ring"]
-    assert [axis.get_xlabel() for axis in grid[:, 1]] == ["", "probability"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
-
-
-def test_softened_predictions_of_fewer_images_than_there_are(images):
-    """The page need not show every image that is at hand."""
-    assert len(figures.softened(images, probabilities("student", images=1), STAMP).axes) == 3
-    assert len(figures.softened(images, probabilities("student", images=3), STAMP).axes) == 9
-
-
 def test_a_method_has_the_same_colour_everywhere(images):
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
         assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
-        assert legend_colours(figures.norms(of_levels("norm", *methods), STAMP)) == wanted
-        (shown,) = figures.softened(images, probabilities(*methods), STAMP).legends
-        assert [text.get_text() for text in shown.get_texts()] == methods
-        assert [handle.get_facecolor() for handle in shown.legend_handles] == list(wanted.values())
         _, ours, _ = figures.errors(table().loc[methods], STAMP).axes[0].collections
         assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
 
@@ -581,15 +482,6 @@ def test_methods_without_a_colour_of_their_own_get_different_ones():
     _, ours, _ = figures.errors(own, STAMP).axes[0].collections
     assert [tuple(colour) for colour in ours.get_facecolors()] == list(colours.values())
     assert len(figures.curves(epochs(*[f"group {index}" for index in range(9)]), STAMP).axes[0].lines) == 18
-
-
-def test_decays_stand_at_their_values():
-    """Half-way of 40 epochs: constant 1, linear 0.5, cosine 0.5, and step 0.2 after the first drop of the rate."""
-    figure = figures.decays(40, STAMP)
-    assert legend(figure) == ["constant", "linear", "cosine", "step"]
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-    assert [lines[name][20] for name in legend(figure)] == pytest.approx([1.0, 0.5, 0.5, 0.2])
-    assert all(values[0] == 1.0 for values in lines.values())
 
 
 def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
@@ -658,3 +550,34 @@ def test_at_has_its_colour_under_every_name():
         (columns,) = experiments.get(name).runs("reduced")
         assert columns[column] == experiments.get("wrn-16-2-to-16-1").runs("reduced")[0]["AT"]
         assert theme.colours_of([column])[column] == theme.COLOURS["AT"]
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(picture.get_array()) for picture in figure.axes[0].images]
+
+
+def test_transfer_shows_maps_their_differences_and_their_distances(images):
+    """(3, 4) has the map (9, 16), and (4, 3) has (16, 9): divided by sqrt 337, 7 / sqrt 337 apart at either place."""
+    one, other = torch.tensor([[[[3.0, 4.0]]]]), torch.tensor([[[[4.0, 3.0]]]])
+    figure = figures.transfer(images, {"teacher": [one], "student": [other], "AT": [one]}, STAMP)
+    image, taught, own, difference = pictures(figure)
+    assert np.array_equal(image, images.images[0].permute(1, 2, 0))
+    assert taught.tolist() == [[9, 16]] and own.tolist() == [[16, 9]]
+    assert difference.tolist() == [pytest.approx([7 / 337**0.5] * 2)]
+    assert "0.54 → 0.00" in texts(figure)
+
+
+def test_mappings_show_the_strongest_channel_in_front_and_a_map_per_function():
+    activations = torch.tensor([[[[1.0, 0.0]], [[-2.0, 3.0]]]])
+    figure = figures.mappings([activations], ["sum-1", "sum-2", "max-1"], STAMP)
+    shown = [picture.tolist() for picture in pictures(figure)]
+    assert shown == [[[1, 0]], [[2, 3]], [[3, 3]], [[5, 9]], [[2, 3]]], "behind, in front, and the three maps"
+    assert "2 channels" in texts(figure)
+
+
+def test_pairing_compares_the_ends_of_groups():
+    """The student's second block and the teacher's third: nothing in common, a distance of sqrt 2."""
+    left, right = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]])
+    figure = figures.pairing({"student": [[right, left]], "teacher": [[left, left, right]]}, STAMP)
+    assert len(pictures(figure)) == 5
+    assert {"student, 2 blocks", "teacher, 3 blocks", "group 1: distance 1.41"} <= set(texts(figure))

@@ -56,6 +56,22 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
     assert "Diverged: not normalised at β = 1000." in text
 
 
+def test_the_method_is_said_with_what_was_measured():
+    distances = pd.DataFrame(
+        {"low": [0.394, 0.112], "middle": [0.326, 0.108], "top": [0.29, 0.173], "seeds": 1}, ["student", "AT"]
+    )
+    text = first_paragraphs.on_method({"form": 175.6, "place": 0.396}, distances)
+    assert (
+        "the student's maps are 0.11, 0.11 and 0.17 from the teacher's, low to top, and without it 0.39, 0.33 an"
+        in text
+    )
+    assert "with β = 1000, pulls 176 times as hard" in text and "maps are 0.40 apart" in text
+    for nothing in ({}, {"form": float("nan")}):
+        bare = first_paragraphs.on_method(nothing, distances.iloc[:1])
+        assert "pulls" not in bare and "afterwards" not in bare and "nan" not in bare
+        assert "**The paper prints another loss than its code computes.**" in bare
+
+
 def test_without_records_nothing_is_said(studies):
     names = ("one-or-three", "mapping-functions", "forms-and-betas")
     assert first_paragraphs.on_losses(*[studies("paper", name) for name in names]).startswith(

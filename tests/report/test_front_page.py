@@ -100,7 +100,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
     monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "results")
-    monkeypatch.setattr(front_page, "banner", lambda photograph: b"a banner")
+    monkeypatch.setattr(front_page, "banner", lambda: b"a banner")
     return tmp_path
 
 
@@ -140,9 +140,8 @@ def test_the_banner_is_what_the_network_gives():
         imagenet.pretrained(front_page._NETWORK)
     except DataError as error:
         pytest.skip(str(error))
-    assets = ROOT / front_page.ASSETS
     drawn, committed = (
         np.asarray(Image.open(io.BytesIO(content)), dtype=float)
-        for content in (front_page.banner(assets / front_page.PHOTOGRAPH), (assets / front_page.BANNER).read_bytes())
+        for content in (front_page.banner(), (ROOT / front_page.ASSETS / front_page.BANNER).read_bytes())
     )
     assert drawn.shape == committed.shape == (256, 1024, 3) and np.abs(drawn - committed).mean() < 2

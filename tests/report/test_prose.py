@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from at_repro.experiments import paper_numbers
 from at_repro.report import notebooks
 
-PAGES = ("gradients", "look_for_yourself", "table_1", "training_length")
+PAGES = ("gradients", "look_for_yourself", "method", "table_1", "training_length")
 
 
 def decimals(text: str) -> list[str]:

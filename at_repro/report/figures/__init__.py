@@ -6,20 +6,17 @@ there is nothing to draw, the figure holds the stamp alone, so that its number i
 
 from at_repro.report.figures.attention import (
     against_error,
-    matrices,
-    norms,
 )
 from at_repro.report.figures.losses import error_panels, gradient_norms
 from at_repro.report.figures.panels import map_panel, overlay_panel
+from at_repro.report.figures.schematics import mappings, pairing, transfer
 from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
 from at_repro.report.figures.training import (
     cost,
     curves,
-    decays,
     errors,
     gains,
     lengths,
-    softened,
 )
 
 __all__ = [
@@ -29,17 +26,16 @@ __all__ = [
     "against_error",
     "cost",
     "curves",
-    "decays",
     "error_panels",
     "errors",
     "gains",
     "gradient_norms",
     "lengths",
     "map_panel",
-    "matrices",
-    "norms",
+    "mappings",
     "overlay_panel",
-    "softened",
+    "pairing",
     "style",
+    "transfer",
     "unavailable",
 ]

@@ -1,11 +1,10 @@
 """Panels of images and their attention maps."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -20,7 +19,6 @@ def map_panel(
     images: ImageSet | None,
     columns: dict[str, Tensor],
     stamp: str,
-    scale_of: Callable[[str], str] = str,
 ) -> Figure:
     """A row per image: the image, and its attention maps at their own resolution, a square per place.
 
@@ -30,16 +28,11 @@ def map_panel(
     Args:
         images: the images, uint8 (N, 3, H, W).
         columns: maps (N, h, w) by the label of their column, which is broken at ", ".
-        scale_of: from a label to its scale's name: of maps of one name the largest value in a row is the brightest.
     """
     if images is None or not columns:
         return unavailable(stamp)
     style()
     count, wide = len(images), 1 + len(columns)
-    scales: dict[str, list[Tensor]] = {}
-    for label, maps in columns.items():
-        scales.setdefault(scale_of(label), []).append(maps.abs().amax((1, 2)))
-    largest = {name: torch.stack(of_scale).amax(0) for name, of_scale in scales.items()}
     signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
     left = 0.8  # inches, for class names
@@ -57,14 +50,13 @@ def map_panel(
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
         axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
         for place, (label, maps) in enumerate(columns.items(), 1):
-            most = largest[scale_of(label)][row].item() or 1
+            most = maps[row].abs().max().item() or 1
             colours = {"cmap": DIFFERENCE, "vmin": -most} if signed[label] else {"cmap": ATTENTION, "vmin": 0}
             axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
     for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(label, fontsize=7, pad=3)
     if not all(signed.values()):
-        most_of = "the most of this scale" if scale_of is not str else "the most of this map"
-        _bar(figure, bottom - 0.12, ATTENTION, "no attention", most_of)
+        _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map")
     if any(signed.values()):
         _bar(figure, bottom - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
     return stamped(figure, stamp)

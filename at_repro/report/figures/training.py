@@ -8,9 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from at_repro.data import ImageSet
 from at_repro.report.figures.theme import INK, PALETTE, WIDTH, colours_of, stamped, style, unavailable
-from at_repro.runs import schedules
 
 
 def errors(table: pd.DataFrame, stamp: str) -> Figure:
@@ -138,54 +136,6 @@ def _legend_above(figure: Figure, axes: Iterable[Axes]) -> None:
     """One legend for all panels, of every line that any of them has."""
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles), frameon=False)
-
-
-def decays(epochs: int, stamp: str) -> Figure:
-    """The factor on a term's weight in every epoch of a training, by the name of its decay."""
-    style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
-    for name, factors in schedules.decays(epochs).items():
-        axis.step(range(epochs), factors, where="post", color=colours_of(schedules.DECAYS)[name], label=name)
-    axis.set(xlabel="epoch", ylabel="factor on the weight", ylim=(0, 1.05))
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title="decay")
-    return stamped(figure, stamp)
-
-
-def softened(images: ImageSet | None, probabilities: pd.DataFrame, stamp: str) -> Figure:
-    """A row per image and a column per temperature: the probability of every class, a bar per network.
-
-    Args:
-        images: the images that the numbers in the column image count.
-        probabilities: columns image, network, temperature, class, probability, see `measure.softened`.
-    """
-    if images is None or probabilities.empty:
-        return unavailable(stamp)
-    style()
-    numbers, temperatures = pd.unique(probabilities["image"]), pd.unique(probabilities["temperature"])
-    colours = colours_of(pd.unique(probabilities["network"]))
-    figure, axes = plt.subplots(
-        len(numbers), 1 + len(temperatures), figsize=(WIDTH, 0.7 + 1.6 * len(numbers)), squeeze=False,
-        width_ratios=[1.6, *[3] * len(temperatures)],
-    )  # fmt: skip
-    for row, image in enumerate(numbers):
-        picture = axes[row, 0]
-        picture.imshow(images.images[image].permute(1, 2, 0).cpu().numpy())
-        picture.set_title(images.classes[images.labels[image]], fontsize=8)
-        picture.axis("off")
-        for column, temperature in enumerate(temperatures, 1):
-            axis = axes[row, column]
-            cell = (probabilities["image"] == image) & (probabilities["temperature"] == temperature)
-            sns.barplot(
-                probabilities[cell], x="probability", y="class", hue="network", palette=colours, saturation=1, ax=axis
-            )
-            last = row == len(numbers) - 1
-            axis.set(xlim=(0, 1), xlabel="probability" if last else "", ylabel="")
-            axis.set_title(f"T = {temperature:g}" if row == 0 else "")
-            axis.tick_params(labelsize=7, labelleft=column == 1, labelbottom=last)
-            handles, labels = axis.get_legend_handles_labels()
-            axis.get_legend().remove()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-    return stamped(figure, stamp)
 
 
 def cost(measured: pd.DataFrame, stamp: str) -> Figure:

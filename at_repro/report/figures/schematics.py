@@ -1,0 +1,161 @@
+"""What the method does to one picture, drawn with the maps that trained networks really have of it.
+
+Places are inches from the upper left corner. Letters are large: pages show these figures smaller than they are drawn,
+and whole on a phone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from torch import Tensor
+
+from at_repro import attention
+from at_repro.analysis import map_statistics
+from at_repro.data import ImageSet
+from at_repro.report.figures.theme import ATTENTION, COLOURS, INK, style, unavailable
+
+_WIDTH = 5.2
+_LETTERS = 9.5  # points
+_CARDS = 8  # channels of a stack
+
+
+def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], stamp: str) -> Figure:
+    """Attention transfer (the paper's Figure 1b): teacher, student, their maps, and what is added to the loss.
+
+    Args:
+        images: the first one is shown.
+        groups: activations (N, C, H, W), low to top, of teacher, student, and AT, the student after transfer, see
+            `network_maps.groups`.
+    """
+    if images is None or not {"teacher", "student", "AT"} <= groups.keys():
+        return unavailable(stamp)
+    maps = {name: [attention.power_sum(group)[:1] for group in own] for name, own in groups.items()}
+    figure, axis = _canvas(4.08)
+    side, lefts = 0.8, [1.12 + 0.97 * place for place in range(len(maps["teacher"]))]
+    rows = {"teacher": (0.05, 0.48), "student": (3.68, 2.8)}  # of boxes and of maps, the upper edges
+    middle, end = 1.52, lefts[-1] + side
+    _show(axis, images.images[0].permute(1, 2, 0).cpu().numpy(), 0.05, middle, side)
+    _write(axis, 0.05 + side / 2, middle - 0.07, "image")
+    for name, (boxes, shown) in rows.items():
+        colour = COLOURS[name]
+        arrow_from, arrow_to = (middle - 0.2, boxes + 0.35) if name == "teacher" else (middle + side, boxes)
+        _arrow(axis, (0.45, arrow_from), (0.45, arrow_to))
+        _write(axis, 0.45, boxes + 0.17, name, weight="bold")
+        for place, left in enumerate(lefts):
+            _, channels, height, width = groups[name][place].shape
+            axis.add_patch(FancyBboxPatch((left + 0.04, boxes + 0.04), side - 0.08, 0.26, "round,pad=0.04",
+                                          edgecolor=colour, facecolor=(*colour, 0.15)))  # fmt: skip
+            _write(axis, left + side / 2, boxes + 0.17, f"group {place + 1}\n{channels}×{height}×{width}", fontsize=8)
+            _arrow(axis, (left - 0.17 if place else 0.8, boxes + 0.17), (left, boxes + 0.17))
+            _show_map(axis, maps[name][place][0], left, shown, side)
+        _arrow(axis, (end, boxes + 0.17), (end + 0.2, boxes + 0.17))
+        _write(axis, end + 0.23, boxes + 0.17, "scores of\nclasses", ha="left")
+        _write(axis, end + 0.23, shown + side / 2, f"{name}'s\nmaps", ha="left")
+    for place, left in enumerate(lefts):
+        own, taught = (attention.normalize(maps[name][place])[0] for name in ("student", "teacher"))
+        _show_map(axis, (own - taught).abs(), left, middle, side, taught.max().item())
+        before, after = (
+            map_statistics.distance(maps[name][place], maps["teacher"][place]).item() for name in ("student", "AT")
+        )
+        _write(axis, left + side / 2, middle + side + 0.15, f"{before:.2f} → {after:.2f}")
+        _arrow(axis, (left + side / 2, rows["teacher"][1] + side), (left + side / 2, middle))
+        _arrow(axis, (left + side / 2, rows["student"][1]), (left + side / 2, middle + side + 0.28))
+    _write(axis, end + 0.23, middle + side / 2, "difference:\nadded to\nthe loss", ha="left")
+    _write(axis, end + 0.23, middle + side + 0.15, "→ after AT", ha="left")
+    return _stamped(figure, axis, stamp)
+
+
+def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figure:
+    """From channels to one map (the paper's Figure 2): the strongest channels of a middle group, and a map per mapping
+    function.
+
+    Args:
+        groups: activations (N, C, H, W), low to top, of the first image; empty: nothing is drawn.
+        names: of mapping functions, see `attention.mapping`.
+    """
+    if not groups:
+        return unavailable(stamp)
+    activations = groups[len(groups) // 2][:1]
+    figure, axis = _canvas(1.55)
+    strongest = activations[0].square().sum((1, 2)).argsort(descending=True, stable=True)[:_CARDS].tolist()
+    side, step = 0.7, 0.06
+    for place, channel in enumerate(reversed(strongest)):
+        at = step * (len(strongest) - 1 - place)
+        _show_map(axis, activations[0, channel].abs(), 0.02 + at, 0.2 + step * len(strongest) - step - at, side)
+    _write(axis, 0.6, 0.1, f"{activations.shape[1]} channels")
+    wide = (_WIDTH - 1.75) / len(names)
+    _arrow(axis, (1.22, 0.75), (1.7, 0.75))
+    for place, name in enumerate(names):
+        left = 1.75 + place * wide
+        _show_map(axis, attention.mapping(name)(activations)[0], left, 0.75 - wide / 2 + 0.02, wide - 0.05)
+        weight = "bold" if name == "sum-2" else "normal"
+        _write(axis, left + wide / 2 - 0.02, 0.75 + wide / 2 + 0.1, name, weight=weight)
+    _write(axis, 1.75 + wide * len(names) / 2, 0.1, "power, then sum or maximum")
+    return _stamped(figure, axis, stamp)
+
+
+def pairing(blocks: Mapping[str, Sequence[Sequence[Tensor]]], stamp: str) -> Figure:
+    """A student and a deeper teacher (the paper's Figure 5): only the ends of groups are compared.
+
+    Args:
+        blocks: of student and teacher, by group the maps (N, H, W) after each of its blocks, of the first image, see
+            `network_maps.of_blocks`.
+    """
+    if not {"student", "teacher"} <= blocks.keys():
+        return unavailable(stamp)
+    counts = {name: max(map(len, groups)) for name, groups in blocks.items()}
+    gap, below = 0.35, 0.33
+    side = (_WIDTH - gap) / (counts["student"] + counts["teacher"])
+    lefts = {"student": 0.0, "teacher": side * counts["student"] + gap}
+    figure, axis = _canvas(0.2 + len(blocks["student"]) * (side + below))
+    for name, left in lefts.items():
+        _write(axis, left, 0.08, f"{name}, {counts[name]} blocks", ha="left", weight="bold")
+    for group, of_group in enumerate(zip(blocks["student"], blocks["teacher"], strict=True)):
+        top = 0.2 + group * (side + below)
+        ends = []
+        for name, maps in zip(("student", "teacher"), of_group, strict=True):
+            for place, own in enumerate(maps):
+                _show_map(axis, own[0], lefts[name] + side * place, top, side - 0.05)
+            ends.append(lefts[name] + side * (len(maps) - 1))
+            corner, width = (ends[-1], top), side - 0.05
+            axis.add_patch(Rectangle(corner, width, width, fill=False, edgecolor=COLOURS["AT"], linewidth=2))
+        line = top + side + 0.1
+        across = [end + side / 2 for end in ends]
+        axis.plot([across[0], *across, across[1]], [line - 0.15, line, line, line - 0.15], color=COLOURS["AT"])
+        away = map_statistics.distance(of_group[0][-1][:1], of_group[1][-1][:1]).item()
+        _write(axis, sum(across) / 2, line + 0.09, f"group {group + 1}: distance {away:.2f}")
+    return _stamped(figure, axis, stamp)
+
+
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches, and room below for the stamp."""
+    style()
+    figure, axis = plt.subplots(figsize=(_WIDTH, height + 0.2), layout="none")
+    axis.set_position((0, 0, 1, 1))
+    axis.set(xlim=(0, _WIDTH), ylim=(height + 0.2, 0), autoscale_on=False)
+    axis.axis("off")
+    return figure, axis
+
+
+def _show(axis: Axes, pixels, left: float, top: float, side: float, **colours) -> None:
+    axis.imshow(pixels, extent=(left, left + side, top + side, top), interpolation="nearest", aspect="auto", **colours)
+
+
+def _show_map(axis: Axes, pixels: Tensor, left: float, top: float, side: float, most: float | None = None) -> None:
+    _show(axis, pixels.cpu().numpy(), left, top, side, cmap=ATTENTION, vmin=0, vmax=most or pixels.max().item() or 1)
+
+
+def _write(axis: Axes, across: float, down: float, text: str, ha: str = "center", fontsize=_LETTERS, **font) -> None:
+    axis.text(across, down, text, ha=ha, va="center", fontsize=fontsize, linespacing=1.1, **font)
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 1, "shrinkB": 1})
+
+
+def _stamped(figure: Figure, axis: Axes, stamp: str) -> Figure:
+    _write(axis, _WIDTH, axis.get_ylim()[0] - 0.08, stamp, ha="right", fontsize=7)
+    return figure
