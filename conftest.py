@@ -2,12 +2,15 @@
 
 import functools
 import os
+import signal
 
 import pytest
 
 # Comparing a committed notebook with its outputs must never start hours of training: with "never" a notebook lists what
 # has no record. Tests that train call `train` with a store of their own, which this does not concern.
 os.environ["AT_REPRO_TRAIN"] = "never"
+# A job in the background inherits that Ctrl-C is ignored: tests, and what they start, send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Kernels of notebooks start in the notebooks' folder: a relative path would lead elsewhere there.
 if os.environ.get("AT_REPRO_DATA"):
     os.environ["AT_REPRO_DATA"] = os.path.abspath(os.environ["AT_REPRO_DATA"])

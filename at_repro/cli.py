@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn, TypeVar
 
+from at_repro import files
 from at_repro.errors import ParameterError, UserError, printable
 
 Value = TypeVar("Value")
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by whoever called: what is said is lost, what is done is not
             setattr(sys, name, io.StringIO())
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    files.handle_signals(_interrupt)
     try:
         code = options.command(options) or 0
         sys.stdout.flush()  # here, where a closed pipe is caught, not at exit
@@ -350,7 +351,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def claims(options: argparse.Namespace) -> int:
-    from at_repro import claims, files
+    from at_repro import claims
     from at_repro.records import open_store
     from at_repro.report import terminal
 
@@ -367,7 +368,7 @@ def claims(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> None:
-    from at_repro import bench, data, files
+    from at_repro import bench, data
     from at_repro.bench import measurement
 
     data.data_root(options.data_root)

@@ -4,14 +4,16 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from at_repro.errors import ParameterError, UserError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What asks a process to stop, and leaves it time to save what it has."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a process to stop, and leaves it time to save what it has: Ctrl-C, a scheduler, a terminal that closes."""
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """The folder that the package lies in: of a clone, with its notebooks, book and records."""
@@ -61,9 +63,15 @@ def write(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
+def handle_signals(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Lets `handler` take SIGNALS, but those that are ignored, as under nohup; returns who took each before."""
+    taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in taken}
+
+
 @contextmanager
 def hold_signals() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM wait for the end: libraries turn an exception within into one about the file.
+    """Inside, SIGNALS wait for the end: libraries turn an exception within into one about the file.
 
     Only the main thread may handle signals: elsewhere nothing is held.
     """
@@ -71,7 +79,7 @@ def hold_signals() -> Iterator[None]:
         yield
         return
     pending: list[int] = []
-    before = {number: signal.signal(number, lambda sent, _: pending.append(sent)) for number in SIGNALS}
+    before = handle_signals(lambda sent, _: pending.append(sent))
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from at_repro import bench, experiments, networks
+from at_repro import bench, experiments, files, networks
 from at_repro.analysis import study
 from at_repro.analysis.study import Study
 from at_repro.data import shapes
@@ -127,8 +127,9 @@ def no_benchmark(monkeypatch):
 @pytest.fixture
 def own_signals():
     """Python's own handlers of signals for one test: `cli.main` and dask-jobqueue set others for the whole process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in files.SIGNALS}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -57,9 +57,16 @@ def test_what_is_no_regular_file_is_written_to():
 
 @pytest.mark.parametrize("number", files.SIGNALS)
 def test_a_signal_waits_for_the_end_of_what_it_would_disturb(number, own_signals):
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(number, signal.default_int_handler)
     steps = []
     with pytest.raises(KeyboardInterrupt), files.hold_signals():
         signal.raise_signal(number)
         steps.append("to the end")
     assert steps == ["to the end"]
+
+
+def test_under_nohup_a_terminal_that_closes_stops_nothing(own_signals):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with files.hold_signals():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -9,7 +9,7 @@ from typing import Any
 
 from at_repro import bench, data, experiments
 from at_repro.analysis import network_maps, photographs
-from at_repro.errors import ParameterError, check_choice, check_count
+from at_repro.errors import ParameterError, check_choice, check_count, is_number
 from at_repro.experiments import paper_numbers
 from at_repro.records import Store
 from at_repro.report import trust
@@ -87,4 +87,6 @@ def _parsed(text: str, default: object) -> object:
 def _fits(value: object, default: object) -> bool:
     if isinstance(value, bool) or isinstance(default, bool):  # bool is an int in Python, and not here
         return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, int | float) if isinstance(default, float) else isinstance(value, type(default))
+    if isinstance(default, float):
+        return isinstance(value, float) or is_number(value)  # an integer may be too large for one
+    return isinstance(value, type(default))

@@ -28,7 +28,7 @@ class Saved(Protocol):
 
 
 class Checkpointer:
-    """Saves the students of a cohort in time. Inside `with`, Ctrl-C and SIGTERM wait for the end of the step.
+    """Saves the students of a cohort in time. Inside `with`, `files.SIGNALS` wait for the end of the step.
 
     Then the students are saved and KeyboardInterrupt is raised. A second signal does not wait: what was saved last
     is what is left.
@@ -42,7 +42,7 @@ class Checkpointer:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            self._before = {number: signal.signal(number, self._stop) for number in files.SIGNALS}
+            self._before = files.handle_signals(self._stop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:

@@ -56,7 +56,7 @@ def train(
         DataError: where a data set is missing or damaged.
         UserError: where the disk refuses a file, the store is then as it was; or where a folder of images is no longer
             what a record was trained on.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step in progress is done and saved.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
     """
     ranks, target = join(engine.device(device))
     wanted = [run.validate() for run in with_teachers(runs)]

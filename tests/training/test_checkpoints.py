@@ -76,9 +76,10 @@ def same(one: Store, other: Store, runs) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize("after", range(1, 2 * STEPS + 1))
 def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, begun, whole, quiet, after):
-    number = (signal.SIGINT, signal.SIGTERM)[after % 2]
+    number = files.SIGNALS[after % 3]
     handlers = [signal.getsignal(one) for one in files.SIGNALS]
     with pytest.raises(KeyboardInterrupt):
         train(runs, begun, device="cpu", progress=Signal(quiet.stream, number, after))
