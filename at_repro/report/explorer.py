@@ -11,13 +11,14 @@ import io
 import json
 from collections.abc import Sequence
 
+import pandas as pd
 import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from PIL import Image
 from torch import Tensor, nn
 
-from at_repro.analysis import network_maps
+from at_repro.analysis import map_statistics, network_maps
 from at_repro.data import ImageSet
 from at_repro.report.figures import ATTENTION
 
@@ -41,6 +42,27 @@ def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequ
         f'<div class="explorer"><script type="application/json">{data}</script>'
         f"<noscript>The explorer needs JavaScript.</noscript></div><p><small>{html.escape(stamp)}</small></p>"
     )
+
+
+def first_view(networks: dict[str, nn.Module], images: ImageSet | None, mapping: str) -> pd.DataFrame:
+    """The numbers behind what `page` shows at first: the first two networks, the first image and mapping, each level.
+
+    Returns:
+        By network and level: predicted class, entropy and top share in percent, and distance from the first network's
+        map, see `map_statistics`. Empty without images or networks.
+
+    Raises:
+        ParameterError: for an unknown mapping.
+    """
+    columns = ["says", "entropy", "top share", "distance"]
+    if images is None or not networks:
+        return pd.DataFrame(columns=columns)
+    first, shown = images.select(slice(1)), dict(list(networks.items())[:2])
+    maps = network_maps.by_network(shown, first, [mapping])
+    tidy = map_statistics.measure(maps, first, columns[1:], next(iter(shown)))
+    table = tidy.pivot_table("value", ["network", "level"], "statistic", sort=False)
+    says = {name: images.classes[network_maps.predictions(network, first)[0]] for name, network in shown.items()}
+    return table.rename_axis(columns=None).assign(says=table.index.get_level_values("network").map(says))[columns]
 
 
 def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]) -> dict:

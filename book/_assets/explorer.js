@@ -1,7 +1,8 @@
-// Draws the explorer from the data that `at_repro.explorer` put into the page. The view is kept in the page's address.
+// Draws the explorer from the data that `at_repro.report.explorer` put into the page. The view is kept in the page's address.
 "use strict";
 
 (() => {
+  const element = window.atReproElement;
   const PANELS = ["left", "right"];
   const OVERLAY = 256; // pixels of the overlay's side
 
@@ -28,11 +29,16 @@
       "div",
       { className: "explorer-common" },
       element("label", {}, "opacity of the map ", opacity, " ", percent),
-      element("label", {}, smooth, " bicubic between places (else nearest)"),
+      element("label", {}, smooth, " bicubic between positions (else nearest)"),
       element("span", { className: "explorer-scale" }, "no attention ", bar(data.colours), " the most in this map"),
     );
     const panels = PANELS.map((name) => panel(name));
-    root.append(picker, common, element("div", { className: "explorer-panels" }, ...panels.map((each) => each.root)));
+    const difference = { canvas: element("canvas", { role: "img" }), said: element("figcaption", { "aria-live": "polite" }) };
+    root.append(
+      picker, common,
+      element("div", { className: "explorer-panels" }, ...panels.map((each) => each.root)),
+      element("figure", { className: "explorer-difference" }, difference.canvas, difference.said),
+    );
     window.addEventListener("hashchange", () => {
       const named = new URLSearchParams(location.hash.slice(1));
       if (![...named.keys()].some((key) => key in view)) return; // a link within the page
@@ -61,7 +67,7 @@
       percent.value = `${view.opacity} %`;
       smooth.checked = view.smooth;
       root.querySelectorAll(".explorer-images input")[view.image].checked = true;
-      await Promise.all(panels.map((each) => each.draw()));
+      await Promise.all([...panels.map((each) => each.draw()), drawDifference()]);
       root.dataset.drawn = asked;
     }
 
@@ -112,15 +118,38 @@
       context.drawImage(image, 0, 0, OVERLAY, OVERLAY);
       context.globalAlpha = alpha;
       context.drawImage(map, 0, 0, OVERLAY, OVERLAY);
-      const places = `${maps.height}x${maps.height} places${smoothed ? ", interpolated bicubically" : ""}`;
+      const positions = `${maps.height}x${maps.height} positions${smoothed ? ", interpolated bicubically" : ""}`;
       image.setAttribute("aria-label", `image of class ${label}`);
-      map.setAttribute("aria-label", `attention of ${network} at the ${level} level, ${mapping}, ${places}`);
+      map.setAttribute("aria-label", `attention of ${network} at the ${level} level, ${mapping}, ${positions}`);
       overlay.setAttribute("aria-label", `the map over the image of class ${label}`);
       const predicted = data.classes[data.predicted[network][index]];
       const named = new URLSearchParams(location.hash.slice(1)).get(`${side}-network`) ?? network;
       const other = data.networks.includes(named) ? "" : `There is no network "${named}" here. `;
-      const sentence = `${other}${places}. This is of class ${label}; ${network} says ${predicted}.`;
-      if (said.textContent !== sentence) said.textContent = sentence; // a screen reader reads it out at every change
+      const sentence = `${other}${positions}. This is of class ${label}; ${network} says ${predicted}.`;
+      say(said, sentence);
+    }
+
+    // The left map minus the right one, each divided by its l2 norm, as in attention transfer.
+    async function drawDifference() {
+      const asked = String(new URLSearchParams(view));
+      const chosen = PANELS.map((side) => ["network", "mapping", "level"].map((what) => view[`${side}-${what}`]));
+      const sprites = await Promise.all(chosen.map(([network, mapping, level]) => sprite(data.sprites[network][mapping][level])));
+      if (asked !== String(new URLSearchParams(view))) return;
+      const [left, right] = sprites.map((all) => normalised(all, view.image));
+      const fits = left.length === right.length;
+      difference.canvas.hidden = !fits;
+      if (!fits) return say(difference.said, "These maps have no difference: they are not of the same size.");
+      const values = left.map((value, at) => value - right[at]);
+      diverging(difference.canvas, values);
+      const [one, other] = chosen.map(([network]) => network);
+      const distance = Math.hypot(...values).toFixed(2);
+      difference.canvas.setAttribute("aria-label", `the left map minus the right one, whose l2 distance is ${distance}`);
+      say(difference.said, `Left minus right: red where ${one} looks more, blue where ${other} does. ` +
+        `l2 distance of the maps ${distance}, from 0 (the same) to 1.41 (no position in common).`);
+    }
+
+    function say(place, sentence) {
+      if (place.textContent !== sentence) place.textContent = sentence; // a screen reader reads it out at every change
     }
 
     function colour(canvas) {
@@ -167,6 +196,28 @@
     canvas.getContext("2d").drawImage(sprite, -index * sprite.height, 0);
   }
 
+  // The grey values of the picture at `index` of a sprite, divided by their l2 norm.
+  function normalised(sprite, index) {
+    const canvas = element("canvas", {});
+    crop(canvas, sprite, index);
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const values = Array.from({ length: pixels.length / 4 }, (_, at) => pixels[4 * at]);
+    const norm = Math.hypot(...values) || 1;
+    return values.map((value) => value / norm);
+  }
+
+  // A square of values, red where they are above 0 and blue below, the largest in full colour.
+  function diverging(canvas, values) {
+    canvas.width = canvas.height = Math.sqrt(values.length);
+    const most = Math.max(...values.map(Math.abs)) || 1;
+    const image = new ImageData(canvas.width, canvas.height);
+    values.forEach((value, at) => {
+      const rest = 255 * (1 - Math.abs(value) / most);
+      image.data.set(value > 0 ? [255, rest, rest, 255] : [rest, rest, 255, 255], 4 * at);
+    });
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+
   // Interpolates the grey values of a square canvas to a larger one, before they are coloured: Catmull-Rom's cubic.
   function bicubic(canvas, size) {
     const side = canvas.width;
@@ -196,15 +247,5 @@
   function bar(colours) {
     const ends = colours.filter((_, index) => index % 51 === 0);
     return element("span", { className: "explorer-bar", style: `background: linear-gradient(to right, ${ends})` });
-  }
-
-  function element(name, properties, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(properties)) {
-      if (key in made && key !== "style") made[key] = value;
-      else made.setAttribute(key, value);
-    }
-    made.append(...children);
-    return made;
   }
 })();

@@ -3,6 +3,7 @@
 "use strict";
 
 (() => {
+  const element = window.atReproElement;
   const ASSETS = document.currentScript.src.replace(/[^/]*$/, "");
   const SCRIPTS = ["tfjs/tf-core.min.js", "tfjs/tf-backend-cpu.min.js", "own_picture/photographs.js", "own_picture/students.js"];
   const PHOTOGRAPHS = "efficientnet-lite0";
@@ -202,12 +203,5 @@
 
   function figure(canvas, caption) {
     return element("figure", {}, canvas, element("figcaption", {}, caption));
-  }
-
-  function element(name, properties, ...children) {
-    const made = Object.assign(document.createElement(name), properties);
-    if (properties.role) made.setAttribute("role", properties.role);
-    made.append(...children);
-    return made;
   }
 })();

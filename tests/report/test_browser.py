@@ -1,18 +1,11 @@
 """The book in a browser: every page is whole, on a screen and on a phone, and the explorer does what it says."""
 
 import re
-import shutil
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from at_repro.report import pdf
-
-CHROMIUM = next(filter(None, map(shutil.which, pdf.BROWSERS)), None)
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium"),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.slow
 
 BROKEN = "() => [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
 UNSET = "() => [...document.querySelectorAll('.math')].filter(math => !math.querySelector('mjx-container')).length"
@@ -27,17 +20,6 @@ DRAWN = """() => {
     && drawn.get('smooth') === String(document.querySelector('.explorer-common input[type=checkbox]').checked);
 }"""
 TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with sync_playwright() as tools:
-        started = tools.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -140,7 +122,7 @@ def test_a_network_that_is_not_there_is_said_to_be_missing(explorer, site):
     assert explorer.locator(".explorer-common output").inner_text() == "40 %"
     choose(explorer, 0, "level", "low")
     shown(explorer)
-    assert said.inner_text().startswith("32x32 places. ")
+    assert said.inner_text().startswith("32x32 positions. ")
 
 
 def test_smoothing_interpolates_the_map_and_opacity_changes_the_overlay_alone(explorer):
@@ -171,6 +153,40 @@ def test_the_address_restores_the_view(explorer, site, opened):
     again = opened(390, faults)
     again.goto(explorer.url)
     assert shown(again) == view and faults == []
+
+
+def test_the_distance_of_the_first_view_is_the_one_that_the_page_prints(explorer):
+    """Of maps in 8 bits here, of PyTorch's there."""
+    shown(explorer)
+    printed = explorer.locator("table:has-text('top share') td").last.inner_text()
+    assert f"l2 distance of the maps {printed}, " in difference(explorer)
+    choose(explorer, 1, "network", explorer.locator(".explorer-panel option").first.get_attribute("value"))
+    shown(explorer)
+    assert "l2 distance of the maps 0.00, " in difference(explorer), "of a network from itself"
+    choose(explorer, 1, "level", "low")
+    shown(explorer)
+    assert difference(explorer) == "These maps have no difference: they are not of the same size."
+    assert explorer.locator(".explorer-difference canvas").is_hidden()
+
+
+def difference(page) -> str:
+    return page.locator(".explorer-difference figcaption").inner_text()
+
+
+def test_on_a_phone_both_overlays_are_seen_at_once_and_the_images_stay(site, opened):
+    faults = []
+    page = opened(390, faults)
+    page.goto((site / "notebooks" / "look_for_yourself.html").as_uri())
+    shown(page)
+    strip, overlays = page.locator(".explorer-images"), page.locator(".explorer-pictures figure:last-child canvas")
+    overlays.first.evaluate("it => it.scrollIntoView({block: 'end'})")
+    left, right, images = (each.bounding_box() for each in (overlays.first, overlays.last, strip))
+    assert left["y"] == right["y"] and 0 <= left["x"] < left["x"] + left["width"] <= right["x"]
+    assert right["x"] + right["width"] <= 390 and min(left["width"], right["width"]) > 130
+    assert images["y"] > 0 and images["y"] + images["height"] <= left["y"] and images["width"] <= 390
+    strip.locator("label").nth(1).click()
+    shown(page)
+    assert "image=1" in page.url and strip.locator("label").last.bounding_box()["x"] > 390 and faults == []
 
 
 def test_the_explorer_can_be_read_in_the_dark(site, opened):

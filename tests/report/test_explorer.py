@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -62,6 +63,21 @@ def test_predictions_and_labels_are_those_of_the_images(images, shown):
     for name, network in shown.items():
         logits = torch.cat([output.logits for output in network_maps._outputs(network, images)])
         assert found["predicted"][name] == logits.argmax(1).tolist()
+
+
+def test_the_numbers_of_the_first_view_are_those_of_its_maps(images, shown):
+    """By hand from the maps: of the first two networks, for the first image, by the first mapping."""
+    table = explorer.first_view(shown | {"third": shown["student"]}, images, "max-1")
+    assert list(table.index) == [(name, level) for name in shown for level in ("low", "middle", "top")]
+    one, other = (network_maps.maps(network, images, "max-1")[2][0].double() for network in shown.values())
+    shares = other / other.sum()
+    spread = -(shares * shares.log()).nansum() / math.log(shares.numel())
+    distance = (one / one.norm() - other / other.norm()).norm()
+    row = table.loc["student", "top"]
+    assert row["entropy"] == pytest.approx(100 * spread.item()) and row["distance"] == pytest.approx(distance.item())
+    assert table.loc["teacher", "distance"].abs().max() == 0
+    assert row["says"] == images.classes[network_maps.predictions(shown["student"], images)[0]]
+    assert explorer.first_view(shown, None, "max-1").empty and explorer.first_view({}, images, "max-1").empty
 
 
 def test_colours_go_from_dark_to_bright(images, shown):

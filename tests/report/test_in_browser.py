@@ -14,9 +14,8 @@ from at_repro.networks import imagenet
 from at_repro.records import open_store
 from at_repro.report import in_browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
-PAGE = '<!doctype html><meta charset="utf-8"><div class="own-picture"></div><script src="own_picture.js"></script>'
+PAGE = '<!doctype html><meta charset="utf-8">'
+PAGE += '<div class="own-picture"></div><script src="element.js"></script><script src="own_picture.js"></script>'
 ANSWERED = "document.querySelector('.own-picture-message').textContent.match(/^(Looked|This|The networks)/)"
 
 
@@ -32,17 +31,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(folder):
+def page(browser, folder):
     """That page in a browser, which may ask for nothing but files."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page, asked = browser.new_page(), []
-        page.on("request", lambda it: asked.append(it.url))
-        page.goto((folder / "index.html").as_uri())
-        yield page
-        browser.close()
+    page, asked = browser.new_page(), []
+    page.on("request", lambda it: asked.append(it.url))
+    page.goto((folder / "index.html").as_uri())
+    yield page
     assert asked and all(address.startswith(("file:", "blob:", "data:")) for address in asked)
 
 
@@ -55,7 +49,6 @@ def pictures(resolution: int) -> list[torch.Tensor]:
     return [picture.byte() for picture in (noise, ramp, square)]
 
 
-@needs_browser
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "AT"])
 def test_logits_and_maps_are_those_of_pytorch(page, name):
     """To 2 % of the largest: weights are stored in half precision."""
@@ -79,7 +72,6 @@ def test_logits_and_maps_are_those_of_pytorch(page, name):
             assert values.shape == own.shape and (values - own).abs().max() < 0.02 * own.max()
 
 
-@needs_browser
 def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     """Tall and transparent: the middle is seen, on white."""
     Image.new("RGBA", (40, 200), (0, 0, 0, 0)).save(tmp_path / "tall.png")
@@ -91,7 +83,6 @@ def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     assert page.locator("canvas").first.evaluate(corner) == [255, 255, 255, 255]
 
 
-@needs_browser
 def test_what_is_no_picture_gets_one_sentence(page, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     page.set_input_files("input[type=file]", tmp_path / "notes.txt")
@@ -100,7 +91,6 @@ def test_what_is_no_picture_gets_one_sentence(page, tmp_path):
     assert page.locator("canvas").count() == 0
 
 
-@needs_browser
 def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     alone = tmp_path / "alone"

@@ -14,7 +14,7 @@ PAGES = ("gradients", "look_for_yourself", "method", "table_1", "training_length
 
 def decimals(text: str) -> list[str]:
     """Numbers with a decimal point, without formulas and code."""
-    return re.findall(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?(?![\w.]*\d)", re.sub(r"\$.*?\$|`.*?`", "", text))
+    return re.findall(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?(?![\w.]*\d)", re.sub(r"(?s)```.*?```|\$.*?\$|`.*?`", "", text))
 
 
 def said(notebook: NotebookNode) -> list[str]:
@@ -47,5 +47,5 @@ def test_a_number_in_words_stands_in_a_table_of_its_page(name):
 
 
 def test_a_number_that_no_table_has_is_found():
-    words = ["AT has 8.08 % and gains 0.6 points (p = 5.7e-05), not 0.5, with $\\alpha = 0.9$ and `1.5`"]
+    words = ["AT has 8.08 % and gains 0.6 points (p = 5.7e-05), not 0.5, with $\\alpha = 0.9$ and `1.5`\n```\n2.5\n```"]
     assert unfounded(words, {8.08, 0.57, 5.7e-05}) == ["0.5"]
