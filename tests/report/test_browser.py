@@ -223,6 +223,33 @@ def test_every_figure_is_described_to_who_cannot_see_it(site):
     assert bare == []
 
 
+def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
+    """The values are those of the records, whatever else is switched off; the picture is not shown twice."""
+    faults = []
+    page = opened(1280, faults)
+    page.goto((site / "notebooks" / "training_length.html").as_uri())
+    panel = page.locator(".curves svg").first
+    box = panel.bounding_box()
+    panel.hover(position={"x": box["width"] - 12, "y": box["height"] / 2})
+    values = page.locator(".curves-values")
+    assert values.inner_text().startswith("epochs of training 200: student 8.65, AT 8.08, F-ActT 8.17, KD 7.61")
+    lines = page.locator(".curves svg polyline:visible")
+    before = lines.count()
+    page.locator(".curves label", has_text="F-ActT").locator("input").uncheck()
+    assert lines.count() == before - 2, "one line in each panel"
+    panel.hover(position={"x": 60, "y": box["height"] / 2})
+    assert values.inner_text().startswith("epochs of training 10: student 19.20, AT 14.40, KD")
+    assert page.locator("figure.touchable img").is_hidden() and faults == []
+
+
+def test_without_scripts_curves_are_a_picture(site, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "notebooks" / "training_length.html").as_uri())
+    assert page.locator("#fig-training-length img").is_visible() and page.locator(".curves svg").count() == 0
+    context.close()
+
+
 @pytest.mark.parametrize("address", ["image=999&left-level=highest", "opacity=-5&smooth=maybe", "%%%", "image=1.5"])
 def test_an_address_that_names_nothing_is_the_first_view(address, explorer, site, opened):
     faults = []

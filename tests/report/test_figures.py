@@ -447,6 +447,23 @@ def test_curves_have_a_line_per_method_and_metric_at_the_medians():
     assert whole.get_ylim()[0] == 0 and "%" in whole.get_ylabel()
 
 
+def test_curves_are_handed_on_as_they_are_drawn():
+    """A script draws them again, from nothing but this."""
+    shown = figures.Touchable(figures.curves(epochs("student", "AT"), STAMP))
+    whole, end = shown.panels
+    assert [line["label"] for line in whole["lines"]] == ["student", "student", "AT", "AT"]
+    assert [line["dashed"] for line in whole["lines"]] == [False, True, False, True]
+    assert whole["lines"][0]["x"] == [1, 2, 3] and whole["lines"][0]["y"] == [41, 31, 21]
+    assert len(end["lines"]) == 2 and whole["x"]["label"] == "epoch" and not whole["x"]["logarithmic"]
+    assert all(low <= tick <= high for axis in (whole["x"], whole["y"]) for low, high in [axis["limits"]]
+               for tick in axis["ticks"])  # fmt: skip
+    assert f'data-stamp="{STAMP}"' in shown._repr_html_()
+
+
+def test_nothing_to_touch_where_nothing_is_drawn():
+    assert figures.Touchable(figures.curves(epochs(), STAMP)).panels == []
+
+
 def test_curves_of_different_lengths():
     """The teacher is trained for longer."""
     both = epochs("student", "teacher")

@@ -11,6 +11,7 @@ from at_repro.report.figures.losses import error_panels, gradient_norms
 from at_repro.report.figures.panels import map_panel, overlay_panel
 from at_repro.report.figures.schematics import mappings, pairing, transfer
 from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
+from at_repro.report.figures.touchable import Touchable
 from at_repro.report.figures.training import (
     cost,
     curves,
@@ -23,6 +24,7 @@ __all__ = [
     "ATTENTION",
     "COLOURS",
     "WIDTH",
+    "Touchable",
     "against_error",
     "cost",
     "curves",

@@ -94,9 +94,9 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         of_method = epochs["column"] == method
         medians = epochs[of_method].groupby("epoch")[["test_error", "train_error"]].median()
         last = medians["test_error"][epochs[of_method & (epochs["learning_rate"] == last_rate)]["epoch"].unique()]
-        whole.plot(medians["test_error"], color=colour, linewidth=1.5)
-        whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2))
-        end.plot(last, color=colour, linewidth=1.5)
+        whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
+        whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
+        end.plot(last, color=colour, linewidth=1.5, label=method)
         ends[method] = (last.index[-1], last.iloc[-1], colour)
     low, high = end.get_ylim()
     places = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))

@@ -1,0 +1,83 @@
+// Draws curves again so that readers switch them by their label, and read the values at the pointer.
+// The picture that a notebook drew stays for paper and for who reads without scripts.
+document.addEventListener("DOMContentLoaded", () => {
+  const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [400, 280, 44, 24, 40];
+
+  const make = (name, attributes, ...children) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
+  };
+
+  const scale = ({limits: [low, high], logarithmic}, from, to) => {
+    const of = logarithmic ? Math.log : Number;
+    return (value) => from + ((of(value) - of(low)) / (of(high) - of(low))) * (to - from);
+  };
+
+  const text = (x, y, anchor, words) => make("text", {x, y, "text-anchor": anchor}, words);
+
+  // One panel; `off` are the labels that are switched off, `say` shows values. Returns the drawing and how to draw anew.
+  const draw = (panel, number, off, say) => {
+    const [right, bottom] = [WIDTH - 8, HEIGHT - BOTTOM];
+    const [x, y] = [scale(panel.x, LEFT, right), scale(panel.y, bottom, TOP)];
+    const clip = `curves-${number}-${Math.random().toString(36).slice(2)}`;
+    const pointer = make("line", {y1: TOP, y2: bottom, class: "curves-pointer", visibility: "hidden"});
+    const paths = panel.lines.map((line) => make("polyline", {
+      points: line.x.map((value, place) => `${x(value)},${y(line.y[place])}`).join(" "),
+      stroke: line.colour, "stroke-width": line.dashed ? 1 : 1.8, "stroke-dasharray": line.dashed ? "4 3" : "none",
+    }));
+    const picture = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`},
+      make("clipPath", {id: clip}, make("rect", {x: LEFT, y: TOP, width: right - LEFT, height: bottom - TOP})),
+      ...panel.x.ticks.map((tick) => text(x(tick), bottom + 14, "middle", tick)),
+      ...panel.y.ticks.map((tick) => text(LEFT - 5, y(tick) + 4, "end", tick)),
+      ...panel.y.ticks.map((tick) => make("line", {x1: LEFT, x2: right, y1: y(tick), y2: y(tick), class: "curves-grid"})),
+      text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", panel.title || panel.y.label),
+      make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...paths), pointer);
+    const read = (event) => {
+      const at = ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * WIDTH;
+      const all = panel.lines.filter((line) => !off.has(line.label)).flatMap((line) => line.x);
+      if (!all.length) return;
+      const value = all.reduce((best, one) => (Math.abs(x(one) - at) < Math.abs(x(best) - at) ? one : best));
+      for (const name of ["x1", "x2"]) pointer.setAttribute(name, x(value));
+      pointer.setAttribute("visibility", "visible");
+      say(`${panel.x.label} ${value}`, panel.lines
+        .filter((line) => !off.has(line.label) && line.x.includes(value))
+        .map((line) => [line, line.y[line.x.indexOf(value)].toFixed(2)]));
+    };
+    picture.addEventListener("pointermove", read);
+    picture.addEventListener("pointerdown", read);
+    return [picture, () => paths.forEach((path, place) => { path.style.display = off.has(panel.lines[place].label) ? "none" : ""; })];
+  };
+
+  for (const place of document.querySelectorAll(".curves")) {
+    const [panels, off] = [JSON.parse(place.dataset.panels), new Set()];
+    const figure = [...document.querySelectorAll("figure")]
+      .filter((one) => one.compareDocumentPosition(place) & Node.DOCUMENT_POSITION_FOLLOWING).pop();
+    if (!panels.length || !figure) continue;
+    const values = Object.assign(document.createElement("p"), {className: "curves-values", textContent: "Values stand here where you point."});
+    const drawn = panels.map((panel, number) => draw(panel, number, off, (where, said) => {
+      values.textContent = `${where}: ${said.map(([line, value]) => line.label + (line.dashed ? " (dashed) " : " ") + value).join(", ")}`;
+    }));
+    const labels = [...new Map(panels.flatMap((panel) => panel.lines).map((line) => [line.label, line.colour]))];
+    const switches = labels.map(([label, colour]) => {
+      const box = Object.assign(document.createElement("input"), {type: "checkbox", checked: true});
+      box.style.accentColor = colour;
+      box.addEventListener("change", () => {
+        off[box.checked ? "delete" : "add"](label);
+        for (const [, renew] of drawn) renew();
+      });
+      const named = document.createElement("label");
+      named.append(box, ` ${label}`);
+      return named;
+    });
+    const stamp = Object.assign(document.createElement("small"), {textContent: place.dataset.stamp});
+    const cell = place.closest(".cell");
+    const row = document.createElement("div");
+    row.append(...switches);
+    place.append(row, ...drawn.map(([picture]) => picture), values, stamp);
+    figure.prepend(place);
+    cell.remove(); // it held nothing else
+    figure.classList.add("touchable");
+  }
+});
