@@ -1,6 +1,7 @@
 // Draws curves again so that readers switch them by their label, and read the values at the pointer.
 // The picture that a notebook drew stays for paper and for who reads without scripts.
 document.addEventListener("DOMContentLoaded", () => {
+  const element = window.atReproElement;
   const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [400, 280, 44, 24, 40];
 
   const make = (name, attributes, ...children) => {
@@ -55,27 +56,22 @@ document.addEventListener("DOMContentLoaded", () => {
     const figure = [...document.querySelectorAll("figure")]
       .filter((one) => one.compareDocumentPosition(place) & Node.DOCUMENT_POSITION_FOLLOWING).pop();
     if (!panels.length || !figure) continue;
-    const values = Object.assign(document.createElement("p"), {className: "curves-values", textContent: "Values stand here where you point."});
+    const values = element("p", {className: "curves-values"}, "Values stand here where you point.");
     const drawn = panels.map((panel, number) => draw(panel, number, off, (where, said) => {
       values.textContent = `${where}: ${said.map(([line, value]) => line.label + (line.dashed ? " (dashed) " : " ") + value).join(", ")}`;
     }));
     const labels = [...new Map(panels.flatMap((panel) => panel.lines).map((line) => [line.label, line.colour]))];
     const switches = labels.map(([label, colour]) => {
-      const box = Object.assign(document.createElement("input"), {type: "checkbox", checked: true});
-      box.style.accentColor = colour;
+      const box = element("input", {type: "checkbox", checked: true, style: `accent-color: ${colour}`});
       box.addEventListener("change", () => {
         off[box.checked ? "delete" : "add"](label);
         for (const [, renew] of drawn) renew();
       });
-      const named = document.createElement("label");
-      named.append(box, ` ${label}`);
-      return named;
+      return element("label", {}, box, ` ${label}`);
     });
-    const stamp = Object.assign(document.createElement("small"), {textContent: place.dataset.stamp});
     const cell = place.closest(".cell");
-    const row = document.createElement("div");
-    row.append(...switches);
-    place.append(row, ...drawn.map(([picture]) => picture), values, stamp);
+    const pictures = drawn.map(([picture]) => picture);
+    place.append(element("div", {}, ...switches), ...pictures, values, element("small", {}, place.dataset.stamp));
     figure.prepend(place);
     cell.remove(); // it held nothing else
     figure.classList.add("touchable");
