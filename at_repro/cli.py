@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     files.handle_signals(_interrupt)
     try:
+        _check_folder()
         code = options.command(options) or 0
         sys.stdout.flush()  # here, where a closed pipe is caught, not at exit
         return code
@@ -77,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(line: str) -> None:
     with suppress(OSError):  # standard error is full, or nobody reads it: the exit code still says what there was
         print(line, file=sys.stderr)
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("the current folder is not there any more; change into one that is") from None
 
 
 def _interrupt(*_) -> None:

@@ -52,9 +52,9 @@ def check_weight(parameter: str, value: float) -> None:
 
 
 def check_count(parameter: str, value: int) -> None:
-    """Raises ParameterError unless the value is an integer from 1."""
-    if not is_integer(value) or value < 1:
-        raise ParameterError(parameter, value, "an integer from 1")
+    """Raises ParameterError unless the value is an integer from 1, of nine digits at most."""
+    if not is_integer(value) or not 1 <= value <= 999_999_999:
+        raise ParameterError(parameter, value, "an integer from 1 to 999999999")
 
 
 def is_integer(value: object) -> TypeGuard[int]:

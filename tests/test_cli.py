@@ -135,6 +135,15 @@ def test_bad_input_is_one_line_before_any_training(arguments, parts, roots, no_t
 real_execute = notebooks.execute
 
 
+@pytest.mark.parametrize("command", [["status"], ["notebook", "table_1"], ["sweep", "table_1", "-p", "beta", "1", "2"]])
+def test_a_current_folder_that_is_gone_is_one_line(command, tmp_path, no_training, capsys, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert "the current folder is not there any more" in failure(capsys, *command)
+
+
 @pytest.mark.parametrize("command", [["run", NAME, "--preset", "reduced", "--results", "r"], ["data"], ["book"]])
 def test_the_environment_variable_is_checked_like_the_option(command, no_training, capsys, monkeypatch):
     monkeypatch.setenv("AT_REPRO_DATA", "/nowhere/data")

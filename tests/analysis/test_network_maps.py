@@ -161,7 +161,7 @@ def test_a_number_of_images_is_an_integer_from_1(batch):
     check_count("batch", 10**6)  # how many there are is not known yet
     with pytest.raises(ParameterError) as raised:
         check_count("batch", batch)
-    assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1"
+    assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1 to 999999999"
 
 
 class Mirrored(nn.Module):
