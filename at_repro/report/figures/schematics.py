@@ -4,6 +4,7 @@ Places are inches from the upper left corner. Letters are large: pages show thes
 and whole on a phone.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -131,11 +132,11 @@ def pairing(blocks: Mapping[str, Sequence[Sequence[Tensor]]], stamp: str) -> Fig
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:
-    """A figure of so many inches, and room below for the stamp."""
+    """A figure of so many inches, without its stamp."""
     style()
-    figure, axis = plt.subplots(figsize=(_WIDTH, height + 0.2), layout="none")
+    figure, axis = plt.subplots(figsize=(_WIDTH, height), layout="none")
     axis.set_position((0, 0, 1, 1))
-    axis.set(xlim=(0, _WIDTH), ylim=(height + 0.2, 0), autoscale_on=False)
+    axis.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
     axis.axis("off")
     return figure, axis
 
@@ -157,5 +158,10 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 
 
 def _stamped(figure: Figure, axis: Axes, stamp: str) -> Figure:
-    _write(axis, _WIDTH, axis.get_ylim()[0] - 0.08, stamp, ha="right", fontsize=7)
+    """With the stamp below, in as many lines as it needs in letters that can be read on a phone."""
+    lines = textwrap.wrap(stamp, 64)
+    top, room = axis.get_ylim()[0], 0.15 * len(lines)
+    figure.set_figheight(top + room)
+    axis.set_ylim(top + room, 0)
+    _write(axis, _WIDTH, top + room / 2, "\n".join(lines), ha="right", fontsize=9)
     return figure
