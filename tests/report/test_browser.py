@@ -1,5 +1,6 @@
 """The book in a browser: every page is whole, on a screen and on a phone, and the explorer does what it says."""
 
+import html
 import re
 from urllib.parse import parse_qs, urlparse
 
@@ -187,6 +188,21 @@ def test_on_a_phone_both_overlays_are_seen_at_once_and_the_images_stay(site, ope
     strip.locator("label").nth(1).click()
     shown(page)
     assert "image=1" in page.url and strip.locator("label").last.bounding_box()["x"] > 390 and faults == []
+
+
+def test_pages_lead_to_views_that_are_there(site, opened):
+    """A network that is renamed, or a level, would leave a link to something else."""
+    faults, addresses = [], set()
+    page = opened(1280, faults)
+    for path in (site / "notebooks").glob("*.html"):
+        addresses |= set(re.findall(r'href="(look_for_yourself\.html#[^"]*=[^"]*)"', path.read_text()))
+    for address in map(html.unescape, addresses):
+        page.goto("about:blank")
+        page.goto((site / "notebooks").as_uri() + "/" + address)
+        shown(page)
+        drawn = parse_qs(page.locator(".explorer").get_attribute("data-drawn"))
+        assert parse_qs(urlparse(address).fragment).items() <= drawn.items(), address
+    assert addresses and faults == []
 
 
 def test_the_explorer_can_be_read_in_the_dark(site, opened):

@@ -1,6 +1,8 @@
 """`at-repro maps`: any model, any pictures."""
 
+import gc
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -42,8 +44,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def draw(**options):
-    return maps.draw("own_model:tiny", ["pictures"], "maps.png", **options)
+def draw(folder="pictures", **options):
+    return maps.draw("own_model:tiny", [folder], "maps.png", **options)
 
 
 @pytest.mark.parametrize("kind", maps.KINDS)
@@ -61,24 +63,28 @@ def test_statistics_are_those_of_each_picture(folder):
     assert table["value"].between(0, 100).all() and len(table) == 40
 
 
-def test_pictures_are_looked_at_batch_by_batch(folder, monkeypatch):
-    """However many there are: what was read is measured, and let go of, before more is read."""
-    read, measured = [], []
-    picture, measure = maps._picture, maps.map_statistics.measure
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_pictures(folder, monkeypatch):
+    """At each batch as many objects are alive, and tensors of as many bytes, as at the third one."""
+    (folder / "many").mkdir()
+    for number in range(128):
+        shutil.copy("pictures/00.jpg", folder / "many" / f"{number:03d}.jpg")
+    alive, measure, picture = [], maps.map_statistics.measure, maps._picture
 
-    def count_read(path, resolution):
-        read.append(path)
-        assert len(read) - sum(measured) <= maps._BATCH
-        return picture(path, resolution)
-
-    def count_measured(networks, images, statistics):
-        measured.append(len(images))
+    def count(networks, images, statistics):
+        gc.collect()
+        objects = gc.get_objects()
+        tensors = [it for it in objects if type(it) is torch.Tensor]
+        alive.append((len(objects), sum(tensor.untyped_storage().nbytes() for tensor in tensors)))
         return measure(networks, images, statistics)
 
-    monkeypatch.setattr(maps, "_picture", count_read)
-    monkeypatch.setattr(maps.map_statistics, "measure", count_measured)
-    draw(csv="maps.csv")
-    assert measured == [16, 4]
+    monkeypatch.setattr(maps.map_statistics, "measure", count)
+    monkeypatch.setattr(maps, "_picture", lambda path, _: picture(path, 32))  # in a fiftieth of the time
+    monkeypatch.setattr(maps, "_save", lambda *_: None)
+    assert draw("many", csv="maps.csv", layers=["low"]) == 128
+    objects, tensors = zip(*alive[2:], strict=True)
+    assert len(alive) == 128 / maps._BATCH and len(set(tensors)) == 1
+    assert max(objects) < objects[0] + 128, "fewer than one more per picture"
 
 
 def test_the_command_takes_a_picture_alone_for_a_picture(folder, capsys, own_signals, monkeypatch):
