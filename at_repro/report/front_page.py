@@ -112,12 +112,19 @@ def pages() -> list[str]:
 
 
 def gallery() -> str:
-    """A card for each page, which is called by what it found, with the first of its figures."""
+    """A card for each page, which is called by what it found, with the first of its figures.
+
+    Or with the thumbnail that is there, of a page that draws only in the browser.
+    """
     cards = []
+    thumbnails = notebooks.part_of_checkout("book") / "_assets" / THUMBNAILS
     for name in pages():
         notebook = notebooks.read(name)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-        picture = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {title}\n" if _picture(notebook) else ""
+        is_shown = _picture(notebook) or (thumbnails / f"{name}.png").exists()
+        described = [cell.metadata.get("mystnb", {}).get("image", {}).get("alt") for cell in notebook.cells]
+        alt = next(filter(None, described), title)
+        picture = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {alt}\n" if is_shown else ""
         cards.append(f":::{{grid-item-card}} {title}\n{picture}:link: notebooks/{name}\n:link-type: doc\n:::\n")
     return "::::{grid} 1 2 3 3\n:class-container: gallery\n\n" + "".join(cards) + "::::\n"
 

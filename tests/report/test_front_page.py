@@ -120,6 +120,9 @@ def test_update_changes_what_was_found_and_the_pictures_alone(checkout, no_bench
         *front_page.FIGURES, "banner.jpg", "thumbnails/table_1.png", "thumbnails/training_length.png",
     }  # fmt: skip
     assert Image.open(checkout / front_page.ASSETS / "thumbnails" / "table_1.png").size == front_page._THUMBNAIL
+    (checkout / front_page.ASSETS / "thumbnails" / "words.png").write_bytes(b"of a tool")
+    assert "thumbnails/words.png" in front_page.gallery(), "who draws in the browser has a thumbnail of its own"
+    (checkout / front_page.ASSETS / "thumbnails" / "words.png").unlink()
     texts = {path: path.read_bytes() for path in written}
     assert front_page.update() == written and {path: path.read_bytes() for path in written} == texts
 
