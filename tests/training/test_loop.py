@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 from torch.nn.functional import cross_entropy, normalize
+from torchvision.io import write_png
 
 from at_repro import data, losses, networks
 from at_repro.data import augment
@@ -346,3 +347,21 @@ def test_final_error_is_that_of_the_stored_weights(small, taught):
         100 * (logits.argmax(1) != images.labels).float().mean().item(), abs=0.051
     )
     assert record.final["test_loss"] == pytest.approx(cross_entropy(logits, images.labels).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_batch_of_one_image_and_a_set_of_one_class_are_learnt_from(batch_size, tmp_path, store, quiet):
+    """Three images: batches of one, or a last one of one. Nothing divides by a number less one."""
+    for split in ("train", "test"):
+        folder = tmp_path / "alike" / split / "only"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            write_png(torch.randint(256, (3, 16, 16), dtype=torch.uint8), str(folder / f"{number}.png"))
+    how = {"dataset": "alike@16", "epochs": 1, "batch_size": batch_size, "precision": "fp32"}
+    teacher = Run("wrn-10-1", **how)
+    terms = (ActivationTransfer(), Distillation(), FullActivation())
+    students = [Run("wrn-10-1", terms=(term,), teacher=teacher, **how) for term in terms]
+    students.append(Run("wrn-10-1", terms=(SymmetryNorm(beta=1.0),), **how))
+    train([teacher, *students], store, device="cpu", data_root=str(tmp_path), progress=quiet)
+    for record in store.all():
+        assert record.diverged is None and record.final["test_error"] == 0 and not record.contradiction()
