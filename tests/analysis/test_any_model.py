@@ -40,6 +40,18 @@ def test_packaged_weights_come_with_resolution_and_categories():
     assert model.resolution == 224 and model.categories[:2] == ("tench", "goldfish")
 
 
+def test_names_of_timm_where_it_is_installed():
+    pytest.importorskip("timm", reason="timm is not installed; pip install timm to look at its models")
+    model = load_model("deit_tiny_patch16_224", "random")
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    layers = networks.choose_layers(model.network, images)
+    assert layers == ["blocks.3", "blocks.7", "blocks.11"] and model.resolution == 224
+    groups = networks.tap(model.network, layers)(images).groups
+    assert [tuple(group.shape) for group in groups] == [(2, 192, 14, 14)] * 3, "without the class token"
+    with pytest.raises(ParameterError, match=r"^model: 'deit_tiny_patch61_224' .*deit_tiny_patch16_224"):
+        load_model("deit_tiny_patch61_224")
+
+
 def test_a_function_of_the_working_folder(tmp_path, monkeypatch):
     own = "import torch\ndef tiny(classes=4): return torch.nn.Conv2d(3, classes, 1)\ndef none(): return {}\n"
     (tmp_path / "own_models.py").write_text(own)

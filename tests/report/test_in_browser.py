@@ -1,5 +1,6 @@
 """The reader's own picture: what the browser computes is what PyTorch computes, and every file gets an answer."""
 
+import re
 import shutil
 
 import pytest
@@ -73,7 +74,10 @@ def test_logits_and_maps_are_those_of_pytorch(page, name):
 
 
 def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
-    """Tall and transparent: the middle is seen, on white."""
+    """A photograph of a cat; a tall and transparent one, of which the middle is seen, on white."""
+    page.set_input_files("input[type=file]", CHECKOUT / "book" / "_assets" / "cat.jpg")
+    page.wait_for_function(ANSWERED, timeout=120_000)
+    assert re.match("efficientnet-lite0: (Egyptian cat|tiger cat|tabby) ", page.inner_text(".own-picture-row >> nth=0"))
     Image.new("RGBA", (40, 200), (0, 0, 0, 0)).save(tmp_path / "tall.png")
     page.set_input_files("input[type=file]", tmp_path / "tall.png")
     page.wait_for_function(ANSWERED, timeout=120_000)

@@ -55,6 +55,16 @@ def test_every_kind_of_map_is_drawn(folder, kind):
         assert figure.height > figure.width / 2 and len(figure.getcolors(10**7)) > 1000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["resnet18", "mobilenet_v3_large", "convnext_tiny", "vit_b_16", "swin_t"])
+def test_models_of_torchvision_from_one_command(model, folder, own_signals, capsys):
+    """Three levels each, without naming a layer."""
+    assert cli.main(["maps", model, "pictures/00.jpg", "--weights", "random", "--csv", "maps.csv"]) == 0
+    table = pd.read_csv("maps.csv")
+    assert table["level"].nunique() == 3 and table["value"].between(0, 100).all()
+    assert Image.open("maps.png").width > 500 and "1 picture(s) measured" in capsys.readouterr().out
+
+
 def test_statistics_are_those_of_each_picture(folder):
     assert draw(csv="maps.csv", layers=["low"]) == 20
     table = pd.read_csv("maps.csv")
