@@ -49,3 +49,24 @@ def test_a_number_in_words_stands_in_a_table_of_its_page(name):
 def test_a_number_that_no_table_has_is_found():
     words = ["AT has 8.08 % and gains 0.6 points (p = 5.7e-05), not 0.5, with $\\alpha = 0.9$ and `1.5`\n```\n2.5\n```"]
     assert unfounded(words, {8.08, 0.57, 5.7e-05}) == ["0.5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "sentence"),
+    [
+        ("attention_maps", "Low maps follow edges", "Low maps follow edges more than all higher ones do"),
+        ("is_it_the_attention", "Looking like the teacher does not explain who is right", "Nothing says so"),
+        ("larger_images", "attention transfer has not helped", "attention transfer helps on none of"),
+        ("peaks_objects_faces", "Stronger networks are not peakier", "Stronger networks do not show more"),
+        ("peaks_objects_faces", "top maps lie on objects", "Top maps have more of their mass on the object"),
+        ("which_loss", "No other loss is better", "none ends better than the paper's own"),
+    ],
+)
+def test_a_title_says_what_the_records_say(name, title, sentence):
+    """A title is typed, the first sentences are made of records: a new one may turn them round."""
+    notebook = nbformat.read(notebooks.notebooks_folder() / f"{name}.ipynb", as_version=4)
+    answer = [
+        output["data"].get("text/markdown", "") for cell in notebook.cells for output in cell.get("outputs", [])
+        if "data" in output
+    ]  # fmt: skip
+    assert title in notebook.cells[0].source and sentence in "".join(answer).replace("\n", " ")
