@@ -43,6 +43,7 @@ TARGETS = {  # on two CPU cores
     "import beyond torch and torchvision": Target(0.5, False),
     "peak memory of a cohort of twelve": Target(6, False),
     "the book from the records": Target(60, False),
+    **{f"at-repro {command}": Target(1, False) for command in ("--help", "experiments", "status", "claims")},
 }
 GPU_TARGETS = {"wrn-16-1 from wrn-16-2, AT: ours": Target(60_000, True)}  # on one H100
 

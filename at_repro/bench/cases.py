@@ -20,6 +20,7 @@ from at_repro.runs.terms import Term
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.cuda_graphs import Replay, recorder
+from at_repro.training.evaluation import evaluate
 from at_repro.training.loop import batches, train_epoch
 
 Row = tuple[str, float, str]
@@ -126,6 +127,24 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
         reached = 3 * networks.forward_operations(name) * BATCH * _steps(device) / seconds[name]
         rows.append((f"{name} training step", reached / 1e9, "GFLOP/s"))
         rows.append((f"{name}: share of the peak", 100 * reached * seconds[precision] / operations, "%"))
+    return rows
+
+
+def checking(images: ImageSet) -> list[Row]:
+    """What share of the float32 peak `at-repro verify` reaches, and the processor's seconds of commands that list."""
+    device = images.device
+    operations = 2 * 9 * 128 * 128 * 32 * 32 * BATCH
+    sample, network = images.subset(BATCH * _steps(device)), _random("wrn-16-2", device).eval()
+    calls = {
+        "peak": _large_convolution(device, torch.float32),
+        "verify": lambda: evaluate(engine.forward("fp32", False), network, sample),
+    }
+    seconds = timing.median_seconds(calls)
+    reached = networks.forward_operations("wrn-16-2") * len(sample) / seconds["verify"]
+    rows: list[Row] = [("at-repro verify: share of the peak", 100 * reached * seconds["peak"] / operations, "%")]
+    for command in ("--help", "experiments", "status", "claims"):
+        (spent,) = timing.script(_LIST, command)
+        rows.append((f"at-repro {command}", spent, "s of processor time"))
     return rows
 
 
@@ -256,6 +275,17 @@ Progress.step = first
 given = ["--data-root", data_root] if data_root else []
 given += ["--results", folder, "--compile", compile]
 cli.main(["run", "wrn-16-2-to-16-1", "--preset", "reduced", "--seeds", "0", *given])
+"""
+
+_LIST = """
+import sys, time
+from at_repro import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit:
+    pass
+print()
+print(time.process_time())
 """
 
 _TWELVE = """

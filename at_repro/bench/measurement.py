@@ -37,6 +37,7 @@ def run(
         "growth": lambda: cases.growth(images, compiled),
         "start": lambda: cases.start_up(data_root),
         "memory": lambda: cases.memory(data_root),
+        "checking": lambda: cases.checking(images),
         "report": lambda: cases.report(data_root),
     }
     start = time.perf_counter()

@@ -32,13 +32,17 @@ def answer(ledger: pd.DataFrame) -> str:
     """How many claims have which verdict and which are decided, as Markdown."""
     if not (ledger["verdict"] != NOT_TESTED).any():
         return "**No claim is tested by these records.**"
-    lines = [f"- *{verdict.capitalize()}*: {'; '.join(_with(verdict, ledger)['claim'])}." for verdict in
-             (SUPPORTED, CONTRADICTED) if len(_with(verdict, ledger))]  # fmt: skip
+    decided = {verdict: _with(verdict, ledger)["claim"] for verdict in (SUPPORTED, CONTRADICTED)}
+    lines = [
+        f"- *{verdict.capitalize()}*: {'; '.join(f'“{claim}”' for claim in texts)}."
+        for verdict, texts in decided.items()
+        if len(texts)
+    ]
     undecided = _with(UNDECIDED, ledger)
     if len(undecided):
         alone = sum("one run" in scope for scope in undecided["scope"])
         lines.append(
-            f"- *Undecided*: {len(undecided)}, because a 95 % interval reaches both sides or comparisons are missing; "
+            f"- *Undecided*: {len(undecided)}, because a 95 % interval reaches both sides or runs are missing; "
             f"{alone} rest on one seed."
         )
     if len(untested := _with(NOT_TESTED, ledger)):

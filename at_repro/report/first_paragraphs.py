@@ -65,12 +65,12 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
     if {"student", "AT"} <= set(distances.index):
         after, before = (_and(f"{value:.2f}" for value in distances.loc[name][:-1]) for name in ("AT", "student"))
         text += (
-            f"That works: afterwards the student's maps are {after} from the teacher's, low to top, and without it "
-            f"{before} (0: the same map, 1.41: no position in common)."
+            f"That works: afterwards the student's maps are on average {after} from the teacher's, low to top, "
+            f"without it {before} (0: the same map, 1.41: no position in common)."
         )
     text += (
-        "\n\n**The paper prints another loss than its code computes.** In the paper the distance of two maps counts as "
-        "it is, in the code its square does. Every number of this book is of the code's loss, unless its table names "
+        "\n\n**The paper prints another loss than its code computes.** In the paper the distance of two maps is added "
+        "to the loss, in the code its square. Every number of this book is of the code's loss, unless its table names "
         "another. "
     )
     if sizes.get("form", 0) > 0:  # no number where student and teacher are one

@@ -99,7 +99,8 @@ def counts(ledger: pd.DataFrame) -> str:
         for verdict, text in {
             "supported": "of the paper's claims, beyond chance and in its direction",
             "contradicted": "beyond chance, against its direction",
-            "undecided": f"too few seeds to say; {number['not tested']} more are not tested",
+            "undecided": "the interval reaches both sides, or runs are missing; "
+            f"{number['not tested']} more are not tested",
         }.items()
     ]
     return "::::{grid} 1 1 3 3\n" + "".join(cards) + "::::\n"

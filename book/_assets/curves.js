@@ -56,7 +56,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const figure = [...document.querySelectorAll("figure")]
       .filter((one) => one.compareDocumentPosition(place) & Node.DOCUMENT_POSITION_FOLLOWING).pop();
     if (!panels.length || !figure) continue;
-    const values = element("p", {className: "curves-values"}, "Values stand here where you point.");
+    const values = element("p", {className: "curves-values"}, "Point at a curve to read its values.");
     const drawn = panels.map((panel, number) => draw(panel, number, off, (where, said) => {
       values.textContent = `${where}: ${said.map(([line, value]) => line.label + (line.dashed ? " (dashed) " : " ") + value).join(", ")}`;
     }));

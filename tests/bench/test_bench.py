@@ -23,7 +23,9 @@ def images(monkeypatch):
     return data.load("shapes", "train", subset=32)
 
 
-@pytest.mark.parametrize("case", [cases.cohort, cases.peak, cases.profiled, cases.data_share])
+@pytest.mark.parametrize(
+    "case", [cases.cohort, cases.peak, cases.profiled, cases.data_share, lambda images, _: cases.checking(images)]
+)
 @pytest.mark.slow
 def test_a_case_gives_positive_numbers_with_units(case, images):
     rows = case(images, False)
@@ -141,7 +143,7 @@ def test_a_target_names_what_the_cases_measure(images):
 def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
     """The last one needs the extra `book`: all that was measured in minutes before would be gone."""
     known = ("plain_untouched", "against_plain", "cohort", "peak", "profiled", "processes", "data_share", "growth",
-             "start_up", "memory")  # fmt: skip
+             "start_up", "memory", "checking")  # fmt: skip
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_, name=name: [(name, 1.0, "s")])
     monkeypatch.setattr(cases, "report", lambda *_: timing.script("raise SystemExit('no Jupyter Book here')"))

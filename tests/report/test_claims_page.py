@@ -36,7 +36,7 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     ledger.loc["cost", ["verdict", "scope"]] = [UNDECIDED, "one run"]
     told = claims_page.answer(ledger)
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
-    assert "*Supported*: AT helps." in told and "*Contradicted*: l1 does." in told and "1 rest on one seed" in told
+    assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told and "1 rest on one seed" in told
 
 
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):

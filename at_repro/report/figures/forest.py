@@ -37,7 +37,7 @@ def forest(compared: pd.DataFrame, stamp: str) -> Figure:
     marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
     marks += [
         Line2D([], [], color=INK, marker="o", label="undecided"),
-        Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="open: shortened"),
+        Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"),
     ]
     axis.legend(handles=marks, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     return stamped(figure, stamp)
