@@ -84,6 +84,7 @@ class Run:
         Raises ParameterError for a field or kind of term that is unknown, missing or of another structure.
         """
         values = _checked("run", values, cls)
+        check_kind("network", values["network"], str, "a name")  # the run id is made of it
         for name in {"terms", "milestones"} & values.keys():
             check_kind(name, values[name], list | tuple, "a list")
         if "terms" in values:

@@ -113,7 +113,7 @@ def test_a_value_of_another_kind_is_one_line_too(change):
     "values",
     [{"netwrok": "wrn-16-1"}, {"terms": [{"kind": "at", "gamma": 1}]}, {"terms": [{}]}, {"terms": ["at"]},
      {"terms": {"kind": "at"}}, {"terms": [{"kind": ["at"]}]}, {"terms": [{"kind": "min-l2"}]}, {"teacher": "wrn-16-2"},
-     {"teacher": {"network": "wrn-16-2"}}, {"milestones": 3}],
+     {"teacher": {"network": "wrn-16-2"}}, {"milestones": 3}, {"network": 16}, {"network": ["wrn-16-1"]}],
 )  # fmt: skip
 def test_a_spec_with_unknown_names_is_refused(values):
     """A misspelt field of a spec file would otherwise train something else than was asked for."""
