@@ -127,7 +127,8 @@ def build(
     engine.device(device)
     data.data_root(data_root)
     store = open_store(preset or COMMITTED, results, writable=preset is not None)
-    stage = staged_pages(f"book-{preset}" if preset else "book")
+    site = f"book-{preset}" if preset else "book"
+    stage = staged_pages(site)
     (stage / "notebooks").mkdir()
     jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in notebooks.names()}
     given = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
@@ -152,7 +153,8 @@ def build(
         claims.ledger(claims.comparisons(store, preset or COMMITTED)).to_csv(stage / LEDGER)
     if preset == "smoke":
         _call_rehearsal(stage)
-    return render(stage)
+    render(stage)
+    return put_in_place(stage, site) / SITE / "index.html"
 
 
 def _changes(name: str, store: Store, data_root: str | None) -> list[str]:
@@ -239,16 +241,33 @@ def _without_end(path: Path) -> str:
 
 
 def staged_pages(name: str) -> Path:
-    """A fresh copy of the book's pages, in build/NAME: from nothing, so that no page of an earlier build survives.
+    """A fresh copy of the book's pages, beside build/NAME, which stays as it is until `put_in_place`.
+
+    From nothing, so that no page of an earlier build survives, and in a folder of its own: the child of a killed build
+    may write on in that one. What such a build left is removed here, and what one that failed left to be read, its log.
 
     Raises UserError where the package was installed without a checkout.
     """
     pages = notebooks.part_of_checkout("book")
-    stage = notebooks.CHECKOUT / "build" / name
-    shutil.rmtree(stage, ignore_errors=True)
+    build = notebooks.CHECKOUT / "build"
+    build.mkdir(exist_ok=True)
+    for leftover in build.glob(f".{name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
     # Records are read from the store: a copy would only be large.
-    shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"))
+    shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"), dirs_exist_ok=True)
     return stage
+
+
+def put_in_place(stage: Path, name: str) -> Path:
+    """Lets a staged book that is whole take the place of build/NAME, and returns that folder."""
+    site, old = stage.with_name(name), stage.with_name(f"{stage.name}.old")
+    with files.hold_signals():
+        if site.exists():
+            site.rename(old)
+        stage.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+    return site
 
 
 def render(stage: Path) -> Path:
@@ -264,6 +283,7 @@ def jupyter_book(stage: Path, builder: str) -> Path:
     say(f"rendering the book (log: {log})")
     command = [*JUPYTER_BOOK, "build", str(stage), "--builder", builder, "-W", "--keep-going"]
     with log.open("w") as stream:
+        # It is killed where a signal's handler raises here: nothing writes on when this process has ended.
         done = subprocess.run(
             command,
             stdout=stream,

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from string import Template
 
+from at_repro import files
 from at_repro.errors import UserError
 from at_repro.records import Store
 from at_repro.report import book, trust
@@ -48,11 +49,11 @@ def write(stage: Path, store: Store) -> Path:
     page = book.jupyter_book(stage, "singlehtml").with_name("intro.html")
     output = stage / NAME
     # A profile of its own: that of a user may be open, and would get its pages.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [browser, *_OPTIONS, f"--user-data-dir={profile}", f"--print-to-pdf={output}", page.as_uri()]
+    with files.replacement(output) as printed, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [browser, *_OPTIONS, f"--user-data-dir={profile}", f"--print-to-pdf={printed}", page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode or not output.exists():
-        raise UserError(f"Chromium did not print {page}: {done.stderr.strip()[-200:]}")
+        if done.returncode or not printed.exists():
+            raise UserError(f"Chromium did not print {page}: {done.stderr.strip()[-200:]}")
     _fill(stage / METADATA, store)
     return output
 
@@ -60,4 +61,4 @@ def write(stage: Path, store: Store) -> Path:
 def _fill(path: Path, store: Store) -> None:
     """Fills in where the repository is, as `_config.yml` says, and what the records of a store cost."""
     (repository,) = re.findall(r'(?m)^repository:\n  url: "(.*?)"', (path.parent / "_config.yml").read_text())
-    path.write_text(Template(path.read_text()).substitute(repository=repository, computing=trust.cost(store)))
+    files.write(path, Template(path.read_text()).substitute(repository=repository, computing=trust.cost(store)))

@@ -44,7 +44,8 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     for number, point in enumerate(points):
         if point in points[:number]:
             raise ParameterError("sweep", point, "every combination of values once")
-    stage = book.staged_pages(f"sweep-{name}")
+    site = f"sweep-{name}"
+    stage = book.staged_pages(site)
     shutil.copytree(notebooks.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
     executed = {}  # among the other notebooks, so that a link between two of them leads to its page
     for number, point in enumerate(points, 1):
@@ -56,7 +57,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     nbformat.write(_comparison(name, executed), stage / "notebooks" / "sweep_comparison.ipynb")
     _list(stage / "_toc.yml", name, len(points))
     book.render(stage)
-    return stage / book.SITE / "notebooks" / "sweep_comparison.html"
+    return book.put_in_place(stage, site) / book.SITE / "notebooks" / "sweep_comparison.html"
 
 
 def _titled(path: Path, title: str, number: int) -> "NotebookNode":

@@ -1,12 +1,13 @@
 """Notebooks and the book: parameters are checked, faults end in one line, the site needs nothing from other hosts."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +22,7 @@ from PIL import Image
 from prose import prose
 from torchvision import datasets
 
-from at_repro import bench, cli, experiments, networks
+from at_repro import bench, cli, experiments, files, networks
 from at_repro.analysis import attention_table
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
@@ -264,7 +265,7 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
     nbformat.write(notebook, path)
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
     monkeypatch.setattr(book, "render", lambda stage: stage)
-    stage = book.build("smoke", "cpu", results=str(checkout / "records"))
+    stage = book.build("smoke", "cpu", results=str(checkout / "records")).parents[2]
     store = Store(checkout / "records")
     assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
     assert set(attention_table.load(store)["run_id"]) == {
@@ -312,7 +313,7 @@ def test_the_report_is_made_of_the_records_that_are_there(checkout, monkeypatch)
     monkeypatch.setattr(book, "render", lambda stage: stage)
     trained = []
     monkeypatch.setattr(book, "_train", lambda *given: trained.append(given))
-    stage = book.build()
+    stage = book.build().parents[2]
     assert stage == checkout / "build" / "book"
     assert not trained and printed(stage / "notebooks" / "01_tiny.ipynb"), "a page that nobody has executed"
     book.build("reduced")
@@ -348,7 +349,7 @@ def executed(checkout, store, hand_made, tmp_path, monkeypatch):
         stale_pages._images.cache_clear()
         names: list[str] = []
         with patch.object(book, "_execute_all", lambda jobs, given: iter(names.extend(jobs) or ())):
-            stage = book.build()
+            stage = book.build().parents[2]
         if not names:
             shown = (stage / "notebooks" / "01_tiny.ipynb").read_bytes()
             assert shown == (checkout / "notebooks" / "01_tiny.ipynb").read_bytes()
@@ -422,7 +423,7 @@ def test_a_page_that_trains_is_always_executed(executed, checkout):
 
 def test_a_rehearsal_is_called_so_on_every_page(checkout, monkeypatch):
     monkeypatch.setattr(book, "render", lambda stage: stage)
-    stage = book.build("smoke", "cpu", results=str(checkout / "records"))
+    stage = book.build("smoke", "cpu", results=str(checkout / "records")).parents[2]
     for page in (stage / "intro.md", stage / "notebooks" / "01_tiny.ipynb"):
         assert "This is a rehearsal" in page.read_text()
 
@@ -449,6 +450,54 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
         book.render(stage)
     told = capfd.readouterr().err
     assert all(what in told for what in ("fig-nowhere", "no-picture.png", "nobody1900", "no-page.md"))
+
+
+HALF = """
+import os, pathlib, signal, sys, time
+stage = pathlib.Path(sys.argv[2])
+page = stage / "_build" / "html" / "index.html"
+page.parent.mkdir(parents=True)
+page.write_text("half a page")
+(stage / "pid").write_text(str(os.getpid()))
+"""
+FAULT = "sys.exit('a.md:1: ERROR: no page')"
+WHOLE = "page.write_text('a new page')"
+SWEEP = ["sweep", "01_tiny", "-p", "images", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("command", "end", "code"),
+    [
+        (["book"], FAULT, 2),
+        (SWEEP, FAULT, 2),
+        (SWEEP, "SIGTERM", 130),
+        *((["book"], number.name, 130) for number in files.SIGNALS),
+    ],
+)
+def test_a_site_stands_until_the_next_one_is_whole(command, end, code, checkout, monkeypatch, capfd, own_signals):
+    """However Jupyter Book or its caller ends in the middle, and nothing of it goes on to write."""
+    monkeypatch.setattr(book, "open_store", lambda *_, **__: Store(checkout / "records"))
+    monkeypatch.setattr(book.in_browser, "write", lambda *_: [])
+    monkeypatch.setattr(book, "_execute_all", lambda *_: iter(()))
+    monkeypatch.setattr(notebooks, "execute", lambda name, _, path: shutil.copyfile(notebooks.source(name), path))
+    site = checkout / "build" / ("book" if command == ["book"] else "sweep-01_tiny")
+    index = site / "_build" / "html" / "index.html"
+    index.parent.mkdir(parents=True)
+    index.write_text("an old page")
+
+    def call(end: str) -> int:
+        monkeypatch.setattr(book, "JUPYTER_BOOK", (sys.executable, "-c", HALF + end))
+        return cli.main(command)
+
+    stop = f"os.kill(os.getppid(), signal.{end})\ntime.sleep(60)\n{WHOLE}"
+    assert call(stop if end.startswith("SIG") else end) == code
+    assert index.read_text() == "an old page" and len(list(site.rglob("*.html"))) == 1
+    (pid,) = (int(path.read_text()) for path in site.parent.glob(f".{site.name}.*/pid"))
+    with suppress(ChildProcessError):  # it has been waited for
+        assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    assert call(WHOLE) == 0
+    assert index.read_text() == "a new page" and list(site.parent.iterdir()) == [site], "nothing is left over"
+    assert str(site) in capfd.readouterr().out, "the link that is printed leads there"
 
 
 def staged(address: str) -> Path:
