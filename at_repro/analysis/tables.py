@@ -1,6 +1,6 @@
 """The tables and the sentences of the report, computed from records."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -154,15 +154,15 @@ def _row(study: Study, recorded: pd.DataFrame, published: paper_numbers.Number |
     return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - number}
 
 
-def comparisons(study: Study, reference: str = "student", columns: Collection[str] = ()) -> pd.DataFrame:
-    """Columns (none: all others) against `reference`, of the same seed, on the same images: a row per column and seed.
+def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
+    """All other columns against `reference`, of the same seed, on the same images: a row per column and seed.
 
     Columns: `method`, the column; `difference`, method minus reference in percentage points; `only_method` and
     `only_reference`, the images that only one of them gets right; `p`, of McNemar's exact test that neither is better.
     """
     rows = []
-    for column in columns or study.records:
-        for seed, record in study.records[column].items():
+    for column, by_seed in study.records.items():
+        for seed, record in by_seed.items():
             other = study.records.get(reference, {}).get(seed)
             if column == reference or other is None or record.diverged or other.diverged:
                 continue

@@ -4,8 +4,9 @@ Each says what the records have about it at one preset: an `Evidence`. A differe
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ from at_repro import bench, experiments
 from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
-from at_repro.claims.facts import Facts
+from at_repro.claims.facts import Facts, Side, difference
 from at_repro.claims.verdicts import BELOW, Margin
 from at_repro.runs import Run
 
@@ -124,23 +125,17 @@ class Errors(Comparison):
         for columns in facts.columns(self.experiment, preset):
             if not {*self.better, *self.worse} <= columns.keys():  # a column of another preset
                 return None
-            pair = [tuple(columns[name] for name in side) for side in (self.better, self.worse)]
-            both = [run for side in pair for run in side]
+            better, worse = (tuple(columns[name] for name in side) for side in (self.better, self.worse))
+            both = (*better, *worse)
             if all(facts.record(run) for run in both):
-                sides[max(run.seed for run in both)] = pair
+                sides[max(run.seed for run in both)] = better, worse
                 taught = taught and all(facts.is_taught(run, columns.get("student")) for run in both)
         return self._of(sides, taught, facts) if sides else None
 
-    def _of(self, sides: dict[int, list[tuple[Run, ...]]], taught: bool, facts: Facts) -> Evidence:
-        differences = {
-            seed: _difference([facts.error(run, self.early) for run in side] for side in pair)
-            for seed, pair in sides.items()
-        }
-        error = facts.binomial_error if self.early else facts.image_error
-        images = math.sqrt(fmean(error(*pair) ** 2 for pair in sides.values()))  # checks the test images, too
-        estimate = significance.of_replicates(list(differences.values())) or facts.one_run(
-            fmean(differences.values()), images, len(differences)
-        )
+    def _of(self, sides: dict[int, tuple[Side, Side]], taught: bool, facts: Facts) -> Evidence:
+        error = partial(facts.error, early=self.early)
+        differences = {seed: difference(error, *pair) for seed, pair in sides.items()}
+        estimate = facts.estimate(list(sides.values()), self.early)
         spread = estimate.error * math.sqrt(len(differences))
         scope = f"{len(sides)} seeds" if len(sides) > 2 else ("one run", "two runs")[len(sides) - 1]
         runs = [run for pair in sides.values() for side in pair for run in side]
@@ -288,13 +283,8 @@ class Cost(Comparison):
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
 
 
-def _difference(sides: Iterable[Iterable[float]]) -> float:
-    better, worse = (fmean(side) for side in sides)
-    return better - worse
-
-
-def _late(sides: dict[int, list[tuple[Run, ...]]], facts: Facts) -> tuple[float, float, float]:
-    differences = [_difference([facts.phase_error(run) for run in side] for side in pair) for pair in sides.values()]
+def _late(sides: dict[int, tuple[Side, Side]], facts: Facts) -> tuple[float, float, float]:
+    differences = [difference(facts.phase_error, *pair) for pair in sides.values()]
     estimate = significance.of_replicates(differences)
     return fmean(differences), *(estimate.interval if estimate else (math.nan, math.nan))
 

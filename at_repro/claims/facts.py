@@ -2,14 +2,16 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
+from statistics import fmean
 
 import numpy as np
 
 from at_repro import experiments
-from at_repro.analysis import attention_table
+from at_repro.analysis import attention_table, significance
 from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
@@ -98,9 +100,18 @@ class Facts:
                     f"{one.run_id} and {other.run_id} were measured on different test images: they cannot be compared"
                 )
 
-    def one_run(self, difference: float, image_error: float, seeds: int) -> Estimate:
-        """A difference of one or two seeds: the error from the test images, widened by the `spread` of others."""
-        return Estimate(difference, image_error * self.spread.ratio / math.sqrt(seeds), self.spread.freedom)
+    def estimate(self, pairs: Sequence[tuple[Side, Side]], early: bool = False) -> Estimate:
+        """How many points the first side errs more than the second, from the pairs of one or more seeds.
+
+        Of three seeds or more Student's t; of one or two the error from the test images, widened by the `spread` of
+        others. Raises UserError where two runs were measured on other test images.
+        """
+        differences = [difference(partial(self.error, early=early), *pair) for pair in pairs]
+        error = self.binomial_error if early else self.image_error
+        images = math.sqrt(fmean(error(*pair) ** 2 for pair in pairs))  # of three seeds as well: it checks their images
+        return significance.of_replicates(differences) or Estimate(
+            fmean(differences), images * self.spread.ratio / math.sqrt(len(pairs)), self.spread.freedom
+        )
 
     @cached_property
     def spread(self) -> Spread:
@@ -141,9 +152,7 @@ class Facts:
         teacher = run.teacher
         if teacher is None or student is None or not (self.record(teacher) and self.record(student)):
             return True
-        difference = self.error(teacher) - self.error(student)
-        estimate = self.one_run(difference, self.image_error((teacher,), (student,)), 1)
-        return BELOW.chances(estimate)[0] < ALPHA
+        return BELOW.chances(self.estimate([((teacher,), (student,))]))[0] < ALPHA
 
     @cached_property
     def attention(self) -> dict[tuple[str, str, str, str], float]:
@@ -151,6 +160,11 @@ class Facts:
         table = attention_table.load(self.store)
         keys = zip(*(table[name] for name in ("run_id", "teacher", "level", "statistic")), strict=True)
         return dict(zip(keys, table["value"], strict=True))
+
+
+def difference(error: Callable[[Run], float], better: Side, worse: Side) -> float:
+    """The mean error of one side minus that of the other."""
+    return fmean(map(error, better)) - fmean(map(error, worse))
 
 
 def slope(x: list[float], y: list[float]) -> Estimate | None:

@@ -4,16 +4,23 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from at_repro.analysis import across_studies, tables
+from at_repro.analysis import across_studies
+from at_repro.analysis.significance import ALPHA
 from at_repro.analysis.study import Study, seed_names
+from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
+from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
 
-_SIGNIFICANT = 0.05
+_SIGNIFICANT = 2 * ALPHA  # of rank correlations, two-sided: differences are judged as the ledger judges
 _NO_ATTENTION = "Nothing can be said yet: what this page is about is not trained, or not measured."
 _SAYS = {
-    "better": "Better than {}", "worse": "Worse than {}", "within chance": "Within chance of {}",
+    SUPPORTED: "Better than {}", CONTRADICTED: "Worse than {}", UNDECIDED: "Undecided against {}",
     "diverged": "Diverged", "not run": "Not run yet",
 }  # fmt: skip
+_HOW_JUDGED = (
+    "Better, worse and undecided are as the ledger of claims judges, by 95 % intervals of the difference: Student's t "
+    "over seeds where there are three, else the test images of one run, widened by the spread over seeds."
+)
 
 
 def on_losses(groups: Study, functions: Study, forms: Study) -> str:
@@ -33,8 +40,9 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
         ("Norm of the maps", functions, norms, "sum-2"),
         ("Form and β", forms, [name for name in forms.columns if "form" in name], "code form, beta 1000"),
     ]
-    verdicts = [verdict(study, name, usual) for _, study, names, usual in parts for name in names if name != usual]
-    better, trained = verdicts.count("better"), len(verdicts) - verdicts.count("not run")
+    facts = Facts(groups.store)
+    words = [judge(facts, study, name, usual)[0] for _, study, names, usual in parts for name in names if name != usual]
+    better, trained = words.count(SUPPORTED), len(words) - words.count("not run")
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     published = [
         paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")
@@ -47,7 +55,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors, without any "
         f"transfer {error(groups, 'student')}{beside}."
     )
-    lines = [f"- **{title}.** {held_against(study, names, usual)}" for title, study, names, usual in parts]
+    lines = [f"- **{title}.** {held_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
 
 
@@ -124,8 +132,13 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
     if not tasks:
         return _nothing(birds)
-    helped = [name for name, study in tasks.items() if "better" in (verdict(study, at, "student") for at in _at(study))]
-    untaught = [name for name, study in tasks.items() if verdict(study, "teacher", "student") != "better"]
+    facts = Facts(birds.store)
+    helped = [name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]]
+    untaught = [
+        name
+        for name, study in tasks.items()
+        if not all(facts.is_taught(study.columns["AT"], plain.run) for plain in study.records["student"].values())
+    ]
     stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
     rows = [*paper_numbers.TABLE_4_ROWS.values(), paper_numbers.TABLE_5_ROWS["top-1"]]
     values = {(number.row, number.column): number.value for number in paper_numbers.NUMBERS}
@@ -137,23 +150,20 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     )
     if untaught:
         lead += f" On {_and(untaught)} the teacher is not better than the plain student beyond chance: a weak test."
-    lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(study)}" for name, study in tasks.items()]
-    sure = (
-        "- **How sure.** Better and worse are beyond the chance of seeds where there are three (Student's t, 95 %), "
-        "else beyond that of the test images (McNemar's p below 0.05)."
-    )
-    return "\n".join([lead, "", *lines, sure])
+    lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
+    return "\n".join([lead, "", *lines, f"- **How sure.** {_HOW_JUDGED}"])
 
 
-def _of_task(study: Study) -> str:
+def _of_task(facts: Facts, study: Study) -> str:
     """What one task says: errors, verdicts beside the plain student, and what a smaller beta changes."""
-    others = [name for name in study.columns if name != "student"]
+    others = [name for name in study.columns if name not in {"student", "teacher"}]
     smaller = [name for name in _at(study) if name != "AT"]
     pair = f"{study.columns['student'].network} from {study.columns['teacher'].network}"
     what = study.experiment.stand_ins.get(study.preset, pair)
     origin = f"{seed_names(study.seeds)}, {study.columns['student'].epochs} epochs"
-    says = f"{what[0].upper()}{what[1:]} ({origin}): without transfer {error(study, 'student')}."
-    return " ".join([says, held_against(study, others, "student"), held_against(study, smaller, "AT")]).strip()
+    errors = f"without transfer {error(study, 'student')}{error(study, 'teacher', ', the teacher {}')}"
+    against = (held_against(facts, study, others, "student"), held_against(facts, study, smaller, "AT"))
+    return " ".join([f"{what[0].upper()}{what[1:]} ({origin}): {errors}.", *against]).strip()
 
 
 def _at(study: Study) -> list[str]:
@@ -273,36 +283,30 @@ def _list(values: pd.Series) -> str:
     return ", ".join(f"{value:.0f} % ({name})" for name, value in values.items())
 
 
-def held_against(study: Study, names: Iterable[str], reference: str) -> str:
-    """Which columns end better or worse than a reference, which cannot be told from it, diverged or are not run."""
+def held_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
+    """Which columns end better or worse than a reference, which are undecided, diverged or not run."""
     methods: dict[str, list[str]] = {}
     for name in names:
         if name != reference:
-            methods.setdefault(verdict(study, name, reference), []).append(
-                f"{_readable(name)}{error(study, name, ' ({})')}"
-            )
+            word, interval = judge(facts, study, name, reference)
+            methods.setdefault(word, []).append(f"{_readable(name)}{error(study, name, f' ({{}}{interval})')}")
     than = "the plain student" if reference == "student" else _readable(reference)
     return " ".join(f"{_SAYS[kind].format(than)}: {', '.join(methods[kind])}." for kind in _SAYS if kind in methods)
 
 
-def verdict(study: Study, column: str, reference: str) -> str:
-    """One of "better", "worse", "within chance", "diverged" and "not run".
+def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> tuple[str, str]:
+    """The ledger's verdict on "this column is better than a reference"; else "diverged" or "not run".
 
-    Better and worse are by Student's t over paired seeds where there are three or more, else by McNemar's test of every
-    seed, all in one direction.
+    With it, where it is undecided, the 95 % interval of the difference, such as ", -0.18 to +1.04 points".
     """
-    if not {column, reference} <= study.records.keys():
-        return "not run"
-    compared = tables.comparisons(study, reference, [column])
-    if compared.empty:
-        return "diverged"
-    if len(compared) < 3:
-        low, high = compared["difference"].min(), compared["difference"].max()
-        certain = (compared["p"] < _SIGNIFICANT).all()
-    else:
-        low, high = tables.paired(study, reference).loc[column, ["low", "high"]]
-        certain = True
-    return "better" if certain and high < 0 else "worse" if certain and low > 0 else "within chance"
+    own, others = (study.records.get(name, {}) for name in (column, reference))
+    pairs = [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
+    if not pairs or all(record.diverged for record in own.values()):
+        return "diverged" if pairs else "not run", ""
+    estimate = facts.estimate(pairs)
+    verdict = verdicts.verdict(*verdicts.BELOW.chances(estimate))
+    low, high = estimate.interval
+    return verdict, f", {low:+.2f} to {high:+.2f} points" if verdict == UNDECIDED else ""
 
 
 def error(study: Study, column: str, form: str = "{}") -> str:
@@ -313,13 +317,10 @@ def error(study: Study, column: str, form: str = "{}") -> str:
 
 
 def how_sure(study: Study) -> str:
-    """Seeds and length of a study, and what its verdicts know nothing of."""
+    """Seeds and length of a study, and what its verdicts rest on."""
     epochs, paper_epochs = study.columns["student"].epochs, study.experiment.runs("paper")[0]["student"].epochs
     length = f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
-    rests = "better and worse are beyond the chance of these test images (McNemar's p below 0.05)"
-    if len(study.seeds) >= 3:
-        rests = "better and worse are beyond the chance of seeds (Student's t, 95 %)"
-    return f"{seed_names(study.seeds).capitalize()}, {length}: {rests}; another length may give another order."
+    return f"{_HOW_JUDGED} {seed_names(study.seeds).capitalize()}, {length}: another length may give another order."
 
 
 def _nothing(study: Study) -> str:

@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 
+from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
+from at_repro.claims.facts import Facts
 from at_repro.report import first_paragraphs
 
 
@@ -42,10 +44,10 @@ def test_which_loss_is_said_with_its_numbers(loss):
     assert "**Of 2 other losses that we trained, none ends better than the paper's own**" in text
     assert "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors, without any transfer 20.00 %" in text
     assert "(the paper, in 200 epochs: 7.93 and 8.77 %)" in text
-    assert "- **One group or three.** Worse than all groups: group 1 (18.00 %). Within chance of all groups: " in text
-    assert "group 3 (15.00 %). Not run yet: group 2." in text
+    assert "- **One group or three.** Worse than all groups: group 1 (18.00 %). Undecided against all groups: " in text
+    assert "group 3 (15.00 %, -1.39 to +1.39 points). Not run yet: group 2." in text
     assert "- **Norm of the maps.** Not run yet: l1 normalised at β = 256000, " in text
-    assert "Seed 0, 40 of the paper's 200 epochs" in text
+    assert "the test images of one run, widened by the spread over seeds. Seed 0, 40 of the paper's 200 epochs" in text
 
 
 def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
@@ -77,16 +79,41 @@ def test_without_records_nothing_is_said(studies):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "kind"),
-    [({0: range(30)}, "better"), ({0: range(36)}, "within chance"), ({0: range(50)}, "worse"), ({0: None}, "diverged"),
-     ({}, "not run"), ({0: range(30), 1: range(41)}, "within chance"),
-     ({0: range(38), 1: range(38), 2: range(39)}, "better"),
-     ({0: range(30), 1: range(39), 2: range(41)}, "within chance")],
-)  # fmt: skip
-def test_verdicts(studies, wrong, kind):
-    """Of fewer than three seeds each has to say the same beyond chance; of three Student's t decides."""
-    study = studies("reduced", student={seed: range(40) for seed in range(3)}, at=wrong)
-    assert first_paragraphs.verdict(study, "AT", "student") == kind
+    ("wrong", "verdict", "interval"),
+    [
+        ({0: range(30)}, SUPPORTED, ""),
+        ({0: range(50)}, CONTRADICTED, ""),
+        ({0: None}, "diverged", ""),
+        ({}, "not run", ""),
+        ({3: range(30)}, "not run", ""),  # without the plain student of its seed
+        # An image each that only one gets wrong: 1.96 times 100 sqrt((2 / 200) / 200).
+        ({0: range(1, 41)}, UNDECIDED, ", -1.39 to +1.39 points"),
+        # -5 and +5 points, each with an error of 100 sqrt((0.05 - 0.05^2) / 200), 1.54, of both 1.54 / sqrt(2).
+        ({0: range(30), 1: range(50)}, UNDECIDED, ", -2.14 to +2.14 points"),
+        # -1, -1 and -0.5: -0.83 give or take 4.30 times 0.29 / sqrt(3).
+        ({0: range(38), 1: range(38), 2: range(39)}, SUPPORTED, ""),
+        # -5, -0.5 and +0.5: -1.67 give or take 4.30 times 2.93 / sqrt(3).
+        ({0: range(30), 1: range(39), 2: range(41)}, UNDECIDED, ", -8.94 to +5.61 points"),
+        # One of three guesses, with 90 % errors: +70, -1 and -1.
+        ({0: None, 1: range(38), 2: range(38)}, UNDECIDED, ", -79.16 to +124.50 points"),
+    ],
+)
+def test_verdicts_are_the_ledgers(studies, wrong, verdict, interval):
+    """By hand, of 200 images: a page that says "better" where the ledger says "undecided" would have two judges."""
+    student = {seed: range(40) for seed in range(3)}
+    study = studies("reduced", student=student, at=wrong)
+    assert first_paragraphs.judge(Facts(study.store), study, "AT") == (verdict, interval)
+
+
+def test_one_run_is_widened_by_the_spread_of_other_columns(studies):
+    """By hand: KD gains 0, 4 and 8 points, a spread of 4, where McNemar's error is the root of (0 + 1.92 + 3.68) / 3.
+
+    So AT's error of 1.54 is 2.93 times as large, with two degrees of freedom: 4.30 times 4.51 beside its gain of 5.
+    """
+    student, kd = {seed: range(40) for seed in range(3)}, {0: range(40), 1: range(32), 2: range(24)}
+    study = studies("reduced", student=student, kd=kd, at={0: range(30)})
+    judged = first_paragraphs.judge(Facts(study.store), study, "AT")
+    assert judged == (UNDECIDED, ", -24.41 to +14.41 points"), "p of McNemar's test is 0.002"
 
 
 LARGER = ("fine-tuning-birds", "fine-tuning-scenes", "imagenet-resnet18")
@@ -104,14 +131,22 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     assert "On scenes the teacher is not better than the plain student beyond chance" in text
     assert (
         "- **Birds.** EfficientNet-Lite0 from Lite2 on 50 classes of birds (seed 0, 20 epochs): without transfer "
-        "20.00 %."
-        " Better than the plain student: AT (15.00 %), AT at β = 327 (10.00 %), teacher (10.00 %). Not run yet: KD."
+        "20.00 %, the teacher 10.00 %."
+        " Better than the plain student: AT (15.00 %), AT at β = 327 (10.00 %). Not run yet: KD."
         " Better than AT: AT at β = 327 (10.00 %)."
     ) in text
     assert "Worse than the plain student: AT (40.00 %)." in text and "**ImageNet.**" not in text
     assert first_paragraphs.on_larger_images(*[studies("paper", name) for name in LARGER]).startswith(
         "Nothing can be said yet"
     )
+
+
+def test_a_teacher_has_to_beat_the_plain_student_of_every_seed(studies):
+    """The ledger tests no claim where one seed's student is as good as its teacher; the page has to say so as well."""
+    birds = {"student": {0: range(40), 1: range(20)}, "teacher": {0: range(20)}, "at": {0: range(40)}}
+    others = [studies("reduced", name) for name in LARGER[1:]]
+    text = first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others)
+    assert "On birds the teacher is not better than the plain student beyond chance" in text
 
 
 def test_maps_are_said_to_follow_edges_as_far_as_they_do():
