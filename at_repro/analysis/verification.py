@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,6 +31,7 @@ BORDERLINE = 2  # changed predictions among the first few hundred, for the same 
 TOGETHER = 4  # networks that share a pass over the images; their lines are printed when it has ended
 
 TestImages = Images | DataError  # or why they are not here
+Labels = Mapping[str, Counter[bytes]]  # how many records have which, by the fingerprint of their test images
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def verify(
     A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
     the predictions of its weights are the recorded ones but for a share of `TOLERANCE`, and its rows in the table of
     `attention_table` are what its weights give. With `count`, so many predictions are recomputed, the first ones,
-    and nothing else: other weights are found all the same, in a tenth of the time.
+    and nothing else: other weights are found all the same, in a tenth of the time. Where its images are not here, a
+    record fails whose labels are not those of most records of the store that were measured on the same images.
 
     Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
     is said in the end; who interrupts keeps the lines that are there.
@@ -82,11 +85,15 @@ def verify(
         except DataError as error:
             return error
 
+    @cache
+    def labels() -> Labels:
+        return _labels_of_all(store)
+
     chosen = list(dict.fromkeys(run_ids)) or list(folders)
     findings: list[Finding] = []
     start = time.monotonic()
     try:
-        for run_id, finding in _findings(store, chosen, images, count):
+        for run_id, finding in _findings(store, chosen, images, labels, count):
             findings.append(finding)
             kind = "skipped" if finding.absent else "FAILED" if finding.problem else "ok"
             text = finding.absent or finding.problem or finding.compared
@@ -133,7 +140,11 @@ def _say_left(done: int, records: int, seconds: float) -> None:
 
 
 def _findings(
-    store: Store, run_ids: Sequence[str], test_images: Callable[[str], TestImages], count: int | None
+    store: Store,
+    run_ids: Sequence[str],
+    test_images: Callable[[str], TestImages],
+    labels: Callable[[], Labels],
+    count: int | None,
 ) -> Iterator[tuple[str, Finding]]:
     """Each record's finding; those of one data set are compared together, teachers first: students are held to them."""
     waiting: dict[str, list[Record]] = {}
@@ -143,7 +154,7 @@ def _findings(
         except DamagedRecord as error:
             yield run_id, Finding(str(error))
             continue
-        finding = _without_network(record, test_images)
+        finding = _without_network(record, test_images, labels)
         if finding:
             yield run_id, finding
         else:
@@ -160,19 +171,28 @@ def _findings(
             maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in taught_by}
 
 
-def _without_network(record: Record, test_images: Callable[[str], TestImages]) -> Finding | None:
+def _labels_of_all(store: Store) -> Labels:
+    counts: dict[str, Counter[bytes]] = defaultdict(Counter)
+    for folder in store.folders().values():
+        with suppress(DamagedRecord):
+            record = load_record(folder)
+            counts[record.values["data"]["test"]][_labels(record)] += 1
+    return counts
+
+
+def _labels(record: Record) -> bytes:
+    return record.predictions()["label"].to_numpy().tobytes()
+
+
+def _without_network(
+    record: Record, test_images: Callable[[str], TestImages], labels: Callable[[], Labels]
+) -> Finding | None:
     """What can be found without running the network; None where that has to be done."""
     if wrong := record.contradiction():
         return Finding(wrong)
     images = test_images(record.run.dataset)
     if isinstance(images, DataError):
-        if record.has_network:
-            return Finding(left_out=f"everything, {record.run.dataset} is not here", absent=images)
-        here = "neither weights nor test images are here"
-        return Finding(
-            compared=f"{record.outcome}, as its curve and predictions say ({here})",
-            left_out=f"what its network gives, and labels: {here}",
-        )
+        return _without_images(record, images, labels()[record.values["data"]["test"]])
     if not record.measured_on(images):
         here = f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}"
         return Finding(here)
@@ -184,6 +204,25 @@ def _without_network(record: Record, test_images: Callable[[str], TestImages]) -
             left_out="what its network gives: it diverged, or its weights are not here",
         )
     return None
+
+
+def _without_images(record: Record, absent: DataError, labels: Counter[bytes]) -> Finding:
+    """What the other records that were measured on the same images, see Labels, say of one."""
+    same, records = labels[_labels(record)], labels.total()
+    agree = f"its labels are those of {same} of the {records} records measured on the same test images"
+    if 2 * same <= records:
+        return Finding(agree)
+    if record.has_network:
+        return Finding(left_out=f"everything, {record.run.dataset} is not here", absent=absent)
+    here, follows = "neither weights nor test images are here", "as its curve and predictions say"
+    if records == 1:
+        return Finding(
+            compared=f"{record.outcome} if its labels are right, {follows} ({here}: its labels are not compared)",
+            left_out=f"what its network gives, and labels: {here}, nor another record of the same images",
+        )
+    return Finding(
+        compared=f"{record.outcome}, {follows}; {agree} ({here})", left_out=f"what its network gives: {here}"
+    )
 
 
 def _together(

@@ -254,6 +254,45 @@ def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_m
         verify(store, [faces.run_id], "cpu", str(store.folder))
 
 
+@pytest.fixture
+def unseen(store, hand_made):
+    """Writes a record of images that are not here, and without weights; its labels are its predictions, or 0 to 3."""
+
+    def write(seed: int, honest: bool) -> str:
+        run = Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96, seed=seed)
+        labels = None if honest else (0, 1, 2, 9)
+        record = hand_made(run, curve=(25.0,), labels=labels, final={"test_error": 25.0 if honest else 0.0})
+        (record.folder / "weights.safetensors").unlink()
+        return run.run_id
+
+    return write
+
+
+def test_without_images_labels_are_held_against_those_of_other_records(store, unseen, capsys):
+    """Labels that were made to fit the predictions give an error of zero, and nothing in that record tells."""
+    forged, *honest = (unseen(seed, honest=seed > 0) for seed in range(3))
+    assert verify(store, device="cpu", data_root=str(store.folder)) == 1
+    told = {line.split()[1]: line for line in lines(capsys)}
+    said = "its labels are those of {} of the 3 records measured on the same test images"
+    assert told[forged] == f"FAILED  {forged}  {said.format(1)}"
+    assert all(told[run_id].startswith("ok ") and said.format(2) in told[run_id] for run_id in honest)
+
+
+def test_where_two_records_have_other_labels_neither_is_believed(store, unseen, capsys):
+    forged, honest = (unseen(seed, honest=seed > 0) for seed in range(2))
+    assert verify(store, [honest], "cpu", str(store.folder)) == verify(store, [forged], "cpu", str(store.folder)) == 1
+    assert sum("are those of 1 of the 2 records" in line for line in lines(capsys)) == 2
+
+
+def test_labels_that_nothing_can_be_held_against_are_said_not_to_be_compared(store, unseen, capsys):
+    forged = unseen(0, honest=False)
+    assert verify(store, device="cpu", data_root=str(store.folder)) == 0
+    first, left_out, _ = lines(capsys)
+    assert first.startswith(f"ok      {forged}  test error 0.00 % if its labels are right, ")
+    assert first.endswith("(neither weights nor test images are here: its labels are not compared)")
+    assert left_out.startswith("not compared of 1 record: what its network gives, and labels: ")
+
+
 def test_what_was_compared_before_an_interrupt_is_printed(trained, store, forged, capsys, monkeypatch):
     """And how many records were not."""
     again = Store(store.folder.parent / "again", writable=True)
