@@ -58,7 +58,8 @@ def test_conda_environment_agrees_with_the_project():
     (installed,) = [entry for entry in entries if entry.startswith("-e ")]
     extras = re.fullmatch(r"-e \.\[(.+)\]", installed)[1].split(",")
     assert set(extras) <= set(PROJECT["optional-dependencies"])
-    assert "at-repro[book,cluster,photographs]" in PROJECT["optional-dependencies"]["test"], "one environment for all"
+    everything = "at-repro[book,cluster,photographs,timm]"
+    assert everything in PROJECT["optional-dependencies"]["test"], "one environment for all"
     # No other package, so no second place where a version could stand.
     python = f"python{PROJECT['requires-python']}"
     assert set(entries) == {"conda-forge", python, "pip", "pip:", "-c constraints.txt", installed}

@@ -41,7 +41,7 @@ def test_packaged_weights_come_with_resolution_and_categories():
 
 
 def test_names_of_timm_where_it_is_installed():
-    pytest.importorskip("timm", reason="timm is not installed; pip install timm to look at its models")
+    pytest.importorskip("timm", reason="timm is not installed; pip install -e '.[timm]' to look at its models")
     model = load_model("deit_tiny_patch16_224", "random")
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     layers = networks.choose_layers(model.network, images)

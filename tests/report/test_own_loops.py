@@ -1,6 +1,6 @@
 """Attention transfer in training loops of others: the page's examples, each where its library is installed.
 
-None of the three is a dependency, not even of the tests: with what they need they are 20 to 200 MB.
+Lightning and Transformers are no dependency, not even of the tests: with what they need they are 20 to 200 MB.
 """
 
 import copy
