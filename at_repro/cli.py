@@ -149,7 +149,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("maps", maps, "draw what any model looks at in any picture: its attention maps, low to top")
     command.add_argument("model", nargs="?", default="efficientnet-lite0", metavar="MODEL", help="a network of this "
-                         "package, torchvision or timm, or module:function (default: %(default)s)")  # fmt: skip
+                         "package, torchvision or timm, or module:function, which sees 224 pixels in "
+                         "ImageNet's normalisation (default: %(default)s)")  # fmt: skip
     command.add_argument("pictures", nargs="*", metavar="PICTURE", help="files and folders (default: a sample image)")
     command.add_argument("--layers", nargs="+", default=[], help="names, low to top (default: the ends of stages)")
     command.add_argument("--mapping", default="sum-2", help="of activations (default: %(default)s)")
