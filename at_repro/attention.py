@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, check_choice
 
 MAPPINGS = ("sum-1", "sum-2", "sum-4", "max-1", "max-2")
 """The mapping functions that the experiments name. `mapping` knows every other power as well."""
@@ -138,8 +138,7 @@ def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
     Raises:
         ParameterError: unknown norm.
     """
-    if norm not in NORMS:
-        raise ParameterError("norm", norm, NORMS)
+    check_choice("norm", norm, NORMS)
     maps = full_precision(maps)
     if norm == "none":
         return maps

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 from at_repro import files
-from at_repro.errors import ParameterError, UserError, printable
+from at_repro.errors import ParameterError, UserError, check_choice, printable
 
 Value = TypeVar("Value")
 
@@ -407,8 +407,7 @@ def _runs(options: argparse.Namespace) -> list:
     tables = [table for name in names for table in experiments.get(name).runs(options.preset, seeds)]
     columns = dict.fromkeys(name for table in tables for name in table)
     for name in options.columns or ():
-        if name not in columns:
-            raise ParameterError("columns", name, columns)
+        check_choice("columns", name, columns)
     selection = options.columns or columns
     return list(dict.fromkeys(run for table in tables for name, run in table.items() if name in selection))
 

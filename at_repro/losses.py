@@ -327,8 +327,7 @@ def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str, shape: str) -> None:
-    if form not in FORMS:
-        raise ParameterError("form", form, FORMS)
+    check_choice("form", form, FORMS)
     if len(students) == 0 or len(students) != len(teachers):
         given = f"{len(students)} of the student with {len(teachers)} of the teacher"
         raise ParameterError("groups", given, "as many of the one as of the other, at least one")

@@ -11,7 +11,7 @@ from torch import nn
 from at_repro import data, experiments
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.data import Images, ImageSet
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, check_choice
 from at_repro.records import Record, Store, open_store
 from at_repro.runs import Run
 from at_repro.training import engine, load_network, train
@@ -173,8 +173,7 @@ def open_study(
         DataError: where something has to be trained and its data set is not here.
     """
     policy = os.environ.get("AT_REPRO_TRAIN", "missing")
-    if policy not in TRAIN:
-        raise ParameterError("AT_REPRO_TRAIN", policy, TRAIN)
+    check_choice("AT_REPRO_TRAIN", policy, TRAIN)
     policy = policy if train_missing else "never"
     own_seeds = None if seeds in ((), [], "") else seeds
     original = experiments.get(experiment)

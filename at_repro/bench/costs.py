@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from at_repro import data, experiments
-from at_repro.records import Record, Store
 from at_repro.runs import Run, tasks, with_teachers
 
-RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s; see `rates` for what other steps reach
+RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s
 DEVICES = (1, 8, 64)
 TABLES = {
-    "Table 1": ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-40-2-to-16-2"),
+    "Table 1": experiments.TABLE_1,
     "Section 4.1": ("one-or-three",),
     "Table 2": ("mapping-functions",),
     "Table 3": ("gradient-methods",),
@@ -70,36 +69,6 @@ def table(results: dict, preset: str = "paper") -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
 
 
-def rates(store: Store, preset: str = "reduced") -> pd.DataFrame:
-    """What recorded cohorts reached in GFLOP/s, start and evaluation included: how far RATE is to be trusted.
-
-    Left out are cohorts that diverged, or that were stopped and went on with other members: their time is not theirs.
-
-    Args:
-        store: records of a preset, on whatever devices they were trained.
-        preset: see `experiments.PRESETS`.
-
-    Returns:
-        Index table; columns cohorts; GFLOP/s, the median over them, and the lowest and the highest; NaN without any.
-
-    Raises ParameterError for an unknown preset, DamagedRecord for a record that is not whole.
-    """
-    records = [record for run in runs_of(experiments.EXPERIMENTS, preset) if (record := store.find(run))]
-    whole = {record.run.run_id: record for record in records if _is_whole(record)}
-    rows = []
-    for of_table in TABLES.values():
-        rates = {}
-        for name in {run.run_id for run in runs_of(of_table, preset)} & whole.keys():
-            cohort = frozenset({name, *whole[name].values["environment"]["company"]})
-            if cohort <= whole.keys():
-                counted = operations([whole[each].run for each in sorted(cohort)])
-                rates[cohort] = counted / whole[name].values["seconds"] / 1e9
-        column = pd.Series(rates.values(), dtype=float)
-        rows.append([len(column), column.median(), column.min(), column.max()])
-    columns = ["cohorts", "GFLOP/s", "lowest", "highest"]
-    return pd.DataFrame(rows, index=pd.Index(TABLES, name="table"), columns=columns)
-
-
 def operations(cohort: Sequence[Run]) -> float:
     """Floating-point operations of runs that are trained in one loop; at most, where groups of layers are frozen.
 
@@ -115,7 +84,7 @@ def operations(cohort: Sequence[Run]) -> float:
     if taught_by is not None:
         of_gradient = any(_any(run, "needs_gradient") for run in cohort if run.teacher is not None)
         forward += (3 if of_gradient else 1) * _forward(taught_by.network)
-    return _places(cohort[0]) * forward
+    return _positions(cohort[0]) * forward
 
 
 def _forward(network: str) -> int:
@@ -149,17 +118,11 @@ def runs_of(names: Iterable[str], preset: str) -> list[Run]:
     )
 
 
-def _is_whole(record: Record) -> bool:
-    """Whether one process trained a run to its end with the same cohort members from its first step on."""
-    changed = any("company" in session for session in record.values["sessions"])
-    return record.diverged is None and "processes" not in record.values["environment"] and not changed
-
-
 def _any(run: Run, need: str) -> bool:
     return any(getattr(term, need) for term in run.terms)
 
 
-def _places(run: Run) -> float:
+def _positions(run: Run) -> float:
     """Images in all, in units of 32x32 pixels: convolutions cost as much as there are positions."""
     resolution = data.resolution(run.dataset)
     seen = data.window_resolution(resolution) if run.augmentation == "window-flip" else resolution

@@ -15,7 +15,7 @@ from at_repro.analysis import attention_table, significance
 from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
-from at_repro.records import Record, Store
+from at_repro.records import Store
 from at_repro.runs import Run
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
@@ -42,6 +42,7 @@ class Facts:
     def __init__(self, store: Store):
         self.store = store
         self.record = cache(store.find)
+        self.recorded = cache(store.load)
         self.wrong = cache(self._wrong)
         self.phase_error = cache(self._phase_error)
         self.columns = cache(self._columns)
@@ -53,10 +54,6 @@ class Facts:
     @cached_property
     def _seeds(self) -> list[int]:
         return self.store.seeds()
-
-    def recorded(self, run: Run) -> Record:
-        """The record of a run that has one. Raises UserError where there is none."""
-        return self.record(run) or self.store.load(run)
 
     def _wrong(self, run: Run) -> np.ndarray:
         """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""

@@ -11,7 +11,7 @@ from torchvision.datasets.utils import check_integrity
 from at_repro.data import names
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, check_choice
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = names.SIZES["cifar10"]
@@ -36,8 +36,7 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
         ParameterError: unknown split.
         DataError: the data are missing and cannot be downloaded, or a batch, shard or row is damaged, which is named.
     """
-    if split not in SIZES:
-        raise ParameterError("split", split, SIZES)
+    check_choice("split", split, SIZES)
     if (root / _BATCHES).is_dir():
         images, labels, classes, source = _read_batches(split, root)
     elif shards := _shards(split, root):

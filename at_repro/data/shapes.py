@@ -10,7 +10,7 @@ from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.data.outlines import OUTLINES
 from at_repro.data.textures import paint, smooth_noise, unit_vectors
 from at_repro.data.uniform import Uniform
-from at_repro.errors import ParameterError
+from at_repro.errors import check_choice
 
 CLASSES = tuple(OUTLINES)
 SIZES = names.SIZES["shapes"]
@@ -41,8 +41,7 @@ def shapes(split: str, count: int | None = None) -> ImageSet:
     Raises:
         ParameterError: unknown split, or a count out of range.
     """
-    if split not in SIZES:
-        raise ParameterError("split", split, SIZES)
+    check_choice("split", split, SIZES)
     if count is not None:
         check_subset(count, SIZES[split])
     count = SIZES[split] if count is None else count

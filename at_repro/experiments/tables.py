@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from at_repro.errors import ParameterError
+from at_repro.errors import check_choice
 from at_repro.experiments.presets import (
     BRIEF,
     BRIEFEST,
@@ -258,6 +258,5 @@ TABLE_1 = ("nin-wide-to-nin-thin", "wrn-16-2-to-16-1", "wrn-40-1-to-16-1", "wrn-
 
 def get(name: str) -> Experiment:
     """An experiment by name. Raises ParameterError."""
-    if name not in EXPERIMENTS:
-        raise ParameterError("experiment", name, EXPERIMENTS)
+    check_choice("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name]

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import ResNet18_Weights
 
-from at_repro.errors import ParameterError
+from at_repro.errors import check_choice
 from at_repro.networks import efficientnet, resnet
 
 CATEGORIES: tuple[str, ...] = tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
@@ -24,8 +24,7 @@ def pretrained(name: str) -> nn.Module:
         ParameterError: there are no such weights for this name.
         DataError: the weights are not here, cannot be downloaded, or are damaged; the message says what to do.
     """
-    if name not in RESOLUTIONS:
-        raise ParameterError("network", name, RESOLUTIONS)
+    check_choice("network", name, RESOLUTIONS)
     return (resnet if name in resnet.NAMES else efficientnet).pretrained(name)
 
 

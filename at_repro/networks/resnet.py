@@ -6,7 +6,7 @@ import torch
 import torchvision.models.resnet as tv
 from torch import Tensor
 
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, check_choice
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.output import Output
 
@@ -63,8 +63,7 @@ def pretrained(name: str) -> ResNet:
         DataError: the weights are not in the cache and cannot be downloaded, or are damaged or another network's. Only
             a download is compared with its hash; a file that is in the cache is taken for what its name says.
     """
-    if name not in NAMES:
-        raise ParameterError("network", name, NAMES)
+    check_choice("network", name, NAMES)
     weights = _WEIGHTS[name]
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)

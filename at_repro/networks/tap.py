@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, check_choice
 from at_repro.networks.output import Output
 
 LAYOUTS = ("NCHW", "NHWC")
@@ -56,8 +56,8 @@ def tap(
         if layer not in names:
             near = get_close_matches(str(layer), names, n=5, cutoff=0.5) or [name for name, _ in model.named_children()]
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
-    if layout is not None and layout not in LAYOUTS:
-        raise ParameterError("layout", layout, LAYOUTS)
+    if layout is not None:
+        check_choice("layout", layout, LAYOUTS)
     return _Tapped(model, layers, layout, grid)
 
 

@@ -83,15 +83,17 @@ class Record:
 
     def early_error(self) -> float:
         """Mean test error, in percent, of the epochs before the learning rate first drops."""
-        epochs = self.epochs()
-        rate = epochs["learning_rate"]
-        return float(epochs["test_error"][rate == rate.iloc[0]].mean())
+        return self._phase_error(0)
 
     def late_error(self) -> float:
         """Mean test error, in percent, of the epochs at the last learning rate."""
+        return self._phase_error(-1)
+
+    def _phase_error(self, epoch: int) -> float:
+        """Of all epochs with the learning rate of this one."""
         epochs = self.epochs()
         rate = epochs["learning_rate"]
-        return float(epochs["test_error"][rate == rate.iloc[-1]].mean())
+        return float(epochs["test_error"][rate == rate.iloc[epoch]].mean())
 
     def predictions(self) -> "pd.DataFrame":
         """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""

@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as transforms
 from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.any_model import Model, load_model
-from at_repro.data import ImageSet, augment, decoding, folders
-from at_repro.errors import DataError, ParameterError, check_choice
+from at_repro.data import ImageSet, augment, folders
+from at_repro.errors import ParameterError, check_choice
 from at_repro.report import figures
 from at_repro.training import engine
 
@@ -150,11 +150,7 @@ def _maps(
 
 def _picture(path: Path, resolution: int) -> Tensor:
     """uint8 (3, resolution, resolution): the middle of the picture. Raises DataError."""
-    try:
-        image = decoding.upright(decoding.open_image(path))
-    except decoding.DAMAGES as error:
-        raise DataError(f"{path}: no picture that can be read ({error})") from None
-    return folders.square(transforms.pil_to_tensor(image), resolution)
+    return folders.square(transforms.pil_to_tensor(folders.open_upright(path)), resolution)
 
 
 def _save(batch: _Batch, output: Path, stamp: str) -> None:

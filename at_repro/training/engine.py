@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, check_choice
 from at_repro.networks import Output, fold_batch_norms
 
 Value = TypeVar("Value")
@@ -23,8 +23,7 @@ COMPILE = ("auto", "on", "off")
 
 def device(name: str = "auto") -> torch.device:
     """The device to train on: "cpu", "cuda", or "auto", the GPU where there is one. Raises ParameterError."""
-    if name not in DEVICES:
-        raise ParameterError("device", name, DEVICES)
+    check_choice("device", name, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device", name, "auto, cpu (this machine has no CUDA device)")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
@@ -36,8 +35,7 @@ def compiles(choice: str, images: int) -> bool:
     Compiling costs one to two minutes per architecture on two cores and gives about a fifth in speed: "auto" compiles
     from half a million images on, where a C++ compiler (CPU) or Triton (GPU) exists. Raises ParameterError.
     """
-    if choice not in COMPILE:
-        raise ParameterError("compile", choice, COMPILE)
+    check_choice("compile", choice, COMPILE)
     if choice == "on" and not can_compile():
         raise ParameterError("compile", choice, "auto, off (nothing can be compiled here: is there a C++ compiler?)")
     return choice == "on" or (choice == "auto" and images >= 500_000 and can_compile())

@@ -39,7 +39,7 @@ def test_operations_of_runs(small):
     assert costs.operations([small["student"], small["at"], small["kd"]]) == 96 * 3 * (3 * 3 + 1) * one
     whole = Run("wrn-10-1", epochs=2)
     faces = Run("wrn-10-1", 2, dataset="anyone@64", subset=96)
-    assert costs.operations([faces]) == 4 * 96 * 2 * 3 * one, "four times as many places"
+    assert costs.operations([faces]) == 4 * 96 * 2 * 3 * one, "four times as many positions"
     windows = replace(faces, dataset="anyone@256", augmentation="window-flip")
     assert costs.operations([windows]) == 49 * 96 * 2 * 3 * one, "224 pixels of 256"
     assert costs.operations([whole]) == data.size("cifar10", "train") * 2 * 3 * one
@@ -121,31 +121,6 @@ def test_without_a_benchmark_there_are_no_hours():
     assert any(name == costs.RATE for _, name, *_ in bench.load()["rows"]), "the committed one has the rate"
     with pytest.raises(ParameterError, match=r"^preset: 'huge'"):
         costs.table({"rows": []}, "huge")
-
-
-def test_what_recorded_cohorts_reached(store, hand_made):
-    """The operations of all of a cohort in its time, once; nothing of cohorts whose time is not theirs alone."""
-    columns = experiments.get("wrn-16-2-to-16-1").runs("reduced")[0]
-    teacher, student, at, kd = (columns[name] for name in ("teacher", "student", "AT", "KD"))
-    other = experiments.get("wrn-40-1-to-16-1").runs("reduced")[0]
-
-    def record(run, seconds, company=(), session=None, **changes):
-        environment = {"device": "CPU", "precision": "fp32", "company": [each.run_id for each in company]}
-        hand_made(run, seconds=seconds, environment=environment, sessions=[session or {"epoch": 0}], **changes)
-
-    record(teacher, 7200.0)
-    record(student, 3600.0, [at])
-    record(at, 3600.0, [student])
-    record(other["teacher"], 1.0, session={"epoch": 0, "company": ["somebody else"]})
-    record(other["AT"], 1.0, [other["KD"]])  # in the company of one that diverged
-    record(other["KD"], 1.0, [other["AT"]], diverged=3)
-    record(kd, 1.0, [columns["AT+KD"]])  # whose record is not there
-    found = costs.rates(store)
-    image = 50_000 * networks.forward_operations("wrn-16-2")
-    both = 40 * 50_000 * (2 * 3 * networks.forward_operations("wrn-16-1") + networks.forward_operations("wrn-16-2"))
-    rates = sorted([60 * 3 * image / 7200 / 1e9, both / 3600 / 1e9])
-    assert found.loc["Table 1"].tolist() == pytest.approx([2, sum(rates) / 2, *rates])
-    assert found["cohorts"]["Table 5"] == 0 and found.loc["Table 5"].isna().sum() == 3
 
 
 def test_every_table_of_the_paper_is_in_it():

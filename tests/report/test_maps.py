@@ -110,7 +110,7 @@ def test_the_command_takes_a_picture_alone_for_a_picture(folder, capsys, own_sig
     [
         (["pictures/none.jpg"], "pictures: 'pictures/none.jpg'"),
         (["empty"], "pictures: 'empty'"),
-        (["own_model.py"], "own_model.py: no picture that can be read"),
+        (["own_model.py"], "own_model.py: the image is none of"),
         (["pictures", "--layers", "lov"], "layers: 'lov' .*low"),
         (["pictures", "--mapping", "mean-2"], "mapping: 'mean-2'"),
         (["pictures", "-o", "pictures"], "output: "),
