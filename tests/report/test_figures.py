@@ -148,7 +148,6 @@ def every_figure(images) -> dict[str, Figure]:
         "transfer": figures.transfer(images, of_groups("teacher", "student", "AT"), STAMP),
         "mappings": figures.mappings(of_groups("teacher")["teacher"], ["sum-2", "max-1"], STAMP),
         "pairing": figures.pairing(of_blocks(student=2, teacher=3), STAMP),
-        "errors": figures.errors(table(), STAMP),
         "curves": figures.curves(epochs(*METHODS), STAMP),
         "gains": figures.gains(of_pairs(), STAMP),
         "error_panels": figures.error_panels(by_loss(), STAMP),
@@ -161,10 +160,6 @@ def every_figure(images) -> dict[str, Figure]:
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
 def legend_colours(figure: Figure) -> dict[str, tuple]:
@@ -222,7 +217,7 @@ def test_a_notebook_shows_figures_as_they_are_encoded(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
         encoding.use_in_notebook()
-    shown, _ = formatter.format(figure := figures.errors(table(), STAMP))
+    shown, _ = formatter.format(figure := figures.error_panels({"": table()}, STAMP))
     assert set(shown) == {"image/png", "text/plain"}
     assert base64.b64decode(shown["image/png"]) == encoding.encode(figure)[1]
 
@@ -233,7 +228,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         "without the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset reduced)"
     )
     for figure in (
-        figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.errors(table(), stamp),
+        figures.map_panel(images, {"low": torch.rand(3, 8, 8)}, stamp), figures.error_panels({"": table()}, stamp),
         overlay(images, stamp),
         figures.map_panel(images, {"map": torch.rand(3, 8, 8), "moved": torch.randn(3, 8, 8)}, stamp),
         figures.unavailable(stamp),
@@ -262,8 +257,7 @@ def test_a_long_stamp_is_not_cut_off(images):
         lambda images: figures.error_panels({"none": by_loss()["forms"].loc[["paper form, beta 1"]]}, STAMP),
         lambda images: figures.gradient_norms(by_loss(), NORMS[["not normalised", "paper form, beta 1"]], STAMP),
         lambda images: figures.lengths(by_length(), STAMP),
-        lambda images: figures.errors(table().iloc[:0], STAMP),
-        lambda images: figures.errors(table() * np.nan, STAMP),
+        lambda images: figures.error_panels({"": table().iloc[:0]}, STAMP),
     ],
 )
 def test_nothing_to_draw_is_said(images, empty):
@@ -345,9 +339,8 @@ def test_images_and_maps_may_have_other_shapes(images):
 
 def test_errors_of_both_stand_at_their_values():
     shown = table()
-    figure = figures.errors(shown, STAMP)
-    (axis,) = figure.axes
-    lines, ours, paper = axis.collections
+    (axis,) = figures.error_panels({"": shown}, STAMP).axes
+    lines, ours, paper = axis.collections[-3:]
     assert np.array_equal(ours.get_offsets(), np.column_stack([shown["ours"], range(5)]))
     assert np.array_equal(paper.get_offsets(), np.column_stack([shown["paper"], range(5)]))
     intervals = [segment[:, 0].tolist() for segment in lines.get_segments()]
@@ -355,7 +348,6 @@ def test_errors_of_both_stand_at_their_values():
     assert [label.get_text() for label in axis.get_yticklabels()] == METHODS
     assert axis.get_ylim()[0] > axis.get_ylim()[1], "the table is read from top to bottom"
     assert "%" in axis.get_xlabel()
-    assert legend(figure) == ["ours, with interval", "paper"]
     colours = [to_rgba(figures.COLOURS[method]) for method in METHODS]
     assert ours.get_facecolors().tolist() == [list(colour) for colour in colours]
     assert paper.get_edgecolors().tolist() == [list(colour) for colour in colours], "whose number is it?"
@@ -409,20 +401,8 @@ def test_labels_keep_their_distance_and_their_order():
 
 
 def test_errors_without_numbers_of_the_paper_do_not_mention_them():
-    figure = figures.errors(table(paper=np.nan), STAMP)
-    assert legend(figure) == ["ours, with interval"]
-    assert len(figure.axes[0].collections) == 2
-
-
-def test_errors_of_what_is_not_run_leave_its_row_empty():
-    missing = table()
-    missing.loc["AT", ["ours", "low", "high"]] = np.nan
-    figure = figures.errors(missing, STAMP)
-    figure.draw_without_rendering()
-    _, ours, paper = figure.axes[0].collections
-    assert np.ma.getmaskarray(ours.get_offsets())[:, 0].tolist() == [False, True, False, False, False]
-    assert paper.get_offsets()[1].tolist() == [7.93, 1]
-    assert len(figure.axes[0].get_yticklabels()) == 5
+    (names,) = figures.error_panels({"": table(paper=np.nan)}, STAMP).legends
+    assert [text.get_text() for text in names.get_texts()] == ["ours, with its interval", "plain student"]
 
 
 def test_curves_have_a_line_per_method_and_metric_at_the_medians():
@@ -481,7 +461,7 @@ def test_a_method_has_the_same_colour_everywhere(images):
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
         assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
-        _, ours, _ = figures.errors(table().loc[methods], STAMP).axes[0].collections
+        ours = figures.error_panels({"": table().loc[methods]}, STAMP).axes[0].collections[-2]
         assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
 
 
@@ -495,9 +475,6 @@ def test_methods_without_a_colour_of_their_own_get_different_ones():
     colours = named_colours(figures.curves(epochs(*names), STAMP))
     assert len(set(colours.values())) == 4
     assert colours["student"] == to_rgba(figures.COLOURS["student"])
-    own = table().iloc[:4].set_axis(names)
-    _, ours, _ = figures.errors(own, STAMP).axes[0].collections
-    assert [tuple(colour) for colour in ours.get_facecolors()] == list(colours.values())
     assert len(figures.curves(epochs(*[f"group {index}" for index in range(9)]), STAMP).axes[0].lines) == 18
 
 

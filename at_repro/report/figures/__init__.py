@@ -4,21 +4,13 @@ The last argument of each is `stamp`, which stands below the figure: what it was
 there is nothing to draw, the figure holds the stamp alone, so that its number in the book stays.
 """
 
-from at_repro.report.figures.attention import (
-    against_error,
-)
+from at_repro.report.figures.attention import against_error
 from at_repro.report.figures.losses import error_panels, gradient_norms
 from at_repro.report.figures.panels import map_panel, overlay_panel
 from at_repro.report.figures.schematics import mappings, pairing, transfer
 from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
 from at_repro.report.figures.touchable import Touchable
-from at_repro.report.figures.training import (
-    cost,
-    curves,
-    errors,
-    gains,
-    lengths,
-)
+from at_repro.report.figures.training import cost, curves, gains, lengths
 
 __all__ = [
     "ATTENTION",
@@ -29,7 +21,6 @@ __all__ = [
     "cost",
     "curves",
     "error_panels",
-    "errors",
     "gains",
     "gradient_norms",
     "lengths",

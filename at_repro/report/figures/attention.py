@@ -23,7 +23,7 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
 
     Args:
         table: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
-            `collection.distance_and_error` and `collection.table`.
+            `across_studies.distance_and_error` and `across_studies.table`.
         quantity: what was measured, with its unit.
     """
     levels = list(table.columns[table.columns.get_loc("test_error") + 1 :])

@@ -1,4 +1,4 @@
-"""Plots of test errors by the loss that was trained with."""
+"""Plots of test errors by method, and by the gradient norm of its term."""
 
 from collections.abc import Callable, Mapping
 

@@ -20,7 +20,7 @@ def map_panel(
     columns: dict[str, Tensor],
     stamp: str,
 ) -> Figure:
-    """A row per image: the image, and its attention maps at their own resolution, a square per place.
+    """A row per image: the image, and its attention maps at their own resolution, a square per position.
 
     Each map is scaled to its own maximum: dark is no attention, bright is the most of this map. Maps with negative
     values are differences: their colours run from as much less to as much more, with nothing in the middle.
@@ -67,8 +67,8 @@ def overlay_panel(
 ) -> Figure:
     """A row per photograph: the photograph, and each of its maps laid over it in grey.
 
-    Each map covers the whole photograph at its own resolution, a square per place, so that no detail is invented; its
-    colours run from 0 to its own maximum, see the bar below.
+    Each map covers the whole photograph at its own resolution, a square per position, so that no detail is invented;
+    its colours run from 0 to its own maximum, see the bar below.
 
     Args:
         images: the photographs, uint8 (N, 3, H, W).

@@ -26,7 +26,6 @@ COLOURS = {
     "KD": PALETTE[1],
     "AT+KD": PALETTE[2],
     "teacher": PALETTE[3],
-    "even map": (0.8, 0.8, 0.8),
 }
 ALIASES = dict.fromkeys(("sum-2", "all groups", "code form, beta 1000"), "AT")  # what other tables call that column
 # For everything that is no method: the rest of the palette, then the same darker and lighter.

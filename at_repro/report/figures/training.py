@@ -1,4 +1,4 @@
-"""Plots of errors, of predictions, and of what training costs."""
+"""Plots of gains, of curves, and of what training costs."""
 
 from collections.abc import Iterable
 
@@ -9,31 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from at_repro.report.figures.theme import INK, PALETTE, WIDTH, colours_of, stamped, style, unavailable
-
-
-def errors(table: pd.DataFrame, stamp: str) -> Figure:
-    """Test errors of all methods: ours as dots with their interval, the paper's, if any, as open marks.
-
-    Args:
-        table: index method; columns ours, low, high and paper, in percent, see `tables.errors`.
-    """
-    if table[["ours", "paper"]].isna().all(axis=None):
-        return unavailable(stamp)
-    style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.4 * len(table)))
-    places = range(len(table))
-    colours = list(colours_of(table.index).values())
-    axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
-    axis.scatter(table["ours"], places, c=colours, zorder=3, label="ours, with interval")
-    if table["paper"].notna().any():
-        axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", zorder=3, label="paper")
-    axis.set(yticks=places, yticklabels=table.index, xlabel="test error (%)", ylim=(len(table) - 0.4, -0.6))
-    legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    marks = [mark for mark in legend.legend_handles if mark is not None]
-    for mark in marks:  # of no method
-        mark.set(edgecolor=INK)
-    marks[0].set(facecolor=INK)
-    return stamped(figure, stamp)
 
 
 def gains(table: pd.DataFrame, stamp: str) -> Figure:
