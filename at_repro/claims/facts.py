@@ -37,7 +37,7 @@ class Spread:
 
 
 class Facts:
-    """The records of a store as the rules ask for them. Raises DamagedRecord where one is read that is not whole."""
+    """The records of a store as comparisons ask for them. Raises DamagedRecord where one is read that is not whole."""
 
     def __init__(self, store: Store):
         self.store = store

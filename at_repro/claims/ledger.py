@@ -7,7 +7,7 @@ a comparison neither supports nor contradicts the paper: it is listed under `els
 """
 
 import math
-from typing import Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -53,30 +53,30 @@ def comparisons(store: Store, preset: str = "reduced") -> pd.DataFrame:
     """
     facts = Facts(store)
     rows = [
-        _row(claim, rule, at, evidence)
+        _row(claim, comparison, at, evidence)
         for claim in (BY_NAME.values() if preset != "smoke" else ())
         for at in SETTINGS
-        for rule in claim.comparisons
-        if (evidence := rule.evidence(at, facts)) is not None
+        for comparison in claim.comparisons
+        if (evidence := comparison.evidence(at, facts)) is not None
     ]
     # Stand-ins may be the same runs at several presets.
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS).drop_duplicates(["claim", "setting", "comparison", "runs"])
 
 
-def _row(claim: Claim, rule: Comparison, preset: str, evidence: Evidence) -> tuple:
-    stand_in = rule.stand_in(preset)
+def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) -> tuple:
+    stand_in = comparison.stand_in(preset)
     setting = OURS_ALONE if claim in QUESTIONS else STAND_IN if stand_in else SETTINGS[preset]
     verdict = evidence.verdict if evidence.taught or claim in QUESTIONS else NOT_TESTED
     low, high = evidence.estimate.interval if evidence.estimate else (math.nan, math.nan)
     more = evidence.seeds if verdict == UNDECIDED else None
     seeds = math.nan if more is None else more
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
-    compared = [run for run in rule.runs(preset) if run.run_id in evidence.runs] or rule.runs(preset)
+    runs = comparison.runs(preset)
+    compared = [run for run in runs if run.run_id in evidence.runs] or runs
     return (
-        claim.name, setting, str(rule), subjects(compared) or stand_in, evidence.difference, low, high, rule.unit,
-        evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3), evidence.lacks,
-        seeds, hours, stand_in,
-        evidence.runs,
+        claim.name, setting, str(comparison), subjects(compared) or stand_in, evidence.difference, low, high,
+        comparison.unit, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
+        evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
 
 
@@ -136,23 +136,7 @@ def summary(ledger: pd.DataFrame) -> str:
     return f"Of {len(counted)} claims: {', '.join(told)}."
 
 
-class _Compared(Protocol):
-    """What `effect` reads of a row of `comparisons`."""
-
-    @property
-    def difference(self) -> float: ...
-
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def low(self) -> float: ...
-
-    @property
-    def high(self) -> float: ...
-
-
-def effect(row: _Compared) -> str:
+def effect(row: Any) -> str:
     """The difference of a row of `comparisons` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
     return f"{row.difference:+.2f}{row.unit}{between(row.low, row.high)}"
 
@@ -165,7 +149,7 @@ def between(low: float, high: float) -> str:
 def _counted(claim: Claim, setting: str) -> int:
     """How many comparisons a claim has in a setting: those of stand-ins do not count."""
     preset = next((preset for preset, text in SETTINGS.items() if text == setting), "paper")
-    return len([rule for rule in claim.comparisons if not rule.stand_in(preset)])
+    return sum(not comparison.stand_in(preset) for comparison in claim.comparisons)
 
 
 def _verdict(claim: Claim, setting: str, part: pd.DataFrame) -> str:

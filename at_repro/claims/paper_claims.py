@@ -134,7 +134,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "power",
-        "A larger power gives more weight to the places where the strongest neurons fire",
+        "A larger power gives more weight to the positions where the strongest neurons fire",
         "Section 3.1, Figure 5",
         [
             _of_plain(f"{less} of {level} maps below {more}", (level, less), (level, more))

@@ -1,6 +1,7 @@
-"""When each rule was stated, and what was known by then: `book/plan.json`, appended to by `state`.
+"""When the rule of each claim was stated, and what was known by then: `book/plan.json`, appended to by `state`.
 
-A rule that is changed after its runs is no longer the rule that was stated, and the ledger says so.
+A rule is all comparisons of a claim with their margins. One that is changed after its runs is no longer the rule that
+was stated, and the ledger says so.
 """
 
 import hashlib
@@ -20,7 +21,8 @@ FILE = files.CHECKOUT / "book" / "plan.json"
 
 def fingerprint(name: str) -> str:
     """Ten hexadecimal digits that stand for a rule: its comparisons, columns and margins."""
-    return hashlib.sha256(json.dumps([asdict(rule) for rule in BY_NAME[name].comparisons]).encode()).hexdigest()[:10]
+    comparisons = json.dumps([asdict(comparison) for comparison in BY_NAME[name].comparisons])
+    return hashlib.sha256(comparisons.encode()).hexdigest()[:10]
 
 
 def state(store: Store, path: Path = FILE) -> list[str]:

@@ -52,13 +52,13 @@ def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
     """
     rng = np.random.default_rng(0)
     rows = []
-    rules_of = {claim.name: claim.comparisons for claim in CLAIMS} | {ONE_PAIR: BY_NAME["at"].comparisons[1:2]}
-    for claim, rules in rules_of.items():
-        own = [rule for rule in rules if _is_printed(rule)]
+    comparisons_of = {claim.name: claim.comparisons for claim in CLAIMS} | {ONE_PAIR: BY_NAME["at"].comparisons[1:2]}
+    for claim, comparisons in comparisons_of.items():
+        own = [comparison for comparison in comparisons if _is_printed(comparison)]
         for world in WORLDS if own else ():
             for seeds in SEEDS:
                 errors = _Errors(_truth(own, world), (draws, seeds), spread, rng)
-                chances = [_chances(rule, errors) for rule in own]
+                chances = [_chances(comparison, errors) for comparison in own]
                 outcomes = [verdicts.every(of_draw, len(own)) for of_draw in _by_draw(chances)]
                 shares = [100 * outcomes.count(verdict) / draws for verdict in COLUMNS[3:]]
                 rows.append((claim, world, seeds, *shares))
@@ -81,16 +81,16 @@ def _by_draw(chances: Sequence[Chances]) -> Iterator[list[Chances]]:
         yield list(zip(*of_draw, strict=True))
 
 
-def _parts(rule: Comparison) -> list[Errors]:
-    if isinstance(rule, Errors):
-        return [rule]
-    if isinstance(rule, Either | MeanOf):
-        return list(rule.comparisons)
-    return [one for _, one in rule.settings] if isinstance(rule, Settings) else []
+def _parts(comparison: Comparison) -> list[Errors]:
+    if isinstance(comparison, Errors):
+        return [comparison]
+    if isinstance(comparison, Either | MeanOf):
+        return list(comparison.comparisons)
+    return [one for _, one in comparison.settings] if isinstance(comparison, Settings) else []
 
 
-def _is_printed(rule: Comparison) -> bool:
-    parts = _parts(rule)
+def _is_printed(comparison: Comparison) -> bool:
+    parts = _parts(comparison)
     return bool(parts) and all(
         not part.early and all(_number(part, column) is not None for column in part.worse) and
         (part.margin.alike or all(_number(part, column) is not None for column in part.better))
@@ -106,8 +106,8 @@ def _number(part: Errors, column: str) -> float | None:
 Truth = dict[tuple[str, str], float]  # test error by experiment and column
 
 
-def _truth(rules: Sequence[Comparison], world: str) -> Truth:
-    parts = [part for rule in rules for part in _parts(rule)]
+def _truth(comparisons: Sequence[Comparison], world: str) -> Truth:
+    parts = [part for comparison in comparisons for part in _parts(comparison)]
     truth: Truth = {}
     for part in parts:
         for column in (*part.worse, *part.better):
@@ -144,14 +144,14 @@ class _Errors:
         )
 
 
-def _chances(rule: Comparison, errors: _Errors) -> Chances:
+def _chances(comparison: Comparison, errors: _Errors) -> Chances:
     """The p-values of a comparison in every draw, as arrays."""
-    parts = _parts(rule)
-    if isinstance(rule, Errors):
-        return rule.margin.chances(errors.estimate(rule))
-    if isinstance(rule, MeanOf):
+    parts = _parts(comparison)
+    if isinstance(comparison, Errors):
+        return comparison.margin.chances(errors.estimate(comparison))
+    if isinstance(comparison, MeanOf):
         return BELOW.chances(significance.mean_of([errors.estimate(part) for part in parts]))
-    if isinstance(rule, Settings):
+    if isinstance(comparison, Settings):
         means = np.stack([errors.differences(part).mean(-1) for part in parts], axis=-1)
         return tuple(np.array([verdicts.signs(of_draw) for of_draw in means]).T)
     chances = _by_draw([part.margin.chances(errors.estimate(part)) for part in parts])
