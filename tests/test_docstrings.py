@@ -1,6 +1,8 @@
-"""The API pages are made of docstrings: every public name has one."""
+"""The API pages are made of docstrings: every public name has one, and what they name is there."""
 
 import ast
+import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,3 +35,29 @@ def _is_public(node: ast.stmt) -> bool:
 
 def test_every_public_name_is_documented():
     assert list(undocumented()) == []
+
+
+def unresolved() -> Iterator[str]:
+    """Backticked names such as `module.name`, in docstrings and comments, that lead nowhere."""
+    modules: dict[str, list[str]] = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        dotted = ".".join(parts).removesuffix(".__init__")
+        modules.setdefault(dotted.rpartition(".")[2], []).append(dotted)
+    for path in sorted(ROOT.rglob("*.py")):
+        for first, rest in re.findall(r"`(\w+)((?:\.\w+)+)`", path.read_text()):
+            if first in modules and not any(_resolves(module + rest) for module in modules[first]):
+                yield f"{path.relative_to(ROOT)}: {first}{rest}"
+
+
+def _resolves(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def test_names_in_docstrings_lead_somewhere():
+    """What was renamed or deleted is looked for in vain."""
+    assert list(unresolved()) == []

@@ -32,32 +32,30 @@ def images(study: Study, method: str, outcome: str, count: int) -> ImageSet | No
     return study.images.select(torch.tensor(indices)) if study.images is not None and indices else None
 
 
-def rows(study: Study, method: str, images: ImageSet | None, mapping: str = "sum-2") -> dict[str, Tensor]:
+def rows(study: Study, method: str, images: ImageSet | None) -> dict[str, Tensor]:
     """Top maps (N, H, W) of the plain student, of the method's and of their teacher, and what "moved" between the two
     students: where the normalised map grew (positive) and where it shrank. Empty without images or a student.
-
-    Raises ParameterError for an unknown mapping.
     """
     networks = study.networks("student", method, "teacher")
     if images is None or not {"student", method} <= networks.keys():
         return {}
-    maps = {name: network_maps.maps(network, images, mapping)[-1] for name, network in networks.items()}
+    maps = {name: network_maps.maps(network, images)[-1] for name, network in networks.items()}
     return maps | {"moved": attention.normalize(maps[method]) - attention.normalize(maps["student"])}
 
 
-def movement(study: Study, method: str, count: int, mapping: str = "sum-2") -> pd.DataFrame:
+def movement(study: Study, method: str, count: int) -> pd.DataFrame:
     """How far attention moved on each image: the l2 distance of both students' normalised maps.
 
     Args:
         count: images of each outcome that are measured, the first ones.
 
-    Returns rows of `map_statistics.measure`, with the column `outcome`. Raises ParameterError for an unknown mapping.
+    Returns rows of `map_statistics.measure`, with the column `outcome`.
     """
     networks = study.networks("student", method)
     parts = []
     for outcome in outcomes(study, method) if len(networks) == 2 else ():
         chosen = images(study, method, outcome, count)
-        maps = network_maps.by_network(networks, chosen, [mapping])
+        maps = network_maps.by_network(networks, chosen)
         distances = map_statistics.measure(maps, chosen, ["distance"], "student")
         parts.append(distances[distances["network"] == method].assign(outcome=outcome))
     columns = [*map_statistics.COLUMNS, "outcome"]

@@ -7,7 +7,6 @@ from torch import Tensor
 from at_repro import data
 from at_repro.analysis.study import Study
 from at_repro.data import ImageSet, augment
-from at_repro.errors import check_count
 from at_repro.records import Store
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
@@ -16,19 +15,18 @@ from at_repro.training.student import Student
 from at_repro.training.term_values import term_value
 
 COLUMNS = ["beta", "term", "gradient norm", "of the task"]
+IMAGES = 128  # of the test set, the first ones: a batch
 
 
-def gradient_norms_at_init(study: Study, count: int = 128) -> pd.DataFrame:
-    """Every method of a study at its student's initial weights, on the first test images as one batch, in float32.
+def gradient_norms_at_init(study: Study) -> pd.DataFrame:
+    """Every method of a study at its student's initial weights, on the first `IMAGES` of the test set as one batch, in
+    float32.
 
     Index: the method. Columns: `beta`, the weight of its term; `term`, the term times its weight; `gradient norm`, the
     l2 norm of that product's gradient by all parameters that are trained; `of the task`, the same of the cross-entropy.
     A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
-
-    Raises ParameterError unless count is an integer from 1.
     """
-    check_count("count", count)
-    images = study.sample(count)
+    images = study.sample(IMAGES)
     taught = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
     rows = []
     for teacher in dict.fromkeys(run.teacher for run in taught.values()):

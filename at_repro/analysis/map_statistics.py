@@ -43,18 +43,17 @@ def entropy(maps: Tensor) -> Tensor:
     return -torch.special.xlogy(shares, shares).sum(1) / math.log(shares.shape[1])
 
 
-def top_share(maps: Tensor, part: float = 0.1) -> Tensor:
-    """Share of each map's mass at its strongest positions.
+def top_share(maps: Tensor) -> Tensor:
+    """Share of each map's mass at the tenth of its positions that are strongest, rounded up to whole ones.
 
     Args:
         maps: (N, H, W), not negative.
-        part: of all positions, which is rounded up to whole ones.
 
     Returns:
-        (N,), from these positions' part of all (a uniform map) to 1; NaN for an all-zero map.
+        (N,), from 0.1, rounded up alike (a uniform map), to 1; NaN for an all-zero map.
     """
     shares = mass_shares(maps)
-    return shares.topk(math.ceil(part * shares.shape[1]), dim=1).values.sum(1)
+    return shares.topk(math.ceil(0.1 * shares.shape[1]), dim=1).values.sum(1)
 
 
 def share(maps: Tensor, masks: Tensor) -> Tensor:

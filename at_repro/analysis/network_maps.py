@@ -121,7 +121,7 @@ def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> di
     }
 
 
-def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: str = "teacher") -> pd.DataFrame:
+def gradients(networks: dict[str, nn.Module], images: Images | None) -> pd.DataFrame:
     """What gradient-based transfer and the symmetry norm act on, a row per network, means over images.
 
     Columns: `network`; `norm`, the l2 norm of J = dL/dx; `symmetry`, the cosine of the angle between J(x) and the
@@ -132,7 +132,7 @@ def gradients(networks: dict[str, nn.Module], images: Images | None, teacher: st
     sums: dict[str, list[Tensor]] = {name: [] for name in networks} if images is not None else {}
     for batch in images.chunks(BATCH) if sums and images is not None else ():
         gradients = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
-        taught = gradients.get(teacher)
+        taught = gradients.get("teacher")
         for name, own in gradients.items():
             other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
             nothing = torch.full((len(own),), float("nan"))

@@ -130,8 +130,9 @@ def _distance(ours: list[Tensor], others: list[Tensor]) -> float:
     return fmean(map_statistics.distance(*pair).mean().item() for pair in zip(ours, others, strict=True))
 
 
-def _old_distillation(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> float:
+def _old_distillation(student: Tensor, teacher: Tensor) -> float:
     """The older public code's KL term, averaged over batch and classes and doubled, over today's."""
+    temperature = 4.0
     old = F.kl_div(F.log_softmax(student / temperature, 1), F.softmax(teacher / temperature, 1), reduction="batchmean")
     old = old / student.shape[1]
     return (2 * temperature**2 * old / softened_divergence(student, teacher, temperature)).item()

@@ -1,4 +1,4 @@
-"""The tables and the sentences of the report, computed from records."""
+"""The tables of the report, computed from records."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from at_repro.analysis.study import Study
 from at_repro.experiments import paper_numbers
 
 NOT_RUN = "not run"
-_SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see statistics.median_interval
+_SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see significance.median_interval
 
 
 def errors(study: Study, table: str, row: str) -> pd.DataFrame:
@@ -225,18 +225,15 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     return frame.rename_axis("method")
 
 
-def phases(study: Study, error: str = "test_error") -> pd.DataFrame:
-    """The mean error (percent, median over seeds) while the learning rate stays the same, a column per method.
+def phases(study: Study) -> pd.DataFrame:
+    """The mean test error (percent, median over seeds) while the learning rate stays the same, a column per method.
 
     Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
     are noise. What diverged is left out.
-
-    Args:
-        error: "test_error", or "train_error", which is measured on augmented images.
     """
     finished = study.errors().dropna(subset="test_error")[["column", "seed"]]
     curves = study.curves().merge(finished)
-    means = curves.groupby(["column", "seed", "learning_rate"], sort=False)[error].mean()
+    means = curves.groupby(["column", "seed", "learning_rate"], sort=False)["test_error"].mean()
     return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 

@@ -69,8 +69,8 @@ def mapping_functions(preset: Preset, seed: int) -> dict[str, Run]:
     What is normalised otherwise needs another beta. For l1, 256000: a uniform map of H W positions has 1/(H W) of the
     squared length, and 256 are the positions of the middle group and the geometric mean of the three. Without
     normalisation 0.001, a million times smaller than usual. Of each also the beta with which the term pulls at the
-    untrained student as strongly as with the l2 norm, see `pull`: 42000 and 0.0001. For the same reason the functions
-    of Table 2 once more, each with the beta at which its gradient is as long as that of sum-2 at 1000.
+    untrained student as strongly as with the l2 norm, by its gradient norm: 42000 and 0.0001. For the same reason the
+    functions of Table 2 once more, each with the beta at which its gradient is as long as that of sum-2 at 1000.
     """
     methods = {name: (ActivationTransfer(mapping=name),) for name in ("sum-1", "sum-2", "sum-4", "max-1", "max-2")}
     for name, beta in (("sum-1", 3250.0), ("sum-4", 509.0), ("max-1", 2540.0)):
@@ -158,8 +158,9 @@ def fine_tuning(preset: Preset, seed: int) -> dict[str, Run]:
     """Table 4: a student and its teacher, both fine-tuned from ImageNet; losses on the last two groups.
 
     The paper's ResNet-18 and ResNet-34 at preset `paper`. Elsewhere EfficientNet-Lite0 and Lite2, whose weights come as
-    packages, and a second beta: crops of 128 pixels leave maps of 8x8 and 4x4 places where 224 pixels leave 14x14 and
-    7x7, and the code form is a mean over places. With beta 327, 1000 (4/7)^2, a place weighs as much as there.
+    packages, and a second beta: crops of 128 pixels leave maps of 8x8 and 4x4 positions where 224 pixels leave 14x14
+    and 7x7, and the code form is a mean over positions. With beta 327, 1000 (4/7)^2, a position weighs as much as
+    there.
     """
     pair = ("resnet18", "resnet34") if preset.name == "paper" else ("efficientnet-lite0", "efficientnet-lite2")
     methods = {"KD": METHODS["KD"], "AT": (ActivationTransfer(groups=(2, 3)),)}
@@ -171,8 +172,8 @@ def fine_tuning(preset: Preset, seed: int) -> dict[str, Run]:
 def from_scratch(preset: Preset, seed: int) -> dict[str, Run]:
     """Table 5: ResNet-18 from ResNet-34, losses on the last two groups.
 
-    Maps of 64 pixels have (64/224)^2 as many places as ImageNet's, and the code form is a mean over places: beside the
-    usual beta stands one that is so much smaller, with which a place weighs as much as there.
+    Maps of 64 pixels have (64/224)^2 as many positions as ImageNet's, and the code form is a mean over positions:
+    beside the usual beta stands one that is so much smaller, with which a position weighs as much as there.
     """
     methods = {"KD": METHODS["KD"], "AT": (ActivationTransfer(groups=(2, 3)),)}
     if preset.name != "paper":

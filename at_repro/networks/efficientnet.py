@@ -60,10 +60,10 @@ class EfficientNetLite(nn.Module):
         num_classes: number of logits.
 
     Shape:
-        Images (N, 3, H, W) of any size to an Output whose groups have sides H/4, H/8, H/16 and H/32 (rounded up) and
-        24, 40, 112 and 1280 channels, for Lite2 24, 48, 120 and 1280. Images are normalised with ImageNet's mean and
-        deviation as for every other network here (`data.normalization` of photographs); the network itself turns that
-        into the (pixel - 127) / 128 that the weights were trained with.
+        Images (N, 3, H, W) of any size to an Output whose groups have resolutions H/4, H/8, H/16 and H/32 (rounded up)
+        and 24, 40, 112 and 1280 channels, for Lite2 24, 48, 120 and 1280. Images are normalised with ImageNet's mean
+        and deviation as for every other network here (`data.normalization` of photographs); the network itself turns
+        that into the (pixel - 127) / 128 that the weights were trained with.
     """
 
     # What the constructor registers by name.
@@ -125,7 +125,7 @@ class _Padding(nn.Module):
         self.kernel = kernel
 
     def forward(self, images: Tensor) -> Tensor:
-        # In all: an odd side needs one more. No loop over the two sides, which torch.fx could not follow.
+        # In all: an odd height or width needs one more. No loop over the two, which torch.fx could not follow.
         down, right = self.kernel - 2 + images.shape[2] % 2, self.kernel - 2 + images.shape[3] % 2
         return F.pad(images, (right // 2, right - right // 2, down // 2, down - down // 2))
 
@@ -133,7 +133,7 @@ class _Padding(nn.Module):
 def _convolution(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm and, unless it is left out, ReLU6: sides H/stride, rounded up."""
+    """Convolution without bias, batch norm and, unless it is left out, ReLU6: resolution H/stride, rounded up."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if stride > 1:
         layers["padding"] = _Padding(kernel)

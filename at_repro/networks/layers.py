@@ -11,16 +11,15 @@ from at_repro.networks.tap import Reader, may_be_channels_last
 
 
 @torch.no_grad()
-def choose_layers(model: nn.Module, images: Tensor, count: int = 3) -> list[str]:
+def choose_layers(model: nn.Module, images: Tensor) -> list[str]:
     """Names of layers for `tap`, low to top: the last of each resolution, or the blocks where there is but one.
 
-    Of more than `count` the last of as many equal parts. Inner layers of a block are passed over where there is an
+    Of more than three the last of as many equal parts. Inner layers of a block are passed over where there is an
     outer one: the first layer of the next block often has the resolution of this one.
 
     Args:
         model: any module, in evaluation mode; it is called once.
         images: what it is called with, (N, 3, H, W), of two images or more, so that no other axis is taken for theirs.
-        count: how many layers at most.
 
     Raises:
         ParameterError: no layer returns a map of more than one position.
@@ -31,7 +30,7 @@ def choose_layers(model: nn.Module, images: Tensor, count: int = 3) -> list[str]
         if size not in last or layer.count(".") <= last[size].count("."):
             last[size] = layer
     layers = [last[size] for size in sorted(last, reverse=True)] if len(last) > 1 else _blocks(list(sizes))
-    count = min(count, len(layers))
+    count = min(3, len(layers))
     return [layers[round((part + 1) * len(layers) / count) - 1] for part in range(count)]
 
 

@@ -37,8 +37,8 @@ class ResNet(tv.ResNet):
         num_classes: number of logits.
 
     Shape:
-        Images (N, 3, H, W) to an Output whose groups have sides H/4, H/8, H/16 and H/32 (rounded up) and 64, 128, 256
-        and 512 channels, four times as many for ResNet-101.
+        Images (N, 3, H, W) to an Output whose groups have resolutions H/4, H/8, H/16 and H/32 (rounded up) and 64, 128,
+        256 and 512 channels, four times as many for ResNet-101.
     """
 
     def __init__(self, name: str, num_classes: int):

@@ -1,6 +1,7 @@
 """Whether an executed page is still what an execution would give: digests of all that its outputs depend on.
 
-They are in a notebook's metadata, as `at_repro.fingerprint`, one by part, so that the book can say what has changed.
+They are in the metadata of a notebook, under `at_repro` as `fingerprint`, one by part, so that the book can say what
+has changed.
 """
 
 import ast

@@ -27,8 +27,8 @@ class Run:
         milestones: fractions of the training length at which the rate is multiplied by `drop`.
         weight_decay: on every parameter, batch norm's and biases included.
         augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip", "none", "window-flip" (a random
-            window of 7/8 of the side; tests see whole images) or "resized-crop-flip" (a random part at the size of the
-            whole), see `data.augment`.
+            window of 7/8 of the resolution; tests see whole images) or "resized-crop-flip" (a random part at the size
+            of the whole), see `data.augment`.
         precision: "fp32", "bf16" (autocast for convolutions, everything else in float32), or "auto": the faster of
             the two on the machine at hand, which the record names.
         seed: decides initial weights, the order of images and their augmentation.

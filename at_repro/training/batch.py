@@ -59,7 +59,7 @@ class TeacherBatch:
     """What a teacher says of one batch: shared by all students and all terms of a cohort.
 
     Whatever is asked for is computed on the stream of the teacher, and then waited for on that of the student who asks:
-    see `replay.side_by_side`.
+    see `cuda_graphs.side_by_side`.
     """
 
     def __init__(self, teacher: Teacher, images: Tensor, labels: Tensor):

@@ -7,16 +7,17 @@ import torch
 import torch.nn.functional as F
 
 from at_repro import data, experiments, losses, networks
+from at_repro.analysis import gradient_norms
 from at_repro.analysis.gradient_norms import COLUMNS, gradient_norms_at_init
 from at_repro.analysis.study import open_study
 from at_repro.data import augment
-from at_repro.errors import ParameterError
 from at_repro.training import engine
 
 
 @pytest.fixture
-def study(store, hand_made):
+def study(store, hand_made, monkeypatch):
     """Untrained networks as if they were trained: only the teacher's are looked at."""
+    monkeypatch.setattr(gradient_norms, "IMAGES", 16)
     columns = experiments.get("mapping-functions").runs("smoke")[0]
     hand_made(columns["teacher"], data={"train": "0" * 64, "test": "1" * 64})
     return open_study("mapping-functions", "smoke", device="cpu", results=str(store.folder), train_missing=False)
@@ -42,7 +43,7 @@ def gradient(value, student):
 
 def test_a_gradient_norm_is_of_the_weighted_term(study, seen):
     images, student, own, taught = seen
-    found = gradient_norms_at_init(study, 16)
+    found = gradient_norms_at_init(study)
     for method, beta, norm in (("sum-2", 1000.0, "l2"), ("l1 normalised, beta 42000", 42_000.0, "l1")):
         value = beta * losses.activation_transfer(own.groups, taught.groups, "sum-2", "code", norm)
         assert found.loc[method, "beta"] == beta
@@ -54,12 +55,12 @@ def test_a_gradient_norm_is_of_the_weighted_term(study, seen):
 
 
 def test_a_tenth_of_beta_has_a_tenth_of_the_norm(study):
-    found = gradient_norms_at_init(study, 16)["gradient norm"]
+    found = gradient_norms_at_init(study)["gradient norm"]
     assert found["not normalised, beta 0.001"] == pytest.approx(10 * found["not normalised, beta 0.0001"])
 
 
 def test_every_method_that_needs_a_teacher_has_a_row(study):
-    found = gradient_norms_at_init(study, 4)
+    found = gradient_norms_at_init(study)
     assert list(found.columns) == COLUMNS
     assert list(found.index) == [name for name, run in study.columns.items() if run.terms]
 
@@ -68,8 +69,3 @@ def test_nothing_without_images_or_teacher(study, store):
     assert gradient_norms_at_init(replace(study, images=None)).empty
     (store.folder / study.columns["teacher"].run_id / "weights.safetensors").unlink()
     assert gradient_norms_at_init(study).empty
-
-
-def test_a_count_that_is_none_is_refused(study):
-    with pytest.raises(ParameterError, match=r"^count: "):
-        gradient_norms_at_init(study, 0)

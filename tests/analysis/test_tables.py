@@ -286,11 +286,6 @@ def test_phases_of_nothing(studies):
     assert tables.phases(studies("smoke")).round(1).empty
 
 
-def test_phases_of_the_train_error(studies):
-    study = studies("smoke", student={0: range(40)})
-    assert tables.phases(study, "train_error")["student"].tolist() == [50.0, 50.0]
-
-
 def test_means_stand_with_the_interval_that_figures_draw():
     """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none.
 

@@ -152,7 +152,7 @@ def test_table_2():
         assert columns[mapping] == taught(ActivationTransfer(mapping=mapping))
     for beta in (1000.0, 0.001, 0.0001):
         assert columns[f"not normalised, beta {beta:g}"] == taught(ActivationTransfer(norm="none", beta=beta))
-    # On an even map the l1 norm leaves 1/HW of the squared length: HW is 1024, 256 and 64 after the three groups.
+    # On a uniform map the l1 norm leaves 1/HW of the squared length: HW is 1024, 256 and 64 after the three groups.
     assert columns["l1 normalised, beta 256000"] == taught(ActivationTransfer(norm="l1", beta=1000.0 * 256))
     assert columns["l1 normalised, beta 42000"] == taught(ActivationTransfer(norm="l1", beta=42_000.0))
     assert len(columns) == 15
