@@ -130,10 +130,18 @@ def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(ledger: pd.DataFrame) -> str:
-    """How many claims have which verdict, in a sentence; sanity checks are not counted."""
-    counted = ledger["verdict"][[not BY_NAME[name].is_arithmetic for name in ledger.index]]
-    told = [f"{(counted == verdict).sum()} {verdict}" for verdict in VERDICTS]
-    return f"Of {len(counted)} claims: {', '.join(told)}."
+    """How many claims have which verdict, and how many of the decided ones not at the paper's length, in sentences.
+
+    Sanity checks are not counted.
+    """
+    counted = ledger[[not BY_NAME[name].is_arithmetic for name in ledger.index]]
+    verdicts = ", ".join(f"{(counted['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS)
+    decided = counted[counted["verdict"].isin([SUPPORTED, CONTRADICTED])]
+    shortened = (decided["setting"] == SETTINGS["reduced"]).sum()
+    aside = (
+        f" Of the {len(decided)} decided, {shortened} rest on trainings shorter than the paper's." if shortened else ""
+    )
+    return f"Of {len(counted)} claims: {verdicts}.{aside}"
 
 
 def effect(row: Any) -> str:

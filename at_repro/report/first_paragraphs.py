@@ -50,7 +50,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
     beside = f" (the paper, in 200 epochs: {published[0]} and {published[1]} %)" if all(published) else ""
     lead = (
         f"**Of {trained} other losses that we trained, {better or 'none'} end{'s' * (better < 2)} better than the "
-        "paper's own**: attention of all three groups, the sum of squares over channels (`sum-2`), maps divided by "
+        "usual one**: attention of all three groups, the sum of squares over channels (`sum-2`), maps divided by "
         "their l2 norm, and the mean of squares of the public code with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors, without any "
         f"transfer {error(groups, 'student')}{beside}."
@@ -186,7 +186,7 @@ def is_it_the_attention(students: Mapping[str, pd.DataFrame]) -> str:
     if correlations.empty:
         return _NO_ATTENTION
     top = correlations.iloc[-1]
-    lead = "Nothing says so: students whose attention is nearer to their teacher's do not err less"
+    lead = "Whether students whose attention is nearer to their teacher's err less is open"
     if top["p"] < _SIGNIFICANT:
         lead = f"Students whose attention is nearer to their teacher's err {'less' if top['rho'] > 0 else 'more'}"
     answer = (
@@ -257,9 +257,7 @@ def _lead(networks: pd.DataFrame, quantity: str) -> str:
     top = _top_level(networks)
     if (top["p"] < _SIGNIFICANT).all():
         return f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
-    if top["rho"].iloc[0] < 0:
-        return f"Whether stronger networks have more {quantity} is open"
-    return f"Stronger networks do not show more {quantity}"
+    return f"Whether stronger networks have more {quantity} is open"
 
 
 def _correlations(networks: pd.DataFrame) -> str:

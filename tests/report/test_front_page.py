@@ -15,12 +15,13 @@ from PIL import Image
 from at_repro import claims
 from at_repro.analysis import attention_table, training_lengths
 from at_repro.analysis.study import open_study
-from at_repro.claims import paper_claims
+from at_repro.claims import CONTRADICTED, UNDECIDED, paper_claims
+from at_repro.claims.facts import Facts
 from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper_numbers
 from at_repro.networks import imagenet
 from at_repro.records import open_store
-from at_repro.report import book, front_page, notebooks
+from at_repro.report import book, first_paragraphs, front_page, notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,11 +72,13 @@ def test_what_the_landing_page_says_follows_from_the_records():
         assert kd > plain, "KD's map is the farther one"
     assert (gains.loc["KD"] > 0).all() and f"{kd:.3f} against {plain:.3f} at 200 epochs" in intro
 
-    for task in ("birds", "scenes"):
-        errors = open_study(f"fine-tuning-{task}", "reduced", [0, 1, 2], train_missing=False).errors()
-        medians = errors.groupby("column")["test_error"].median()
-        assert medians["AT"] > medians["student"]
+    facts = Facts(open_store("reduced"))
+    outside = {"fine-tuning-birds": UNDECIDED, "fine-tuning-scenes": UNDECIDED, "imagenet-resnet18": CONTRADICTED}
+    for name, verdict in outside.items():
+        study = open_study(name, "reduced", train_missing=False)
+        medians = study.errors().groupby("column")["test_error"].median()
         assert f"{medians['AT']:.2f}" in intro and f"{medians['student']:.2f}" in intro
+        assert first_paragraphs.judge(facts, study, "AT")[0] == verdict
 
 
 @pytest.fixture
