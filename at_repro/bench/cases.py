@@ -19,7 +19,7 @@ from at_repro.runs import Run
 from at_repro.runs.terms import Term
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
-from at_repro.training.cuda_graphs import Replay, recorder
+from at_repro.training.cuda_graphs import Replay, choose_capture
 from at_repro.training.evaluation import evaluate
 from at_repro.training.loop import batches, train_epoch
 
@@ -45,7 +45,7 @@ class Cohort:
             for own in terms
         ]
         self.teachers = {taught_by: _teacher(teacher, device, compiled)}
-        self.replay = Replay(recorder(images))
+        self.replay = Replay(choose_capture(images))
 
     def train(self) -> None:
         """One measured call: data, teacher, students."""

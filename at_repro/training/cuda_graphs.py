@@ -1,8 +1,8 @@
-"""Steps that a GPU repeats as a whole, from a CUDA graph: a small kernel is done before a CPU launches the next one.
+"""Captures the training step as a CUDA graph and replays it.
 
-A step that was recorded is one launch, whatever the number of its kernels and students, and the students of a recording
-are on streams of their own, so that a GPU which one of them does not fill works on several. On a CPU there is nothing
-to launch: every step is made as it is written.
+A small kernel is done before a CPU launches the next one; a step that was captured is one launch, whatever the number
+of its kernels and students, and the students of a graph are on streams of their own, so that a GPU which one of them
+does not fill works on several. On a CPU there is nothing to launch: every step is made as it is written.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from at_repro.data import Images, ImageSet
 from at_repro.training.student import Student
 
 Step = Callable[[Tensor, Tensor], None]  # of images and labels
-Recorder = Callable[[Callable[[], None]], Callable[[], None]]  # what a function does, recorded without doing it
+Capture = Callable[[Callable[[], None]], Callable[[], None]]  # of a function, without calling it for its effect
 
 WARM_UP = 3  # steps as they are written: compilers and libraries prepare, momentum comes into being
 TOLERANCE = 0.01  # of what a step changes in a tensor: rounding may differ, where a GPU has no kernel with fixed sums
@@ -26,35 +26,35 @@ ROUNDING = 1e-6  # of the tensor itself: a small step is lost in its digits
 _failed: list[torch.cuda.CUDAGraph] = []  # kept: some versions of torch go on asking them whose memory is whose
 
 
-def recorder(images: Images, processes: int = 1) -> Recorder | None:
-    """How steps on these images are recorded; None: they are not.
+def choose_capture(images: Images, processes: int = 1) -> Capture | None:
+    """How steps on these images are captured; None: they are not.
 
     Neither on a CPU, nor with several processes on one batch, nor of images that are decoded meanwhile, whose networks
-    keep a GPU busy as it is; nor once a recording has failed in this process.
+    keep a GPU busy as it is; nor once a capture has failed in this process.
     """
-    recorded = images.device.type == "cuda" and processes == 1 and isinstance(images, ImageSet) and not _failed
-    return _cuda_graph if recorded else None
+    can_capture = images.device.type == "cuda" and processes == 1 and isinstance(images, ImageSet) and not _failed
+    return _cuda_graph if can_capture else None
 
 
 class Replay:
-    """Makes steps, by a recording where there is one.
+    """Makes steps, by a graph where there is one.
 
-    A recording is made for every shape of a batch, and anew when the students change, or a learning rate or a weight of
+    A graph is made for every shape of a batch, and anew when the students change, or a learning rate or a weight of
     a term, which are part of it. It is used if its first step moves the students as the step does that is made as it
-    is written; else, or where nothing can be recorded, Python's warnings say so once, and all steps are made as they
+    is written; else, or where nothing can be captured, Python's warnings say so once, and all steps are made as they
     are written.
     """
 
-    def __init__(self, record: Recorder | None = None):
-        self._record = record
+    def __init__(self, capture: Capture | None = None):
+        self._capture = capture
         self._members: object = None
         self._seen: Counter = Counter()
-        self._recordings: dict[torch.Size, _Recording] = {}
+        self._graphs: dict[torch.Size, _Graph] = {}
 
     def __call__(
         self, step: Step, students: Sequence[Student], settings: object, images: Tensor, labels: Tensor
     ) -> None:
-        """One step: `step(images, labels)`, or what a recording of it does.
+        """One step: `step(images, labels)`, or what a graph of it does.
 
         Args:
             step: changes nothing but `Student.tensors` of these students, and waits for nothing on the device.
@@ -62,53 +62,53 @@ class Replay:
             images: normalised float32 (N, 3, H, W).
             labels: int64 (N,).
         """
-        if self._record is None:
+        if self._capture is None:
             step(images, labels)
             return
         if (members := (*students, settings)) != self._members:
-            # All recordings go before the next one comes: they take memory, and share what torch may then clear.
-            self._members, self._seen, self._recordings = members, Counter(), {}
-        if images.shape in self._recordings:
-            self._recordings[images.shape](images, labels)
+            # All graphs go before the next one comes: they take memory, and share what torch may then clear.
+            self._members, self._seen, self._graphs = members, Counter(), {}
+        if images.shape in self._graphs:
+            self._graphs[images.shape](images, labels)
         elif self._seen[images.shape] < WARM_UP:
             self._seen[images.shape] += 1
             step(images, labels)
         else:
-            self._make(self._record, step, students, images, labels)
+            self._make(self._capture, step, students, images, labels)
 
-    def _make(self, record: Recorder, step: Step, students: Sequence[Student], images: Tensor, labels: Tensor) -> None:
-        """Makes a step as it is written, and compares what its recording does to the same students."""
+    def _make(self, capture: Capture, step: Step, students: Sequence[Student], images: Tensor, labels: Tensor) -> None:
+        """Makes a step as it is written, and compares what its graph does to the same students."""
         state = [tensor for student in students for tensor in student.tensors().values()]
         before = _copies(state)
         needed = _memory_taken(lambda: step(images, labels))
         after = _copies(state)
-        recording, problem = None, None
-        # A student waits for no other one's memory: a recording takes that of all.
+        graph, problem = None, None
+        # A student waits for no other one's memory: a graph takes that of all.
         if needed * (len(students) + 1) > _memory_left(images.device):
-            problem = "too little memory for a recording"
+            problem = "too little memory for a graph"
         else:
             _restore(state, before)
             try:
-                recording = _Recording(step, record, images, labels)
-                recording(images, labels)
+                graph = _Graph(step, capture, images, labels)
+                graph(images, labels)
                 if not _agree(before, after, state):
-                    problem = "a recorded step does something else than the step itself"
+                    problem = "a captured step does something else than the step itself"
             except RuntimeError as error:
                 problem = str(error.__context__ or error).splitlines()[0]  # the first one says why
             _restore(state, after)
-        if problem is None and recording is not None:
-            self._recordings[images.shape] = recording
+        if problem is None and graph is not None:
+            self._graphs[images.shape] = graph
         else:
             warnings.warn(f"steps are launched kernel by kernel, which is slower: {problem}", stacklevel=2)
-            self._record = None
-            self._recordings.clear()
+            self._capture = None
+            self._graphs.clear()
 
 
 AS_WRITTEN = Replay()
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """Calls functions that do not depend on each other: one after another, but branches of a recording in the making.
+    """Calls functions that do not depend on each other: one after another, but branches of a graph that is captured.
 
     What they share has to be there before, or to wait for the stream that made it, see `TeacherBatch`.
     """
@@ -128,16 +128,16 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
 
 @cache
 def _branch(number: int) -> torch.cuda.Stream:
-    """The same streams for all recordings: libraries keep memory for every stream that they have seen."""
+    """The same streams for all graphs: libraries keep memory for every stream that they have seen."""
     return torch.cuda.Stream()
 
 
-class _Recording:
+class _Graph:
     """A step that reads its images and labels from the same memory each time."""
 
-    def __init__(self, step: Step, record: Recorder, images: Tensor, labels: Tensor):
+    def __init__(self, step: Step, capture: Capture, images: Tensor, labels: Tensor):
         self._read = [images.clone(), labels.clone()]
-        self._launch = record(lambda: step(*self._read))
+        self._launch = capture(lambda: step(*self._read))
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         for memory, value in zip(self._read, (images, labels), strict=True):
@@ -148,7 +148,7 @@ class _Recording:
 def _cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     try:
-        # The outer context: torch stays on the stream of a recording that fails.
+        # The outer context: torch stays on the stream of a capture that fails.
         with (
             torch.cuda.stream(torch.cuda.current_stream()),
             torch.cuda.graph(graph, capture_error_mode="thread_local"),

@@ -20,7 +20,7 @@ from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
-from at_repro.training.cuda_graphs import Replay, recorder
+from at_repro.training.cuda_graphs import Replay, choose_capture
 from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
 from at_repro.training.locks import choose, tidy
 from at_repro.training.loop import train_epoch
@@ -161,7 +161,7 @@ def _train_cohort(
         known = environment | {"company": members} | ({"network": own} if own else {})
         student.begin_session(fingerprints, known)
     progress.begin(students, len(images))
-    replay = Replay(recorder(images, ranks.count))
+    replay = Replay(choose_capture(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
         while active := [student for student in students if not student.finished]:
             # After a stop between two checkpoints, or with a new member, students stand at different epochs:

@@ -1,7 +1,7 @@
-"""Recorded steps: what is replayed is what the step does, and a recording that is not is never trained with.
+"""Captured steps: what is replayed is what the step does, and a graph that does something else trains nothing.
 
-The recorder is a parameter: here it is one that calls the step again, which reads what a CUDA graph would read. The
-last test has a GPU record.
+The capture is a parameter: here it is one that calls the step again, which reads what a CUDA graph would read. The
+last test has a GPU capture.
 """
 
 import sys
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.slow
 METHODS = ("student", "at", "kd", "at+kd")
 
 
-class Recorder:
-    """Stands for a GPU: `disturb` is called at the end of every replay, `fail` in the middle of every recording."""
+class Capture:
+    """Stands for a GPU: `disturb` is called at the end of every replay, `fail` in the middle of every capture."""
 
     def __init__(self, disturb=lambda: None, fail=None):
-        self.recorded = self.replayed = 0
+        self.captured = self.replayed = 0
         self._disturb, self._fail = disturb, fail
 
     def __call__(self, function):
-        self.recorded += 1
+        self.captured += 1
         if self._fail is not None:
             function()  # leaves gradients and more behind
             raise self._fail
@@ -53,12 +53,12 @@ def cohort(small):
     return [*taught.values(), *(replace(taught["at"], terms=terms) for terms in more)]
 
 
-def trained(runs, folder, store, monkeypatch, quiet, recorder, device="cpu", compile="off"):
-    """Weights and curves of the runs, trained together with this recorder."""
+def trained(runs, folder, store, monkeypatch, quiet, capture, device="cpu", compile="off"):
+    """Weights and curves of the runs, trained together with this capture."""
     new = type(store)(folder, writable=True)
     with monkeypatch.context() as patch:
         # The module of this name; the package has a function of the same name.
-        patch.setattr(sys.modules["at_repro.training.train"], "recorder", lambda *_: recorder)
+        patch.setattr(sys.modules["at_repro.training.train"], "choose_capture", lambda *_: capture)
         train(runs, new, device=device, compile=compile, progress=quiet)
     records = [new.load(run) for run in runs]
     return [record.weights() for record in records], [record.epochs().drop(columns="seconds") for record in records]
@@ -71,20 +71,20 @@ def same(first, second):
     return weights and all(one.equals(other) for one, other in zip(first[1], second[1], strict=True))
 
 
-def test_training_with_recordings_is_training(cohort, store, tmp_path, monkeypatch, quiet):
+def test_training_with_graphs_is_training(cohort, store, tmp_path, monkeypatch, quiet):
     """Every method, learning rates and weights that change, a last batch of another size: to the bit."""
-    recorder = Recorder()
+    capture = Capture()
     plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
-    assert same(plain, trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, recorder))
+    assert same(plain, trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, capture))
     # Whole batches of the students: the small ones, and the teacher with its two batches, are still warming up.
-    assert recorder.replayed == 3 * (6 - WARM_UP)
-    assert recorder.recorded == 3, "anew for the numbers of every epoch"
+    assert capture.replayed == 3 * (6 - WARM_UP)
+    assert capture.captured == 3, "anew for the numbers of every epoch"
 
 
-def test_a_recording_is_used_as_long_as_its_numbers_and_its_company_hold():
-    recorder, total = Recorder(), torch.zeros(1)
+def test_a_graph_is_used_as_long_as_its_numbers_and_its_company_hold():
+    capture, total = Capture(), torch.zeros(1)
     first, second = (SimpleNamespace(tensors=lambda: {"total": total}, name=name) for name in "ab")
-    repeat = Replay(recorder)
+    repeat = Replay(capture)
     steps = [([first], 0.1)] * 8 + [([first], 0.02)] * 4 + [([first, second], 0.02)] * 5
     for number, (students, rate) in enumerate(steps):
 
@@ -93,28 +93,28 @@ def test_a_recording_is_used_as_long_as_its_numbers_and_its_company_hold():
 
         repeat(step, students, rate, torch.full((2, 3, 4, 4), float(number)), torch.tensor([number, number]))
     assert total.item() == pytest.approx(sum(number * (96 * rate + 2) for number, (_, rate) in enumerate(steps)))
-    assert recorder.recorded == 3 and recorder.replayed == (8 - WARM_UP) + (4 - WARM_UP) + (5 - WARM_UP)
+    assert capture.captured == 3 and capture.replayed == (8 - WARM_UP) + (4 - WARM_UP) + (5 - WARM_UP)
 
 
 @pytest.mark.parametrize(
-    ("recorder", "said"),
+    ("capture", "said"),
     [
         (lambda function: lambda: None, "does something else than the step itself"),
-        (Recorder(disturb=lambda: None, fail=RuntimeError("operation not permitted\nwhen capturing")), "not permitted"),
+        (Capture(disturb=lambda: None, fail=RuntimeError("operation not permitted\nwhen capturing")), "not permitted"),
     ],
-    ids=["a step that is missing", "a step that cannot be recorded"],
+    ids=["a step that is missing", "a step that cannot be captured"],
 )
-def test_a_recording_that_is_not_the_step_is_not_used(recorder, said, cohort, store, tmp_path, monkeypatch, quiet):
-    """Said once for a cohort, and nothing of it is left: a wrong recording would train another method, silently."""
+def test_a_graph_that_is_not_the_step_is_not_used(capture, said, cohort, store, tmp_path, monkeypatch, quiet):
+    """Said once for a cohort, and nothing of it is left: a wrong graph would train another method, silently."""
     plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match=said) as warned:
-        found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, recorder)
+        found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, capture)
     assert same(plain, found)
     assert len([warning for warning in warned if "kernel by kernel" in str(warning.message)]) == 1
 
 
 @pytest.mark.parametrize("amount", [0.01, float("nan")])
-def test_a_student_that_a_recording_moves_too_far_is_noticed(amount, cohort, store, tmp_path, monkeypatch, quiet):
+def test_a_student_that_a_graph_moves_too_far_is_noticed(amount, cohort, store, tmp_path, monkeypatch, quiet):
     """One of two, in one tensor: as a race between streams would, or memory that is somebody else's by now."""
     network = {}
     see = cuda_graphs.Student.see
@@ -130,31 +130,31 @@ def test_a_student_that_a_recording_moves_too_far_is_noticed(amount, cohort, sto
     monkeypatch.setattr(cuda_graphs.Student, "see", remember)
     plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match="something else than the step"):
-        found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, Recorder(disturb))
+        found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, Capture(disturb))
     assert same(plain, found)
 
 
-def test_only_a_gpu_records_and_only_for_itself(monkeypatch):
+def test_only_a_gpu_captures_and_only_for_itself(monkeypatch):
     images = data.load("shapes", "test")
     on_gpu = Mock(spec=data.ImageSet, device=torch.device("cuda"))
-    assert cuda_graphs.recorder(images) is None
-    assert cuda_graphs.recorder(on_gpu) is not None
-    assert cuda_graphs.recorder(on_gpu, processes=2) is None, "each has a part of the batch"
-    assert cuda_graphs.recorder(Mock(device=torch.device("cuda"))) is None, "decoded meanwhile"
+    assert cuda_graphs.choose_capture(images) is None
+    assert cuda_graphs.choose_capture(on_gpu) is not None
+    assert cuda_graphs.choose_capture(on_gpu, processes=2) is None, "each has a part of the batch"
+    assert cuda_graphs.choose_capture(Mock(device=torch.device("cuda"))) is None, "decoded meanwhile"
     monkeypatch.setattr(cuda_graphs, "_failed", [None])
-    assert cuda_graphs.recorder(on_gpu) is None, "a recording that failed may have left torch's memory in disorder"
+    assert cuda_graphs.choose_capture(on_gpu) is None, "a capture that failed may have left torch's memory in disorder"
 
 
-def test_a_recording_needs_room_for_all_its_students(cohort, store, tmp_path, monkeypatch, quiet):
+def test_a_graph_needs_room_for_all_its_students(cohort, store, tmp_path, monkeypatch, quiet):
     """As branches they cannot use each other's memory: what fits one after another may not fit side by side."""
-    recorder = Recorder()
+    capture = Capture()
     two = cohort[1:3]
     plain = trained(two, tmp_path / "plain", store, monkeypatch, quiet, None)
     monkeypatch.setattr(cuda_graphs, "_memory_taken", lambda step: step() or 10)
     monkeypatch.setattr(cuda_graphs, "_memory_left", lambda device: 29)
     with pytest.warns(UserWarning, match="too little memory"):
-        assert same(plain, trained(two, tmp_path / "replayed", store, monkeypatch, quiet, recorder))
-    assert not recorder.recorded
+        assert same(plain, trained(two, tmp_path / "replayed", store, monkeypatch, quiet, capture))
+    assert not capture.captured
 
 
 class Waits(TorchDispatchMode):
@@ -193,8 +193,8 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
 def test_a_gpu_replays_what_it_would_have_done(compile, cohort, store, tmp_path, monkeypatch, quiet, recwarn):
     runs = [replace(run, precision="bf16") for run in cohort]
     plain = trained(runs, tmp_path / "plain", store, monkeypatch, quiet, None, "cuda", compile)
-    recording = cuda_graphs.recorder(data.load("shapes", "test").to("cuda"))
-    replayed = trained(runs, tmp_path / "replayed", store, monkeypatch, quiet, recording, "cuda", compile)
+    capture = cuda_graphs.choose_capture(data.load("shapes", "test").to("cuda"))
+    replayed = trained(runs, tmp_path / "replayed", store, monkeypatch, quiet, capture, "cuda", compile)
     assert not [warning for warning in recwarn if "kernel by kernel" in str(warning.message)]
     for one, other in zip(plain[0], replayed[0], strict=True):
         for name in one:
