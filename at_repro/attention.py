@@ -221,14 +221,19 @@ def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
         (N, H, W), not negative, float32 (float64 for float64), without gradient; all 0 where nothing speaks for it.
 
     Raises:
-        ParameterError: the scores are not one per image, or were not computed from the activations.
+        ParameterError: the scores are not one per image, or were not computed from the activations, or from no position
+            of any image's.
     """
     if scores.shape != activations.shape[:1] or activations.dim() != 4:
         raise ParameterError("scores", f"tensor of shape {tuple(scores.shape)}", "one per image of activations 4-D")
     if not (scores.requires_grad and activations.requires_grad):
-        raise ParameterError("activations", "tensor without gradient", "activations that require grad")
+        wanted = "activations that require grad; of a frozen network: call the network with images.requires_grad_()"
+        raise ParameterError("activations", "tensor without gradient", wanted)
     (slopes,) = torch.autograd.grad(scores.sum(), activations, retain_graph=True, allow_unused=True)
     if slopes is None:
         raise ParameterError("activations", "tensor that the scores do not depend on", "what they were computed from")
+    if not slopes.any():  # a transformer's last block, of which the class token alone is read
+        wanted = "a layer whose positions reach the scores: name an earlier block, or the norm inside the last one"
+        raise ParameterError("layers", "one at whose positions every gradient is 0", wanted)
     weights = full_precision(slopes).mean((2, 3), keepdim=True)
     return (weights * full_precision(activations.detach())).sum(1).relu()

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
@@ -289,3 +290,20 @@ def test_grad_cam_of_what_is_not_on_the_way_to_the_scores_is_refused():
         attention.grad_cam(torch.ones(2), tapped.groups[0])
     with pytest.raises(ParameterError, match="one per image"):
         attention.grad_cam(tapped.logits, tapped.groups[0])
+
+
+def test_grad_cam_of_a_last_block_of_which_the_class_token_alone_is_read_is_no_empty_map():
+    """Every gradient at its patches is 0; inside it attention mixes them into the class token."""
+    model = torchvision.models.VisionTransformer(32, 16, 2, 2, 32, 64).eval()
+    torch.nn.init.normal_(model.heads.head.weight)  # which is 0 at first
+    last = "encoder.layers.encoder_layer_1"
+    output = networks.tap(model, [last, f"{last}.ln_1"])(torch.rand(2, 3, 32, 32))
+    with pytest.raises(ParameterError, match=r"^layers: .*name an earlier block, or the norm inside"):
+        attention.grad_cam(output.logits.amax(1), output.groups[0])
+    assert attention.grad_cam(output.logits.amax(1), output.groups[1]).any()
+
+
+def test_grad_cam_of_a_frozen_network_says_how_to_call_it():
+    network = networks.build("resnet18").eval().requires_grad_(False)
+    with pytest.raises(ParameterError, match=r"call the network with images\.requires_grad_\(\)"):
+        attention.grad_cam((output := network(torch.rand(2, 3, 32, 32))).logits.amax(1), output.groups[-1])
