@@ -2,7 +2,8 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -20,6 +21,12 @@ RANDOM = "random"
 """What stands for weights that nobody trained."""
 
 _PHOTOGRAPHS = (folders.MEAN, folders.STD)
+_HEADS = (
+    "fc",
+    "classifier",
+    "head",
+    "heads",
+)  # the last layers of all models here and in torchvision, but in none inside
 _CIFAR10 = (augment.CIFAR10_MEAN, augment.CIFAR10_STD)
 
 
@@ -55,19 +62,19 @@ def load_model(name: str, weights: str | None = None) -> Model:
     """
     state = None if weights in (None, RANDOM) else _read(str(weights))
     with seeded_from(torch.Generator().manual_seed(0)):
-        classes = len((state or {}).get("fc.bias", range(10)))
-        model = _own(name, classes) if networks.is_function(name) else _known(name, weights is None, state, classes)
+        classes = None if state is None else _count_classes(state)
+        model = _own(name, classes) if networks.is_function(name) else _known(name, weights is None, classes)
     if state is not None:
         _load_(model.network, state, str(weights))
     return model._replace(network=model.network.eval())
 
 
-def _own(name: str, classes: int) -> Model:
+def _own(name: str, classes: int | None) -> Model:
     function = networks.load_function(name)
     try:
         inspect.signature(function).bind()
     except TypeError:  # it needs the number of classes, as the network of a run does
-        network = function(classes)
+        network = function(classes or 10)
     else:
         network = function()
     if not isinstance(network, nn.Module):
@@ -75,32 +82,35 @@ def _own(name: str, classes: int) -> Model:
     return Model(network, 224)
 
 
-def _known(name: str, published: bool, state: Mapping[str, Tensor] | None, classes: int) -> Model:
-    if name in imagenet.RESOLUTIONS and (state is None or classes == 1000):
-        network = imagenet.pretrained(name) if published else networks.build(name, 1000)
-        return Model(network, imagenet.RESOLUTIONS[name], _PHOTOGRAPHS, imagenet.CATEGORIES)
+def _known(name: str, published: bool, classes: int | None) -> Model:
+    if name in imagenet.RESOLUTIONS:
+        network = imagenet.pretrained(name) if published else networks.build(name, classes or 1000)
+        categories = imagenet.CATEGORIES if classes in (None, 1000) else ()
+        return Model(network, imagenet.RESOLUTIONS[name], _PHOTOGRAPHS, categories)
     try:
-        network = networks.build(name, classes)
+        network = networks.build(name, classes or 10)
     except ParameterError:
-        return _of_libraries(name, published)
+        return _of_libraries(name, published, {} if classes is None else {"num_classes": classes})
     if published:
         raise DataError(f"{name}: no weights come with this name; name a file, or say {RANDOM}")
     return Model(network, 32, _CIFAR10)
 
 
-def _of_libraries(name: str, published: bool) -> Model:
+def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Model:
     names = torchvision.models.list_models(torchvision.models)
     try:
         if name in names:
             weights = torchvision.models.get_model_weights(name).DEFAULT if published else None
-            network = torchvision.models.get_model(name, weights=weights)
-            return Model(network, 224, _PHOTOGRAPHS, weights.meta["categories"] if weights else ())
+            network = torchvision.models.get_model(name, weights=weights, **settings)
+            if weights is None:
+                return Model(network, 224)
+            seen = weights.transforms()
+            return Model(network, seen.crop_size[0], _pixels(seen.mean, seen.std), weights.meta["categories"])
         timm = _timm()
         if timm is not None and timm.is_model(name):
-            network = timm.create_model(name, pretrained=published)
+            network = timm.create_model(name, pretrained=published, **settings)
             config = network.pretrained_cfg
-            mean, std = ([255 * value for value in config[key]] for key in ("mean", "std"))
-            return Model(network, config["input_size"][-1], (mean, std))
+            return Model(network, config["input_size"][-1], _pixels(config["mean"], config["std"]))
     except (OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name}: its weights cannot be had ({reason}); name a file, or say {RANDOM}") from None
@@ -117,23 +127,54 @@ def _timm():
         return None
 
 
+def _pixels(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+    """A normalisation of values from 0 to 1 as one of pixels from 0 to 255."""
+    return [255 * value for value in mean], [255 * value for value in std]
+
+
 def _read(file: str) -> dict[str, Tensor]:
-    """The tensors in a file of weights, by the names of parameters that this package gives them."""
-    content = foreign_weights.read_file(file)
-    try:
-        return networks.from_authors(content).state_dict()
-    except DataError:  # not a wide residual network of others
-        return {name: value for name, value in foreign_weights.unwrap(content).items() if isinstance(value, Tensor)}
+    """The tensors in a file of weights, by the names that it gives them."""
+    content = foreign_weights.unwrap(foreign_weights.read_file(file))
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _count_classes(state: Mapping[str, Tensor]) -> int | None:
+    """As many as the last linear layer has outputs, or convolution where there is none; None where neither is there."""
+    # By name and not by place alone: safetensors are in no model's order.
+    last = {
+        name: value for name, value in state.items() if name.removeprefix("model.").split(".")[0] in _HEADS
+    } or state
+    for dimensions, end in ((2, "weight"), (1, "bias")):
+        sizes = [len(value) for name, value in last.items() if value.dim() == dimensions and name.endswith(end)]
+        if sizes:
+            return sizes[-1]
+    return None
 
 
 def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
     """Gives a network its weights. Raises DataError with the first names that differ."""
     own = network.state_dict()
-    faults = [f"{key} is missing" for key in own if key not in state]
-    faults += [f"{key} is unknown" for key in state if key not in own]
-    both = [key for key in own if key in state and state[key].shape != own[key].shape]
-    faults += [f"{key} has shape {tuple(state[key].shape)} and not {tuple(own[key].shape)}" for key in both]
+    named, faults = min(((names, _faults(own, names)) for names in _namings(state)), key=lambda each: len(each[1]))
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise DataError(f"{file}: weights of another architecture: {', '.join(faults[:3])}{more}")
-    network.load_state_dict(state)
+    network.load_state_dict(named)
+
+
+def _namings(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """Weights by their own names, then by this package's where they are a WRN of other code; of each also with and
+    without what `networks.tap` puts before a name."""
+    namings = [state]
+    with suppress(DataError):
+        namings.append(networks.from_authors(state).state_dict())
+    for names in namings:
+        yield names
+        yield {f"model.{name}": value for name, value in names.items()}
+        yield {name.removeprefix("model."): value for name, value in names.items()}
+
+
+def _faults(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    faults = [f"{key} is missing" for key in own if key not in state]
+    faults += [f"{key} is unknown" for key in state if key not in own]
+    both = [key for key in own if key in state and state[key].shape != own[key].shape]
+    return faults + [f"{key} has shape {tuple(state[key].shape)} and not {tuple(own[key].shape)}" for key in both]

@@ -28,6 +28,69 @@ def test_a_student_of_a_record_and_a_teacher_of_other_code(tmp_path):
         assert torch.equal(load_model("wrn-10-1", str(tmp_path / file)).network(IMAGES).logits, source(IMAGES).logits)
 
 
+OWN = """
+import torch
+from at_repro import networks
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.ModuleList([torch.nn.Module()])
+        self.layer[0].conv1 = torch.nn.Conv2d(3, 64, 1)
+
+class Wide(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.block1, self.fc = Block(), torch.nn.Linear(64, classes)
+
+    def forward(self, images):
+        return self.fc(self.block1.layer[0].conv1(images).mean((2, 3)))
+
+def wide(classes=5): return Wide(classes)
+def tapped(): return networks.tap(Wide(5), ["block1.layer.0.conv1"])
+"""
+
+
+@pytest.mark.parametrize("saved", ["wide", "tapped"])
+@pytest.mark.parametrize("wanted", ["wide", "tapped"])
+def test_a_model_of_ones_own_takes_the_weights_by_its_own_names(saved, wanted, tmp_path, monkeypatch):
+    """Also where they begin as a WRN's of other code do, and with or without what `tap` puts before them."""
+    (tmp_path / "own_wide.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    source = networks.load_function(f"own_wide:{saved}")()
+    torch.save({"model": source.state_dict()}, "w")
+    logits = [
+        getattr(each(IMAGES), "logits", each(IMAGES))
+        for each in (source, load_model(f"own_wide:{wanted}", "w").network)
+    ]
+    assert torch.equal(*logits)
+
+
+def test_a_fine_tuned_network_of_imagenet_still_sees_photographs(tmp_path):
+    torch.save(networks.build("resnet18", 5).state_dict(), tmp_path / "w")
+    model, usual = load_model("resnet18", str(tmp_path / "w")), load_model("resnet18", "random")
+    assert (model.resolution, model.normalization) == (usual.resolution, usual.normalization)
+    assert model.resolution == 224
+    assert model.network(IMAGES).logits.shape == (2, 5) and not model.categories
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1"])
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_a_fine_tuned_model_of_torchvision_has_the_classes_of_its_weights(name, save, tmp_path):
+    source = torchvision.models.get_model(name, num_classes=5).eval()
+    save(source.state_dict(), file := tmp_path / ("w.safetensors" if save is save_file else "w"))
+    loaded = load_model(name, str(file)).network.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in source.state_dict().items())
+
+
+def test_published_models_of_torchvision_see_images_as_their_weights_say(monkeypatch):
+    """EfficientNet-B1's at 240 pixels, not at 224."""
+    monkeypatch.setattr(torchvision.models, "get_model", lambda _name, weights: torch.nn.Flatten())
+    model = load_model("efficientnet_b1")
+    assert model.resolution == 240 and len(model.categories) == 1000
+    assert model.normalization[0] == pytest.approx([123.675, 116.28, 103.53])
+
+
 def test_random_weights_are_the_same_each_time():
     first, again = (load_model("resnet18", "random") for _ in range(2))
     assert torch.equal(first.network(IMAGES).logits, again.network(IMAGES).logits)
