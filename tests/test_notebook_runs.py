@@ -9,7 +9,7 @@ from torchvision.io import write_png
 
 from at_repro import experiments
 from at_repro.records import Store
-from at_repro.report import notebooks
+from at_repro.report import live_training, notebooks
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +27,13 @@ SETS = (
 
 
 FOLDERS = ("results", "data_root")  # of which only the last part is named
+
+
+@pytest.fixture(autouse=True)
+def brief_live_training(monkeypatch):
+    """What a page trains while it is executed has tests of its own."""
+    monkeypatch.setattr(live_training, "IMAGES", 64)
+    monkeypatch.setattr(live_training, "EPOCHS", 1)
 
 
 @pytest.fixture(scope="module")
