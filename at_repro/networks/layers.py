@@ -11,7 +11,9 @@ from at_repro.networks.tap import Reader, may_be_channels_last
 
 
 @torch.no_grad()
-def choose_layers(model: nn.Module, images: Tensor) -> list[str]:
+def choose_layers(
+    model: nn.Module, images: Tensor, layout: str | None = None, grid: tuple[int, int] | None = None
+) -> list[str]:
     """Names of layers for `tap`, low to top: the last of each resolution, or the blocks where there is but one.
 
     Of more than three the last of as many equal parts. Inner layers of a block are passed over where there is an
@@ -20,11 +22,12 @@ def choose_layers(model: nn.Module, images: Tensor) -> list[str]:
     Args:
         model: any module, in evaluation mode; it is called once.
         images: what it is called with, (N, 3, H, W), of two images or more, so that no other axis is taken for theirs.
+        layout, grid: as for `tap`; layers whose shape they do not fit are passed over.
 
     Raises:
         ParameterError: no layer returns a map of more than one position.
     """
-    sizes = _map_sizes(model, images)
+    sizes = _map_sizes(model, Reader(images, may_be_channels_last(model), layout, grid))
     last: dict[tuple[int, int], str] = {}
     for layer, size in sizes.items():  # in the order in which they end
         if size not in last or layer.count(".") <= last[size].count("."):
@@ -34,9 +37,8 @@ def choose_layers(model: nn.Module, images: Tensor) -> list[str]:
     return [layers[round((part + 1) * len(layers) / count) - 1] for part in range(count)]
 
 
-def _map_sizes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, int]]:
+def _map_sizes(model: nn.Module, reader: Reader) -> dict[str, tuple[int, int]]:
     """Height and width of what each layer returns that runs once and returns a map, in the order in which they end."""
-    reader = Reader(images, may_be_channels_last(model))
     sizes: dict[str, tuple[int, int]] = {}
     runs: Counter[str] = Counter()
 
@@ -46,7 +48,7 @@ def _map_sizes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, int]]:
             height, width = reader.read(layer, output)[0].shape[-2:]
         except ParameterError:
             return
-        if height * width > 1:
+        if height * width > 1 and (reader.layout is None or reader.fits(height, width)):
             sizes[layer] = (height, width)
 
     hooks = [
@@ -55,7 +57,7 @@ def _map_sizes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, int]]:
         if layer
     ]
     try:
-        model(images)
+        model(reader.image)
     finally:
         for hook in hooks:
             hook.remove()

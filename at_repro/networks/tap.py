@@ -107,7 +107,7 @@ class Reader:
     def _square(self, layer: str, length: int) -> tuple[int, int]:
         for prefix in _PREFIXES:
             side = math.isqrt(max(length - prefix, 0))
-            if side and side**2 == length - prefix and self._fits(side, side):
+            if side and side**2 == length - prefix and self.fits(side, side):
                 return side, side
         wanted = f"height and width of the map: {layer} returned {length} tokens, which are no square of the image"
         raise ParameterError("grid", self.grid, wanted)
@@ -115,8 +115,8 @@ class Reader:
     def _recognise(self, layer: str, shape: torch.Size) -> str:
         """The layout whose height and width are to each other as the image's, or alike: some models resize."""
         _, first, second, third = shape
-        channels_first = self._fits(second, third) or second == third
-        channels_last = self._fits(first, second) or first == second
+        channels_first = self.fits(second, third) or second == third
+        channels_last = self.fits(first, second) or first == second
         if channels_first == channels_last and not self.channels_last:
             return "NCHW"
         if channels_first and not channels_last:
@@ -126,7 +126,7 @@ class Reader:
         wanted = f"{' or '.join(LAYOUTS)}: the shape {tuple(shape)} of {layer} does not tell which"
         raise ParameterError("layout", self.layout, wanted)
 
-    def _fits(self, height: int, width: int) -> bool:
+    def fits(self, height: int, width: int) -> bool:
         """Whether a map of this size can be of the whole image: sizes are rounded, up or down."""
         if self.image.dim() != 4:
             return height == width

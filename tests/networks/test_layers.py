@@ -32,6 +32,25 @@ def test_a_transformer_of_one_resolution_is_seen_at_a_third_two_thirds_and_the_e
     assert networks.choose_layers(model, IMAGES) == [f"encoder.layers.encoder_layer_{index}" for index in (1, 3, 5)]
 
 
+def test_a_grid_and_a_layout_that_are_given_are_those_of_the_layers():
+    """Patches of 32 x 8 pixels are 2 x 8, which as 16 tokens would be taken for 4 x 4."""
+    tokens = nn.Sequential(nn.Conv2d(3, 16, (32, 8), (32, 8)), nn.Flatten(2), nn.Linear(16, 16), nn.Linear(16, 16))
+    assert networks.choose_layers(tokens, IMAGES) == ["3", "0"]
+    assert networks.choose_layers(tokens, IMAGES, grid=(2, 8)) == ["0", "2", "3"]
+
+    to_last = torchvision.ops.Permute([0, 2, 3, 1])
+    channels = nn.Sequential(nn.Conv2d(3, 16, 4, 4), to_last, nn.LayerNorm(16), nn.Flatten(), nn.Linear(4096, 3))
+    with pytest.raises(ParameterError, match=r"^layers: .*none of the model's"):  # 16 channels at 16 x 16 positions
+        networks.choose_layers(channels, IMAGES)
+    assert networks.choose_layers(channels, IMAGES, layout="NHWC")[-1] == "2"
+
+
+def test_layers_of_another_layout_than_is_given_are_passed_over():
+    """The first convolution of Swin has its channels first: read as if they were last, it would be a map of 96 x 16."""
+    model = torchvision.models.swin_t().eval()
+    assert networks.choose_layers(model, IMAGES, layout="NHWC")[:2] == ["features.1", "features.5"]
+
+
 def test_our_own_networks_are_seen_at_the_ends_of_their_groups():
     network = networks.build("wrn-10-1").eval()
     assert networks.choose_layers(network, IMAGES) == ["group0", "group1", "bn"]
