@@ -160,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--weights", metavar="FILE", help="a file, or random (default: those published with the name)")
     command.add_argument("--layout", help="NCHW or NHWC, where a layer's shape does not tell")
     command.add_argument("--grid", nargs=2, type=int, metavar=("H", "W"), help="of tokens that are no square")
+    command.add_argument("--size", type=int, metavar="PIXELS", help="the model's resolution (default: of its weights)")
     _add_device(command)
     command.add_argument("-o", "--output", default="maps.png", metavar="FILE", help="the figure (default: %(default)s)")
     command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write entropy and top share")
@@ -323,6 +324,7 @@ def maps(options: argparse.Namespace) -> None:
         weights=options.weights,
         layout=options.layout,
         grid=options.grid,
+        size=options.size,
         device=options.device,
         csv=options.csv,
     )

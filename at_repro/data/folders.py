@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -127,15 +128,22 @@ def _identity(folder: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def open_upright(path: str | Path) -> Image.Image:
-    """An image in RGB, upright as one sees it. Raises DataError."""
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """An image whose head is read and no pixel yet. Raises DataError, also for what is read of it inside."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise DataError(f"{path} is no file")  # a pipe would be waited for
     try:
         with decoding.open_image(path) as image:
-            return decoding.upright(image)
+            yield image
     except decoding.DAMAGES as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def open_upright(path: str | Path) -> Image.Image:
+    """An image in RGB, upright as one sees it. Raises DataError."""
+    with open_image(path) as image:
+        return decoding.upright(image)
 
 
 def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:

@@ -17,7 +17,7 @@ from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.any_model import Model, load_model
 from at_repro.data import ImageSet, augment, folders
-from at_repro.errors import ParameterError, check_choice
+from at_repro.errors import ParameterError, UserError, check_choice, check_count
 from at_repro.report import figures
 from at_repro.training import engine
 
@@ -49,6 +49,7 @@ def draw(
     weights: str | None = None,
     layout: str | None = None,
     grid: tuple[int, int] | None = None,
+    size: int | None = None,
     device: str = "auto",
     csv: str | Path | None = None,
 ) -> int:
@@ -65,6 +66,7 @@ def draw(
         mapping: of kind "activation", see `attention.mapping`.
         kind: one of `KINDS`.
         layout, grid: see `networks.tap`.
+        size: the model's resolution in pixels; None: that of its weights, or 224.
         device: "auto", "cpu" or "cuda".
         csv: a file for entropy and top share of every map, in percent, see `map_statistics`.
 
@@ -73,20 +75,26 @@ def draw(
 
     Raises:
         ParameterError: for a value that is not allowed, or no pictures, before anything is computed.
-        DataError: a file that is no picture, or weights that are not here, see `any_model.load_model`.
+        DataError: a file that is no picture, of all before anything is computed by their first bytes; weights that are
+            not here, see `any_model.load_model`.
         UserError: where a file cannot be written.
     """
     check_choice("kind", kind, KINDS)
     attention.mapping(mapping)
+    if size is not None:
+        check_count("size", size)
     place = engine.device(device)
     output, table = files.output(output), None if csv is None else files.output(csv)
     check_choice("output", output.suffix.removeprefix("."), FigureCanvasBase.get_supported_filetypes())
     paths = _paths(pictures)
     paths = paths if table else paths[:DRAWN]
+    for path in paths:
+        with folders.open_image(path):
+            pass
     loaded = load_model(model, weights)
-    if not layers:
-        layers = networks.choose_layers(loaded.network, torch.zeros(2, 3, loaded.resolution, loaded.resolution))
-    tapped = networks.tap(loaded.network.to(place), layers, layout, grid)
+    loaded = loaded if size is None else loaded._replace(resolution=size)
+    layers, tapped = _tap(model, loaded, layers, layout, grid)
+    tapped.to(place)
     with ExitStack() as stack:
         rows = None if table is None else stack.enter_context(files.replacement(table))
         for done, batch in _batches(paths, tapped, loaded, layers, kind, mapping):
@@ -113,6 +121,26 @@ def _paths(pictures: Sequence[str]) -> list[Path]:
             raise ParameterError("pictures", picture, f"a file, or a folder with files {', '.join(folders.SUFFIXES)}")
         paths += [path] if path.is_file() else inside
     return paths
+
+
+def _tap(
+    name: str, model: Model, layers: Sequence[str], layout: str | None, grid: tuple[int, int] | None
+) -> tuple[Sequence[str], nn.Module]:
+    """The layers that are looked at, and the model tapped at them, which was called once: somebody else's code."""
+    size = model.resolution
+    try:
+        images = torch.zeros(2, 3, size, size)
+        layers = layers or networks.choose_layers(model.network, images, layout, grid)
+        tapped = networks.tap(model.network, layers, layout, grid)
+        with torch.no_grad():
+            tapped(images)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        wanted = f"the height and width in pixels of images that {name} takes, --size in a command ({reason})"
+        raise ParameterError("size", size, wanted) from error
+    return layers, tapped
 
 
 def _batches(

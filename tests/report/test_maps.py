@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from at_repro import cli
+from at_repro.errors import DataError
 from at_repro.report import maps
 
 MODEL = """
@@ -27,6 +28,9 @@ class Tiny(nn.Module):
 def tiny():
     torch.manual_seed(0)
     return Tiny()
+
+def of_32_pixels():
+    return nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(4 * 8 * 8, 2))
 """
 
 
@@ -73,6 +77,22 @@ def test_statistics_are_those_of_each_picture(folder):
     assert table["value"].between(0, 100).all() and len(table) == 40
 
 
+def test_a_model_of_another_size_says_so_before_anything_else_and_takes_it(folder, capsys, own_signals):
+    for layers in ([], ["--layers", "0"]):
+        command = ["maps", "own_model:of_32_pixels", "pictures/00.jpg", *layers]
+        assert cli.main(command) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert re.search("^at-repro: size: 224 .*own_model:of_32_pixels takes, --size", line)
+        assert cli.main([*command, "--size", "32"]) == 0
+
+
+def test_a_bad_file_is_named_before_anything_is_computed(folder, monkeypatch):
+    (folder / "pictures" / "zz.jpg").write_text("no picture")
+    monkeypatch.setattr(maps, "load_model", lambda *_: pytest.fail("the model was built first"))
+    with pytest.raises(DataError, match=r"zz\.jpg: the image is none of"):
+        draw(csv="maps.csv")
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pictures(folder, monkeypatch):
     """At each batch as many objects are alive, and tensors of as many bytes, as at the third one."""
@@ -113,6 +133,7 @@ def test_the_command_takes_a_picture_alone_for_a_picture(folder, capsys, own_sig
         (["own_model.py"], "own_model.py: the image is none of"),
         (["pictures", "--layers", "lov"], "layers: 'lov' .*low"),
         (["pictures", "--mapping", "mean-2"], "mapping: 'mean-2'"),
+        (["pictures", "--size", "0"], "size: 0"),
         (["pictures", "-o", "pictures"], "output: "),
         (["pictures", "-o", "maps.doc"], "output: 'doc' .*png"),
     ],
