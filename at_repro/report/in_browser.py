@@ -114,6 +114,7 @@ class _Writer:
         self.traced = traced
         self.steps: list[list] = []
         self.numbers: dict[Node, int] = {}
+        self.padded: dict[Node, tuple[Node, list[list[int]]]] = {}  # an image and what a convolution adds to its sides
         self.weights: list[Tensor] = []
         self.size = 0
 
@@ -127,6 +128,8 @@ class _Writer:
             _OPERATIONS[name](self, node)
 
     def step(self, node: Node, operation: str, inputs: Sequence[Node], **settings: Any) -> None:
+        if alone := [each for each in inputs if each in self.padded]:
+            raise ParameterError("network", f"one that pads {alone[0]} for {operation}", "padding before convolutions")
         self.numbers[node] = 1 + len(self.steps)
         self.steps.append([operation, self.numbers[node], [self.numbers[each] for each in inputs], settings])
 
@@ -143,14 +146,16 @@ class _Writer:
 
 
 def _convolution(writer: _Writer, node: Node) -> None:
-    image, weight, bias, stride, padding, _, _, _, groups = node.args
+    image, weight, bias, stride, (padding, _), _, _, _, groups = node.args
+    # Part of the convolution, which costs nothing there.
+    image, sides = writer.padded.get(image, (image, [[padding, padding]] * 2))
     kernel = writer.tensor(weight)
     depthwise = groups > 1
     # (out, in / groups, height, width) to (height, width, in, out), or where each channel has its own, (…, in, 1)
     kernel = kernel.permute(2, 3, 0, 1) if depthwise else kernel.permute(2, 3, 1, 0)
     biases = torch.zeros(writer.tensor(weight).shape[0]) if bias is None else writer.tensor(bias)
     writer.step(node, "depthwise" if depthwise else "convolution", [image], kernel=writer.store(kernel),
-                bias=writer.store(biases), stride=stride[0], padding=padding[0])  # fmt: skip
+                bias=writer.store(biases), stride=stride[0], padding=[[0, 0], *sides, [0, 0]])  # fmt: skip
 
 
 def _batch_norm(writer: _Writer, node: Node) -> None:
@@ -180,7 +185,7 @@ def _binary(writer: _Writer, node: Node, by: bool) -> None:
 
 def _pad(writer: _Writer, node: Node) -> None:
     image, (left, right, up, down), _ = node.args
-    writer.step(node, "pad", [image], sides=[[up, down], [left, right]])
+    writer.padded[node] = image, [[up, down], [left, right]]
 
 
 def _linear(writer: _Writer, node: Node) -> None:

@@ -148,16 +148,21 @@
 
   const OPERATIONS = {
     convolution: (tf, tensor, { kernel, bias, stride, padding }, image) =>
-      tf.add(tf.conv2d(image, tensor(kernel), stride, padding), tensor(bias)),
+      affine(tf, tf.conv2d(image, tensor(kernel), stride, padding), tensor(bias)),
     depthwise: (tf, tensor, { kernel, bias, stride, padding }, image) =>
-      tf.add(tf.depthwiseConv2d(image, tensor(kernel), stride, padding), tensor(bias)),
-    scale: (tf, tensor, { by, plus }, image) => tf.add(tf.mul(image, tensor(by)), tensor(plus)),
+      affine(tf, tf.depthwiseConv2d(image, tensor(kernel), stride, padding), tensor(bias)),
+    scale: (tf, tensor, { by, plus }, image) => affine(tf, image, tensor(plus), tensor(by)),
     add: (tf, tensor, settings, one, other) => tf.add(one, other),
     clip: (tf, tensor, { most }, image) => (most === null ? tf.relu(image) : tf.clipByValue(image, 0, most)),
-    pad: (tf, tensor, { sides }, image) => tf.pad(image, [[0, 0], ...sides, [0, 0]]),
     mean: (tf, tensor, settings, image) => tf.mean(image, [1, 2]),
     linear: (tf, tensor, { weight, bias }, image) => tf.add(tf.matMul(image, tensor(weight)), tensor(bias)),
   };
+
+  // A number per channel, added, and one to multiply by: as a batch norm, since the library adds tensors of other shapes
+  // element by element through their indices, which takes as long as a convolution.
+  function affine(tf, image, plus, by = tf.onesLike(plus)) {
+    return tf.batchNorm(image, tf.zerosLike(plus), tf.onesLike(plus), plus, by, 0);
+  }
 
   // float16, little-endian, in base64, to float32.
   function decode(text) {
