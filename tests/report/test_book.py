@@ -774,7 +774,12 @@ def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     with ExitStack() as stack:
-        for registry in (experiments.EXPERIMENTS, terms.TERMS, networks.registry.FAMILIES):  # to which examples add
-            stack.enter_context(patch.dict(registry))
+        for registry in (
+            experiments.EXPERIMENTS,
+            terms.TERMS,
+            networks.registry.FAMILIES,
+            networks.registry._REGISTERED,
+        ):
+            stack.enter_context(patch.dict(registry))  # to which examples add
         for example in re.findall(r"```python\n(.*?)```", prose(page), flags=re.DOTALL):
             exec(compile(example, page, "exec"), {"__name__": "example"})
