@@ -52,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called: what is said is lost, what is done is not
             setattr(sys, name, io.StringIO())
-    options = parser().parse_args(arguments)
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    if any(word.startswith("-") for word in rest) or (rest and "pictures" not in options):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # pictures behind an option, of which argparse takes those before it alone
+        options.pictures = [*options.pictures, *rest]
     files.handle_signals(_interrupt)
     try:
         _check_folder()

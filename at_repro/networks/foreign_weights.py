@@ -99,7 +99,7 @@ def unwrap(content: Mapping) -> dict[str, Any]:
     Raises:
         DataError: what it calls so is no dictionary.
     """
-    for key in ("params", "model", "state_dict"):
+    for key in ("params", "model", "state_dict", "model_state_dict"):
         if key in content:
             parts = [content[key], content.get("stats", {})]
             if not all(isinstance(part, Mapping) for part in parts):

@@ -163,6 +163,17 @@ def _batches(
         yield start, _Batch(ImageSet("pictures", "test", images, labels, ("",)), list(map(str, part)), maps, titles)
 
 
+def _grad_cam(output: networks.Output, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Of the highest layer whose positions reach the scores: of a transformer's last block the class token is read."""
+    errors = []
+    for layer, group in reversed(list(zip(layers, output.groups, strict=True))):
+        try:
+            return {f"Grad-CAM, {layer}": attention.grad_cam(output.logits.amax(1), group).cpu()}
+        except ParameterError as error:
+            errors.append(error)
+    raise errors[0]
+
+
 def _maps(
     output: networks.Output, pixels: Tensor, labels: Tensor, layers: Sequence[str], kind: str, mapping: str
 ) -> dict[str, Tensor]:
@@ -170,7 +181,7 @@ def _maps(
         losses = torch.nn.functional.cross_entropy(output.logits, labels, reduction="none")
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":
-        return {f"Grad-CAM, {layers[-1]}": attention.grad_cam(output.logits.amax(1), output.groups[-1]).cpu()}
+        return _grad_cam(output, layers)
     function = attention.mapping(mapping)
     levels = zip(network_maps.level_names(len(layers)), layers, output.groups, strict=True)
     return {f"{level}: {layer}": function(group).cpu() for level, layer, group in levels}

@@ -90,6 +90,7 @@ class UsualWideResNet(nn.Module):
         ("layer", lambda state: state),
         ("nblockLayer", lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}}),
         ("layer", lambda state: {"model": state, "epoch": 240}),
+        ("layer", lambda state: {"model_state_dict": state, "epoch": 240}),
     ],
 )
 def test_usual_names_of_other_code(container, wrap, tmp_path):

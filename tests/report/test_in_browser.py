@@ -1,5 +1,6 @@
 """The reader's own picture: what the browser computes is what PyTorch computes, and every file gets an answer."""
 
+import base64
 import re
 import shutil
 
@@ -85,6 +86,31 @@ def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     assert page.locator(".own-picture-row").count() == 4 and page.locator("canvas").count() == 16
     corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
     assert page.locator("canvas").first.evaluate(corner) == [255, 255, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("selector", "kind", "carrier"),
+    [(".own-picture-place", "DragEvent", "dataTransfer"), ("body", "ClipboardEvent", "clipboardData")],
+    ids=["drop", "paste"],
+)
+def test_a_picture_that_is_dropped_or_pasted_is_looked_at(page, tmp_path, selector, kind, carrier):
+    """The file that the event carries is what is drawn, and the browser does not go to it itself."""
+    colour = {"DragEvent": (200, 30, 30), "ClipboardEvent": (30, 30, 200)}[kind]
+    Image.new("RGB", (8, 8), colour).save(tmp_path / "one.png")
+    content = base64.b64encode((tmp_path / "one.png").read_bytes()).decode()
+    dispatch = """([content, selector, kind, carrier]) => {
+        const carried = new DataTransfer();
+        carried.items.add(new File([Uint8Array.from(atob(content), (it) => it.charCodeAt(0))], "one.png"));
+        const name = kind === "DragEvent" ? "drop" : "paste";
+        const event = new window[kind](name, { [carrier]: carried, bubbles: true, cancelable: true });
+        document.querySelector(selector).dispatchEvent(event);
+        return event.defaultPrevented;
+    }"""
+    assert page.evaluate(dispatch, [content, selector, kind, carrier]) == (kind == "DragEvent")
+    page.wait_for_function(ANSWERED, timeout=120_000)
+    assert page.inner_text(".own-picture-message").startswith("Looked at by 4 networks")
+    corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    assert page.locator("canvas").first.evaluate(corner) == [*colour, 255]
 
 
 def test_what_is_no_picture_gets_one_sentence(page, tmp_path):

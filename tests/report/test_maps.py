@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from at_repro import cli
-from at_repro.errors import DataError
+from at_repro.errors import DataError, ParameterError
 from at_repro.report import maps
 
 MODEL = """
@@ -122,7 +122,23 @@ def test_the_command_takes_a_picture_alone_for_a_picture(folder, capsys, own_sig
     monkeypatch.setattr(maps, "draw", lambda model, pictures, *_, **__: chosen.append((model, pictures)) or 1)
     assert cli.main(["maps", "pictures/00.jpg"]) == 0
     assert cli.main(["maps", "swin_t", "pictures", "--grad-cam"]) == 0
-    assert chosen == [("efficientnet-lite0", ["pictures/00.jpg"]), ("swin_t", ["pictures"])]
+    assert cli.main(["maps", "swin_t", "--weights", "random", "pictures", "pictures/00.jpg"]) == 0
+    alone, option_last, option_first = chosen
+    assert alone == ("efficientnet-lite0", ["pictures/00.jpg"]) and option_last == ("swin_t", ["pictures"])
+    assert option_first == ("swin_t", ["pictures", "pictures/00.jpg"])
+    with pytest.raises(SystemExit):
+        cli.main(["maps", "swin_t", "pictures", "--wieghts", "random"])
+    assert "unrecognized arguments: --wieghts random" in capsys.readouterr().err
+
+
+def test_grad_cam_is_of_the_highest_layer_whose_positions_reach_the_scores():
+    """Behind a transformer's last block the class token alone is read: its map would be empty."""
+    low = torch.rand(2, 3, 4, 4, requires_grad=True)
+    unread = low * 1.0
+    output = maps.networks.Output(low.mean((2, 3)) + 0 * unread.sum(), (low, unread))
+    assert list(maps._grad_cam(output, ["blocks.7", "blocks.11"])) == ["Grad-CAM, blocks.7"]
+    with pytest.raises(ParameterError, match="every gradient is 0"):
+        maps._grad_cam(maps.networks.Output(output.logits, (unread,)), ["blocks.11"])
 
 
 @pytest.mark.parametrize(
