@@ -21,12 +21,8 @@ RANDOM = "random"
 """What stands for weights that nobody trained."""
 
 _PHOTOGRAPHS = (folders.MEAN, folders.STD)
-_HEADS = (
-    "fc",
-    "classifier",
-    "head",
-    "heads",
-)  # the last layers of all models here and in torchvision, but in none inside
+# The last layers of all models here and in torchvision, and of none an inner one.
+_HEADS = ("fc", "classifier", "head", "heads")
 _CIFAR10 = (augment.CIFAR10_MEAN, augment.CIFAR10_STD)
 
 
