@@ -7,12 +7,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from at_repro import files
 from at_repro.errors import ParameterError, UserError, check_choice, printable
-
-Value = TypeVar("Value")
 
 EXAMPLES = (
     ("experiments", "what can be run, with its runs and cost"),
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # pictures behind an option, of which argparse takes those before it alone
         options.pictures = [*options.pictures, *rest]
-    files.handle_signals(_interrupt)
+    files.handle_signals(signal.default_int_handler)
     try:
         _check_folder()
         code = options.command(options) or 0
@@ -90,10 +88,6 @@ def _check_folder() -> None:
         os.getcwd()
     except OSError:
         raise UserError("the current folder is not there any more; change into one that is") from None
-
-
-def _interrupt(*_) -> None:
-    raise KeyboardInterrupt
 
 
 class _Parser(argparse.ArgumentParser):
@@ -213,8 +207,15 @@ def _add_preset(command: argparse.ArgumentParser) -> None:
 
 
 def _add_runs(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seeds", nargs="+", metavar="SEED", help="integers from 0 (default: those of the preset)")
+    command.add_argument("--seeds", nargs="+", type=_seed, metavar="SEED", help="integers from 0 (default: those of "
+                         "the preset)")  # fmt: skip
     command.add_argument("--columns", nargs="+", metavar="COLUMN", help="of the experiment's table (default: all)")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: integers from 0")
+    return int(text)
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:
@@ -257,10 +258,9 @@ def run(options: argparse.Namespace) -> None:
             cluster.train_on(client, runs, store, **how)
     if not processes.is_first():
         return
-    seeds = _seeds(options)
     device = "auto" if options.cluster and options.device == "cuda" else options.device  # workers' GPUs are not ours
     measured = sum(
-        attention_measurement.update_experiment(name, options.preset, store, seeds, device, options.data_root)
+        attention_measurement.update_experiment(name, options.preset, store, options.seeds, device, options.data_root)
         for name in options.experiments
     )
     if measured:
@@ -289,25 +289,25 @@ def _told(damages: Sequence[UserError]) -> int:
 def notebook(options: argparse.Namespace) -> None:
     from at_repro.report import notebooks
 
-    output = notebooks.execute(options.name, _by_name(options.parameters, "its value"), options.output)
+    given = {name: value for name, (value,) in _by_name(options.parameters, "its value").items()}
+    output = notebooks.execute(options.name, given, options.output)
     print(f"executed {options.name}: {output}")
 
 
 def sweep(options: argparse.Namespace) -> None:
     from at_repro.report import sweep
 
-    for key, *values in options.parameters:
+    given = _by_name(options.parameters, "all its values")
+    for name, values in given.items():
         if not values:
-            raise ParameterError("-p", key, "a parameter and one or more values, such as: -p beta 10 100 1000")
-    given = [(key, values) for key, *values in options.parameters]
-    page = sweep.sweep(options.name, _by_name(given, "all its values"))
-    print(f"the comparison is here: {page}")
+            raise ParameterError("-p", name, "a parameter and one or more values, such as: -p beta 10 100 1000")
+    print(f"the comparison is here: {sweep.sweep(options.name, given)}")
 
 
-def _by_name(pairs: Sequence[tuple[str, Value]], what: str) -> dict[str, Value]:
-    by_name = dict(pairs)
-    if len(by_name) < len(pairs):
-        raise ParameterError("-p", [name for name, _ in pairs], f"each parameter once, with {what}")
+def _by_name(parameters: Sequence[Sequence[str]], what: str) -> dict[str, list[str]]:
+    by_name = {name: values for name, *values in parameters}
+    if len(by_name) < len(parameters):
+        raise ParameterError("-p", [name for name, *_ in parameters], f"each parameter once, with {what}")
     return by_name
 
 
@@ -319,20 +319,8 @@ def maps(options: argparse.Namespace) -> None:
     model, pictures = options.model, options.pictures
     if Path(model).expanduser().exists():  # `at-repro maps photo.jpg`: no model is named as a file is
         model, pictures = "efficientnet-lite0", [model, *pictures]
-    count = maps.draw(
-        model,
-        pictures,
-        options.output,
-        layers=options.layers,
-        mapping=options.mapping,
-        kind=options.kind,
-        weights=options.weights,
-        layout=options.layout,
-        grid=options.grid,
-        size=options.size,
-        device=options.device,
-        csv=options.csv,
-    )
+    names = ("layers", "mapping", "kind", "weights", "layout", "grid", "size", "device", "csv")
+    count = maps.draw(model, pictures, options.output, **{name: getattr(options, name) for name in names})
     print(f"drawn: {options.output}" + (f"; {count} picture(s) measured: {options.csv}" if options.csv else ""))
 
 
@@ -409,21 +397,10 @@ def show_data(options: argparse.Namespace) -> int:
 def _runs(options: argparse.Namespace) -> list:
     from at_repro import experiments
 
-    seeds = _seeds(options)
     names = options.experiments or list(experiments.EXPERIMENTS)
-    tables = [table for name in names for table in experiments.get(name).runs(options.preset, seeds)]
+    tables = [table for name in names for table in experiments.get(name).runs(options.preset, options.seeds)]
     columns = dict.fromkeys(name for table in tables for name in table)
     for name in options.columns or ():
         check_choice("columns", name, columns)
     selection = options.columns or columns
     return list(dict.fromkeys(run for table in tables for name, run in table.items() if name in selection))
-
-
-def _seeds(options: argparse.Namespace) -> list[int] | None:
-    return None if options.seeds is None else [_seed(text) for text in options.seeds]
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise ParameterError("seeds", text, "integers from 0")
-    return int(text)
