@@ -21,7 +21,7 @@ def load(path: str | Path = "") -> dict:
     Raises ParameterError where a file that is named holds something else.
     """
     if not path and not COMMITTED.exists():
-        return {"environment": {}, "seconds": 0.0, "seed": 0, "rows": []}
+        return {"rows": []}
     return files.read_json("proofs", path or COMMITTED, ("environment", "seconds", "seed", "rows"), "make faults")
 
 
@@ -55,14 +55,6 @@ def versions() -> str:
     return f"made with {', '.join(map(' '.join, packages.items()))} on {own['device']}"
 
 
-def stamp(results: dict) -> str:
-    """Where the proofs were run, to stand above their table."""
-    environment = results["environment"]
-    if not environment:
-        return "not run yet (make faults)"
-    return f"{environment['device']}, torch {environment['packages']['torch']}, {duration(results['seconds'])}"
-
-
 def proofs(results: dict) -> pd.DataFrame:
     """Columns: what happened, how often it was tried, what would be a fault, and how many there were."""
     return pd.DataFrame(results["rows"], columns=["what happened", "tried", "what would be a fault", "faults"])
@@ -88,45 +80,31 @@ def provenance(record: Record | None) -> pd.DataFrame:
 
 
 def _answers(record: Record) -> list[tuple[str, str, str]]:
-    values, run = record.values, record.run
-    environment = values["environment"]
+    values, table = record.values, record.predictions()
+    environment, sessions = values["environment"], values.get("sessions", [])
     packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
-    sessions = values.get("sessions", [])
+    stops = "; ".join(f"epoch {session['epoch']}, step {session['step']}" for session in sessions[1:])
+    told = {  # what old records may lack, empty there
+        "command": environment.get("command"),
+        "packages": packages,
+        "sessions": sessions and f"{len(sessions)}{f', going on after {stops}' if stops else ''}",
+        "time": "seconds" in values and duration(values["seconds"]),
+    }
+    known = {what: answer or "not recorded" for what, answer in told.items()}
+    images = ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in values["data"].items())
+    error = f"diverged in epoch {record.diverged}" if record.diverged else f"{record.final['test_error']:.2f} % wrong"
+    wrong = f"{(table['label'] != table['prediction']).sum()} of {len(table)} differ from their labels"
     return [
         ("which run?", record.folder.name, "the folder's name"),
-        ("what was trained?", run.canonical_json(), "spec.json; its hash ends the name"),
+        ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),
         ("by which code?", environment["commit"], "record.json: environment.commit"),
-        ("how was it called?", environment.get("command", "not recorded"), "record.json: environment.command"),
-        ("with which packages?", packages or "not recorded", "record.json: environment.packages"),
+        ("how was it called?", known["command"], "record.json: environment.command"),
+        ("with which packages?", known["packages"], "record.json: environment.packages"),
         ("on what?", f"{environment['device']}, {environment['precision']}", "record.json: environment"),
-        ("by how many processes?", _sessions(sessions), "record.json: sessions"),
-        ("in what time?", _seconds(record), "record.json: seconds"),
-        ("on which images?", _fingerprints(values["data"]), "record.json: data"),
-        ("with what result?", _result(record), "record.json: final"),
-        ("is that what was predicted?", _predictions(record), "predictions.csv"),
+        ("by how many processes?", known["sessions"], "record.json: sessions"),
+        ("in what time?", known["time"], "record.json: seconds"),
+        ("on which images?", images, "record.json: data"),
+        ("with what result?", error, "record.json: final"),
+        ("is that what was predicted?", wrong, "predictions.csv"),
         ("are the files as written?", f"{len(values['files'])} checksums agree", "record.json: files, checksum"),
     ]
-
-
-def _sessions(sessions: list[dict]) -> str:
-    places = [f"epoch {session['epoch']}, step {session['step']}" for session in sessions[1:]]
-    if not sessions:
-        return "not recorded"
-    return f"{len(sessions)}, going on after {'; '.join(places)}" if places else "1"
-
-
-def _seconds(record: Record) -> str:
-    return duration(record.values["seconds"]) if "seconds" in record.values else "not recorded"
-
-
-def _fingerprints(data: dict) -> str:
-    return ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in data.items())
-
-
-def _result(record: Record) -> str:
-    return f"diverged in epoch {record.diverged}" if record.diverged else f"{record.final['test_error']:.2f} % wrong"
-
-
-def _predictions(record: Record) -> str:
-    table = record.predictions()
-    return f"{(table['label'] != table['prediction']).sum()} of {len(table)} differ from their labels"
