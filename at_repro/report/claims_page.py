@@ -1,15 +1,21 @@
-"""What the page on the claims shows: the answer in a paragraph, and a table that folds out."""
+"""What the page on the claims shows: the answer in a paragraph, a forest plot, and a table that folds out."""
 
 import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from textwrap import shorten
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect
+from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, verdicts
 from at_repro.claims.comparisons import Errors
 from at_repro.claims.ledger import SETTINGS, between, summary
-from at_repro.report.sortable import SortableTable
+from at_repro.report.figures.theme import INK, PALETTE, canvas, unavailable
 
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
+_COLOURS = {SUPPORTED: PALETTE[2], CONTRADICTED: PALETTE[3]}
 
 PAGES = {
     **dict.fromkeys(["edges", "power", "details"], "attention_maps"),
@@ -57,6 +63,73 @@ def effects(compared: pd.DataFrame) -> pd.DataFrame:
     return own.drop_duplicates(["setting", "difference", "low", "runs"])
 
 
+def forest(compared: pd.DataFrame, stamp: str) -> Figure:
+    """Differences of test errors with their 95 % intervals: filled in the paper's setting, open in a shortened one.
+
+    Args:
+        compared: columns comparison, difference, low, high (points), setting and verdict, see `effects`.
+    """
+    if compared.empty:
+        return unavailable(stamp)
+    names = list(dict.fromkeys(compared["comparison"]))
+    figure, axis = canvas(stamp, 1 + 0.24 * len(names))
+    axis.axvline(0, color=INK, linewidth=1)
+    for row in compared.itertuples():
+        own = row.setting == "the paper's"
+        colour = _COLOURS.get(row.verdict, INK)
+        place = names.index(row.comparison) + (-0.17 if own else 0.17)
+        axis.hlines(place, row.low, row.high, color=colour, linewidth=1.5)
+        axis.plot(row.difference, place, "o", color=colour, markerfacecolor=colour if own else "none", markersize=5)
+    axis.set(ylim=(len(names) - 0.4, -0.6), xlabel="difference of test errors (points)")
+    axis.set_yticks(range(len(names)), [shorten(name, 50, placeholder=" …") for name in names], fontsize=7)
+    axis.grid(visible=False, axis="y")
+    marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
+    marks += [
+        Line2D([], [], color=INK, marker="o", label="undecided"),
+        Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"),
+    ]
+    axis.legend(handles=marks, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    return figure
+
+
+class SortableTable:
+    """What a notebook shows as HTML, and as text where numbers are compared.
+
+    Headings sort by the number that a cell begins with, else by its text (`book/_assets/sort.js`).
+
+    Args:
+        table: its columns are the headings; a cell that names a verdict has it in colour.
+        folded: by row, what is folded away below it: lines by their title; lines that are empty are left out.
+        links: by row, where the text of the last column leads.
+    """
+
+    def __init__(self, table: pd.DataFrame, folded: Sequence[Mapping[str, Sequence[str]]], links: Sequence[str]):
+        self.table, self.folded, self.links = table, folded, links
+
+    def __repr__(self) -> str:
+        return self.table.to_string(index=False)
+
+    def _repr_html_(self) -> str:
+        headings = "".join(f"<th><button>{escape(name)}</button></th>" for name in self.table)
+        rows = zip(self.table.itertuples(index=False), self.folded, self.links, strict=True)
+        bodies = "\n".join(self._row(*row) for row in rows)
+        return f'<table class="sortable"><thead><tr>{headings}</tr></thead>\n{bodies}</table>'
+
+    def _row(self, cells: Sequence[str], folded: Mapping[str, Sequence[str]], link: str) -> str:
+        *texts, last = cells
+        cells_html = "".join(f"<td>{_coloured(text)}</td>" for text in texts)
+        cells_html += f'<td><a href="{escape(link)}">{escape(last)}</a></td>'
+        parts = {title: [line for line in lines if line] for title, lines in folded.items()}
+        lists = "".join(
+            f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_coloured(line)}</li>' for line in lines)}</ul>"
+            for title, lines in parts.items()
+            if lines
+        )
+        titles = ", ".join(title.lower() for title, lines in parts.items() if lines)
+        details = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
+        return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{details}</td></tr></tbody>'
+
+
 def table(ledger: pd.DataFrame, compared: pd.DataFrame) -> SortableTable:
     """A row per claim: verdict, and the effect that supports it least in both settings; all of them fold out.
 
@@ -98,3 +171,12 @@ def _weakest(own: pd.DataFrame, verdict: str) -> str:
 def _line(row) -> str:
     late = "" if math.isnan(row.late) else f"; last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
     return f"{row.setting}: {row.comparison}; {effect(row)}{late}; {row.scope}; {row.verdict}"
+
+
+def _coloured(text: str) -> str:
+    """HTML of a text whose parts are joined by "; ": verdicts among them in their colour."""
+    parts = [
+        f'<span class="verdict {part.replace(" ", "-")}">{part}</span>' if part in verdicts.VERDICTS else escape(part)
+        for part in text.split("; ")
+    ]
+    return "; ".join(parts)

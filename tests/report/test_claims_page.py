@@ -9,7 +9,6 @@ from at_repro import claims
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, paper_claims
 from at_repro.claims.ledger import COLUMNS, COMPARISON_COLUMNS
 from at_repro.report import claims_page
-from at_repro.report.sortable import SortableTable
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_a_plot_shows_each_difference_once_and_none_that_hides_the_others(compar
 
 
 def test_a_table_can_be_read_without_scripts():
-    table = SortableTable(
+    table = claims_page.SortableTable(
         pd.DataFrame({"what": ["a & b"], "page": ["here"]}), [{"Why": ["so", ""], "Empty": [""]}], ["x.html"]
     )
     html = table._repr_html_()

@@ -20,7 +20,7 @@ from PIL import Image
 from at_repro import data, experiments
 from at_repro.report import figures
 from at_repro.report.figures import encoding, theme
-from at_repro.report.figures.training import _apart
+from at_repro.report.figures.plots import _apart
 
 STAMP = "preset smoke, seed 0, CPU"
 METHODS = ["student", "AT", "KD", "AT+KD", "teacher"]

@@ -4,13 +4,11 @@ The last argument of each is `stamp`, which stands below the figure: what it was
 there is nothing to draw, the figure holds the stamp alone, so that its number in the book stays.
 """
 
-from at_repro.report.figures.attention import against_error
-from at_repro.report.figures.losses import error_panels, gradient_norms
+from at_repro.report.figures.encoding import Touchable
 from at_repro.report.figures.panels import map_panel, overlay_panel
+from at_repro.report.figures.plots import against_error, cost, curves, error_panels, gains, gradient_norms, lengths
 from at_repro.report.figures.schematics import mappings, pairing, transfer
-from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, style, unavailable
-from at_repro.report.figures.touchable import Touchable
-from at_repro.report.figures.training import cost, curves, gains, lengths
+from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, unavailable
 
 __all__ = [
     "ATTENTION",
@@ -28,7 +26,6 @@ __all__ = [
     "mappings",
     "overlay_panel",
     "pairing",
-    "style",
     "transfer",
     "unavailable",
 ]

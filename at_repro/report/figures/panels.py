@@ -3,23 +3,18 @@
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, WIDTH, stamped, style, unavailable
+from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, WIDTH, canvas, unavailable
 
 _OVER = 0.65  # opacity of maps over photographs
 
 
-def map_panel(
-    images: ImageSet | None,
-    columns: dict[str, Tensor],
-    stamp: str,
-) -> Figure:
+def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -> Figure:
     """A row per image: the image, and its attention maps at their own resolution, a square per position.
 
     Each map is scaled to its own maximum: dark is no attention, bright is the most of this map. Maps with negative
@@ -31,7 +26,6 @@ def map_panel(
     """
     if images is None or not columns:
         return unavailable(stamp)
-    style()
     count, wide = len(images), 1 + len(columns)
     signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
@@ -41,7 +35,7 @@ def map_panel(
     width = min(WIDTH, left + cell * wide)
     bottom = _room(stamp, width)
     height = top + cell * count + bottom
-    figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
+    figure, axes = canvas(stamp, height, count, wide, width=width, squeeze=False, layout="none")
     figure.subplots_adjust(left / width, bottom / height, 1, 1 - top / height, 0.05, 0.05)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
@@ -59,7 +53,7 @@ def map_panel(
         _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map")
     if any(signed.values()):
         _bar(figure, bottom - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
-    return stamped(figure, stamp)
+    return figure
 
 
 def overlay_panel(
@@ -78,13 +72,12 @@ def overlay_panel(
     """
     if images is None or not columns:
         return unavailable(stamp)
-    style()
     count, wide = len(images), 1 + len(columns)
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
     top = 0.02 + 0.12 * max(label.count("\n") + 1 for label in labels)  # inches; for the labels of columns
     cell, gap, bottom = width / wide, 0.16, _room(stamp, width)
     height = top + count * (cell + gap) + bottom
-    figure, axes = plt.subplots(count, wide, figsize=(width, height), squeeze=False, layout="none")
+    figure, axes = canvas(stamp, height, count, wide, width=width, squeeze=False, layout="none")
     figure.subplots_adjust(0, bottom / height, 1, 1 - (top + gap) / height, 0.02, gap / cell)
     for axis in axes.flat:
         axis.axis("off")
@@ -101,7 +94,7 @@ def overlay_panel(
     for place, label in enumerate(labels):
         figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=7, ha="center", va="top")
     _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
-    return stamped(figure, stamp)
+    return figure
 
 
 def _room(stamp: str, width: float) -> float:

@@ -6,6 +6,7 @@ dark one.
 
 import itertools
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -52,10 +53,12 @@ def unavailable(stamp: str) -> Figure:
     return figure
 
 
-def stamped(figure: Figure, stamp: str) -> Figure:
-    """The figure with the stamp below it, in small letters."""
+def canvas(stamp: str, height: float, *grid: int, width: float = WIDTH, **settings: Any) -> tuple[Figure, Any]:
+    """A figure in the house style with the stamp below it, and its axes, see `plt.subplots`; sizes in inches."""
+    style()
+    figure, axes = plt.subplots(*grid, figsize=(width, height), **settings)
     figure.supxlabel(stamp, fontsize=8, x=0.99, ha="right", wrap=True)
-    return figure
+    return figure, axes
 
 
 def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:

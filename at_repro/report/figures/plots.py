@@ -1,0 +1,239 @@
+"""Plots of what was measured: test errors, gains, curves, what maps have to do with errors, and what training costs."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from at_repro.report.figures.theme import COLOURS, INK, PALETTE, canvas, colours_of, name_dots, unavailable
+
+
+def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = False) -> Figure:
+    """Test errors of several tables, a panel each, one above the other: ours with their interval, the paper's hollow.
+
+    Dashed, with its interval, the plain student of the table. A method without an error has its reason instead.
+
+    Args:
+        tables: by the panel's title, see `tables.errors`.
+        sharex: whether all panels have one axis, since all are of the same images; what they share stands in the first.
+    """
+    if sharex:
+        first, *others = tables
+        known = tables[first].index
+        tables = {first: tables[first]} | {title: tables[title].drop(known, errors="ignore") for title in others}
+    if all(table[["ours", "paper"]].isna().all(axis=None) for table in tables.values()):
+        return unavailable(stamp)
+    reference = next(iter(tables.values()))
+    heights = [1.6 + len(table) for table in tables.values()]
+    height = 0.4 + 0.24 * sum(heights)
+    figure, axes = canvas(stamp, height, len(tables), 1, height_ratios=heights, sharex=sharex, squeeze=False)
+    for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
+        _plain_student(axis, reference if sharex else table, along=axis.axvspan, across=axis.axvline)
+        places = range(len(table))
+        colours = [COLOURS.get(method, COLOURS["AT"]) for method in table.index]
+        axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
+        axis.scatter(table["ours"], places, c=colours, zorder=3)
+        axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", s=22, zorder=3)
+        for place, (_, row) in enumerate(table.iterrows()):
+            if pd.isna(row["ours"]):
+                reason = "diverged" if row.get("diverged") else "not run"
+                axis.annotate(reason, (1, place), (-4, 0), axis.get_yaxis_transform(), "offset points",
+                              ha="right", va="center", fontsize=7, color=INK, style="italic")  # fmt: skip
+        axis.set(yticks=places, yticklabels=table.index, ylim=(len(table) - 0.4, -0.6))
+        axis.set_title(title, loc="left", fontsize=9, fontweight="bold")
+        axis.tick_params(labelsize=8)
+    axes[-1, 0].set_xlabel("test error (%)")
+    marks = {
+        "ours, with its interval": Line2D([], [], color=INK, marker="o"),
+        "paper": Line2D([], [], color=INK, marker="D", markerfacecolor="none", linestyle="none"),
+        "plain student": Line2D([], [], color=COLOURS["student"], linestyle="--"),
+    }
+    if all(table["paper"].isna().all() for table in tables.values()):
+        del marks["paper"]
+    figure.legend(marks.values(), marks, loc="outside upper right", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: str) -> Figure:
+    """Test error against the gradient norm of each method's term at the untrained student, a named dot per method.
+
+    With intervals; a line joins what differs in beta alone; dashed, the plain student. What diverged has no error: it
+    is named in the corner, with its norm. Methods without a norm, and those that are not run, are not drawn.
+
+    Args:
+        tables: see `tables.errors`; of a run that is in several of them, only the last is drawn.
+        norms: by method, see `gradient_norms_at_init`.
+    """
+    table = pd.concat(tables.values())
+    terms = table.join(norms.rename("gradient norm"), how="inner").sort_values("gradient norm")
+    terms = terms[(terms["diverged"] > 0) | ~terms["run_id"].duplicated("last")]
+    ended, diverged = terms[terms["ours"].notna()], terms[terms["diverged"] > 0]
+    if ended.empty:
+        return unavailable(stamp)
+    figure, axis = canvas(stamp, 4.4)
+    _plain_student(axis, table[~table.index.duplicated()], along=axis.axhspan, across=axis.axhline)
+    for _, of_one in ended.groupby(ended.index.str.split(", beta").str[0]):
+        axis.plot(of_one["gradient norm"], of_one["ours"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
+    axis.vlines(ended["gradient norm"], ended["low"], ended["high"], color=COLOURS["AT"], linewidth=1, alpha=0.25)
+    axis.scatter(ended["gradient norm"], ended["ours"], color=COLOURS["AT"], zorder=3)
+    axis.set(xscale="log", xlabel="gradient norm of the term at the initial weights", ylabel="test error (%)")
+    axis.margins(x=0.3)
+    if len(diverged):
+        named = [f"{method}, at {norm:.2g}" for method, norm in diverged["gradient norm"].items()]
+        axis.text(0.98, 0.03, "\n".join(["diverged:", *named]), transform=axis.transAxes, ha="right", fontsize=7)
+    figure.draw_without_rendering()  # so that places on the paper are known
+    name_dots(axis, ended["gradient norm"], ended["ours"])
+    return figure
+
+
+def _plain_student(axis: Axes, table: pd.DataFrame, along: Callable, across: Callable) -> None:
+    """Dashed, with its interval, the plain student, where the table has one: what all others are held against."""
+    if "student" in table.index and pd.notna((plain := table.loc["student"])["ours"]):
+        along(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
+        across(plain["ours"], color=COLOURS["student"], linestyle="--", linewidth=1, label="student")
+
+
+def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
+    """What was measured of maps at every level against the test error: a plot per level, a dot per network.
+
+    A dot carries its label in the frame; methods of Table 1 have their colour, and all others are hollow.
+
+    Args:
+        table: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
+            `across_studies.distance_and_error` and `across_studies.table`.
+        quantity: what was measured, with its unit.
+    """
+    levels = list(table.columns[table.columns.get_loc("test_error") + 1 :])
+    table = table.dropna(subset=levels)
+    if table.empty:
+        return unavailable(stamp)
+    figure, axes = canvas(stamp, 3.6, 1, len(levels), sharey=True, squeeze=False)
+    methods = table["method"] if "method" in table else pd.Series("", table.index)
+    colours = [COLOURS.get(method, "none") for method in methods]
+    edges = [COLOURS.get(method, INK) for method in methods]
+    longest = max(len(str(label)) for label in table.index)
+    for axis, level in zip(axes[0], levels, strict=True):
+        axis.scatter(table[level], table["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
+        axis.set_title(level)
+        axis.margins(x=0.1, y=0.1)
+        low, high = axis.get_xlim()  # room for the label of a dot at the right edge
+        axis.set_xlim(low, high + 0.06 * longest * (high - low))
+    axes[0, 0].set_ylabel("test error (%)")
+    axes[0, len(levels) // 2].set_xlabel(quantity)
+    named = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
+    if named:
+        marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in named.values()]
+        figure.legend(marks, named, loc="outside upper center", ncols=len(named), frameon=False)
+    figure.draw_without_rendering()  # so that places on the paper are known
+    for axis, level in zip(axes[0], levels, strict=True):
+        name_dots(axis, table[level], table["test_error"])
+    return figure
+
+
+def gains(table: pd.DataFrame, stamp: str) -> Figure:
+    """What each method gains over the plain student, ours against the paper's: on the grey line both are the same.
+
+    Args:
+        table: columns pair, method, ours and paper, in percentage points, see `tables.gains`.
+    """
+    both = table.dropna()
+    if both.empty:
+        return unavailable(stamp)
+    figure, axis = canvas(stamp, 4.2)
+    colours = colours_of(pd.unique(both["method"]))
+    sns.scatterplot(both, x="paper", y="ours", hue="method", style="pair", palette=colours, s=70, ax=axis)
+    low = min(both[["paper", "ours"]].min(axis=None), 0) - 0.1
+    high = max(both[["paper", "ours"]].max(axis=None), 0) + 0.1
+    axis.plot([low, high], [low, high], color=INK, linewidth=1, zorder=0)
+    axis.axhline(0, color=INK, linewidth=0.5, zorder=0)
+    axis.axvline(0, color=INK, linewidth=0.5, zorder=0)
+    axis.set(xlabel="paper: minus the student's error", ylabel="ours: minus the student's error")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def _apart(values: Iterable[float], distance: float) -> list[float]:
+    """Places for labels near these values, in their order, that do not cover each other."""
+    values = list(values)
+    places = dict.fromkeys(range(len(values)), 0.0)
+    last = -float("inf")
+    for index in sorted(places, key=values.__getitem__):
+        last = places[index] = max(values[index], last + distance)
+    return list(places.values())
+
+
+def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
+    """Error per epoch: on the left test error as a full line and train error (on augmented images) as a dashed one, on
+    the right the test error of the last phase, at the lowest learning rate, where each method is named.
+
+    Args:
+        epochs: columns column, seed, epoch, learning_rate, train_error and test_error, see `Study.curves`.
+    """
+    if epochs.empty:
+        return unavailable(stamp)
+    figure, (whole, end) = canvas(stamp, 3.8, 1, 2, width_ratios=[3, 2])
+    last_rate = epochs.groupby("column")["learning_rate"].transform("min")
+    ends = {}
+    for method, colour in colours_of(pd.unique(epochs["column"])).items():
+        of_method = epochs["column"] == method
+        medians = epochs[of_method].groupby("epoch")[["test_error", "train_error"]].median()
+        last = medians["test_error"][epochs[of_method & (epochs["learning_rate"] == last_rate)]["epoch"].unique()]
+        whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
+        whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
+        end.plot(last, color=colour, linewidth=1.5, label=method)
+        ends[method] = (last.index[-1], last.iloc[-1], colour)
+    low, high = end.get_ylim()
+    places = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))
+    for (method, (epoch, _, colour)), place in zip(ends.items(), places, strict=True):
+        end.annotate(method, (epoch, place), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=8)
+    end.margins(x=0.3)
+    whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="test (full), train (dashed)")
+    end.set(xlabel="epoch", title="test, last phase")
+    return figure
+
+
+def lengths(final: pd.DataFrame, stamp: str) -> Figure:
+    """Test error, and what each method has less than the plain student, against the length of training.
+
+    Args:
+        final: columns method, epochs, test_error and difference, see `training_lengths.final`.
+    """
+    if final.empty:
+        return unavailable(stamp)
+    figure, axes = canvas(stamp, 3.2, 1, 2)
+    ticks = sorted(pd.unique(final["epochs"]))
+    labels = {"test_error": "test error (%)", "difference": "minus the plain student's"}
+    for axis, (column, label) in zip(axes, labels.items(), strict=True):
+        for method, colour in colours_of(pd.unique(final["method"])).items():
+            of_method = final[final["method"] == method].sort_values("epochs")
+            axis.plot(of_method["epochs"], of_method[column], color=colour, marker="o", linewidth=1.5, label=method)
+        axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
+        axis.set_xticks(ticks, map(str, ticks))
+        axis.minorticks_off()
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    return figure
+
+
+def cost(measured: pd.DataFrame, stamp: str) -> Figure:
+    """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
+
+    Args:
+        measured: columns case, measured, value and unit, see `bench.frame`.
+    """
+    if measured.empty:
+        return unavailable(stamp)
+    figure, (speed, growth) = canvas(stamp, 3.2, 1, 2)
+    loops = measured[(measured["case"] == "against the plain loop") & (measured["unit"] == "images/s")].copy()
+    loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
+    loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
+    sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)
+    speed.set(xlabel="images/s, data included", ylabel="")
+    sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
+    students = measured["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
+    growth.plot(students, measured.loc[students.index, "value"], marker="o", color=PALETTE[0])
+    growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
+    return figure
