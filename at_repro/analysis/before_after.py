@@ -39,7 +39,7 @@ def rows(study: Study, method: str, images: ImageSet | None) -> dict[str, Tensor
     networks = study.networks("student", method, "teacher")
     if images is None or not {"student", method} <= networks.keys():
         return {}
-    maps = {name: network_maps.maps(network, images)[-1] for name, network in networks.items()}
+    maps = network_maps.top(networks, images)
     return maps | {"moved": attention.normalize(maps[method]) - attention.normalize(maps["student"])}
 
 

@@ -1,7 +1,7 @@
 """What the attention maps of trained networks say, in numbers."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
+from at_repro.analysis.map_statistics import Maps
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
 from at_repro.networks import Output, tap
@@ -25,35 +26,63 @@ def check_mappings(mappings: list[str]) -> None:
         attention.mapping(mapping)
 
 
-def maps(network: nn.Module, images: Images, mapping: str = "sum-2") -> list[Tensor]:
-    """Attention maps of a network in evaluation mode: one tensor (N, H, W) per group, low to top, float32 on the CPU.
+def of_groups(groups: Sequence[Tensor], mappings: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """The maps of one batch: by mapping function and level, float32 (N, H, W), on the CPU, without a graph.
+
+    Args:
+        groups: activations (N, C, H, W), low to top.
 
     Raises ParameterError for an unknown mapping.
     """
-    return list(maps_by_mapping(network, images, [mapping])[mapping].values())
-
-
-def maps_by_mapping(network: nn.Module, images: Images, mappings: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-    """`maps` by mapping function and level, for which the network sees the images once. Raises ParameterError."""
     functions = {mapping: attention.mapping(mapping) for mapping in mappings}
-    parts = [
-        {mapping: [function(group).cpu() for group in output.groups] for mapping, function in functions.items()}
-        for output in _outputs(network, images)
-    ]
+    own = dict(zip(level_names(len(groups)), groups, strict=True))
     return {
-        mapping: by_level([torch.cat(level) for level in zip(*(part[mapping] for part in parts), strict=True)])
-        for mapping in functions
+        mapping: {level: function(group.detach()).cpu() for level, group in own.items()}
+        for mapping, function in functions.items()
     }
 
 
+def join(batches: Sequence[Maps]) -> dict[str, dict[str, Tensor]]:
+    """The maps of all batches, one or more, as those of one, see `of_groups`."""
+    return {
+        mapping: {level: torch.cat([batch[mapping][level] for batch in batches]) for level in levels}
+        for mapping, levels in batches[0].items()
+    }
+
+
+def maps_by_mapping(network: nn.Module, images: Images, mappings: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Attention maps of a network in evaluation mode, which sees the images once, see `of_groups`."""
+    return join([of_groups(output.groups, mappings) for output in outputs(network, images)])
+
+
+def maps(network: nn.Module, images: Images, mapping: str = "sum-2") -> list[Tensor]:
+    """`maps_by_mapping` of one mapping function: one tensor (N, H, W) per group, low to top."""
+    return list(maps_by_mapping(network, images, [mapping])[mapping].values())
+
+
 def by_network(
-    networks: dict[str, nn.Module], images: Images | None, mappings: Sequence[str] = ("sum-2",)
+    networks: Mapping[str, nn.Module], images: Images | None, mappings: Sequence[str] = ("sum-2",)
 ) -> dict[str, dict[str, dict[str, Tensor]]]:
     """`maps_by_mapping` of several networks, for `map_statistics.measure`; nothing without images."""
     return {} if images is None else {n: maps_by_mapping(network, images, mappings) for n, network in networks.items()}
 
 
-def groups(networks: dict[str, nn.Module], images: Images | None) -> dict[str, list[Tensor]]:
+def top(networks: Mapping[str, nn.Module], images: Images | None, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The top maps (N, H, W) of several networks on the same images; nothing without images."""
+    return {} if images is None else {name: maps(network, images, mapping)[-1] for name, network in networks.items()}
+
+
+def rows(networks: Mapping[str, nn.Module], images: Images | None, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The maps of several networks on the same images, by labels such as "low, teacher", level after level.
+
+    Nothing without images.
+    """
+    own = {name: of_network[mapping] for name, of_network in by_network(networks, images, [mapping]).items()}
+    levels = max(own.values(), key=len, default={})
+    return {f"{level}, {name}": maps[level] for level in levels for name, maps in own.items() if level in maps}
+
+
+def groups(networks: Mapping[str, nn.Module], images: Images | None) -> dict[str, list[Tensor]]:
     """What maps are made of: by network the activations (N, C, H, W) of its groups, low to top, on the CPU.
 
     Nothing without images.
@@ -61,7 +90,7 @@ def groups(networks: dict[str, nn.Module], images: Images | None) -> dict[str, l
     if images is None:
         return {}
     return {
-        name: [torch.cat(group).cpu() for group in zip(*(out.groups for out in _outputs(network, images)), strict=True)]
+        name: [torch.cat(group).cpu() for group in zip(*(out.groups for out in outputs(network, images)), strict=True)]
         for name, network in networks.items()
     }
 
@@ -85,27 +114,7 @@ def of_blocks(networks: dict[str, nn.Module], images: Images | None) -> dict[str
 
 def predictions(network: nn.Module, images: Images) -> Tensor:
     """The class that a network in evaluation mode gives each image: int64 (N,), on the CPU."""
-    return torch.cat([output.logits.argmax(1).cpu() for output in _outputs(network, images)])
-
-
-def rows(
-    networks: dict[str, nn.Module], images: ImageSet | None, mapping: str = "sum-2", first: int = 0
-) -> dict[str, Tensor]:
-    """The maps of several networks on the same images, by labels such as "low, teacher", level after level.
-
-    Nothing without images.
-
-    Args:
-        first: the index of the level to begin with.
-    """
-    maps = {name: of_network[mapping] for name, of_network in by_network(networks, images, [mapping]).items()}
-    levels = max((list(levels) for levels in maps.values()), key=len, default=[])
-    return {
-        f"{level}, {name}": of_network[level]
-        for level in levels[first:]
-        for name, of_network in maps.items()
-        if level in of_network
-    }
+    return torch.cat([output.logits.argmax(1).cpu() for output in outputs(network, images)])
 
 
 def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
@@ -129,17 +138,18 @@ def gradients(networks: dict[str, nn.Module], images: Images | None) -> pd.DataF
     teacher's, and `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
     No rows without images or networks. An image whose J is 0 counts for `norm` and `distance` alone.
     """
-    sums: dict[str, list[Tensor]] = {name: [] for name in networks} if images is not None else {}
-    for batch in images.chunks(BATCH) if sums and images is not None else ():
+    if images is None or not networks:
+        return pd.DataFrame(columns=["network", "norm", "symmetry", "distance", "cosine"])
+    parts: dict[str, list[Tensor]] = {name: [] for name in networks}
+    for batch in images.chunks(BATCH):
         gradients = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
-        taught = gradients.get("teacher")
         for name, own in gradients.items():
+            taught = gradients.get("teacher", torch.full_like(own, float("nan")))
             other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
-            nothing = torch.full((len(own),), float("nan"))
-            difference = nothing if taught is None else (own - taught).norm(dim=1)
-            cosine = nothing if taught is None else _cosine(own, taught)
-            sums[name].append(torch.stack([own.norm(dim=1), _cosine(own, other), difference, cosine]))
-    means = [(name, *torch.cat(parts, 1).double().nanmean(1).tolist()) for name, parts in sums.items()]
+            parts[name].append(
+                torch.stack([own.norm(dim=1), _cosine(own, other), (own - taught).norm(dim=1), _cosine(own, taught)])
+            )
+    means = [(name, *torch.cat(own, 1).double().nanmean(1).tolist()) for name, own in parts.items()]
     return pd.DataFrame(means, columns=["network", "norm", "symmetry", "distance", "cosine"])
 
 
@@ -157,11 +167,6 @@ def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
     return attention.input_gradient(task, batch).cpu()
 
 
-def of_level(rows: dict[str, Tensor], level: str) -> dict[str, Tensor]:
-    """Of maps by labels such as "low, teacher", see `rows`, those of one level, by the rest of their labels."""
-    return {label.removeprefix(f"{level}, "): maps for label, maps in rows.items() if label.startswith(f"{level}, ")}
-
-
 def one_per_class(images: Images, count: int = 1) -> ImageSet:
     """The first `count` images of every class in the set's order: a rule stated in advance, never a choice by hand."""
     of_class = [(images.labels == label).nonzero()[:count, 0] for label in range(len(images.classes))]
@@ -173,21 +178,22 @@ def level_names(count: int) -> Sequence[str]:
     return LEVELS if count == len(LEVELS) else [f"level {index + 1}" for index in range(count)]
 
 
-def by_level(maps: Sequence[Tensor]) -> dict[str, Tensor]:
-    """A network's maps, low to top, by the names of their levels."""
-    return dict(zip(level_names(len(maps)), maps, strict=True))
-
-
 def batches(network: nn.Module, images: Images) -> Iterator[ImageSet]:
     """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
     resolution = getattr(network, "resolution", images.resolution)  # of `networks.ResizeInput`
     return images.chunks(max(1, BATCH * 32**2 // resolution**2))
 
 
-@torch.no_grad()
-def _outputs(network: nn.Module, images: Images) -> Iterator[Output]:
-    """What a network in evaluation mode makes of the images, batch by batch."""
+def outputs(network: nn.Module, images: Images, with_gradients: bool = False) -> Iterator[Output]:
+    """What a network in evaluation mode makes of the images, batch by batch.
+
+    Args:
+        with_gradients: of a frozen network as well: the images require them.
+    """
     mean, std = data.normalization(images.name)
     network.eval()
     for batch in batches(network, images):
-        yield network(augment.normalize(batch.images, mean, std))
+        pixels = augment.normalize(batch.images, mean, std).requires_grad_(with_gradients)
+        with torch.set_grad_enabled(with_gradients):
+            output = network(pixels)
+        yield output

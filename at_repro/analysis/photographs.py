@@ -2,16 +2,15 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.analysis import attention_measurement, attention_table, map_statistics, network_maps
-from at_repro.data import Images, ImageSet, augment
+from at_repro.data import Images, ImageSet
 from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import ResizeInput, efficientnet, imagenet, parameter_count
@@ -126,20 +125,17 @@ def maps(
     Grad-CAM is that of the top level for the class that the network predicts, see `attention.grad_cam`. Nothing without
     photographs. Raises ParameterError for an unknown mapping.
     """
-    function = attention.mapping(mapping)
-    return {} if images is None else {name: _maps(network, images, function) for name, network in networks.items()}
+    attention.mapping(mapping)
+    return {} if images is None else {name: _maps(network, images, mapping) for name, network in networks.items()}
 
 
-def _maps(network: nn.Module, images: ImageSet, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    network.eval()
-    parts = []
-    for batch in network_maps.batches(network, images):
-        pixels = augment.normalize(batch.images, *data.normalization(images.name))
-        output = network(pixels.requires_grad_())  # so that a frozen network has a gradient at its groups as well
-        cam = attention.grad_cam(output.logits.amax(1), output.groups[-1])
-        parts.append([*(function(group.detach()).cpu() for group in output.groups), cam.cpu()])
-    levels = [torch.cat(level) for level in zip(*parts, strict=True)]
-    return dict(zip([*network_maps.level_names(len(levels) - 1), GRAD_CAM], levels, strict=True))
+def _maps(network: nn.Module, images: ImageSet, mapping: str) -> dict[str, Tensor]:
+    batches = []
+    for output in network_maps.outputs(network, images, with_gradients=True):
+        cam = attention.grad_cam(output.logits.amax(1), output.groups[-1]).cpu()
+        batches.append(network_maps.of_groups(output.groups, [mapping]) | {GRAD_CAM: {GRAD_CAM: cam}})
+    together = network_maps.join(batches)
+    return together[mapping] | together[GRAD_CAM]
 
 
 def side_by_side(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:

@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from torch import Tensor, nn
 
-from at_repro import attention, data
+from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import Maps
 from at_repro.analysis.recount import recount
@@ -251,22 +250,20 @@ class _Looking:
 
     def __init__(self) -> None:
         self._forward = engine.forward("fp32", False)
-        self._maps: dict[nn.Module, dict[str, list[list[Tensor]]]] = {}
+        self._maps: dict[nn.Module, list[Maps]] = defaultdict(list)
+        self._seen: Counter[nn.Module] = Counter()
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Output:
         output = self._forward(network, batch)
-        parts = self._maps.setdefault(network, {mapping: [] for mapping in attention_measurement.MAPPINGS})
-        if sum(len(part[0]) for part in parts["sum-2"]) < attention_table.IMAGES:
-            for mapping, batches in parts.items():
-                batches.append([attention.mapping(mapping)(group).cpu() for group in output.groups])
+        left = attention_table.IMAGES - self._seen[network]
+        if left > 0:
+            first = [group[:left] for group in output.groups]
+            self._maps[network].append(network_maps.of_groups(first, attention_measurement.MAPPINGS))
+            self._seen[network] += len(batch)
         return output
 
     def maps(self, network: nn.Module) -> Maps:
-        by_level, first = network_maps.by_level, attention_table.IMAGES
-        return {
-            mapping: by_level([torch.cat(level)[:first] for level in zip(*batches, strict=True)])
-            for mapping, batches in self._maps[network].items()
-        }
+        return network_maps.join(self._maps[network])
 
 
 def _compare(

@@ -53,7 +53,7 @@ def train_now(device: str = "auto") -> Live:
         networks = {name: load_network(store, run, images, own) for name, run in runs.items()}
         curves = pd.concat([record.epochs().assign(column=name, seed=0) for name, record in records.items()])
         examples = network_maps.one_per_class(images).select(slice(SHOWN))
-        maps = network_maps.of_level(network_maps.rows(networks, examples), "top")
+        maps = network_maps.top(networks, examples)
         seconds = sum(record.training_seconds for record in records.values())
         where = records["AT"].values["environment"]["device"]
     stamp = f"trained just now on {where} in {duration(seconds)}: {IMAGES} generated images, {EPOCHS} epochs"

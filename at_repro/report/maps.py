@@ -182,9 +182,8 @@ def _maps(
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":
         return _grad_cam(output, layers)
-    function = attention.mapping(mapping)
-    levels = zip(network_maps.level_names(len(layers)), layers, output.groups, strict=True)
-    return {f"{level}: {layer}": function(group).cpu() for level, layer, group in levels}
+    levels = network_maps.of_groups(output.groups, [mapping])[mapping]
+    return {f"{level}: {layer}": maps for layer, (level, maps) in zip(layers, levels.items(), strict=True)}
 
 
 def _picture(path: Path, resolution: int) -> Tensor:

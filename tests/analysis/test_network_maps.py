@@ -38,14 +38,6 @@ def test_maps_do_not_depend_on_how_images_are_batched(images, monkeypatch):
         assert level.dtype == torch.float32 and not level.requires_grad
 
 
-def test_rows_of_one_level_are_named_by_the_rest():
-    given = {"low, AT": torch.zeros(1), "top, WRN-16-1 from WRN-16-2, AT": torch.ones(1)}
-    assert network_maps.of_level(given, "top") == {
-        "WRN-16-1 from WRN-16-2, AT": given["top, WRN-16-1 from WRN-16-2, AT"]
-    }
-    assert network_maps.of_level(given, "middle") == {}
-
-
 def corner(row: int, column: int) -> torch.Tensor:
     one = torch.zeros(8, 8)
     one[row, column] = 2.0
@@ -86,7 +78,8 @@ def test_rows_hold_the_maps_of_the_network_and_level_they_name(images):
         torch.testing.assert_close(found[f"{level}, {network}"], one.expand(20, 8, 8))
     powers = network_maps.rows(two, images, "sum-4")
     torch.testing.assert_close(powers["top, AT"][3], given["AT", "top"] ** 2)
-    assert network_maps.rows({}, None) == {}, "a report without its data has no rows"
+    torch.testing.assert_close(network_maps.top(two, images)["teacher"], given["teacher", "top"].expand(20, 8, 8))
+    assert network_maps.rows({}, None) == {} == network_maps.top(two, None), "a report without its data has no rows"
 
 
 def normalized(images: ImageSet) -> torch.Tensor:

@@ -61,7 +61,7 @@ def test_predictions_and_labels_are_those_of_the_images(images, shown):
     found = data_of(explorer.page(shown, images, MAPPINGS, "stamp"))
     assert [found["classes"][label] for label in found["labels"]] == list(images.classes), "one of each class, in order"
     for name, network in shown.items():
-        logits = torch.cat([output.logits for output in network_maps._outputs(network, images)])
+        logits = torch.cat([output.logits for output in network_maps.outputs(network, images)])
         assert found["predicted"][name] == logits.argmax(1).tolist()
 
 
