@@ -19,7 +19,7 @@ TABLE = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "tab-square", "ca
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A small checkout whose notebook squares its parameter, and a page that refers to its table."""
+    """A small checkout whose notebook squares its parameter, and glues the square, and a page that refers to its table."""
     import nbformat
 
     for folder in ("_assets", "_extensions"):
@@ -30,6 +30,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "book" / "_toc.yml").write_text(toc)
     (tmp_path / "book" / "intro.md").write_text("# Intro\n\nSee {numref}`tab-square`.\n")
     four = new_output("execute_result", {"text/plain": "4"}, execution_count=1)
+    glued = new_output("display_data", {"text/plain": "4"}, metadata={"scrapbook": {"name": "square", "mime_prefix": ""}})
     cells = [
         new_markdown_cell("# Square"),
         new_code_cell("x = 2\nword = 'is'", metadata={"tags": ["parameters"]}),
@@ -39,6 +40,7 @@ def checkout(tmp_path, monkeypatch):
             outputs=[four],
             execution_count=1,
         ),
+        new_code_cell("from myst_nb import glue\nglue('square', x * x)", outputs=[glued], execution_count=2),
         new_markdown_cell("Some words, and [a link](01_square) as between notebooks.\n\n## What is printed"),
         new_code_cell("print(f'{x} is squared')"),
         new_code_cell("print('always the same')"),
@@ -51,7 +53,8 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout):
+def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout, in_process):
+    """What `glue` keeps has one name in a book, however many values there are: else the book has a fault."""
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     page = sweep("01_square", {"x": ["3", "5"], "word": ["makes"]})
     assert page == checkout / "build" / "sweep-01_square" / "_build" / "html" / "notebooks" / "sweep_comparison.html"
@@ -65,14 +68,6 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout):
     assert "Sweep of 01_square" in (page.parents[1] / "intro.html").read_text(), "it is not in the table of contents"
     after = {path: path.read_bytes() for path in before}
     assert after == before, "the sources are as they were"
-
-
-def test_a_notebook_that_gives_a_table_to_other_pages_can_be_swept(monkeypatch):
-    """What `glue` keeps has one name in a book, however many values there are: else the book has a fault."""
-    monkeypatch.setenv("AT_REPRO_TRAIN", "never")
-    page = sweep("claims", {"preset": ["reduced", "smoke"], "seeds": ["0"]})
-    text = page.read_text()
-    assert "<strong>preset reduced" in text and "<strong>preset smoke" in text
 
 
 @pytest.mark.parametrize(
