@@ -19,7 +19,7 @@ TABLE = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "tab-square", "ca
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A small checkout whose notebook squares its parameter, and glues the square, and a page that refers to its table."""
+    """A small checkout whose notebook squares its parameter and glues that, and a page that refers to its table."""
     import nbformat
 
     for folder in ("_assets", "_extensions"):
@@ -30,7 +30,9 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "book" / "_toc.yml").write_text(toc)
     (tmp_path / "book" / "intro.md").write_text("# Intro\n\nSee {numref}`tab-square`.\n")
     four = new_output("execute_result", {"text/plain": "4"}, execution_count=1)
-    glued = new_output("display_data", {"text/plain": "4"}, metadata={"scrapbook": {"name": "square", "mime_prefix": ""}})
+    glued = new_output(
+        "display_data", {"text/plain": "4"}, metadata={"scrapbook": {"name": "square", "mime_prefix": ""}}
+    )
     cells = [
         new_markdown_cell("# Square"),
         new_code_cell("x = 2\nword = 'is'", metadata={"tags": ["parameters"]}),
