@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from at_repro import claims, data, experiments, files, networks
 from at_repro.analysis import attention_measurement, photographs
@@ -22,9 +21,6 @@ from at_repro.records import Store, open_store
 from at_repro.report import in_browser, notebooks, stale_pages
 from at_repro.runs import Run
 from at_repro.training import engine, train
-
-if TYPE_CHECKING:  # it comes with the extra `book`
-    from nbformat import NotebookNode
 
 # Not `python -m`: Jupyter Book 1 has no __main__. Not its script: that may be another environment's on the path.
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
@@ -74,14 +70,11 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
     def run(name: str) -> None:
         say(f"executing notebook {name}")
         notebooks.execute(name, given, jobs[name])
-        notebooks.tidy(jobs[name], None if given else _fingerprint(notebooks.read(name), store, None))
+        notebooks.tidy(jobs[name], None if given else stale_pages.fingerprint(notebooks.read(name), store, None))
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
-    with (
-        notebooks.own_kernel(),
-        notebooks.environment("AT_REPRO_TRAIN", "never"),
-        notebooks.environment("OMP_NUM_THREADS", str(cores // workers)),
-    ):
+    own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores // workers)}
+    with notebooks.environment(**own, **notebooks.OWN_KERNEL):
         pool = ThreadPoolExecutor(workers)
         try:
             for name, done in {name: pool.submit(run, name) for name in jobs}.items():
@@ -91,10 +84,6 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
             pool.shutdown(cancel_futures=True)
 
 
-def _fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -> dict[str, str]:
-    return stale_pages.fingerprint(notebook, store, notebooks.shown_images(notebook), data_root)
-
-
 def build(
     preset: str | None = None, device: str = "auto", data_root: str | None = None, results: str | None = None
 ) -> Path:
@@ -102,7 +91,7 @@ def build(
 
     The report is made of the committed records, and trains nothing for them: what is not run is shown so. A page is
     used as it was executed where nothing has changed that it depends on, see `stale_pages`. The one page that trains,
-    see `is_live`, is executed always.
+    as its metadata say (`at_repro`: {`live`: true}), is executed always.
 
     The book of a preset first trains what has no record of the experiments that notebooks name in their metadata, see
     `experiments_of`, and then executes every page. At preset smoke each of them says that it is a rehearsal.
@@ -134,7 +123,7 @@ def build(
     given = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
     shared: dict[str, object] = {name: value for name, value in given.items() if value not in ("", "auto")}
     if preset is None:
-        reasons = {name: _changes(name, store, data_root) for name in jobs}
+        reasons = {name: stale_pages.reasons(notebooks.read(name), store, data_root) for name in jobs}
         for name in [name for name, changes in reasons.items() if not changes]:
             shutil.copyfile(notebooks.source(name), jobs.pop(name))
         say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
@@ -155,17 +144,6 @@ def build(
         _call_rehearsal(stage)
     render(stage)
     return put_in_place(stage, site) / SITE / "index.html"
-
-
-def _changes(name: str, store: Store, data_root: str | None) -> list[str]:
-    """Why a page cannot be used as it was executed, for readers; empty where it can."""
-    notebook = notebooks.read(name)
-    changes = stale_pages.changed(notebook, _fingerprint(notebook, store, data_root))
-    if changes == list(stale_pages.PARTS):
-        return ["it was not executed by this version of the book"]
-    live = ["it trains on this machine"] if notebooks.is_live(notebook) else []
-    told = [stale_pages.PARTS[part] for part in changes]
-    return live + [f"{what} changed" for what in told]
 
 
 def _call_rehearsal(stage: Path) -> None:

@@ -42,7 +42,7 @@ def update() -> list[Path]:
     Raises UserError where there is no checkout or no place for it in a page, DamagedRecord for a record that is not
     whole.
     """
-    root = notebooks.notebooks_folder().parent
+    root = notebooks.part_of_checkout("notebooks").parent
     ledger = claims.ledger(claims.comparisons(open_store(book.COMMITTED)))
     written = {
         root / "README.md": _filled(root / "README.md", results=results(ledger)),
@@ -108,7 +108,7 @@ def counts(ledger: pd.DataFrame) -> str:
 
 def pages() -> list[str]:
     """Names of the notebooks in the order of the book's contents."""
-    contents = (notebooks.notebooks_folder().parent / "book" / "_toc.yml").read_text()
+    contents = (notebooks.part_of_checkout("book") / "_toc.yml").read_text()
     return re.findall(r"file: notebooks/(\S+)", contents)
 
 

@@ -10,23 +10,20 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from at_repro import files
 from at_repro.errors import ParameterError, UserError
-from at_repro.report import notebook_parameters
+from at_repro.report import page
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 CHECKOUT = files.CHECKOUT
-
-
-def notebooks_folder() -> Path:
-    """The folder `notebooks` of the checkout. Raises UserError where the package was installed without one."""
-    return part_of_checkout("notebooks")
+OWN_KERNEL = {"JUPYTER_PREFER_ENV_PATH": "1"}
+"""Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
 
 
 def part_of_checkout(name: str) -> Path:
@@ -39,7 +36,7 @@ def part_of_checkout(name: str) -> Path:
 
 def names() -> list[str]:
     """Names of the notebooks, sorted; the order of the pages is that of the book's table of contents."""
-    return sorted(path.stem for path in notebooks_folder().glob("*.ipynb"))
+    return sorted(path.stem for path in part_of_checkout("notebooks").glob("*.ipynb"))
 
 
 def source(name: str) -> Path:
@@ -48,7 +45,7 @@ def source(name: str) -> Path:
     if stem not in names():
         # The nearest first: a name may be misspelt.
         raise ParameterError("notebook", name, difflib.get_close_matches(stem, names(), n=len(names()), cutoff=0))
-    return notebooks_folder() / f"{stem}.ipynb"
+    return part_of_checkout("notebooks") / f"{stem}.ipynb"
 
 
 def read(name: str) -> "NotebookNode":
@@ -86,7 +83,7 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
     values = parameters(name, given or {})
     files.output(output)
     try:
-        with own_kernel(), tempfile.TemporaryDirectory() as folder:
+        with environment(**OWN_KERNEL), tempfile.TemporaryDirectory() as folder:
             executed = Path(folder) / path.name
             papermill.execute_notebook(
                 str(path),
@@ -112,31 +109,23 @@ def _user_errors(kind: type[Exception]) -> set[str]:
     return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
 
 
-def own_kernel() -> AbstractContextManager[None]:
-    """Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
-    own = str(Path(sys.prefix) / "share" / "jupyter")
-    before = os.environ.get("JUPYTER_PATH")
-    return environment("JUPYTER_PATH", os.pathsep.join([own, before] if before else [own]))
-
-
 @contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """Sets an environment variable, which kernels inherit, for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def environment(**values: str) -> Iterator[None]:
+    """Sets environment variables, which kernels inherit, for a while."""
+    before = {name: os.environ.pop(name, None) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
     """The given parameters of a notebook, read by the type of its defaults and checked. Raises ParameterError."""
-    values = notebook_parameters.read(defaults(name), given)
-    notebook_parameters.check(values)
+    values = page.read(defaults(name), given)
+    page.check(values)
     return values
 
 
@@ -145,7 +134,7 @@ def defaults(name: str) -> dict[str, object]:
     import papermill
 
     known = papermill.inspect_notebook(str(source(name)))
-    return {key: notebook_parameters.literal(parameter["default"]) for key, parameter in known.items()}
+    return {key: page.literal(parameter["default"]) for key, parameter in known.items()}
 
 
 def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
@@ -173,11 +162,6 @@ def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
 def experiments_of(notebook: "NotebookNode") -> list[str]:
     """The experiments that a notebook opens, as its metadata say (`at_repro`: {`experiments`: [NAME]})."""
     return notebook.metadata.get("at_repro", {}).get("experiments", [])
-
-
-def is_live(notebook: "NotebookNode") -> bool:
-    """Whether a notebook shows what it has just trained, as its metadata say (`at_repro`: {`live`: true})."""
-    return notebook.metadata.get("at_repro", {}).get("live", False)
 
 
 def shown_images(notebook: "NotebookNode") -> list[str]:

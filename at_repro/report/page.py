@@ -1,12 +1,22 @@
-"""What a notebook begins and ends with: its parameters, the studies that they ask for, and what was executed."""
+"""What a notebook begins and ends with: its parameters, the studies that they ask for, and what was executed.
 
-from collections.abc import Mapping
+Parameters are read by the type of their defaults, and checked before a kernel starts: papermill itself only warns of a
+name that it does not know, and takes any value.
+"""
+
+import ast
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from at_repro import bench, data, experiments
+from at_repro.analysis import network_maps, photographs
 from at_repro.analysis.study import Study, open_study
-from at_repro.report import notebook_parameters
+from at_repro.errors import ParameterError, check_choice, check_count, is_number
+from at_repro.experiments import paper_numbers
+from at_repro.records import Store
+from at_repro.report import trust
 from at_repro.report.figures import encoding
-from at_repro.training import provenance
+from at_repro.training import engine, provenance
 
 _SHARED = ("preset", "seeds", "device", "data_root", "results")  # parameters of every notebook
 
@@ -26,7 +36,7 @@ class Page:
             for name, value in names.items()
             if not name.startswith("_") and name not in ("In", "Out") and isinstance(value, str | int | float | list)
         }
-        notebook_parameters.check(self.parameters)
+        check(self.parameters)
         self.studies: list[Study] = []
         encoding.use_in_notebook()
 
@@ -51,3 +61,64 @@ class Page:
     def executed(self) -> str:
         """The parameters, and on what, by which code and when they were executed: see `provenance.execution`."""
         return provenance.execution(**self.parameters)
+
+
+def read(defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    """The given values, a text read as a value of its default's type. Raises ParameterError."""
+    for name in given:
+        if name not in defaults:
+            raise ParameterError("notebook parameter", name, defaults or "none: the notebook has no parameters cell")
+    return {name: _value(name, value, defaults[name]) for name, value in given.items()}
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raises ParameterError for a value that the notebook itself would refuse, or its library later."""
+    changes = {name: value for name, value in values.items() if name in experiments.CHANGES}
+    varied = experiments.vary(experiments.get("wrn-16-2-to-16-1"), **changes)
+    varied.runs(values.get("preset", "smoke"), values.get("seeds") or None)
+    for name, value in values.items():
+        if name in _CHECKS:
+            _CHECKS[name](name, value)
+
+
+def literal(text: str) -> object:
+    """A Python literal, or the text itself where it is none."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+# Of the parameters that are no change of an experiment; each takes the name and the value.
+_CHECKS: dict[str, Callable[[str, Any], object]] = {
+    "device": lambda _, value: engine.device(value),
+    "data_root": lambda _, value: data.data_root(value or None),
+    "results": lambda _, value: value and Store(value),
+    "mappings": lambda _, value: network_maps.check_mappings(value),
+    "networks": lambda _, value: photographs.check_networks(value),
+    "photographs": lambda name, value: check_choice(name, value, paper_numbers.TABLE_4_ROWS),
+    "method": lambda name, value: check_choice(name, value, experiments.METHODS),
+    "measured": lambda _, value: bench.load(value),
+    "proofs": lambda _, value: trust.load(value),
+    **dict.fromkeys(("batch", "sample", "count", "per_class"), check_count),
+}
+
+
+def _value(name: str, value: Any, default: Any) -> object:
+    if isinstance(value, str) and not isinstance(default, str):
+        value = literal(value)
+        if isinstance(default, list):
+            value = _listed(value, default)
+    if isinstance(default, float) and is_number(value):  # an integer may be too large for one
+        return float(value)
+    if type(value) is type(default):
+        return value
+    kind = type(default).__name__
+    raise ParameterError(name, value, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, such as {default!r}")
+
+
+def _listed(value: object, default: list) -> object:
+    """On a command line `-p seeds 0,1` and `-p seeds 0` are as clear as '[0, 1]' and '[0]', and so are names."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",")] if default and isinstance(default[0], str) else value
+    return list(value) if isinstance(value, tuple | list) else [value]

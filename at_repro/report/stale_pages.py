@@ -17,29 +17,36 @@ from typing import TYPE_CHECKING
 from at_repro import data, files
 from at_repro.errors import DataError
 from at_repro.records import Store
+from at_repro.report import notebooks
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 PACKAGE = files.CHECKOUT / "at_repro"
 PARTS = {
-    "code": "its code or parameters",
-    "modules": "a module that it imports",
-    "records": "the records",
-    "images": "the images at hand",
+    "code": "its code or parameters changed",
+    "modules": "a module that it imports changed",
+    "records": "the records changed",
+    "images": "the images at hand changed",
 }
-"""What a page depends on, for readers."""
+"""What a page depends on, and what readers are told where it is not as it was."""
 
 
-def fingerprint(
-    notebook: "NotebookNode", store: Store, datasets: Iterable[str], data_root: str | None
-) -> dict[str, str]:
+def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> list[str]:
+    """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`."""
+    changes = changed(notebook, fingerprint(notebook, store, data_root))
+    if changes == list(PARTS):
+        return ["it was not executed by this version of the book"]
+    is_live = notebook.metadata.get("at_repro", {}).get("live", False)
+    return ["it trains on this machine"] * is_live + [PARTS[part] for part in changes]
+
+
+def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -> dict[str, str]:
     """By part, twelve hexadecimal digits; of images that the page does not show, or that are not here, an empty text.
 
     Args:
         store: whose records the page reads. All of them count, and the measurements that lie beside it: tables of
             attention and the claims' intervals draw on every run.
-        datasets: whose test images the page shows.
         data_root: see `data.data_root`.
 
     Raises DamagedRecord for a record that is not whole.
@@ -49,7 +56,7 @@ def fingerprint(
         "code": _digest(sources),
         "modules": _digest(_code(path.read_text()) for path in modules("\n".join(sources))),
         "records": _digest(_records(store)),
-        "images": _shown(datasets, data_root),
+        "images": _shown(notebooks.shown_images(notebook), data_root),
     }
 
 

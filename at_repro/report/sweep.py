@@ -46,7 +46,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
             raise ParameterError("sweep", point, "every combination of values once")
     site = f"sweep-{name}"
     stage = book.staged_pages(site)
-    shutil.copytree(notebooks.notebooks_folder(), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(notebooks.part_of_checkout("notebooks"), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
     executed = {}  # among the other notebooks, so that a link between two of them leads to its page
     for number, point in enumerate(points, 1):
         title = ", ".join(f"{key} {point[key]}" for key in swept)

@@ -42,7 +42,7 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
-    notebook = nbformat.read(notebooks.notebooks_folder() / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
     assert unfounded(said(notebook), shown(notebook)) == []
 
 
@@ -68,7 +68,7 @@ def test_a_number_that_no_table_has_is_found():
 )
 def test_a_title_says_what_the_records_say(name, title, sentence):
     """A title is typed, the first sentences are made of records: a new one may turn them round."""
-    notebook = nbformat.read(notebooks.notebooks_folder() / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
     answer = [
         output["data"].get("text/markdown", "") for cell in notebook.cells for output in cell.get("outputs", [])
         if "data" in output
