@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -39,10 +41,16 @@ def learn(store: Store, runs: Sequence[Run] = RUNS, progress: Progress | None = 
 
 def undisturbed(folder: Path) -> Store:
     """A store with the records of RUNS, never disturbed."""
-    store = Store(folder, writable=True)
-    code, said = processes.run(lambda: learn(store))
+    return Store(shutil.copytree(_trained().name, folder), writable=True)
+
+
+@cache
+def _trained() -> tempfile.TemporaryDirectory:
+    """Once for all proofs, until the end of this process."""
+    folder = tempfile.TemporaryDirectory()
+    code, said = processes.run(lambda: learn(Store(folder.name, writable=True)))
     assert code == 0, said
-    return store
+    return folder
 
 
 def same(store: Store, whole: Store, runs: Sequence[Run] = RUNS) -> bool:
@@ -69,9 +77,8 @@ def continued(store: Store, whole: Store) -> bool:
 
 def kills(count: int, folder: Path) -> list[Row]:
     """SIGKILL, `count` times: half at a random time, half at a random access to the disk."""
-    started = time.perf_counter()
-    whole = undisturbed(folder / "whole")
-    seconds, accesses = time.perf_counter() - started, _accesses(folder / "counted")
+    whole, started = undisturbed(folder / "whole"), time.perf_counter()
+    accesses, seconds = _accesses(folder / "counted"), time.perf_counter() - started
     killed, unequal = Counter(), 0
     while killed.total() < count:
         store = Store(folder / f"killed-{killed.total()}", writable=True)
