@@ -46,8 +46,8 @@ class Capture:
 
 @pytest.fixture
 def cohort(small):
-    """Seven batches of 16 images, the last one smaller, for three epochs: the rates of all of them differ."""
-    changes = {"subset": 100, "batch_size": 16}
+    """Seven batches of 8 images, the last one smaller, for three epochs: the rates of all of them differ."""
+    changes = {"subset": 52, "batch_size": 8}
     taught = {name: replace(small[name], **changes) for name in METHODS}
     more = [(FullActivation(),), (GradientTransfer(beta=1.0),)]
     return [*taught.values(), *(replace(taught["at"], terms=terms) for terms in more)]
@@ -183,7 +183,7 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
         return rows
 
     monkeypatch.setattr(sys.modules["at_repro.training.train"], "train_epoch", counted)
-    for size in (16, 50):
+    for size in (8, 26):
         train([replace(run, batch_size=size, epochs=2) for run in cohort], store, device="cpu", progress=quiet)
     assert counts[1] == counts[3], "seven steps of an epoch wait as often as two"
 

@@ -37,8 +37,8 @@ def relative(ours: list[torch.Tensor], others: list[torch.Tensor]) -> float:
     [
         ("fp32", False, 1e-5),
         ("bf16", False, 3e-2),  # bfloat16 has 8 bits: 2^-8 per rounding, over ten layers
-        pytest.param("fp32", True, 1e-5, marks=needs_compiler),
-        pytest.param("bf16", True, 3e-2, marks=needs_compiler),
+        pytest.param("fp32", True, 1e-5, marks=[needs_compiler, pytest.mark.slow]),
+        pytest.param("bf16", True, 3e-2, marks=[needs_compiler, pytest.mark.slow]),
     ],
 )
 def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tolerance):
@@ -51,6 +51,7 @@ def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tol
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     gradients = []
     for compiled in (False, True):
@@ -63,6 +64,7 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("term", [ActivationTransfer(), ActivationTransfer(mapping="max-1"), FullActivation()])
 def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precision):
@@ -90,7 +92,7 @@ def test_bfloat16_stays_near_float32(name):
     Measured: 0.3 % of the loss and 5 % of the gradient, where another batch makes another gradient altogether.
     """
     try:
-        images = data.load(name, "train", subset=256, download=False)
+        images = data.load(name, "train", subset=128, download=False)
     except DataError:
         pytest.skip("CIFAR-10 is not here; set AT_REPRO_DATA")
     run = Run("wrn-16-1", 1, terms=(ActivationTransfer(), Distillation()), teacher=Run("wrn-16-2", 1), batch_size=64)

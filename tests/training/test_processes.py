@@ -1,18 +1,21 @@
 """Several processes on one batch: what is learnt is what one process learns from all of it."""
 
-import subprocess
+import os
+import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torchrun import torchrun
+from ranks import together
 
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, Run, SymmetryNorm
-from at_repro.training import Student, train
+from at_repro.training import Student, checkpointer, train
+from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.processes import ALONE, Ranks
 
 pytestmark = pytest.mark.slow
@@ -25,57 +28,45 @@ STUDENTS = [
     for terms in ((ActivationTransfer(),), (ActivationTransfer(form="paper", beta=0.1), Distillation()))
 ]
 CURVES = ["train_loss", "train_error", "test_loss", "test_error"]
-SCRIPT = """
-import os
-import signal
-import sys
-from pathlib import Path
-sys.path.insert(0, {folder!r})
-import torch
-torch.set_num_threads(1)
-from at_repro.data import shapes
-shapes.SIZES["test"] = 20
-from at_repro.records import Store
-from at_repro.training import checkpointer, train
-from test_processes import STUDENTS
-checkpointer.INTERVAL = {interval}
-steps, after_step = [], checkpointer.Checkpointer.after_step
-
-def stopped(self, students):
-    steps.append(students)
-    if len(steps) == {stop} and os.environ["RANK"] == "1":
-        os.kill(os.getpid(), signal.SIGTERM)
-    after_step(self, students)
-
-checkpointer.Checkpointer.after_step = stopped
-train(STUDENTS, Store({results!r}, writable=True), device="cpu")
-"""
 
 
-def train_with(
-    processes: int, folder: Path, interval: float = 180.0, stop: int | None = None
-) -> subprocess.CompletedProcess:
-    """Calls torchrun; its second process gets a signal in step number `stop`."""
-    script, here = folder / "script.py", str(Path(__file__).parent)
-    script.write_text(SCRIPT.format(folder=here, results=str(folder / "records"), interval=interval, stop=stop))
-    return torchrun(script, processes)
+def trained(results: Path, interval: float = 180.0, stop: int | None = None) -> None:
+    """In each process, the second of which gets a signal in step number `stop`."""
+    shapes.SIZES["test"] = 20
+    checkpointer.INTERVAL = interval
+    steps, after_step = [], Checkpointer.after_step
+
+    def stopped(self: Checkpointer, students: list[Student]) -> None:
+        steps.append(students)
+        if len(steps) == stop and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        after_step(self, students)
+
+    Checkpointer.after_step = stopped
+    train(STUDENTS, Store(results, writable=True), device="cpu")
+
+
+def train_with(processes: int, folder: Path, **options) -> tuple[list[int], str]:
+    """How each process ended, and what they all said."""
+    said = folder / "said.txt"
+    return together(processes, said, partial(trained, folder / "records", **options)), said.read_text()
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Store:
     """The same runs, trained by one process."""
     folder = tmp_path_factory.mktemp("alone")
-    done = train_with(1, folder)
-    assert done.returncode == 0, done.stderr
+    ended, said = train_with(1, folder)
+    assert ended == [0], said
     return Store(folder / "records")
 
 
 @pytest.mark.parametrize(("processes", "interval"), [(2, 180.0), (3, 0.0)])
 def test_several_processes_learn_what_one_learns(processes, interval, alone, tmp_path):
     """Of three, none has as many images of 32 as another; the second is saved after every step besides."""
-    done = train_with(processes, tmp_path, interval)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("recorded shapes-") == 3, "every process reports, or none"
+    ended, said = train_with(processes, tmp_path, interval=interval)
+    assert ended == [0] * processes, said
+    assert said.count("recorded shapes-") == 3, "every process reports, or none"
     store = Store(tmp_path / "records")
     for run in (TEACHER, *STUDENTS):
         assert store.load(run).values["environment"]["processes"] == processes
@@ -94,12 +85,12 @@ def agree(own: Store, other: Store) -> None:
 
 def test_a_signal_to_one_process_stops_all_and_nothing_is_lost(alone, tmp_path):
     """In the students' first step of four: the teacher is recorded, the students go on with their second."""
-    assert train_with(2, tmp_path, stop=3).returncode != 0
+    assert 0 not in train_with(2, tmp_path, stop=3)[0]
     store = Store(tmp_path / "records")
     assert store.has(TEACHER) and not any(map(store.has, STUDENTS))
     assert all(store.checkpoint_path(run).exists() for run in STUDENTS)
-    done = train_with(2, tmp_path)
-    assert done.returncode == 0, done.stderr
+    ended, said = train_with(2, tmp_path)
+    assert ended == [0, 0], said
     begun = [[(each["epoch"], each["step"]) for each in store.load(run).values["sessions"]] for run in STUDENTS]
     assert begun == [[(0, 0), (0, 1)]] * 2
     agree(store, alone)

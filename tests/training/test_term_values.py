@@ -59,7 +59,7 @@ def test_activation_transfer_compares_the_chosen_groups(groups, frozen):
     assert found == pytest.approx(total, rel=1e-4)
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[needs_compiler, pytest.mark.slow])])
 def test_layers_can_be_paired_by_name(compiled, frozen):
     """The paper pairs every block where depths agree; any layer inside a block can be named as well.
 
