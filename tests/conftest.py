@@ -1,5 +1,6 @@
 """Small runs and a small experiment: a test that trains takes seconds."""
 
+import functools
 import io
 import math
 import os
@@ -16,7 +17,7 @@ from filelock import FileLock
 from at_repro import bench, experiments, files, networks
 from at_repro.analysis import study
 from at_repro.analysis.study import Study
-from at_repro.data import shapes
+from at_repro.data import ImageSet, cifar10, shapes
 from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.records import Store
 from at_repro.report import book
@@ -37,9 +38,24 @@ def store(tmp_path):
     return Store(tmp_path / "results", writable=True)
 
 
+DATA = Path(os.environ["AT_REPRO_DATA"]) if os.environ.get("AT_REPRO_DATA") else None
+_cifar10 = cifar10.cifar10
+
+
+@functools.cache
+def _real_test_images() -> ImageSet:
+    """Decoding them takes a second, and most studies open them."""
+    return _cifar10("test", DATA, download=False)
+
+
 @pytest.fixture(autouse=True)
-def images_read_anew():
-    """Tests change folders and sizes of data sets under one name."""
+def images_read_anew(monkeypatch):
+    """Tests change folders and sizes of data sets under one name, but for the real CIFAR-10."""
+
+    def read(split: str, root: Path, download: bool = True) -> ImageSet:
+        return _real_test_images() if (split, root) == ("test", DATA) else _cifar10(split, root, download)
+
+    monkeypatch.setattr(cifar10, "cifar10", read)
     yield
     study._load.cache_clear()
 
@@ -77,6 +93,11 @@ def tiny_experiment(few_test_images, monkeypatch):
     return tiny
 
 
+@functools.cache
+def _first_weights(network: str, seed: int) -> dict[str, torch.Tensor]:
+    return stored_weights(networks.build(network, 10, engine.generator(seed, "weights")))
+
+
 @pytest.fixture
 def hand_made(store):
     """Writes a record without training: `changes` replace parts of record.json, within its objects by name.
@@ -93,7 +114,6 @@ def hand_made(store):
         labels: Sequence[int] | None = None,
         **changes,
     ):
-        network = networks.build(run.network, 10, engine.generator(run.seed, "weights"))
         values = {
             "diverged": None,
             "final": {"test_error": 25.0, "test_loss": 1 / 3, "train_error": 50.0, "train_loss": 1.5},
@@ -113,7 +133,7 @@ def hand_made(store):
         epochs[["train_error", "train_loss", "test_loss"]] = 50.0, loss, 1 / 3
         labels = range(len(predicted)) if labels is None else labels
         predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
-        return store.write(run, values, epochs, predictions, stored_weights(network))
+        return store.write(run, values, epochs, predictions, _first_weights(run.network, run.seed))
 
     return write
 
