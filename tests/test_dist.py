@@ -1,6 +1,7 @@
 """What is published can be installed: the wheel holds the package, and works away from the checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -41,7 +42,7 @@ def needed(project: str) -> set[str]:
 
 def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
     """It brings what it needs: of this environment only what it names is seen, and no extra; the folder is empty."""
-    venv.create(tmp_path / "env", with_pip=True)
+    venv.create(tmp_path / "env")
     python = str(tmp_path / "env" / "bin" / "python")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
@@ -53,14 +54,17 @@ def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
     (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     for name in needed("at-repro") - {"at-repro"}:
         for top in {file.parts[0] for file in distribution(name).files if file.parts[0] not in ("..", "__pycache__")}:
-            if not (packages / top).exists():  # pip, and folders that two share
+            if not (packages / top).exists():  # folders that two share
                 (packages / top).symlink_to(distribution(name).locate_file(top))
     # The index is not asked: what is not here by now, the wheel does not name.
-    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", str(built["wheel"]))
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+    call(*pip, "install", "--quiet", "--no-index", str(built["wheel"]))
     imported = call(python, "-c", "import at_repro; print(at_repro.__file__)")
     assert imported.startswith(str(tmp_path / "env")), "the checkout was tried, not the wheel"
     script = str(tmp_path / "env" / "bin" / "at-repro")
     assert "wrn-16-2-to-16-1" in call(script, "experiments")
+    shutil.copy(ROOT / "tests" / "short.py", packages)
+    (packages / "sitecustomize.py").write_text("import short\nshort.shorten()")
     call(script, "run", "precisions", "--preset", "smoke", "--compile", "off", "--results", "records")
     assert "2 of 2 records verified" in call(script, "verify", "--results", "records")
 
