@@ -48,28 +48,10 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(mean, error, min(of_one.freedom for of_one in estimates))
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median of test errors over seeds, as the paper reports, and the 95 % interval of their mean by Student's t.
-
-    Returns (median, low, high) in the unit of the values; low and high are NaN for fewer than three values.
-    """
-    return float(np.median(values)), *_interval(values)
-
-
-def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of paired differences, one per seed, with its 95 % interval by Student's t.
-
-    Returns (mean, low, high); low and high are NaN for fewer than three differences.
-    """
-    return float(np.mean(differences)), *_interval(differences)
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval, by Student's t, of the mean of values that are one per seed; NaN for fewer than three."""
     estimate = of_replicates(values)
-    if estimate is None:
-        return math.nan, math.nan
-    low, high = estimate.interval
-    return float(low), float(high)
+    return (math.nan, math.nan) if estimate is None else tuple(map(float, estimate.interval))
 
 
 def error_interval(wrong: int, images: int) -> tuple[float, float]:

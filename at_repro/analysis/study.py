@@ -85,7 +85,8 @@ class Study:
             for column, by_seed in self.records.items()
             for seed, record in by_seed.items()
         ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["column", "seed", "test_error", "train_error", "best_test_error", "run_id"])
+        errors = ["test_error", "train_error", "best_test_error"]
+        return pd.DataFrame(rows, columns=["column", "seed", *errors, "run_id"]).astype(dict.fromkeys(errors, float))
 
     def curves(self) -> pd.DataFrame:
         """The epochs of all records (see `Record.epochs`), with the columns `column` and `seed` in front."""

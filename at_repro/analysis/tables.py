@@ -1,6 +1,8 @@
 """The tables of the report, computed from records."""
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import pandas as pd
 
@@ -9,7 +11,7 @@ from at_repro.analysis.study import Study
 from at_repro.experiments import paper_numbers
 
 NOT_RUN = "not run"
-_SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see significance.median_interval
+_SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see significance.of_replicates
 
 
 def errors(study: Study, table: str, row: str) -> pd.DataFrame:
@@ -29,14 +31,29 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     Args:
         table, row: where the paper prints the numbers, see `paper_numbers.NUMBERS`.
     """
-    recorded = study.errors()
-    rows = {}
-    for column in study.columns:
-        published = paper_numbers.number(table, row, column) if _as_published(study) else None
-        rows[column] = _row(study, recorded[recorded["column"] == column], published)
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index.name = "method"
+    recorded = study.errors().groupby("column")
+    finished = study.errors().dropna(subset="test_error").groupby("column")  # what diverged has no error
+    frame = pd.DataFrame(index=pd.Index(study.columns, name="method"))
+    frame["ours"] = finished["test_error"].median()
+    by_column = dict(iter(finished["test_error"]))
+    frame[["low", "high"]] = [_interval(study, column, by_column.get(column, ())) for column in frame.index]
+    frame["seeds"] = finished.size().reindex(frame.index, fill_value=0)
+    frame["diverged"] = recorded.size().reindex(frame.index, fill_value=0) - frame["seeds"]
+    frame["best"] = finished["best_test_error"].median()
+    numbers = [paper_numbers.number(table, row, column) if _as_published(study) else None for column in frame.index]
+    frame["paper"] = [math.nan if number is None else number.value for number in numbers]
+    frame["published"] = ["" if number is None else str(number) for number in numbers]
+    frame["deviation"] = frame["ours"] - frame["paper"]
+    frame["run_id"] = recorded["run_id"].first().reindex(frame.index, fill_value=NOT_RUN)
     return frame
+
+
+def _interval(study: Study, column: str, errors: Sequence[float]) -> tuple[float, float]:
+    """Two seeds say nothing about others: the interval is then about other test images."""
+    if not 0 < len(errors) < _SEEDS_OF_AN_INTERVAL:
+        return significance.interval(errors)
+    images = len(study.first(column).predictions())
+    return significance.error_interval(round(median(errors) / 100 * images), images)
 
 
 def pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
@@ -87,12 +104,8 @@ def top5(study: Study) -> pd.DataFrame:
             continue
         ours = pd.Series(errors).median()
         rows[column] = {"top-5": f"{ours:.2f}"}
-        number = (
-            paper_numbers.number("Table 5", paper_numbers.TABLE_5_ROWS["top-5"], column)
-            if _as_published(study)
-            else None
-        )
-        if number is not None:
+        number = paper_numbers.number("Table 5", paper_numbers.TABLE_5_ROWS["top-5"], column)
+        if number is not None and _as_published(study):
             rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
@@ -106,12 +119,10 @@ def others() -> pd.DataFrame:
     return gains.fillna("").assign(student=table["student"])[["student", *gains]].rename_axis(columns=None)
 
 
-def published(table: str, row: str) -> pd.DataFrame:
-    """What the paper prints in one row of a table, as text: `paper`, and what each method gains over the student."""
-    numbers = {number.column: number for number in paper_numbers.NUMBERS if (number.table, number.row) == (table, row)}
-    frame = pd.DataFrame({"paper": map(str, numbers.values())}, index=pd.Index(numbers, name="method"))
-    frame["minus the student"] = [f"{number.value - numbers['student'].value:+.2f}" for number in numbers.values()]
-    return frame
+def published(*tables: str) -> pd.DataFrame:
+    """What the paper prints in these tables, as text: a row per row of theirs and a column per method."""
+    numbers = {(n.row, n.column): str(n) for n in paper_numbers.NUMBERS if n.table in tables}
+    return pd.Series(numbers).rename_axis([None, "method"]).unstack(sort=False).fillna("")
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -119,7 +130,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     rows = list(table.itertuples())
     text = pd.DataFrame(index=table.index)
     text["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
-    text["95 % interval"] = [_interval(row.low, row.high, row.seeds) for row in rows]
+    over = ["images" if row.seeds < _SEEDS_OF_AN_INTERVAL else "seeds" for row in rows]
+    intervals = [f"{row.low:.2f} to {row.high:.2f} ({what})" for row, what in zip(rows, over, strict=True)]
+    text["95 % interval"] = pd.Series(intervals, table.index).where(table["seeds"] > 0, "")
     text["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
     text["seeds"] = table["seeds"]
     if table["diverged"].any():
@@ -128,30 +141,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         text["paper"] = table["published"]
         text["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
     return text
-
-
-def _interval(low: float, high: float, seeds: int) -> str:
-    """With what it is taken over: two seeds say nothing about others, so it is then about other test images."""
-    over = "images" if seeds < _SEEDS_OF_AN_INTERVAL else "seeds"
-    return f"{low:.2f} to {high:.2f} ({over})" if seeds else ""
-
-
-def _row(study: Study, recorded: pd.DataFrame, published: paper_numbers.Number | None) -> dict:
-    finished = recorded.dropna(subset="test_error")  # what diverged has no error
-    nan = float("nan")
-    number = nan if published is None else published.value
-    row = {"ours": nan, "low": nan, "high": nan, "seeds": len(finished), "diverged": len(recorded) - len(finished),
-           "best": nan, "paper": number,
-           "published": "" if published is None else str(published), "deviation": nan,
-           "run_id": NOT_RUN if recorded.empty else recorded["run_id"].iloc[0]}  # fmt: skip
-    if finished.empty:
-        return row
-    median, low, high = significance.median_interval(finished["test_error"])
-    if len(finished) < _SEEDS_OF_AN_INTERVAL:
-        images = len(study.first(finished["column"].iloc[0]).predictions())
-        low, high = significance.error_interval(round(median / 100 * images), images)
-    best = finished["best_test_error"].median()
-    return row | {"ours": median, "low": low, "high": high, "best": best, "deviation": median - number}
 
 
 def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
@@ -215,12 +204,13 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     What diverged is left out, and the teacher, whose seed means nothing to a student.
     """
     finished = study.errors().dropna(subset="test_error").pivot(index="seed", columns="column", values="test_error")
+    teachers = {run.teacher for run in study.columns.values()}  # there may be two of them
     rows = {}
     for column in study.records:
-        if column in {reference, *_teachers(study)} or not {column, reference} <= set(finished):
+        if column == reference or study.columns[column] in teachers or not {column, reference} <= set(finished):
             continue
         if len(differences := (finished[column] - finished[reference]).dropna()):
-            rows[column] = (len(differences), *significance.paired_interval(differences))
+            rows[column] = (len(differences), differences.mean(), *significance.interval(differences))
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
     return frame.rename_axis("method")
 
@@ -290,9 +280,3 @@ def map_distances(study: Study) -> pd.DataFrame:
     by_method = both.groupby("method", sort=False)
     order = [column for column in study.columns if column in by_method.groups]
     return by_method.median().assign(seeds=by_method.size()).loc[order]
-
-
-def _teachers(study: Study) -> set[str]:
-    """The columns that are no method but what methods learn from; there may be two of them."""
-    taught_by = {run.teacher for run in study.columns.values()}
-    return {"teacher"} | {column for column, run in study.columns.items() if run in taught_by}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, replace
 from functools import partial
+from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ from at_repro import bench, experiments
 from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
-from at_repro.claims.facts import Facts, Side, difference
+from at_repro.claims.facts import Facts, difference
 from at_repro.claims.verdicts import BELOW, Margin
 from at_repro.runs import Run
 
@@ -130,21 +131,22 @@ class Errors(Comparison):
             if all(facts.record(run) for run in both):
                 sides[max(run.seed for run in both)] = better, worse
                 taught = taught and all(facts.is_taught(run, columns.get("student")) for run in both)
-        return self._of(sides, taught, facts) if sides else None
-
-    def _of(self, sides: dict[int, tuple[Side, Side]], taught: bool, facts: Facts) -> Evidence:
-        error = partial(facts.error, early=self.early)
-        differences = {seed: difference(error, *pair) for seed, pair in sides.items()}
+        if not sides:
+            return None
         estimate = facts.estimate(list(sides.values()), self.early)
-        spread = estimate.error * math.sqrt(len(differences))
-        scope = f"{len(sides)} seeds" if len(sides) > 2 else ("one run", "two runs")[len(sides) - 1]
+        late = [difference(facts.phase_error, *pair) for pair in sides.values()]
         runs = [run for pair in sides.values() for side in pair for run in side]
         return Evidence(
-            differences, scope, estimate, self.margin.chances(estimate), tuple(run.run_id for run in runs),
-            None if self.early else _late(sides, facts), taught, "",
-            verdicts.seeds_to_decide(estimate.difference, spread, self.margin),
-            sum(facts.recorded(run).training_seconds for run in runs) / len(sides),
-        )  # fmt: skip
+            {seed: difference(partial(facts.error, early=self.early), *pair) for seed, pair in sides.items()},
+            f"{len(sides)} seeds" if len(sides) > 2 else ("one run", "two runs")[len(sides) - 1],
+            estimate,
+            self.margin.chances(estimate),
+            tuple(run.run_id for run in runs),
+            late=None if self.early else (fmean(late), *significance.interval(late)),
+            taught=taught,
+            seeds=verdicts.seeds_to_decide(estimate.difference, estimate.error * math.sqrt(len(sides)), self.margin),
+            seconds=sum(facts.recorded(run).training_seconds for run in runs) / len(sides),
+        )
 
 
 @dataclass(frozen=True)
@@ -190,29 +192,24 @@ class MeanOf(_Several):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """The mean of those that were run; it decides nothing before all were."""
-        evidences = {
-            one.experiment: evidence
-            for one in self.comparisons
-            if (evidence := one.evidence(preset, facts)) is not None
-        }
+        evidences = {one.experiment: evidence for one in self.comparisons if (evidence := one.evidence(preset, facts))}
         if not evidences:
             return None
-        # All of them are there: one run has an estimate as well.
-        estimates = [evidence.estimate for evidence in evidences.values() if evidence.estimate is not None]
-        estimate = significance.mean_of(estimates)
+        estimate = significance.mean_of([evidence.estimate for evidence in evidences.values() if evidence.estimate])
         missing = len(self.comparisons) - len(evidences)
         return Evidence(
             {name: evidence.difference for name, evidence in evidences.items()},
-            f"{len(evidences)} of {len(self.comparisons)} pairs", estimate,
+            f"{len(evidences)} of {len(self.comparisons)} pairs",
+            estimate,
             (1.0, 1.0) if missing else BELOW.chances(estimate),
             tuple(run_id for evidence in evidences.values() for run_id in evidence.runs),
             taught=all(evidence.taught for evidence in evidences.values()),
             lacks=f"{missing} pair(s) not run" if missing else "more seeds",
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
-class Settings(Comparison):
+class SignTest(Comparison):
     """A comparison in several settings, pairs of networks and training lengths, which are the replicates: a sign test.
 
     Settings share plain students and teachers: they are not quite independent.
@@ -236,18 +233,13 @@ class Settings(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the settings that were run; most are shortened, and none is counted as the paper's."""
-        evidences = {}
-        for at, one in self.settings if preset == "reduced" else ():
-            evidence = one.evidence(at, facts)
-            if evidence is not None:
-                evidences[evidence.runs] = evidence
-        if not evidences:
+        own = [one.evidence(at, facts) for at, one in self.settings] if preset == "reduced" else []
+        differences = {evidence.runs: evidence.difference for evidence in own if evidence}
+        if not differences:
             return None
-        differences = {runs: evidence.difference for runs, evidence in evidences.items()}
-        right = sum(difference < 0 for difference in differences.values())
-        runs = tuple(dict.fromkeys(run_id for ids in evidences for run_id in ids))
-        return Evidence(differences, f"{right} of {len(evidences)} settings", None,
-                        verdicts.signs(list(differences.values())), runs, lacks="more settings")  # fmt: skip
+        negative = sum(difference < 0 for difference in differences.values())
+        scope, runs = f"{negative} of {len(differences)} settings", tuple(dict.fromkeys(chain(*differences)))
+        return Evidence(differences, scope, None, verdicts.signs([*differences.values()]), runs, lacks="more settings")
 
 
 @dataclass(frozen=True)
@@ -283,10 +275,12 @@ class Cost(Comparison):
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
 
 
-def _late(sides: dict[int, tuple[Side, Side]], facts: Facts) -> tuple[float, float, float]:
-    differences = [difference(facts.phase_error, *pair) for pair in sides.values()]
-    estimate = significance.of_replicates(differences)
-    return fmean(differences), *(estimate.interval if estimate else (math.nan, math.nan))
+def over_networks(differences: dict[Any, float], networks: int, runs: Sequence[str], taught: bool = True) -> Evidence:
+    """What so many networks say, which are the replicates: fewer than three differences decide nothing."""
+    estimate = significance.of_replicates(list(differences.values()))
+    chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
+    scope = f"{networks} networks" if networks > 1 else "one network"
+    return Evidence(differences, scope, estimate, chances, tuple(runs), taught=taught, lacks="more networks")
 
 
 def _mean_of(columns: Sequence[str]) -> str:

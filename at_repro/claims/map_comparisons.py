@@ -6,10 +6,9 @@ from statistics import fmean
 from typing import ClassVar
 
 from at_repro import experiments
-from at_repro.analysis import significance
-from at_repro.claims.comparisons import Comparison, Evidence
+from at_repro.claims.comparisons import Comparison, Evidence, over_networks
 from at_repro.claims.facts import Facts, slope
-from at_repro.claims.verdicts import BELOW, Margin
+from at_repro.claims.verdicts import BELOW
 from at_repro.runs import Run
 
 Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
@@ -30,7 +29,6 @@ class Maps(Comparison):
     name: str
     pairs: tuple[tuple[str, Place, Place], ...]
     presets: tuple[str, ...] = ("reduced", "paper")
-    margin: ClassVar[Margin] = BELOW
 
     def __str__(self) -> str:
         return self.name
@@ -61,11 +59,7 @@ class Maps(Comparison):
                 runs += [run_id for keys in by_seed for run_id, *_ in keys]
         if not differences:
             return None
-        estimate = significance.of_replicates(list(differences.values()))
-        chances = self.margin.chances(estimate) if estimate else (1.0, 1.0)
-        scope = f"{len(differences)} networks" if len(differences) > 1 else "one network"
-        run_ids = tuple(dict.fromkeys(runs))
-        return Evidence(differences, scope, estimate, chances, run_ids, taught=taught, lacks="more networks")
+        return over_networks(differences, len(differences), list(dict.fromkeys(runs)), taught)
 
 
 @dataclass(frozen=True)
@@ -101,14 +95,8 @@ class Pretrained(Comparison):
         if not all(key in facts.attention for key in keys):
             return None
         values = [facts.attention[key] for key in keys]
-        differences = {
-            stronger: low - high for stronger, (low, high) in zip(run_ids[1:], pairwise(values), strict=True)
-        }
-        estimate = significance.of_replicates(list(differences.values()))
-        chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
-        return Evidence(
-            differences, f"{len(values)} networks", estimate, chances, tuple(run_ids), lacks="more networks"
-        )
+        differences = [weaker - stronger for weaker, stronger in pairwise(values)]
+        return over_networks(dict(zip(run_ids[1:], differences, strict=True)), len(values), run_ids)
 
 
 @dataclass(frozen=True)
@@ -131,15 +119,14 @@ class Trend(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """The slope over networks, by least squares."""
-        known = [run for run in self.runs(preset) if facts.record(run)]
-        keys = {run: (run.run_id, "", self.level, self.statistic) for run in known}
-        known = [run for run in known if keys[run] in facts.attention]
-        estimate = slope([facts.error(run) for run in known], [facts.attention[keys[run]] for run in known])
+        keys = {run: (run.run_id, "", self.level, self.statistic) for run in self.runs(preset) if facts.record(run)}
+        runs = [run for run, key in keys.items() if key in facts.attention]
+        estimate = slope([facts.error(run) for run in runs], [facts.attention[keys[run]] for run in runs])
         if estimate is None:
             return None
-        runs = tuple(run.run_id for run in known)
-        return Evidence({"slope": estimate.difference}, f"{len(known)} networks", estimate,
-                        BELOW.chances(estimate), runs, lacks="more networks")  # fmt: skip
+        scope, run_ids = f"{len(runs)} networks", tuple(run.run_id for run in runs)
+        differences = {"slope": estimate.difference}
+        return Evidence(differences, scope, estimate, BELOW.chances(estimate), run_ids, lacks="more networks")
 
 
 def _key(columns: dict[str, Run], column: str, level: str, statistic: str) -> tuple[str, str, str, str]:

@@ -1,13 +1,13 @@
 """What each claim of the paper says about runs: the comparisons it is made of, their margins, and how they combine.
 
 They are the plan: `plan` says when each was stated and what was known by then. A claim is "every" of its comparisons
-unless one of them says otherwise (`MeanOf`, `Either`, `Settings`).
+unless one of them says otherwise (`MeanOf`, `Either`, `SignTest`).
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, MeanOf, Settings
+from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, MeanOf, SignTest
 from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1
@@ -165,7 +165,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Attention transfer improves students in general, over pairs and training lengths",
         "Table 1",
         [
-            Settings(
+            SignTest(
                 (
                     ("paper", Errors(_MAIN, ("AT",), ("student",))),
                     *(("reduced", one) for one in _each_row("AT", "student")),

@@ -5,7 +5,7 @@ world the paper's printed numbers are true. In the other there is nothing: every
 or, where a claim is that two are alike, they differ by twice the margin.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
-from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, Settings
+from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, SignTest
 from at_repro.claims.paper_claims import BY_NAME, CLAIMS
 from at_repro.claims.verdicts import BELOW, Chances
 from at_repro.experiments import paper_numbers
@@ -58,8 +58,8 @@ def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
         for world in WORLDS if own else ():
             for seeds in SEEDS:
                 errors = _Errors(_truth(own, world), (draws, seeds), spread, rng)
-                chances = [_chances(comparison, errors) for comparison in own]
-                outcomes = [verdicts.every(of_draw, len(own)) for of_draw in _by_draw(chances)]
+                chances = np.array([_chances(comparison, errors) for comparison in own])
+                outcomes = [verdicts.every(of_draw, len(own)) for of_draw in chances.transpose(2, 0, 1).tolist()]
                 shares = [100 * outcomes.count(verdict) / draws for verdict in COLUMNS[3:]]
                 rows.append((claim, world, seeds, *shares))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -75,18 +75,12 @@ def readable(simulated: pd.DataFrame) -> pd.DataFrame:
     return shares[order].reindex([text for text in texts.values() if text in shares.index]).round(0).astype(int)
 
 
-def _by_draw(chances: Sequence[Chances]) -> Iterator[list[Chances]]:
-    speaking, against = (np.stack(side, axis=-1).tolist() for side in zip(*chances, strict=True))
-    for of_draw in zip(speaking, against, strict=True):
-        yield list(zip(*of_draw, strict=True))
-
-
 def _parts(comparison: Comparison) -> list[Errors]:
     if isinstance(comparison, Errors):
         return [comparison]
     if isinstance(comparison, Either | MeanOf):
         return list(comparison.comparisons)
-    return [one for _, one in comparison.settings] if isinstance(comparison, Settings) else []
+    return [one for _, one in comparison.settings] if isinstance(comparison, SignTest) else []
 
 
 def _is_printed(comparison: Comparison) -> bool:
@@ -131,16 +125,12 @@ class _Errors:
         self.runs = {key: value + spread / np.sqrt(2) * rng.standard_normal(shape) for key, value in truth.items()}
         self.spread = spread
 
-    def differences(self, part: Errors) -> np.ndarray:
+    def estimate(self, part: Errors) -> Estimate:
         sides = ([self.runs[part.experiment, name] for name in side] for side in (part.better, part.worse))
         better, worse = (np.mean(side, axis=0) for side in sides)
-        return better - worse
-
-    def estimate(self, part: Errors) -> Estimate:
-        differences = self.differences(part)
         error = self.spread * np.sqrt((1 / len(part.better) + 1 / len(part.worse)) / 2)  # known, as that of one run
-        return significance.of_replicates(differences) or Estimate(
-            differences.mean(-1), np.full(len(differences), error), FREEDOM
+        return significance.of_replicates(better - worse) or Estimate(
+            (better - worse).mean(-1), np.full(len(better), error), FREEDOM
         )
 
 
@@ -151,8 +141,6 @@ def _chances(comparison: Comparison, errors: _Errors) -> Chances:
         return comparison.margin.chances(errors.estimate(comparison))
     if isinstance(comparison, MeanOf):
         return BELOW.chances(significance.mean_of([errors.estimate(part) for part in parts]))
-    if isinstance(comparison, Settings):
-        means = np.stack([errors.differences(part).mean(-1) for part in parts], axis=-1)
-        return tuple(np.array([verdicts.signs(of_draw) for of_draw in means]).T)
-    chances = _by_draw([part.margin.chances(errors.estimate(part)) for part in parts])
-    return tuple(np.array([verdicts.any_of(of_draw, len(parts)) for of_draw in chances]).T)
+    if isinstance(comparison, SignTest):
+        return verdicts.signs([errors.estimate(part).difference for part in parts])
+    return verdicts.any_of([part.margin.chances(errors.estimate(part)) for part in parts], len(parts))

@@ -77,19 +77,18 @@ def every(chances: Sequence[Chances], count: int) -> str:
     return SUPPORTED if supported else UNDECIDED
 
 
-def any_of(chances: Sequence[Chances], count: int) -> Chances:
+def any_of(chances: Sequence[tuple[Number, Number]], count: int) -> tuple[Number, Number]:
     """The p-values of "at least one of `count`": the best one after Holm's correction; the worst, if all were run."""
-    speaks = min(1.0, min(chance for chance, _ in chances) * len(chances))
-    return speaks, max(against for _, against in chances) if len(chances) == count else 1.0
+    speaks = np.minimum(1.0, np.min([chance for chance, _ in chances], axis=0) * len(chances))
+    against = np.max([against for _, against in chances], axis=0)
+    return speaks, against if len(chances) == count else np.ones_like(against)
 
 
-def signs(differences: Sequence[float]) -> Chances:
+def signs(differences: Sequence[Number]) -> tuple[Number, Number]:
     """The sign test over settings: p-values of so many negative, and so many positive, differences; without zeros."""
-    negative, positive = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
-    if not negative + positive:
-        return 1.0, 1.0
-    chance = [special.bdtrc(k - 1, negative + positive, 0.5) for k in (negative, positive)]
-    return float(chance[0]), float(chance[1])
+    values = np.asarray(differences)
+    negative, positive = (values < 0).sum(0), (values > 0).sum(0)
+    return special.bdtrc(negative - 1, negative + positive, 0.5), special.bdtrc(positive - 1, negative + positive, 0.5)
 
 
 def seeds_to_decide(difference: float, spread: float, margin: Margin) -> int | None:
