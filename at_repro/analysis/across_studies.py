@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 import pandas as pd
 from torch import nn
@@ -39,15 +40,13 @@ def _name(run: Run, column: str) -> str:
 def plain(studies: Iterable[Study]) -> Members:
     """What learnt from labels alone, the weakest first: of each network the run that trained longest, by its name."""
     longest: dict[str, Record] = {}
-    where = {}
+    where: Members = {}
     for study in studies:
         for column, record in _firsts(study):
-            known = longest.get(record.run.network)
-            if not record.run.terms and (known is None or known.run.epochs < record.run.epochs):
-                longest[record.run.network] = record
-                where[record.run.network] = study, column
-    order = sorted(longest, key=lambda network: -longest[network].final["test_error"])
-    return {network.upper(): where[network] for network in order}
+            network = record.run.network.upper()
+            if not record.run.terms and (network not in longest or longest[network].run.epochs < record.run.epochs):
+                longest[network], where[network] = record, (study, column)
+    return {network: where[network] for network in sorted(longest, key=lambda of: -longest[of].final["test_error"])}
 
 
 def networks(chosen: Members) -> dict[str, nn.Module]:
@@ -89,10 +88,8 @@ def pretrained(study: Study, statistic: str) -> pd.DataFrame:
     """
     table = attention_table.load(study.store)
     rows = table[(table["statistic"] == statistic) & table["run_id"].str.startswith("imagenet-")]
-    levels = (
-        rows.pivot(index="run_id", columns="level", values="value").rename_axis("network").rename_axis(columns=None)
-    )
-    return levels.set_axis(levels.index.str.removeprefix("imagenet-"))
+    rows = rows.assign(network=rows["run_id"].str.removeprefix("imagenet-"))
+    return rows.pivot(index="network", columns="level", values="value").rename_axis(columns=None)
 
 
 def families(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -119,28 +116,22 @@ def _pair(study: Study) -> str:
 
 
 def _students(study: Study) -> pd.DataFrame:
-    plain, distances = study.columns["student"], attention_table.distances(study.store, study.columns["teacher"])
-    rows = []
-    for run, name in _recorded(study).items():
-        alike = (run.network, run.dataset, run.subset, run.epochs) == (
-            plain.network, plain.dataset, plain.subset, plain.epochs,
-        )  # fmt: skip
-        if alike and run.run_id in distances.index and not (record := study.store.load(run)).diverged:
-            rows.append((name, run.seed, record.final["test_error"], *distances.loc[run.run_id]))
-    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *distances])
-    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
-    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
-
-
-def _recorded(study: Study) -> dict[Run, str]:
-    """The recorded runs of all experiments at the study's preset and seeds, and what the first one calls them."""
+    distances = attention_table.distances(study.store, study.columns["teacher"])
+    key = attrgetter("network", "dataset", "subset", "epochs")
     names: dict[Run, str] = {}
     for experiment in experiments.EXPERIMENTS.values():
         for columns in experiment.runs(study.preset, study.seeds):
             for name, run in columns.items():
-                if study.store.has(run):
+                if key(run) == key(study.columns["student"]):
                     names.setdefault(run, name)
-    return names
+    rows = [
+        (names[run], run.seed, record.final["test_error"], *distances.loc[run.run_id])
+        for run in names
+        if run.run_id in distances.index and (record := study.store.find(run)) and not record.diverged
+    ]
+    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *distances])
+    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
+    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
 
 
 def rank_correlations(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

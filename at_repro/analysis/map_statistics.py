@@ -143,11 +143,10 @@ def part_mask(part: str, height: int, width: int) -> Tensor:
     return ((y > top) & (y < bottom)).unsqueeze(1) & ((x > left) & (x < right))
 
 
-def part_masks(images: ImageSet, *parts: str) -> Tensor:
-    """bool (N, H, W): True on these parts of a face (none: on all of `PARTS`), the same for every picture."""
+def part_masks(images: ImageSet) -> Tensor:
+    """bool (N, H, W): True on the parts of a face, the same for every picture."""
     height, width = images.images.shape[-2:]
-    together = torch.stack([part_mask(part, height, width) for part in parts or PARTS]).any(0)
-    return together.expand(len(images), height, width)
+    return torch.stack([part_mask(part, height, width) for part in PARTS]).any(0).expand(len(images), height, width)
 
 
 # Of maps, their images and the teacher's maps, which may be none; None where a statistic does not apply.
@@ -184,16 +183,14 @@ def measure(
     Returns:
         The `COLUMNS` network, mapping, level, image (counted from 0), statistic and value.
     """
-    parts: list[pd.DataFrame] = []
-    if images is None:
-        return pd.DataFrame(columns=COLUMNS).astype({"value": float})
     taught = networks.get(teacher, {})
-    for network, maps in networks.items():
-        for mapping, levels in maps.items():
-            for level, of_level in levels.items():
-                for statistic in statistics:
-                    value = STATISTICS[statistic](of_level, images, taught.get(mapping, {}).get(level))
-                    if value is not None:
-                        own = (network, mapping, level, range(len(value)), statistic, value.double().numpy())
-                        parts.append(pd.DataFrame(dict(zip(COLUMNS, own, strict=True))))
+    parts = [
+        pd.DataFrame({"network": network, "mapping": mapping, "level": level, "image": range(len(value)),
+                      "statistic": statistic, "value": value.double().numpy()})
+        for network, maps in networks.items()
+        for mapping, levels in maps.items()
+        for level, own in levels.items()
+        for statistic in statistics
+        if images and (value := STATISTICS[statistic](own, images, taught.get(mapping, {}).get(level))) is not None
+    ]  # fmt: skip
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS).astype({"value": float})

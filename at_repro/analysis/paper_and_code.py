@@ -16,7 +16,7 @@ from at_repro.errors import ParameterError
 from at_repro.losses import activation_transfer, softened_divergence
 from at_repro.networks import WideResNet
 
-# By point: the paper, the public code, this book, the size of the difference, see `measure`, and what that is. No text
+# By point: the paper, the public code, this book, the size of the difference, see `sizes`, and what that is. No text
 # has more than the 50 letters that pandas shows.
 POINTS = {
     "distance of maps": (
@@ -45,8 +45,8 @@ POINTS = {
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]
 
 
-def of(study: Study, batch: int) -> dict[str, float]:
-    """`measure` for the plain student and the teacher of a study, on its first test images; empty without them.
+def of_study(study: Study, batch: int) -> dict[str, float]:
+    """`sizes` for the plain student and the teacher of a study, on its first test images; empty without them.
 
     Raises ParameterError for a batch that is not between 1 and the number of test images.
     """
@@ -55,10 +55,10 @@ def of(study: Study, batch: int) -> dict[str, float]:
     networks = study.networks("student", "teacher")
     if study.images is None or len(networks) < 2:
         return {}
-    return measure(networks["student"], networks["teacher"], study.images.select(slice(batch)))
+    return sizes(networks["student"], networks["teacher"], study.images.select(slice(batch)))
 
 
-def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str, float]:
+def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str, float]:
     """How much each point changes.
 
     Args:
@@ -76,23 +76,23 @@ def measure(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[st
     with torch.no_grad():
         seen, taught = student(batch), teacher(batch)
     energy = _maps(seen.groups, "sum-2")
-    sizes = {
+    own = {
         "form": _gradient_ratio(student, taught.groups, batch),
         "channels": _distance([group.float().square().mean(1) for group in seen.groups], energy),
         "signs": _distance([group.float().sum(1) for group in seen.groups], _maps(seen.groups, "sum-1")),
         "distillation": _old_distillation(seen.logits, taught.logits),
     }
     if isinstance(student, WideResNet):
-        sizes["place"] = _distance(_maps(_activated(student, seen.groups), "sum-2"), energy)
+        own["place"] = _distance(_maps(_activated(student, seen.groups), "sum-2"), energy)
     weights = [1000 / group[0, 0].numel() for group in seen.groups]
-    return sizes | dict(zip(level_names(len(weights)), weights, strict=True))
+    return own | dict(zip(level_names(len(weights)), weights, strict=True))
 
 
 def table(sizes: dict[str, float]) -> pd.DataFrame:
     """A row per point, for readers: texts. A size that was not measured is empty.
 
     Args:
-        sizes: see `measure`.
+        sizes: see `sizes`.
     """
     rows = [(*sides, _formatted(size, sizes), unit) for *sides, size, unit in POINTS.values()]
     return pd.DataFrame(rows, pd.Index(POINTS), COLUMNS)

@@ -78,14 +78,13 @@ class Study:
         return next(iter(self.records[column].values()))
 
     def errors(self) -> pd.DataFrame:
-        """Columns column, seed, test_error, train_error, best_test_error, run_id: one row per record."""
+        """A row per record: column, seed, test_error and best_test_error (percent; NaN where it diverged), run_id."""
         rows = [
-            (column, seed, record.final["test_error"], record.final["train_error"],
-             record.values["best"]["test_error"], record.run.run_id)
+            (column, seed, record.final["test_error"], record.values["best"]["test_error"], record.run.run_id)
             for column, by_seed in self.records.items()
             for seed, record in by_seed.items()
-        ]  # fmt: skip
-        errors = ["test_error", "train_error", "best_test_error"]
+        ]
+        errors = ["test_error", "best_test_error"]
         return pd.DataFrame(rows, columns=["column", "seed", *errors, "run_id"]).astype(dict.fromkeys(errors, float))
 
     def curves(self) -> pd.DataFrame:

@@ -86,10 +86,7 @@ def _differences(rows: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFr
     """Rows of students with their method and length, and the difference to the plain student's row of the same keys."""
     lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
     rows = rows[rows["column"].isin(lengths)]
-    rows = rows.assign(
-        method=_methods(rows["column"]),
-        epochs=rows["column"].map(lengths),
-    )
+    rows = rows.assign(method=_methods(rows["column"]), epochs=rows["column"].map(lengths))
     plain = rows[rows["method"] == "student"][[*keys, "test_error"]]
     both = rows.merge(plain, on=keys, how="left", suffixes=("", "_plain"))
     return both.assign(difference=both["test_error"] - both["test_error_plain"])

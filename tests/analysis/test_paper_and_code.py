@@ -46,7 +46,7 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def sizes(student, teacher, images):
-    return paper_and_code.measure(student, teacher, images)
+    return paper_and_code.sizes(student, teacher, images)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_table_shows_no_more_digits_than_there_are(sizes):
 def test_a_network_whose_groups_are_activated_has_all_other_sizes(images, sizes):
     """The notebook can be given any student: NIN's groups come after its batch norms and ReLUs."""
     student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
-    found = paper_and_code.measure(student, teacher, images)
+    found = paper_and_code.sizes(student, teacher, images)
     assert sizes.keys() - found.keys() == {"place"}
     assert paper_and_code.table(found).loc["place of the maps", "size"] == ""
 
@@ -178,7 +178,7 @@ def test_networks_are_left_as_they_are(images, frozen):
     pair = [random_wrn("wrn-10-1", seed).requires_grad_(not frozen) for seed in (2, 3)]
     before = [{name: value.clone() for name, value in network.state_dict().items()} for network in pair]
     pixels = images.images.clone()
-    paper_and_code.measure(*pair, images)
+    paper_and_code.sizes(*pair, images)
     for network, state in zip(pair, before, strict=True):
         assert all(weight.requires_grad is not frozen for weight in network.parameters())
         assert all(weight.grad is None for weight in network.parameters())
@@ -189,12 +189,12 @@ def test_networks_are_left_as_they_are(images, frozen):
 
 def test_a_student_that_is_its_teacher(student, images):
     """As in a store whose networks share seed and weights: no distance, and no ratio of nothing to nothing."""
-    sizes = paper_and_code.measure(student, student, images)
+    sizes = paper_and_code.sizes(student, student, images)
     assert np.isnan(sizes["form"]) and sizes["signs"] > 0.1
 
 
 def test_a_batch_is_measured_the_same_twice(student, teacher, images):
-    assert paper_and_code.measure(student, teacher, images) == paper_and_code.measure(student, teacher, images)
+    assert paper_and_code.sizes(student, teacher, images) == paper_and_code.sizes(student, teacher, images)
 
 
 @pytest.fixture
@@ -213,17 +213,17 @@ def test_of_a_study_are_those_of_its_first_images(store, runs, hand_made):
         hand_made(runs[column])
     opened = study(store)
     pair = opened.networks("student", "teacher")
-    found = paper_and_code.of(opened, 7)
-    wanted = paper_and_code.measure(pair["student"], pair["teacher"], opened.images.select(slice(7)))
+    found = paper_and_code.of_study(opened, 7)
+    wanted = paper_and_code.sizes(pair["student"], pair["teacher"], opened.images.select(slice(7)))
     np.testing.assert_equal(found, wanted)  # to which no number of two equal networks is itself
-    assert found["signs"] != paper_and_code.of(opened, 8)["signs"]
+    assert found["signs"] != paper_and_code.of_study(opened, 8)["signs"]
 
 
 @pytest.mark.parametrize("recorded", [(), ("student",), ("teacher", "AT")])
 def test_of_a_study_without_both_networks_is_nothing(store, runs, hand_made, recorded):
     for column in recorded:
         hand_made(runs[column])
-    assert paper_and_code.of(study(store), 7) == {}
+    assert paper_and_code.of_study(study(store), 7) == {}
 
 
 def test_of_a_study_without_its_data_is_nothing(store, runs, hand_made):
@@ -231,7 +231,7 @@ def test_of_a_study_without_its_data_is_nothing(store, runs, hand_made):
 
     for column in ("student", "teacher"):
         hand_made(runs[column])
-    assert paper_and_code.of(replace(study(store), images=None), 128) == {}
+    assert paper_and_code.of_study(replace(study(store), images=None), 128) == {}
 
 
 @pytest.mark.parametrize("batch", [0, -1, 101, 2.5, "8"])
@@ -241,5 +241,5 @@ def test_a_bad_batch_is_one_line_with_its_name(store, runs, hand_made, batch, re
     for column in recorded:
         hand_made(runs[column])
     with pytest.raises(ParameterError) as raised:
-        paper_and_code.of(study(store), batch)
+        paper_and_code.of_study(study(store), batch)
     assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1 to 100"
