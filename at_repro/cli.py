@@ -364,7 +364,7 @@ def claims(options: argparse.Namespace) -> int:
     if not store.folders():
         raise ParameterError("results", str(store.folder), "a folder that holds records")
     damages = store.set_aside()
-    ledger = claims.ledger(claims.comparisons(store))
+    ledger = claims.conclude(claims.compare(store))
     if output:
         files.write(output, ledger.to_csv())
     print(terminal.claims(ledger))

@@ -1,12 +1,13 @@
 """The claims ledger: what our records say about each claim of the paper.
 
-A row of `comparisons` is one comparison in one setting, with its interval; a row of `ledger` is one claim, with the
+A row of `compare` is one comparison in one setting, with its interval; a row of `conclude` is one claim, with the
 verdict that its comparisons give together, see `verdicts`. Settings are the paper's (preset `paper`) and shortened
 (preset `reduced`: the paper's networks and images, fewer epochs). Where other networks, images or recipes stand in,
 a comparison neither supports nor contradicts the paper: it is listed under `elsewhere`, with its own finding.
 """
 
 import math
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -31,13 +32,9 @@ COMPARISON_COLUMNS = [
     "claim", "setting", "comparison", "on", "difference", "low", "high", "unit", "scope", "verdict", "for", "against",
     "late", "late_low", "late_high", "lacks", "seeds_to_decide", "hours_to_decide", "stand_in", "runs",
 ]  # fmt: skip
-COLUMNS = [
-    "claim", "verdict", "setting", "scope", "on", "compared", "effects", "200 epochs", "fewer epochs", "to decide",
-    "rule", "source", "stated", "runs",
-]  # fmt: skip
 
 
-def comparisons(store: Store, preset: str = "reduced") -> pd.DataFrame:
+def compare(store: Store, preset: str = "reduced") -> pd.DataFrame:
     """Every comparison that was run, a row per setting; differences in the unit that stands behind them.
 
     Both settings are looked at, whichever `preset` the store belongs to; of preset `smoke`, whose images are generated,
@@ -80,8 +77,8 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     )  # fmt: skip
 
 
-def ledger(compared: pd.DataFrame) -> pd.DataFrame:
-    """A row per claim of the paper, in its order, from a frame of `comparisons`; the index is the claim's name.
+def conclude(compared: pd.DataFrame) -> pd.DataFrame:
+    """A row per claim of the paper, in its order, from a frame of `compare`; the index is the claim's name.
 
     Columns: `claim`; `verdict`, in the paper's setting where anything was run there, else in the shortened one;
     `setting` and `scope` of that; `on`, the networks and images; `compared`, such as "1 of 4"; `effects`, differences
@@ -89,31 +86,31 @@ def ledger(compared: pd.DataFrame) -> pd.DataFrame:
     hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
     """
     rows = {}
+    tested = compared[(compared["setting"] != STAND_IN) & (compared["verdict"] != NOT_TESTED)]
     for claim in CLAIMS:
-        tested = (compared["setting"] != STAND_IN) & (compared["verdict"] != NOT_TESTED)
-        own = compared[(compared["claim"] == claim.name) & tested]
-        by_setting = {setting: own[own["setting"] == setting] for setting in SETTINGS.values()}
-        verdict_of = {setting: _verdict(claim, setting, part) for setting, part in by_setting.items()}
-        setting = next((setting for setting in by_setting if len(by_setting[setting])), "")
-        part = by_setting.get(setting, own)
-        counted = _counted(claim, setting)
+        own = tested[tested["claim"] == claim.name]
+        parts = {preset: own[own["setting"] == setting] for preset, setting in SETTINGS.items()}
+        verdict_of = {preset: _verdict(claim, preset, part) for preset, part in parts.items()}
+        preset = next((preset for preset, part in parts.items() if len(part)), "paper")
+        part, verdict, counted = parts[preset], verdict_of[preset], _counted(claim, preset)
+        runs = list(dict.fromkeys(chain(*part["runs"])))
         rows[claim.name] = {
             "claim": claim.text,
-            "verdict": verdict_of.get(setting, NOT_TESTED),
-            "setting": setting,
+            "verdict": verdict,
+            "setting": SETTINGS[preset] if len(part) else "",
             "scope": "; ".join(dict.fromkeys(part["scope"])),
             "on": "; ".join(dict.fromkeys(part["on"])),
             "compared": f"{len(part)} of {counted}",
             "effects": "; ".join(f"{row.comparison}: {effect(row)}" for row in part.itertuples()),
-            "200 epochs": verdict_of[SETTINGS["paper"]],
-            "fewer epochs": verdict_of[SETTINGS["reduced"]],
-            "to decide": _to_decide(verdict_of.get(setting, NOT_TESTED), part, counted),
+            "200 epochs": verdict_of["paper"],
+            "fewer epochs": verdict_of["reduced"],
+            "to decide": _to_decide(verdict, part, counted),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
-            "stated": plan.stated(claim.name, [run_id for runs in part["runs"] for run_id in runs]),
-            "runs": " ".join(dict.fromkeys(run_id for runs in part["runs"] for run_id in runs)),
+            "stated": plan.stated(claim.name, runs),
+            "runs": " ".join(runs),
         }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("name")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
 def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +142,7 @@ def summary(ledger: pd.DataFrame) -> str:
 
 
 def effect(row: Any) -> str:
-    """The difference of a row of `comparisons` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
+    """The difference of a row of `compare` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
     return f"{row.difference:+.2f}{row.unit}{between(row.low, row.high)}"
 
 
@@ -154,16 +151,15 @@ def between(low: float, high: float) -> str:
     return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
 
 
-def _counted(claim: Claim, setting: str) -> int:
-    """How many comparisons a claim has in a setting: those of stand-ins do not count."""
-    preset = next((preset for preset, text in SETTINGS.items() if text == setting), "paper")
+def _counted(claim: Claim, preset: str) -> int:
+    """How many comparisons a claim has at a preset: those of stand-ins do not count."""
     return sum(not comparison.stand_in(preset) for comparison in claim.comparisons)
 
 
-def _verdict(claim: Claim, setting: str, part: pd.DataFrame) -> str:
+def _verdict(claim: Claim, preset: str, part: pd.DataFrame) -> str:
     if claim.is_arithmetic and len(part):
         return SANITY_CHECK
-    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _counted(claim, setting))
+    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _counted(claim, preset))
 
 
 def _to_decide(verdict: str, part: pd.DataFrame, counted: int) -> str:

@@ -4,12 +4,13 @@ They are the plan: `plan` says when each was stated and what was known by then. 
 unless one of them says otherwise (`MeanOf`, `Either`, `SignTest`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, MeanOf, SignTest
 from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
-from at_repro.claims.verdicts import Margin
+from at_repro.claims.verdicts import BELOW, Margin
 from at_repro.experiments import TABLE_1
 
 LITTLE = Margin(0.5, alike=True)  # the paper prints gains of 0.07 to 0.33 for F-ActT and 0.38 for KD
@@ -20,15 +21,14 @@ _MAIN = "wrn-16-2-to-16-1"
 _LEVELS = ("low", "middle", "top")
 _LITES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # from weak to strong
 _GROUPS = ("group 1", "group 2", "group 3")
-_MAPPINGS = ("sum-1", "sum-2", "sum-4", "max-1")  # of Table 2
 _TASKS = ("fine-tuning-birds", "fine-tuning-scenes")
-_LENGTHS = (10, 20, 80)  # beside the 40 epochs of Table 1's rows
 
 # The plain networks of Table 1 on CIFAR-10, and the same on generated shapes, which have masks of the object.
 _PLAIN = (
     (_MAIN, "student"), (_MAIN, "teacher"), ("wrn-40-1-to-16-1", "teacher"), ("wrn-40-2-to-16-2", "teacher"),
     ("nin-wide-to-nin-thin", "student"), ("nin-wide-to-nin-thin", "teacher"),
 )  # fmt: skip
+_SURPLUS = "on object, surplus"
 _SHAPES = ("student", "teacher", "wrn-40-1", "wrn-40-2", "nin-thin", "nin-wide")
 
 
@@ -48,21 +48,21 @@ class Claim:
     name: str
     text: str
     source: str
-    comparisons: list[Comparison]
+    comparisons: Sequence[Comparison]
     certain: bool = True
     is_arithmetic: bool = False
 
 
-def _below(experiment: str, better: str, *worse: str) -> list[Comparison]:
+def _below(experiment: str, better: str, *worse: str) -> list[Errors]:
     return [Errors(experiment, (better,), (column,)) for column in worse]
 
 
-def _each_row(better: str, worse: str, rows: tuple[str, ...] = TABLE_1) -> tuple[Errors, ...]:
-    return tuple(Errors(row, (better,), (worse,)) for row in rows)
+def _above(experiment: str, worse: str, *better: str) -> list[Errors]:
+    return [Errors(experiment, (column,), (worse,)) for column in better]
 
 
-def _at_length(epochs: int) -> Errors:
-    return Errors("training-length", (f"AT, {epochs} epochs",), (f"student, {epochs} epochs",))
+def _each(experiments: tuple[str, ...], better: str, worse: str, margin: Margin = BELOW) -> tuple[Errors, ...]:
+    return tuple(Errors(experiment, (better,), (worse,), margin) for experiment in experiments)
 
 
 def _of_plain(name: str, lower: tuple[str, str], higher: tuple[str, str]) -> Maps:
@@ -87,10 +87,7 @@ CLAIMS: tuple[Claim, ...] = (
         [
             Maps(
                 "surplus on the object of low maps below that of top ones",
-                tuple(
-                    ("objects", (network, "low", "on object, surplus"), (network, "top", "on object, surplus"))
-                    for network in _SHAPES
-                ),
+                tuple(("objects", (network, "low", _SURPLUS), (network, "top", _SURPLUS)) for network in _SHAPES),
                 presets=("reduced",),
             )
         ],
@@ -99,7 +96,7 @@ CLAIMS: tuple[Claim, ...] = (
         "objects-accuracy",
         "Attention lies more on the object in more accurate networks",
         "Section 3.1",
-        [Trend("objects", _SHAPES, "top", "on object, surplus")],
+        [Trend("objects", _SHAPES, "top", _SURPLUS)],
         certain=False,
     ),
     Claim(
@@ -121,16 +118,18 @@ CLAIMS: tuple[Claim, ...] = (
         "Stronger networks have attention peaks where weaker ones have none",
         "Section 3.1, Figure 4",
         [
-            Maps(
-                f"top share of the student's {level} maps below that of the teacher's",
-                tuple((row, ("student", level, "top share"), ("teacher", level, "top share")) for row in TABLE_1),
-                presets=("paper",),
-            )
-            for level in _LEVELS
-        ]
-        + [
-            Pretrained(_LITES, level, "top share") for level in ("level 3", "level 4")
-        ],  # middle and top, as in Figure 4,
+            *(
+                Maps(
+                    f"top share of the student's {level} maps below that of the teacher's",
+                    tuple((row, ("student", level, "top share"), ("teacher", level, "top share")) for row in TABLE_1),
+                    presets=("paper",),
+                )
+                for level in _LEVELS
+            ),
+            # Middle and top, as in Figure 4.
+            Pretrained(_LITES, "level 3", "top share"),
+            Pretrained(_LITES, "level 4", "top share"),
+        ],
     ),
     Claim(
         "power",
@@ -158,7 +157,7 @@ CLAIMS: tuple[Claim, ...] = (
         "at",
         "Attention transfer improves every student over training on labels alone",
         "Table 1",
-        list(_each_row("AT", "student")),
+        _each(TABLE_1, "AT", "student"),
     ),
     Claim(
         "at-in-general",
@@ -168,8 +167,12 @@ CLAIMS: tuple[Claim, ...] = (
             SignTest(
                 (
                     ("paper", Errors(_MAIN, ("AT",), ("student",))),
-                    *(("reduced", one) for one in _each_row("AT", "student")),
-                    *(("reduced", _at_length(epochs)) for epochs in _LENGTHS),
+                    *(("reduced", one) for one in _each(TABLE_1, "AT", "student")),  # of 40 epochs
+                    *(
+                        ("reduced", one)
+                        for epochs in (10, 20, 80)
+                        for one in _below("training-length", f"AT, {epochs} epochs", f"student, {epochs} epochs")
+                    ),
                 )
             )
         ],
@@ -178,13 +181,13 @@ CLAIMS: tuple[Claim, ...] = (
         "at-over-f-actt",
         "Attention transfer improves a student more than full-activation transfer does",
         "Table 1",
-        list(_each_row("AT", "F-ActT")),
+        _each(TABLE_1, "AT", "F-ActT"),
     ),
     Claim(
         "f-actt",
         "Full-activation transfer is little better than the plain student",
         "Table 1",
-        [Errors(row, ("F-ActT",), ("student",), LITTLE) for row in TABLE_1],
+        _each(TABLE_1, "F-ActT", "student", LITTLE),
     ),
     Claim(
         "convergence",
@@ -201,19 +204,19 @@ CLAIMS: tuple[Claim, ...] = (
         "at-kd",
         "AT combines with knowledge distillation: AT+KD is better than AT",
         "Table 1",
-        list(_each_row("AT+KD", "AT")),
+        _each(TABLE_1, "AT+KD", "AT"),
     ),
     Claim(
         "at-kd-over-kd",
         "AT adds to knowledge distillation: on average over pairs, AT+KD is better than KD",
         "Table 1",
-        [MeanOf(_each_row("AT+KD", "KD"))],
+        [MeanOf(_each(TABLE_1, "AT+KD", "KD"))],
     ),
     Claim(
         "kd-width",
         "KD improves a student more than AT does where the teacher is wider and as deep",
         "Table 1",
-        list(_each_row("KD", "AT", TABLE_1[:2])),
+        _each(TABLE_1[:2], "KD", "AT"),
     ),
     Claim(
         "kd-depth",
@@ -228,7 +231,7 @@ CLAIMS: tuple[Claim, ...] = (
         "one-group",
         "A loss on any one of the three groups helps",
         "Section 4.1",
-        [Errors("one-or-three", (group,), ("student",)) for group in _GROUPS],
+        _above("one-or-three", "student", *_GROUPS),
     ),
     Claim(
         "three-losses",
@@ -240,7 +243,7 @@ CLAIMS: tuple[Claim, ...] = (
         "every-mapping",
         "Attention transfer helps with every mapping function",
         "Table 2",
-        [Errors("mapping-functions", (name,), ("student",)) for name in _MAPPINGS],
+        _above("mapping-functions", "student", "sum-1", "sum-2", "sum-4", "max-1"),
     ),
     Claim(
         "sum-over-max",
@@ -274,7 +277,7 @@ CLAIMS: tuple[Claim, ...] = (
         "other-gradients",
         "The norm of the gradients (min-l2) and KD improve on the baseline, too",
         "Table 3",
-        [Errors("gradient-methods", (name,), ("student",)) for name in ("min-l2", "KD")],
+        _above("gradient-methods", "student", "min-l2", "KD"),
     ),
     Claim(
         "symmetry",
@@ -293,8 +296,8 @@ CLAIMS: tuple[Claim, ...] = (
         "AT improves a fine-tuned ResNet-18 on CUB and Scenes, on one of them more than KD",
         "Table 4",
         [
-            *(Errors(task, ("AT",), ("student",)) for task in _TASKS),
-            Either(tuple(Errors(task, ("AT",), ("KD",)) for task in _TASKS)),
+            *_each(_TASKS, "AT", "student"),
+            Either(_each(_TASKS, "AT", "KD")),
         ],
         certain=False,
     ),
@@ -332,20 +335,15 @@ QUESTIONS: tuple[Claim, ...] = (
         "fine-tuning-beta",
         "Is the failure of AT in fine-tuning one of beta? (question 1 of the plan)",
         "",
-        [
-            *(Errors(task, ("AT, beta 327",), ("AT",)) for task in _TASKS),
-            *(Errors(task, ("AT, beta 327",), ("student",)) for task in _TASKS),
-        ],
+        [*_each(_TASKS, "AT, beta 327", "AT"), *_each(_TASKS, "AT, beta 327", "student")],
     ),
     Claim(
         "equal-gradient",
         "Are mapping functions alike where each has the same gradient norm? (question 2 of the plan)",
         "",
         [
-            *(
-                Errors("mapping-functions", (name,), ("sum-2",), ALIKE)
-                for name in ("sum-1, beta 3250", "sum-4, beta 509")
-            ),
+            Errors("mapping-functions", ("sum-1, beta 3250",), ("sum-2",), ALIKE),
+            Errors("mapping-functions", ("sum-4, beta 509",), ("sum-2",), ALIKE),
             Errors("mapping-functions", ("sum-1, beta 3250", "sum-2", "sum-4, beta 509"), ("max-1, beta 2540",)),
         ],
     ),

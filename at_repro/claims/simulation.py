@@ -26,23 +26,6 @@ COLUMNS = ["claim", "world", "seeds", verdicts.SUPPORTED, verdicts.CONTRADICTED,
 
 ONE_PAIR = "at, one pair"  # not "every": what five seeds are enough for
 
-_WRN = "wrn-16-1 from wrn-16-2"
-PRINTED = {
-    "nin-wide-to-nin-thin": ("Table 1", "nin-thin from nin-wide"),
-    "wrn-16-2-to-16-1": ("Table 1", _WRN),
-    "training-length": ("Table 1", _WRN),  # whose gains are taken for every length
-    "convergence": ("Table 1", _WRN),
-    "wrn-40-1-to-16-1": ("Table 1", "wrn-16-1 from wrn-40-1"),
-    "wrn-40-2-to-16-2": ("Table 1", "wrn-16-2 from wrn-40-2"),
-    "one-or-three": ("Section 4.1", _WRN),
-    "mapping-functions": ("Table 2", _WRN),
-    "gradient-methods": ("Table 3", "nin-thin-nobn from nin-wide"),
-    "fine-tuning-birds": ("Table 4", paper_numbers.TABLE_4_ROWS["birds"]),
-    "fine-tuning-scenes": ("Table 4", paper_numbers.TABLE_4_ROWS["scenes"]),
-    "imagenet-resnet18": ("Table 5", paper_numbers.TABLE_5_ROWS["top-1"]),
-}
-"""Where the paper prints the numbers of an experiment."""
-
 
 def table(draws: int = 2000, spread: float = SPREAD) -> pd.DataFrame:
     """How often each claim gets each verdict, in percent of the draws, by world and number of seeds.
@@ -93,7 +76,7 @@ def _is_printed(comparison: Comparison) -> bool:
 
 
 def _number(part: Errors, column: str) -> float | None:
-    number = paper_numbers.number(*PRINTED[part.experiment], column.split(",")[0])
+    number = paper_numbers.of_experiment(part.experiment, column.split(",")[0])
     return None if number is None else number.value
 
 

@@ -139,7 +139,7 @@ def build(
         say(f"{number} of {len(jobs)} notebooks executed")
     if is_new:
         _verify(store, device, data_root)
-        claims.ledger(claims.comparisons(store, preset or COMMITTED)).to_csv(stage / LEDGER)
+        claims.conclude(claims.compare(store, preset or COMMITTED)).to_csv(stage / LEDGER)
     if preset == "smoke":
         _call_rehearsal(stage)
     render(stage)

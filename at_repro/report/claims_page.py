@@ -134,7 +134,7 @@ def table(ledger: pd.DataFrame, compared: pd.DataFrame) -> SortableTable:
     """A row per claim: verdict, and the effect that supports it least in both settings; all of them fold out.
 
     Args:
-        ledger, compared: see `claims.ledger` and `claims.comparisons`.
+        ledger, compared: see `ledger.conclude` and `ledger.compare`.
     """
     rows, folded = [], []
     for name, claim in ledger.iterrows():

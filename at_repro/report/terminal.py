@@ -59,7 +59,7 @@ def _state(run: Run, store: Store) -> tuple[str, str]:
 
 
 def claims(ledger: "pd.DataFrame") -> str:
-    """The ledger for a terminal: a verdict per claim, and below it setting and numbers; see `claims.ledger`."""
+    """The ledger for a terminal: a verdict per claim, and below it setting and numbers; see `ledger.conclude`."""
     from at_repro.claims import summary
 
     lines = []

@@ -48,12 +48,12 @@ def recorded(hand_made, store):
 
 
 def row(store, name="at"):
-    return claims.ledger(claims.comparisons(store)).loc[name]
+    return claims.conclude(claims.compare(store)).loc[name]
 
 
 def test_every_claim_of_the_paper_has_a_row(store, no_benchmark):
     """A claim that is left out would be one that nobody notices to be untested."""
-    found = claims.ledger(claims.comparisons(store))
+    found = claims.conclude(claims.compare(store))
     assert list(found.index) == [claim.name for claim in paper_claims.CLAIMS]
     assert set(found["verdict"]) == {NOT_TESTED} and (found["runs"] == "").all()
 
@@ -138,7 +138,7 @@ def test_both_estimators_are_shown(recorded, hand_made, store):
     columns = experiments.get(MAIN).runs("paper", [0])[0]
     hand_made(columns["student"], curve=[40.0, 10.0], final={"test_error": 9.0})
     hand_made(columns["AT"], curve=[30.0, 8.0], final={"test_error": 8.5})
-    compared = claims.comparisons(store)
+    compared = claims.compare(store)
     (found,) = compared[(compared["claim"] == "at")].itertuples()
     assert (found.difference, found.late) == (-0.5, -2.0) and math.isnan(found.late_low)
 
@@ -178,7 +178,7 @@ def test_runs_on_other_test_images_are_refused_by_name(hand_made, store):
     hand_made(columns["student"])
     hand_made(columns["AT"], data={"train": "0" * 64, "test": "2" * 64})
     with pytest.raises(UserError) as error:
-        claims.comparisons(store)
+        claims.compare(store)
     assert all(columns[name].run_id in str(error.value) for name in ("AT", "student"))
 
 
@@ -187,7 +187,7 @@ def test_a_damaged_record_decides_nothing(recorded, store):
     path = store.folder / experiments.get(MAIN).runs("paper", [0])[0]["AT"].run_id / "record.json"
     path.write_text(path.read_text().replace("8.0", "1.0"))
     with pytest.raises(DamagedRecord):
-        claims.comparisons(store)
+        claims.compare(store)
 
 
 def test_both_lengths_stand_beside_each_other_and_the_papers_counts(recorded, store, no_benchmark):
@@ -197,7 +197,7 @@ def test_both_lengths_stand_beside_each_other_and_the_papers_counts(recorded, st
     assert (found["200 epochs"], found["fewer epochs"]) == (SUPPORTED, CONTRADICTED)
     assert (found["verdict"], found["setting"], found["compared"]) == (SUPPORTED, "the paper's", "3 of 3")
     assert found["on"] == "wrn-16-1 from wrn-16-2 on cifar10, 200 epochs" and found["scope"] == "3 seeds"
-    summary = claims.summary(claims.ledger(claims.comparisons(store)))
+    summary = claims.summary(claims.conclude(claims.compare(store)))
     assert (
         summary == f"Of {len(paper_claims.CLAIMS) - 1} claims: 1 supported, 0 contradicted, 0 undecided, 28 not tested."
     )
@@ -256,7 +256,7 @@ def test_stand_ins_are_listed_elsewhere_and_decide_nothing(recorded, store):
     """Ten classes at 64 pixels are not ImageNet."""
     recorded("imagenet-resnet18", "reduced", seeds=[0], teacher=[10.0], student=[26.0], at=[20.0])
     assert row(store, "imagenet")["verdict"] == NOT_TESTED
-    (found,) = claims.elsewhere(claims.comparisons(store)).itertuples()
+    (found,) = claims.elsewhere(claims.compare(store)).itertuples()
     assert found.here == "ten classes of ImageNet at 64 pixels" and found.effect.startswith("-6.00 points")
     assert found.finding == FINDINGS[SUPPORTED] and set(FINDINGS) == {SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED}
 
@@ -271,8 +271,8 @@ def test_one_of_two_is_enough_where_the_claim_is_of_one(recorded, store):
 
 def test_at_preset_smoke_no_claim_is_tested(recorded, store):
     recorded(MAIN, student=[9.0] * 3, at=[8.0] * 3)
-    assert claims.comparisons(store, "smoke").empty
-    assert set(claims.ledger(claims.comparisons(store, "smoke"))["verdict"]) == {NOT_TESTED}
+    assert claims.compare(store, "smoke").empty
+    assert set(claims.conclude(claims.compare(store, "smoke"))["verdict"]) == {NOT_TESTED}
 
 
 def measure(store, statistic, values):
@@ -317,7 +317,7 @@ def test_what_no_network_could_contradict_is_a_sanity_check(store):
     rows = [(run_id, "", "low", name, value, "") for name, value in (("top share, sum-1", 20.0), ("top share", 30.0))]
     table = pd.DataFrame(rows, columns=["run_id", "teacher", "level", "statistic", "value", "weights"])
     attention_table.write(store, table)
-    found = claims.ledger(claims.comparisons(store))
+    found = claims.conclude(claims.compare(store))
     assert found.loc["power", "verdict"] == "sanity check"
     assert f"Of {len(paper_claims.CLAIMS) - 1} claims" in claims.summary(found)
 
@@ -327,7 +327,7 @@ def test_networks_that_nobody_here_trained_are_a_finding_of_stand_ins(store):
     measure(store, "top share", {(f"imagenet-efficientnet-lite{n}", "", "level 4"): 30.0 + 8 * n for n in range(3)})
     evidence = rule.evidence("paper", Facts(store))
     assert evidence.difference == -8.0 and evidence.verdict == UNDECIDED, "one step from weak to strong"
-    found = claims.elsewhere(claims.comparisons(store))
+    found = claims.elsewhere(claims.compare(store))
     assert found["effect"].tolist() == ["-8.00"] and "photographs of birds" in found.loc[0, "here"]
     assert row(store, "stronger-networks")["verdict"] == NOT_TESTED
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from at_repro import claims
-from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, paper_claims
-from at_repro.claims.ledger import COLUMNS, COMPARISON_COLUMNS
+from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, paper_claims
+from at_repro.claims.ledger import COMPARISON_COLUMNS
 from at_repro.report import claims_page
 
 
@@ -26,9 +26,7 @@ def compared():
 
 
 def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
-    ledger = pd.DataFrame("", index=[claim.name for claim in paper_claims.CLAIMS], columns=COLUMNS).assign(
-        verdict=NOT_TESTED
-    )
+    ledger = claims.conclude(compared[:0])
     assert claims_page.answer(ledger) == "**No claim is tested by these records.**"
     ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
     ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
@@ -39,7 +37,7 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
 
 
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
-    table = claims_page.table(claims.ledger(compared), compared)
+    table = claims_page.table(claims.conclude(compared), compared)
     row = table.table.loc[[claim.name for claim in paper_claims.CLAIMS].index("at")]
     assert row["200 epochs"] == "-0.57 points (-1.17 to +0.03); undecided"
     assert row["fewer epochs"] == "-0.79 points (-1.44 to -0.14), the weakest of 2; undecided", "two of four were run"
