@@ -51,7 +51,7 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % interval, by Student's t, of the mean of values that are one per seed; NaN for fewer than three."""
     estimate = of_replicates(values)
-    return (math.nan, math.nan) if estimate is None else tuple(map(float, estimate.interval))
+    return estimate.interval if estimate else (math.nan, math.nan)
 
 
 def error_interval(wrong: int, images: int) -> tuple[float, float]:

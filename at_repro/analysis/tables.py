@@ -14,7 +14,7 @@ NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see significance.of_replicates
 
 
-def errors(study: Study, table: str, row: str) -> pd.DataFrame:
+def errors(study: Study) -> pd.DataFrame:
     """Ours beside the paper's, a row per method of the paper's table.
 
     Columns, errors in percent:
@@ -23,13 +23,10 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     - `low`, `high`: the 95 % interval, Student's t over three seeds or more, else Wilson's over the test images
     - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
     - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
-    - `paper`: the published number (NaN where there is none, or for another data set, mapping or beta); `published`:
-      the same as text, with (?) where it was recalled less firmly
+    - `paper`: the published number (NaN where there is none, or for other networks, data, mapping or beta);
+      `published`: the same as text, with (?) where it was recalled less firmly
     - `deviation`: ours minus the paper's
     - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
-
-    Args:
-        table, row: where the paper prints the numbers, see `paper_numbers.NUMBERS`.
     """
     recorded = study.errors().groupby("column")
     finished = study.errors().dropna(subset="test_error").groupby("column")  # what diverged has no error
@@ -40,7 +37,8 @@ def errors(study: Study, table: str, row: str) -> pd.DataFrame:
     frame["seeds"] = finished.size().reindex(frame.index, fill_value=0)
     frame["diverged"] = recorded.size().reindex(frame.index, fill_value=0) - frame["seeds"]
     frame["best"] = finished["best_test_error"].median()
-    numbers = [paper_numbers.number(table, row, column) if _as_published(study) else None for column in frame.index]
+    name, as_published = study.experiment.name, _as_published(study)
+    numbers = [paper_numbers.of_experiment(name, column) if as_published else None for column in frame.index]
     frame["paper"] = [math.nan if number is None else number.value for number in numbers]
     frame["published"] = ["" if number is None else str(number) for number in numbers]
     frame["deviation"] = frame["ours"] - frame["paper"]
@@ -56,20 +54,19 @@ def _interval(study: Study, column: str, errors: Sequence[float]) -> tuple[float
     return significance.error_interval(round(median(errors) / 100 * images), images)
 
 
-def pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
+def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
     """Several pairs of student and teacher at once: three rows each, ours, the paper's and the deviation, in percent.
 
     Args:
-        studies: by the row of the paper's table that each is held against; the columns are their methods.
-        table: where the paper prints them, see `paper_numbers.NUMBERS`.
+        studies: by the pair; the columns are their methods.
     """
-    parts = {row: errors(study, table, row)[["ours", "paper", "deviation"]].T for row, study in studies.items()}
+    parts = {row: errors(study)[["ours", "paper", "deviation"]].T for row, study in studies.items()}
     return pd.concat(parts, names=["pair", "error"])
 
 
-def readable_pairs(studies: Mapping[str, Study], table: str) -> pd.DataFrame:
+def readable_pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
     """`pairs` as text for readers, with the interval of ours and its seeds, and what is not run or diverged said so."""
-    parts = {row: readable(errors(study, table, row)) for row, study in studies.items()}
+    parts = {row: readable(errors(study)) for row, study in studies.items()}
     columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
     text = {row: part.reindex(columns=columns).astype(object).T for row, part in parts.items()}
     return pd.concat(text, names=["pair", "error"]).fillna("")
@@ -86,9 +83,9 @@ def gains(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_published(study: Study) -> bool:
-    """Whether the paper's numbers are of the same images, mapping function and beta."""
+    """Whether the paper's numbers are of the same images, networks, mapping function and beta."""
     same_images = next(iter(study.columns.values())).dataset in paper_numbers.DATA_SETS
-    return same_images and not {"mapping", "beta"} & study.changes.keys()
+    return same_images and not {"student", "teacher", "mapping", "beta"} & study.changes.keys()
 
 
 def top5(study: Study) -> pd.DataFrame:
@@ -104,7 +101,7 @@ def top5(study: Study) -> pd.DataFrame:
             continue
         ours = pd.Series(errors).median()
         rows[column] = {"top-5": f"{ours:.2f}"}
-        number = paper_numbers.number("Table 5", paper_numbers.TABLE_5_ROWS["top-5"], column)
+        number = paper_numbers.number("Table 5", "resnet18 from resnet34, ImageNet top-5", column)
         if number is not None and _as_published(study):
             rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
@@ -203,14 +200,15 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     95 % interval by Student's t (NaN for fewer than three seeds).
     What diverged is left out, and the teacher, whose seed means nothing to a student.
     """
-    finished = study.errors().dropna(subset="test_error").pivot(index="seed", columns="column", values="test_error")
     teachers = {run.teacher for run in study.columns.values()}  # there may be two of them
-    rows = {}
-    for column in study.records:
-        if column == reference or study.columns[column] in teachers or not {column, reference} <= set(finished):
-            continue
-        if len(differences := (finished[column] - finished[reference]).dropna()):
-            rows[column] = (len(differences), differences.mean(), *significance.interval(differences))
+    methods = [name for name in study.records if name != reference and study.columns[name] not in teachers]
+    errors = study.errors().pivot(index="seed", columns="column", values="test_error")
+    differences = errors.reindex(columns=methods).sub(errors.reindex(columns=[reference])[reference], axis=0)
+    rows = {
+        method: (len(own), own.mean(), *significance.interval(own))
+        for method in methods
+        if len(own := differences[method].dropna())
+    }
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
     return frame.rename_axis("method")
 

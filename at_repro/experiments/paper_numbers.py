@@ -74,14 +74,22 @@ NUMBERS: tuple[Number, ...] = (
 DATA_SETS = ("cifar10", "cub200@256", "indoor67@256", "imagenet@224-streamed")
 """What the numbers are of, as `data.load` knows it: errors on other images are not held against them."""
 
-TABLE_4_ROWS = {
-    "birds": "resnet18 from resnet34, CUB-200-2011",
-    "scenes": "resnet18 from resnet34, MIT Indoor",
+_WRN = "wrn-16-1 from wrn-16-2"
+PRINTED = {
+    "nin-wide-to-nin-thin": ("Table 1", "nin-thin from nin-wide"),
+    "wrn-16-2-to-16-1": ("Table 1", _WRN),
+    "training-length": ("Table 1", _WRN),  # whose gains are taken for every length
+    "convergence": ("Table 1", _WRN),
+    "wrn-40-1-to-16-1": ("Table 1", "wrn-16-1 from wrn-40-1"),
+    "wrn-40-2-to-16-2": ("Table 1", "wrn-16-2 from wrn-40-2"),
+    "one-or-three": ("Section 4.1", _WRN),
+    "mapping-functions": ("Table 2", _WRN),
+    "gradient-methods": ("Table 3", "nin-thin-nobn from nin-wide"),
+    "fine-tuning-birds": ("Table 4", "resnet18 from resnet34, CUB-200-2011"),
+    "fine-tuning-scenes": ("Table 4", "resnet18 from resnet34, MIT Indoor"),
+    "imagenet-resnet18": ("Table 5", "resnet18 from resnet34, ImageNet top-1"),
 }
-"""Rows of Table 4 by the last part of their experiments' names."""
-
-TABLE_5_ROWS = {error: f"resnet18 from resnet34, ImageNet {error}" for error in ("top-1", "top-5")}
-"""Rows of Table 5 by the error that they give."""
+"""Table and row where the paper prints the numbers of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -136,3 +144,8 @@ def number(table: str, row: str, column: str) -> Number | None:
     """The published number at one place, or None where the paper prints none."""
     matches = [n for n in NUMBERS if (n.table, n.row, n.column) == (table, row, column)]
     return matches[0] if matches else None
+
+
+def of_experiment(name: str, column: str) -> Number | None:
+    """The published number of an experiment's column, see `PRINTED`, or None where the paper prints none."""
+    return number(*PRINTED[name], column) if name in PRINTED else None

@@ -63,7 +63,7 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
     """What attention transfer does, and how much it matters which of its two losses is taken, as Markdown.
 
     Args:
-        sizes: see `paper_and_code.measure`; empty where nothing was measured.
+        sizes: see `paper_and_code.sizes`; empty where nothing was measured.
         distances: of students' maps from the teacher's, see `tables.map_distances`.
     """
     text = (
@@ -140,9 +140,9 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
         if not all(facts.is_taught(study.columns["AT"], plain.run) for plain in study.records["student"].values())
     ]
     stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
-    rows = [*paper_numbers.TABLE_4_ROWS.values(), paper_numbers.TABLE_5_ROWS["top-1"]]
-    values = {(number.row, number.column): number.value for number in paper_numbers.NUMBERS}
-    gains = [values[row, "student"] - values[row, "AT"] for row in rows]
+    values = {(number.table, number.row, number.column): number.value for number in paper_numbers.NUMBERS}
+    rows = [paper_numbers.PRINTED[study.experiment.name] for study in (birds, scenes, imagenet)]
+    gains = [values[*row, "student"] - values[*row, "AT"] for row in rows]
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(helped) or 'none'} of {_and(tasks)}{stand_ins}**; the "
         f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each. With the usual β, 1000, each of the few "

@@ -43,7 +43,7 @@ def update() -> list[Path]:
     whole.
     """
     root = notebooks.part_of_checkout("notebooks").parent
-    ledger = claims.ledger(claims.comparisons(open_store(book.COMMITTED)))
+    ledger = claims.conclude(claims.compare(open_store(book.COMMITTED)))
     written = {
         root / "README.md": _filled(root / "README.md", results=results(ledger)),
         root / "book" / "intro.md": _filled(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
@@ -84,7 +84,7 @@ def results(ledger: pd.DataFrame) -> str:
 
 def errors(study: Study) -> str:
     """Test errors beside the paper's as a Markdown table, of a study of Table 1's second row."""
-    table = tables.readable(tables.errors(study, "Table 1", "wrn-16-1 from wrn-16-2"))
+    table = tables.readable(tables.errors(study))
     table = table.rename_axis("test error, %").reset_index()
     lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

@@ -12,7 +12,6 @@ from at_repro import bench, data, experiments
 from at_repro.analysis import network_maps, photographs
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import ParameterError, check_choice, check_count, is_number
-from at_repro.experiments import paper_numbers
 from at_repro.records import Store
 from at_repro.report import trust
 from at_repro.report.figures import encoding
@@ -96,7 +95,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "results": lambda _, value: value and Store(value),
     "mappings": lambda _, value: network_maps.check_mappings(value),
     "networks": lambda _, value: photographs.check_networks(value),
-    "photographs": lambda name, value: check_choice(name, value, paper_numbers.TABLE_4_ROWS),
+    "photographs": lambda name, value: check_choice(name, value, ("birds", "scenes")),
     "method": lambda name, value: check_choice(name, value, experiments.METHODS),
     "measured": lambda _, value: bench.load(value),
     "proofs": lambda _, value: trust.load(value),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from at_repro import experiments
-from at_repro.experiments.paper_numbers import ACCURACIES, NUMBERS, Number, number
+from at_repro.experiments.paper_numbers import ACCURACIES, NUMBERS, PRINTED, Number, number, of_experiment
 
 PAIRS = (
     "nin-thin from nin-wide",
@@ -113,3 +113,9 @@ def test_accuracies_of_others():
     assert [found[hub, "resnet18 from resnet34", m] for m in ("student", "AT", "KD")] == [69.76, 70.90, 71.37]
     assert found[hub, "resnet18 from resnet34", "AT, committed log"] == 70.56
     assert [found[zoo, "resnet20 from resnet110", m] for m in ("student", "AT")] == [92.37, 93.21]
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_an_experiment_whose_numbers_are_printed_has_those_of_its_plain_student(name):
+    """A slip of the pen in a row's name would leave its numbers out of every table."""
+    assert name in experiments.EXPERIMENTS and of_experiment(name, "student") is not None

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_committed_pages_are_up_to_date():
-    ledger = claims.ledger(claims.comparisons(open_store("reduced")))
+    ledger = claims.conclude(claims.compare(open_store("reduced")))
     assert (ROOT / "book" / book.LEDGER).read_text() == ledger.to_csv(), "run: at-repro refresh"
     assert f"<!-- results -->\n{front_page.results(ledger)}<!-- end -->" in (ROOT / "README.md").read_text()
     intro = (ROOT / "book" / "intro.md").read_text()
