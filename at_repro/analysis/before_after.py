@@ -54,10 +54,9 @@ def movement(study: Study, method: str, count: int) -> pd.DataFrame:
     networks = study.networks("student", method)
     parts = []
     for outcome in outcomes(study, method) if len(networks) == 2 else ():
-        chosen = images(study, method, outcome, count)
-        maps = network_maps.by_network(networks, chosen)
-        distances = map_statistics.measure(maps, chosen, ["distance"], "student")
-        parts.append(distances[distances["network"] == method].assign(outcome=outcome))
+        if chosen := images(study, method, outcome, count):
+            maps = network_maps.by_network(networks, chosen)
+            distances = map_statistics.measure(maps, chosen, ["distance"], "student")
+            parts.append(distances[distances["network"] == method].assign(outcome=outcome))
     columns = [*map_statistics.COLUMNS, "outcome"]
-    parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -1,4 +1,7 @@
-"""What the attention maps of trained networks say, in numbers."""
+"""The maps of trained networks, and their gradients.
+
+What is asked of several networks is nothing without any, and a study without images has none: `images` is None there.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,47 +64,34 @@ def maps(network: nn.Module, images: Images, mapping: str = "sum-2") -> list[Ten
 
 
 def by_network(
-    networks: Mapping[str, nn.Module], images: Images | None, mappings: Sequence[str] = ("sum-2",)
+    networks: Mapping[str, nn.Module], images: Images, mappings: Sequence[str] = ("sum-2",)
 ) -> dict[str, dict[str, dict[str, Tensor]]]:
-    """`maps_by_mapping` of several networks, for `map_statistics.measure`; nothing without images."""
-    return {} if images is None else {n: maps_by_mapping(network, images, mappings) for n, network in networks.items()}
+    """`maps_by_mapping` of several networks, for `map_statistics.measure`."""
+    return {name: maps_by_mapping(network, images, mappings) for name, network in networks.items()}
 
 
-def top(networks: Mapping[str, nn.Module], images: Images | None, mapping: str = "sum-2") -> dict[str, Tensor]:
-    """The top maps (N, H, W) of several networks on the same images; nothing without images."""
-    return {} if images is None else {name: maps(network, images, mapping)[-1] for name, network in networks.items()}
+def top(networks: Mapping[str, nn.Module], images: Images, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The top maps (N, H, W) of several networks on the same images."""
+    return {name: maps(network, images, mapping)[-1] for name, network in networks.items()}
 
 
-def rows(networks: Mapping[str, nn.Module], images: Images | None, mapping: str = "sum-2") -> dict[str, Tensor]:
-    """The maps of several networks on the same images, by labels such as "low, teacher", level after level.
-
-    Nothing without images.
-    """
+def rows(networks: Mapping[str, nn.Module], images: Images, mapping: str = "sum-2") -> dict[str, Tensor]:
+    """The maps of several networks on the same images, by labels such as "low, teacher", level after level."""
     own = {name: of_network[mapping] for name, of_network in by_network(networks, images, [mapping]).items()}
     levels = max(own.values(), key=len, default={})
     return {f"{level}, {name}": maps[level] for level in levels for name, maps in own.items() if level in maps}
 
 
-def groups(networks: Mapping[str, nn.Module], images: Images | None) -> dict[str, list[Tensor]]:
-    """What maps are made of: by network the activations (N, C, H, W) of its groups, low to top, on the CPU.
-
-    Nothing without images.
-    """
-    if images is None:
-        return {}
+def groups(networks: Mapping[str, nn.Module], images: Images) -> dict[str, list[Tensor]]:
+    """What maps are made of: by network the activations (N, C, H, W) of its groups, low to top, on the CPU."""
     return {
         name: [torch.cat(group).cpu() for group in zip(*(out.groups for out in outputs(network, images)), strict=True)]
         for name, network in networks.items()
     }
 
 
-def of_blocks(networks: dict[str, nn.Module], images: Images | None) -> dict[str, list[list[Tensor]]]:
-    """The maps (N, H, W) of wide residual networks after every block: by network and by group, low to top.
-
-    Nothing without images.
-    """
-    if images is None:
-        return {}
+def of_blocks(networks: Mapping[str, nn.Module], images: Images) -> dict[str, list[list[Tensor]]]:
+    """The maps (N, H, W) of wide residual networks after every block: by network and by group, low to top."""
     blocks = {}
     for name, network in networks.items():
         layers = [layer for layer, _ in network.named_modules() if re.fullmatch(r"group\d\.block\d+", layer)]
@@ -117,31 +107,24 @@ def predictions(network: nn.Module, images: Images) -> Tensor:
     return torch.cat([output.logits.argmax(1).cpu() for output in outputs(network, images)])
 
 
-def gradient_rows(networks: dict[str, nn.Module], images: ImageSet | None) -> dict[str, Tensor]:
-    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher".
-
-    Nothing without images.
-    """
-    if images is None:
-        return {}
+def gradient_rows(networks: Mapping[str, nn.Module], images: ImageSet) -> dict[str, Tensor]:
+    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher"."""
     return {
         f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
         for name, network in networks.items()
     }
 
 
-def gradients(networks: dict[str, nn.Module], images: Images | None) -> pd.DataFrame:
+def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame:
     """What gradient-based transfer and the symmetry norm act on, a row per network, means over images.
 
     Columns: `network`; `norm`, the l2 norm of J = dL/dx; `symmetry`, the cosine of the angle between J(x) and the
     mirrored J of the mirror image, 1 where flips change no more than its length; `distance`, the l2 norm of J minus the
     teacher's, and `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
-    No rows without images or networks. An image whose J is 0 counts for `norm` and `distance` alone.
+    An image whose J is 0 counts for `norm` and `distance` alone.
     """
-    if images is None or not networks:
-        return pd.DataFrame(columns=["network", "norm", "symmetry", "distance", "cosine"])
     parts: dict[str, list[Tensor]] = {name: [] for name in networks}
-    for batch in images.chunks(BATCH):
+    for batch in images.chunks(BATCH) if networks else ():
         gradients = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
         for name, own in gradients.items():
             taught = gradients.get("teacher", torch.full_like(own, float("nan")))

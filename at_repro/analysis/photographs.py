@@ -167,16 +167,16 @@ def update(store: Store, device: str = "auto", data_root: str = "") -> int:
             continue
         if not {(*own, statistic) for statistic in _STATISTICS} <= there:
             lacking[name] = own
-    if not lacking:  # reading photographs takes seconds
+    gallery = open_gallery(list(lacking), DATASET, device, data_root) if lacking else None
+    images = gallery and gallery.sample(attention_table.IMAGES)  # reading them takes seconds
+    if not gallery or not images:
         return 0
-    gallery = open_gallery(list(lacking), DATASET, device, data_root)
-    images = gallery.sample(attention_table.IMAGES)
     parts = []
     for name, maps in network_maps.by_network(gallery.networks, images).items():
         run_id, weights = lacking[name]
         means = attention_measurement.means(map_statistics.measure({name: maps}, images, _STATISTICS))
         parts.append(means.assign(run_id=run_id, teacher="", weights=weights))
-    return attention_table.add(store, pd.concat(parts)[attention_table.COLUMNS]) if parts else 0
+    return attention_table.add(store, pd.concat(parts)[attention_table.COLUMNS])
 
 
 def _checksum(network: nn.Module) -> str:

@@ -53,11 +53,10 @@ class Study:
         """
         if self.images is None:
             return {}
-        records = {column: self.first(column) for column in columns or self.columns if column in self.records}
         return {
             column: load_network(self.store, record.run, self.images, engine.device(self.device))
-            for column, record in records.items()
-            if record.has_network
+            for column in columns or self.columns
+            if column in self.records and (record := self.first(column)).has_network
         }
 
     def examples(self, count: int = 1, classes: int | None = None) -> ImageSet | None:
@@ -130,11 +129,11 @@ class Study:
         rows = [(column, record.run) for column, by in self.records.items() for record in by.values()]
         rows += [("not run", run) for run in self.missing]
         width = max((len(name) for name, _ in rows), default=0)
-        lines = [f"experiment {self.experiment.name}, {self.origin}"]
-        lines += [f"  {name:{width}}  {run.run_id}" for name, run in rows]
-        lines += [
-            f"  WARNING  {record.run.run_id} was measured on other test images than those at hand"
-            for record in self.of_other_images
+        warning = "was measured on other test images than those at hand"
+        lines = [
+            f"experiment {self.experiment.name}, {self.origin}",
+            *(f"  {name:{width}}  {run.run_id}" for name, run in rows),
+            *(f"  WARNING  {record.run.run_id} {warning}" for record in self.of_other_images),
         ]
         return "\n".join(lines)
 
