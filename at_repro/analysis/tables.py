@@ -262,7 +262,7 @@ def milestones(study: Study) -> pd.DataFrame:
             curve = record.epochs()
             reached = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
             first = reached.min() if len(reached) else float("nan")
-            rows.append((column, first, 100 * first / len(curve), record.early_error()))
+            rows.append((column, first, 100 * first / len(curve), record.early_errors().mean()))
     frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
     return frame.groupby("method", sort=False).median()
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from itertools import pairwise
@@ -68,29 +68,36 @@ class Facts:
         record = self.recorded(run)
         if record.diverged:
             return 100 * float(self.wrong(run).mean())
-        return record.early_error() if early else record.final["test_error"]
+        return float(record.early_errors().mean()) if early else record.final["test_error"]
 
     def _phase_error(self, run: Run) -> float:
         """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
         record = self.recorded(run)
-        return math.nan if record.diverged else record.late_error()
+        return math.nan if record.diverged else float(record.late_errors().mean())
 
     def image_error(self, better: Side, worse: Side) -> float:
         """The standard error, in points, of the difference between two sides of one seed, from its test images.
 
         McNemar's where both sides are one run: the images are the same, and only those count on which the sides differ.
-        Raises UserError where two runs were measured on other test images.
         """
-        self._check_test_images([*better, *worse])
         sides = [np.mean([self.wrong(run) for run in side], axis=0) for side in (better, worse)]
         return 100 * float(np.std(sides[0] - sides[1])) / math.sqrt(len(sides[0]))
 
-    def binomial_error(self, better: Side, worse: Side) -> float:
-        """The same without a pairing, for errors of other epochs than the last: wider."""
-        shares = [np.mean([self.error(run, early=True) for run in side]) / 100 for side in (better, worse)]
-        return 100 * math.sqrt(sum(share * (1 - share) for share in shares) / len(self.wrong(better[0])))
+    def early_error(self, better: Side, worse: Side) -> float:
+        """The same for the mean of early epochs, whose images are not recorded: unpaired, and with their scatter.
 
-    def _check_test_images(self, runs: list[Run]) -> None:
+        At a high learning rate errors differ more from epoch to epoch than test images explain.
+        """
+        shares = [np.mean([self.error(run, early=True) for run in side]) / 100 for side in (better, worse)]
+        images = sum(share * (1 - share) for share in shares) / len(self.wrong(better[0]))
+        if any(self.recorded(run).diverged for run in (*better, *worse)):
+            return 100 * math.sqrt(images)
+        curves = [np.mean([self.recorded(run).early_errors() for run in side], axis=0) for side in (better, worse)]
+        epochs = float(np.var(curves[0] - curves[1])) / len(curves[0])
+        return math.sqrt(100**2 * images + epochs)
+
+    def check_test_images(self, runs: Iterable[Run]) -> None:
+        """Raises UserError, with both run ids, where two of the runs were measured on different test images."""
         for one, other in pairwise(runs):
             if self.recorded(one).values["data"]["test"] != self.recorded(other).values["data"]["test"]:
                 raise UserError(
@@ -103,16 +110,17 @@ class Facts:
         Of three seeds or more Student's t; of one or two the error from the test images, widened by the `spread` of
         others. Raises UserError where two runs were measured on other test images.
         """
+        self.check_test_images(run for pair in pairs for side in pair for run in side)
         differences = [difference(partial(self.error, early=early), *pair) for pair in pairs]
-        error = self.binomial_error if early else self.image_error
-        images = math.sqrt(fmean(error(*pair) ** 2 for pair in pairs))  # of three seeds as well: it checks their images
-        return significance.of_replicates(differences) or Estimate(
-            fmean(differences), images * self.spread.ratio / math.sqrt(len(pairs)), self.spread.freedom
-        )
+        if over_seeds := significance.of_replicates(differences):
+            return over_seeds
+        error = self.early_error if early else self.image_error
+        images = math.sqrt(fmean(error(*pair) ** 2 for pair in pairs))
+        return Estimate(fmean(differences), images * self.spread.ratio / math.sqrt(len(pairs)), self.spread.freedom)
 
     @cached_property
     def spread(self) -> Spread:
-        """Over all pairs of a column and the plain student, of every experiment with three seeds or more."""
+        """Over all pairs of a transfer and the plain student, of every experiment with three seeds or more."""
         # By the runs of the plain student: by those of the other column, and as many as there are seeds less one.
         ratios: dict[tuple[str, ...], dict[tuple[str, ...], float]] = defaultdict(dict)
         freedom: dict[tuple[str, ...], int] = {}
@@ -136,7 +144,8 @@ class Facts:
 
     def _are_paired(self, run: Run, plain: Run) -> bool:
         records = self.record(run), self.record(plain)
-        return run != plain and run.seed == plain.seed and all(record and not record.diverged for record in records)
+        is_transfer = run.terms and run.seed == plain.seed  # one precision against another is no such pair
+        return bool(is_transfer and all(record and not record.diverged for record in records))
 
     def _ratio(self, pairs: list[tuple[Run, Run]]) -> float:
         """The variance over seeds over the mean of McNemar's."""

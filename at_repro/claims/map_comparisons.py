@@ -124,6 +124,7 @@ class Trend(Comparison):
         estimate = slope([facts.error(run) for run in runs], [facts.attention[keys[run]] for run in runs])
         if estimate is None:
             return None
+        facts.check_test_images(runs)
         scope, run_ids = f"{len(runs)} networks", tuple(run.run_id for run in runs)
         differences = {"slope": estimate.difference}
         return Evidence(differences, scope, estimate, BELOW.chances(estimate), run_ids, lacks="more networks")

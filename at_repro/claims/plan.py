@@ -7,12 +7,12 @@ was stated, and the ledger says so.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from at_repro import files
+from at_repro import bench, files
+from at_repro.analysis.significance import ALPHA
 from at_repro.claims.paper_claims import BY_NAME
 from at_repro.records import Store
 
@@ -20,9 +20,11 @@ FILE = files.CHECKOUT / "book" / "plan.json"
 
 
 def fingerprint(name: str) -> str:
-    """Ten hexadecimal digits that stand for a rule: its comparisons, columns and margins."""
-    comparisons = json.dumps([asdict(comparison) for comparison in BY_NAME[name].comparisons])
-    return hashlib.sha256(comparisons.encode()).hexdigest()[:10]
+    """Ten hexadecimal digits that stand for a rule: kinds of comparison, columns, margins, the level of the test."""
+    claim = BY_NAME[name]
+    margins = [getattr(comparison, "margin", None) for comparison in claim.comparisons]  # a field, or of all of a kind
+    rule = repr((claim.comparisons, margins, ALPHA, claim.is_arithmetic))
+    return hashlib.sha256(rule.encode()).hexdigest()[:10]
 
 
 def state(store: Store, path: Path = FILE) -> list[str]:
@@ -34,7 +36,11 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     known = {name: digest for statement in statements for name, digest in statement["rules"].items()}
     new = {name: fingerprint(name) for name in BY_NAME if known.get(name) != fingerprint(name)}
     if new:
-        entry = {"stated": f"{datetime.now(UTC):%Y-%m-%d}", "rules": new, "known": sorted(store.folders())}
+        entry = {
+            "stated": f"{datetime.now(UTC):%Y-%m-%d}",
+            "rules": new,
+            "known": sorted([*store.folders(), bench.COMMITTED.name]),
+        }
         files.write(path, json.dumps([*statements, entry], indent=1) + "\n")
     return list(new)
 
@@ -42,16 +48,18 @@ def state(store: Store, path: Path = FILE) -> list[str]:
 def stated(name: str, runs: Iterable[str], path: Path = FILE) -> str:
     """For readers: when the rule of a claim was stated, and how many of its runs were known by then.
 
-    "changed since it was stated" where the rule is another one now.
+    "another rule than on …" where it was stated anew, "changed since it was stated" where it is another one now.
     """
     runs = list(dict.fromkeys(runs))
-    for statement in reversed(_read(path)):
-        if name in statement["rules"]:
-            if statement["rules"][name] != fingerprint(name):
-                return f"changed since it was stated on {statement['stated']}"
-            known = len(set(runs) & set(statement["known"]))
-            return f"{statement['stated']}, knowing {known} of its {len(runs)} runs" if runs else statement["stated"]
-    return "not stated"
+    statements = [statement for statement in _read(path) if name in statement["rules"]]
+    if not statements:
+        return "not stated"
+    first, last = statements[0], statements[-1]
+    if last["rules"][name] != fingerprint(name):
+        return f"changed since it was stated on {last['stated']}"
+    when = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
+    known = len(set(runs) & set(last["known"]))
+    return f"{when}, knowing {known} of its {len(runs)} runs" if runs else when
 
 
 @cache

@@ -67,11 +67,11 @@ def verdict(chance_for: float, chance_against: float) -> str:
 def every(chances: Sequence[Chances], count: int) -> str:
     """Of a claim that each of `count` comparisons shall support, as many of which were run as `chances` are given.
 
-    One that speaks against it is enough, after Holm's correction for their number.
+    One that speaks against it is enough, after Holm's correction for `count`.
     """
     if not chances:
         return NOT_TESTED
-    if min(against for _, against in chances) * len(chances) < ALPHA:
+    if min(against for _, against in chances) * count < ALPHA:
         return CONTRADICTED
     supported = len(chances) == count and all(speaks < ALPHA for speaks, _ in chances)
     return SUPPORTED if supported else UNDECIDED
@@ -79,7 +79,7 @@ def every(chances: Sequence[Chances], count: int) -> str:
 
 def any_of(chances: Sequence[tuple[Number, Number]], count: int) -> tuple[Number, Number]:
     """The p-values of "at least one of `count`": the best one after Holm's correction; the worst, if all were run."""
-    speaks = np.minimum(1.0, np.min([chance for chance, _ in chances], axis=0) * len(chances))
+    speaks = np.minimum(1.0, np.min([chance for chance, _ in chances], axis=0) * count)
     against = np.max([against for _, against in chances], axis=0)
     return speaks, against if len(chances) == count else np.ones_like(against)
 

@@ -81,19 +81,19 @@ class Record:
         """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
         return self._table("epochs.csv", schema.EPOCHS, "float64")
 
-    def early_error(self) -> float:
-        """Mean test error, in percent, of the epochs before the learning rate first drops."""
-        return self._phase_error(0)
+    def early_errors(self) -> "pd.Series":
+        """Test errors, in percent, of the epochs before the learning rate first drops."""
+        return self._errors_of_phase(0)
 
-    def late_error(self) -> float:
-        """Mean test error, in percent, of the epochs at the last learning rate."""
-        return self._phase_error(-1)
+    def late_errors(self) -> "pd.Series":
+        """Test errors, in percent, of the epochs at the last learning rate."""
+        return self._errors_of_phase(-1)
 
-    def _phase_error(self, epoch: int) -> float:
+    def _errors_of_phase(self, epoch: int) -> "pd.Series":
         """Of all epochs with the learning rate of this one."""
         epochs = self.epochs()
         rate = epochs["learning_rate"]
-        return float(epochs["test_error"][rate == rate.iloc[epoch]].mean())
+        return epochs["test_error"][rate == rate.iloc[epoch]]
 
     def predictions(self) -> "pd.DataFrame":
         """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""

@@ -46,13 +46,14 @@ def answer(ledger: pd.DataFrame) -> str:
     ]
     undecided = _with(UNDECIDED, ledger)
     if len(undecided):
-        alone = sum("one run" in scope for scope in undecided["scope"])
         lines.append(
-            f"- *Undecided*: {len(undecided)}, because a 95 % interval reaches both sides or runs are missing; "
-            f"{alone} rest on one seed."
+            f"- *Undecided*: {len(undecided)}, because a 95 % interval reaches both sides or runs are missing."
         )
     if len(untested := _with(NOT_TESTED, ledger)):
         lines.append(f"- *Not tested*: {len(untested)}, for which stand-ins alone were trained, or nothing.")
+    tested = ledger[ledger["verdict"] != NOT_TESTED]
+    several = sum("seeds" in scope for scope in tested["scope"])
+    lines.append(f"- *How sure*: {several or 'none'} of the {len(tested)} tested rest on three seeds or more.")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
 
 
@@ -143,15 +144,15 @@ def table(ledger: pd.DataFrame, compared: pd.DataFrame) -> SortableTable:
             _weakest(own[own["setting"] == setting], claim[column])
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
-        rows.append((claim["claim"], claim["verdict"], *cells, claim["setting"], PAGES[str(name)].replace("_", " ")))
+        tested = "; ".join(text for text in (claim["setting"], claim["on"], claim["scope"]) if text)
+        rows.append((claim["claim"], claim["verdict"], *cells, tested, PAGES[str(name)].replace("_", " ")))
         folded.append({
             "Comparisons": [_line(row) for row in own.itertuples()],
-            "Networks and images": [claim["on"]],
             "To decide it": [claim["to decide"]],
             "Rule": [f"{claim['rule']} (from {claim['source']}; stated {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
-    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "setting", "page"]
+    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "tested on", "page"]
     links = [f"{PAGES[str(name)]}.html" for name in ledger.index]
     return SortableTable(pd.DataFrame(rows, columns=columns), folded, links)
 

@@ -15,7 +15,7 @@ from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
 from at_repro.experiments import TABLE_1, paper_numbers
-from at_repro.records import DamagedRecord
+from at_repro.records import DamagedRecord, open_store
 
 MAIN = "wrn-16-2-to-16-1"
 AT = Errors(MAIN, ("AT",), ("student",))
@@ -68,23 +68,31 @@ def test_every_claim_has_a_name_of_its_own_and_a_source():
     assert {claim.source for claim in paper_claims.CLAIMS if claim.source.startswith("Table")} <= printed
 
 
+@pytest.fixture(scope="module")
+def measured():
+    """Levels with their statistics, and networks, of the committed table of attention."""
+    table = attention_table.load(open_store("reduced"))
+    return {"of maps": set(zip(table["level"], table["statistic"], strict=True)), "networks": set(table["run_id"])}
+
+
 @pytest.mark.parametrize("name", paper_claims.BY_NAME)
-def test_every_rule_names_columns_and_statistics_that_exist(name, store, monkeypatch):
+def test_every_rule_names_columns_levels_and_statistics_that_exist(name, store, measured):
     """A slip of the pen would be a comparison that nobody ever runs."""
     claim = paper_claims.BY_NAME[name]
     at_presets = [
         preset for preset in ("reduced", "paper") if preset == "reduced" or claim not in paper_claims.QUESTIONS
     ]
-    known = set(attention_table.STATISTICS)
     for rule in claim.comparisons:
         for preset in at_presets:
             assert rule.runs(preset) or isinstance(rule, Pretrained), f"{name}: {rule}"  # KeyError without a column
             if not isinstance(rule, Cost):
                 assert rule.evidence(preset, Facts(store)) is None, f"{name}: {rule}"
         if isinstance(rule, Maps):
-            assert {place[2] for _, *pair in rule.pairs for place in pair} <= known, f"{name}: {rule}"
+            assert {place[1:] for _, *pair in rule.pairs for place in pair} <= measured["of maps"], f"{name}: {rule}"
         if isinstance(rule, Trend | Pretrained):
-            assert rule.statistic in known, f"{name}: {rule}"
+            assert (rule.level, rule.statistic) in measured["of maps"], f"{name}: {rule}"
+        if isinstance(rule, Pretrained):
+            assert {f"imagenet-{network}" for network in rule.networks} <= measured["networks"], f"{name}: {rule}"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,13 @@ from dataclasses import replace
 import pytest
 
 from at_repro.claims import paper_claims, plan
-from at_repro.claims.comparisons import Errors
+from at_repro.claims.comparisons import Errors, MeanOf
+from at_repro.claims.map_comparisons import Maps
+from at_repro.claims.paper_claims import BY_NAME
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1, get
+
+EITHER = BY_NAME["fine-tuning"].comparisons[2]
 
 
 @pytest.fixture
@@ -41,7 +45,32 @@ def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeyp
     assert plan.stated("f-actt", ["a run"], path).startswith("changed since it was stated on 20")
     assert plan.state(store, path) == ["f-actt"], "stated anew, beside the old statement"
     plan._read.cache_clear()
-    assert len(json.loads(path.read_text())) == 2 and plan.stated("f-actt", [], path).startswith("20")
+    assert len(json.loads(path.read_text())) == 2
+    assert ", another rule than on 20" in plan.stated("f-actt", ["a run"], path), "or it would pass for the first one"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("fine-tuning", {"comparisons": [*BY_NAME["fine-tuning"].comparisons[:2], MeanOf(EITHER.comparisons)]}),
+        ("power", {"is_arithmetic": False}),
+    ],
+)
+def test_another_kind_of_comparison_is_another_rule(name, change, monkeypatch):
+    """The mean of two is not the better one of two, though their columns and margins are the same."""
+    monkeypatch.setitem(paper_claims.BY_NAME, name, replace(paper_claims.BY_NAME[name], **change))
+    assert plan.stated(name, []).startswith("changed since it was stated")
+
+
+def test_the_margin_of_a_kind_and_the_level_of_the_test_belong_to_every_rule(monkeypatch):
+    monkeypatch.setattr(Maps, "margin", Margin(5.0))
+    assert plan.stated("edges", []).startswith("changed since it was stated")
+    monkeypatch.setattr(plan, "ALPHA", 0.2)
+    assert plan.stated("at", []).startswith("changed since it was stated")
+
+
+def test_the_benchmark_was_known_when_its_rule_was_stated():
+    assert plan.stated("cost", ["bench.json"]).endswith("knowing 1 of its 1 runs")
 
 
 def test_a_rule_that_nobody_stated_is_called_so(path):

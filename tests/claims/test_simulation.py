@@ -31,9 +31,9 @@ def test_what_five_seeds_can_decide_and_what_they_cannot(simulated):
     """As the plan says beforehand."""
     own = simulated[(simulated["world"] == "the paper's numbers") & (simulated["seeds"] == 5)].set_index("claim")
     power = own[claims.SUPPORTED]
-    can = ["at, one pair", "at-in-general", "at-kd-over-kd", "one-group", "every-mapping", "fine-tuning", "imagenet"]
+    can = ["at, one pair", "at-in-general", "one-group", "every-mapping", "imagenet"]
     cannot = ["at-over-f-actt", "f-actt", "at-kd", "kd-depth", "three-losses", "sum-over-max", "l1", "convergence"]
-    assert power[can].min() > 80 and power[cannot].max() < 30
+    assert power[can].min() > 80 and power[[*cannot, "fine-tuning"]].max() < 30
 
 
 def test_more_seeds_support_more_of_what_is_true(simulated):
@@ -52,8 +52,13 @@ def test_a_world_of_twice_the_margin_is_contradicted(simulated):
 
 
 def test_the_spread_that_is_simulated_is_the_one_that_was_measured():
-    """Of the 200-epoch runs: McNemar's error of AT against the plain student, times the ratio over seeds."""
+    """Of the 200-epoch runs McNemar's error of AT against the plain student, times the ratio; else over three seeds."""
     facts = Facts(open_store("reduced"))
     columns = facts.columns("wrn-16-2-to-16-1", "paper")[0]
     measured = facts.image_error((columns["AT"],), (columns["student"],)) * facts.spread.ratio
-    assert measured == pytest.approx(simulation.SPREAD, rel=0.25)
+    assert measured == pytest.approx(simulation.SPREAD, rel=0.1)
+    for task, spread in simulation.SPREADS.items():
+        pairs = [(columns["AT"], columns["student"]) for columns in facts.columns(task, "reduced")[:3]]
+        assert np.std([facts.error(at) - facts.error(plain) for at, plain in pairs], ddof=1) == pytest.approx(
+            spread, rel=0.1
+        )

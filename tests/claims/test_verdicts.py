@@ -74,7 +74,8 @@ FOR, AGAINST, OPEN = (0.001, 0.999), (0.999, 0.001), (0.2, 0.8)
         ([FOR], 2, UNDECIDED),  # one was not run
         ([FOR, OPEN], 2, UNDECIDED),
         ([FOR, AGAINST], 2, CONTRADICTED),
-        ([AGAINST], 4, CONTRADICTED),  # whatever the others would say
+        ([(1.0, 0.005)], 4, CONTRADICTED),  # whatever the others would say
+        ([(1.0, 0.01)], 4, UNDECIDED),  # Holm counts those that are still to be run
         ([], 2, NOT_TESTED),
         ([(0.99, 0.02)], 1, CONTRADICTED),
         ([(0.99, 0.02), FOR], 2, UNDECIDED),  # Holm: of two, one has to be below 0.0125

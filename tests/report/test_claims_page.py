@@ -30,10 +30,11 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     assert claims_page.answer(ledger) == "**No claim is tested by these records.**"
     ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
     ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
-    ledger.loc["cost", ["verdict", "scope"]] = [UNDECIDED, "one run"]
+    ledger.loc["cost", ["verdict", "scope"]] = [UNDECIDED, "3 seeds"]
     told = claims_page.answer(ledger)
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
-    assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told and "1 rest on one seed" in told
+    assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told
+    assert "1 of the 3 tested rest on three seeds or more" in told
 
 
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
