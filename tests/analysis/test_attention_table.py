@@ -17,6 +17,7 @@ from at_repro.analysis import attention_measurement, attention_table, map_statis
 from at_repro.analysis.attention_table import COLUMNS, FILE, load
 from at_repro.data import augment
 from at_repro.errors import DataError
+from at_repro.records import Store
 from at_repro.training import load_network, train
 
 NAME = "wrn-16-2-to-16-1"
@@ -27,12 +28,27 @@ def images(few_test_images):
     return data.load("shapes", "test")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """What is trained once for all tests here."""
+    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
+
+
 @pytest.fixture
-def trained(small, store, quiet):
+def trained(small, store, kept, quiet):
     """Columns of a table: a plain student, one with AT, and the teacher."""
     columns = {"student": small["student"], "AT": small["at"], "teacher": small["teacher"]}
-    train(columns.values(), store, device="cpu", progress=quiet)
+    train(columns.values(), kept, device="cpu", progress=quiet)
+    shutil.copytree(kept.folder, store.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FILE))
     return columns
+
+
+@pytest.fixture
+def measured(trained, store, kept, images):
+    """The same, in the table already."""
+    attention_measurement.update(kept, trained, images)
+    shutil.copy(kept.folder / FILE, store.folder)
+    return trained
 
 
 def test_correlations_in_the_table_are_those_of_the_activations(trained, store, images):
@@ -82,16 +98,15 @@ def test_what_is_measured_later_joins_what_is_there(trained, store, images):
     assert len(again) == len(first), "what was measured before was changed"
 
 
-def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, images, monkeypatch):
+def test_a_statistic_that_is_defined_later_joins_what_is_there(measured, store, images, monkeypatch):
     """The runs are measured again, and of what is found only what the table lacks is written."""
-    attention_measurement.update(store, trained, images)
     whole = (store.folder / FILE).read_bytes()
     table = load(store)
     new = table["statistic"].isin(["edges, sum-1", "edges, sum-4", "on object, surplus"])
     place = table.index[table["statistic"] == "entropy"][0]
     table.loc[place, "value"] = 12.345
     attention_table.write(store, table[~new])
-    assert attention_measurement.update(store, trained, images) == 3
+    assert attention_measurement.update(store, measured, images) == 3
     again = load(store)
     assert again.loc[place, "value"] == 12.345, "what was measured before was changed"
     expected = pd.read_csv(io.BytesIO(whole), keep_default_na=False, dtype={"weights": str}, comment="#")[COLUMNS]
@@ -99,12 +114,12 @@ def test_a_statistic_that_is_defined_later_joins_what_is_there(trained, store, i
 
     # Without weights there is nothing to measure, and nothing to change; nor without images.
     attention_table.write(store, table[~new])
-    (store.record_path(trained["student"]) / "weights.safetensors").unlink()
-    assert attention_measurement.update(store, trained, None) == 0
-    assert attention_measurement.update(store, trained, images) == 2
-    student = load(store).query(f"run_id == '{trained['student'].run_id}'")
+    (store.record_path(measured["student"]) / "weights.safetensors").unlink()
+    assert attention_measurement.update(store, measured, None) == 0
+    assert attention_measurement.update(store, measured, images) == 2
+    student = load(store).query(f"run_id == '{measured['student'].run_id}'")
     assert "edges" in set(student["statistic"]) and "edges, sum-1" not in set(student["statistic"])
-    assert attention_measurement.update(store, trained, images) == 0
+    assert attention_measurement.update(store, measured, images) == 0
 
 
 def test_the_names_of_all_statistics_are_known(trained, store, images):
@@ -143,41 +158,38 @@ def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, ima
     assert load(store).empty and not (store.folder / FILE).exists()
 
 
-def test_a_run_without_weights_keeps_the_numbers_it_had(trained, store, images):
-    attention_measurement.update(store, trained, images)
-    (store.record_path(trained["student"]) / "weights.safetensors").unlink()
-    assert attention_measurement.update(store, trained, images) == 0
-    assert trained["student"].run_id in set(load(store)["run_id"])
+def test_a_run_without_weights_keeps_the_numbers_it_had(measured, store, images):
+    (store.record_path(measured["student"]) / "weights.safetensors").unlink()
+    assert attention_measurement.update(store, measured, images) == 0
+    assert measured["student"].run_id in set(load(store)["run_id"])
     maps_of = partial(attention_measurement.maps, store, images=images)
-    assert attention_measurement.compare(store, trained["student"], images, maps_of) == ("", 0), "there are no weights"
+    assert attention_measurement.compare(store, measured["student"], images, maps_of) == ("", 0), "there are no weights"
 
 
-def test_a_run_that_was_trained_anew_is_measured_anew(trained, store, images):
+def test_a_run_that_was_trained_anew_is_measured_anew(measured, store, images):
     """Its name is the same and its weights are others: the claims would go on to rest on the old ones."""
-    attention_measurement.update(store, trained, images)
     before = load(store)
-    again = store.load(trained["AT"])
+    again = store.load(measured["AT"])
     weights = {name: 2 * value if "conv" in name else value for name, value in again.weights().items()}
     epochs, predictions = again.epochs(), again.predictions()
-    shutil.rmtree(store.record_path(trained["AT"]))
+    shutil.rmtree(store.record_path(measured["AT"]))
     values = {name: value for name, value in again.values.items() if name not in ("files", "run_id")}
-    store.write(trained["AT"], values, epochs, predictions, weights)
-    assert trained["AT"].run_id not in set(load(store)["run_id"]), "what nobody has measured is not claimed"
-    assert attention_measurement.update(store, trained, images) == 1
+    store.write(measured["AT"], values, epochs, predictions, weights)
+    assert measured["AT"].run_id not in set(load(store)["run_id"]), "what nobody has measured is not claimed"
+    assert attention_measurement.update(store, measured, images) == 1
     after = load(store)
     assert len(after) == len(before) and not after.duplicated(["run_id", "teacher", "level", "statistic"]).any()
     changed = before.merge(after, how="outer", indicator=True).query("_merge != 'both'")
-    assert set(changed["run_id"]) == {trained["AT"].run_id}
-    assert attention_measurement.update(store, trained, images) == 0
+    assert set(changed["run_id"]) == {measured["AT"].run_id}
+    assert attention_measurement.update(store, measured, images) == 0
 
 
-def test_numbers_of_a_definition_that_was_changed_are_not_read(trained, store, images, monkeypatch):
+def test_numbers_of_a_definition_that_was_changed_are_not_read(measured, store, images, monkeypatch):
     """Else old numbers would stand under a new definition; they are measured anew, and nothing else is."""
-    attention_measurement.update(store, trained, images)
     table = load(store)
     monkeypatch.setitem(attention_table.VERSIONS, "edges", 2)
     assert load(store).equals(table[table["statistic"] != "edges"])
-    assert attention_measurement.update(store, trained, images) == 3
+    assert attention_measurement.update(store, measured, images) == 3
     assert load(store).reset_index(drop=True).equals(table)
 
 
@@ -203,18 +215,18 @@ def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, sto
     assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()
 
 
-def test_a_changed_number_is_found_by_verify(trained, store, images, capsys):
+@pytest.mark.slow
+def test_a_changed_number_is_found_by_verify(measured, store, capsys):
     from at_repro.analysis.verification import verify
 
-    attention_measurement.update(store, trained, images)
     assert verify(store, device="cpu") == 0
     table = load(store)
-    place = table.index[(table["run_id"] == trained["AT"].run_id) & (table["statistic"] == "distance")][1]
+    place = table.index[(table["run_id"] == measured["AT"].run_id) & (table["statistic"] == "distance")][1]
     table.loc[place, "value"] *= 1.01
     attention_table.write(store, table)
     assert verify(store, device="cpu") == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
-    assert len(failed) == 1 and trained["AT"].run_id in failed[0] and "attention.csv has middle distance" in failed[0]
+    assert len(failed) == 1 and measured["AT"].run_id in failed[0] and "attention.csv has middle distance" in failed[0]
 
 
 def test_a_table_that_cannot_be_read_is_one_line(store):
@@ -242,8 +254,7 @@ def test_a_value_that_a_statistic_cannot_have_is_refused_though_its_checksum_is_
         load(store)
 
 
-def test_a_table_that_was_changed_is_refused(trained, store, images):
-    attention_measurement.update(store, trained, images)
+def test_a_table_that_was_changed_is_refused(measured, store, images):
     path = store.folder / FILE
     whole = path.read_text()
     first = whole.splitlines(keepends=True)[1]
@@ -257,6 +268,7 @@ def test_a_table_that_was_changed_is_refused(trained, store, images):
         load(store)
 
 
+@pytest.mark.slow
 def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, quiet, monkeypatch):
     columns = experiments.get(NAME).runs("smoke")[0]
     train(columns.values(), store, device="cpu", progress=quiet)

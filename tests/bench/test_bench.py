@@ -14,27 +14,33 @@ from at_repro.training import Progress
 from at_repro.training.term_values import term_value
 
 
-@pytest.fixture
-def images(monkeypatch):
+@pytest.fixture(scope="module")
+def images():
     """One step of 16 images instead of eight steps of 128."""
-    monkeypatch.setattr(cases, "STEPS", 1)
-    monkeypatch.setattr(cases, "BATCH", 16)
-    monkeypatch.setattr(cases, "ROUNDS", 1)
-    return data.load("shapes", "train", subset=32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cases, "STEPS", 1)
+        patch.setattr(cases, "BATCH", 16)
+        patch.setattr(cases, "ROUNDS", 1)
+        yield data.load("shapes", "train", subset=32)
 
 
-@pytest.mark.parametrize(
-    "case", [cases.cohort, cases.peak, cases.profiled, cases.data_share, lambda images, _: cases.checking(images)]
-)
+@pytest.fixture(scope="module")
+def measured(images):
+    """The rows of cases, each measured once for all tests here."""
+    used = (cases.against_plain, cases.cohort, cases.peak, cases.profiled, cases.data_share)
+    return {case.__name__: case(images, False) for case in used} | {"checking": cases.checking(images)}
+
+
 @pytest.mark.slow
-def test_a_case_gives_positive_numbers_with_units(case, images):
-    rows = case(images, False)
-    assert rows and all(value > 0 and unit for _, value, unit in rows)
+def test_a_case_gives_positive_numbers_with_units(measured):
+    for name, rows in measured.items():
+        assert rows and all(value > 0 and unit for _, value, unit in rows), name
 
 
-def test_the_kinds_of_a_profile_are_all_of_a_step(images):
+@pytest.mark.slow
+def test_the_kinds_of_a_profile_are_all_of_a_step(measured):
     """A kernel under another name would make the convolutions look faster than they are."""
-    rows = cases.profiled(images, False)
+    rows = measured["profiled"]
     shares = {name: value for name, value, unit in rows if unit == "%"}
     rates = [(name, unit) for name, _, unit in rows if unit != "%"]
     assert rates == [(f"{name} step: rate of its convolutions", "GFLOP/s") for name in ("wrn-16-1", "wrn-16-2")]
@@ -131,13 +137,12 @@ def test_machines_stand_beside_each_other():
 
 
 @pytest.mark.slow
-def test_a_target_names_what_the_cases_measure(images):
+def test_a_target_names_what_the_cases_measure(images, measured):
     """A renamed row would lose its target, silently."""
-    used = (cases.against_plain, cases.cohort, cases.peak, cases.data_share)
-    measured = {name for case in used for name, _, _ in case(images, False)}
-    assert not {name for name, _, _ in cases.plain_untouched(images)} & measured
+    names = {name for rows in measured.values() for name, _, _ in rows}
+    assert not {name for name, _, _ in cases.plain_untouched(images)} & names
     targets = {*bench.TARGETS, *bench.GPU_TARGETS}
-    assert {name for name in targets if "share" in name or "AT" in name} <= measured
+    assert {name for name in targets if "share" in name or "AT" in name} <= names
 
 
 def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
