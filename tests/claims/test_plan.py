@@ -7,7 +7,6 @@ import pytest
 
 from at_repro.claims import paper_claims, plan
 from at_repro.claims.comparisons import Errors, MeanOf
-from at_repro.claims.map_comparisons import Maps
 from at_repro.claims.paper_claims import BY_NAME
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1, get
@@ -62,9 +61,7 @@ def test_another_kind_of_comparison_is_another_rule(name, change, monkeypatch):
     assert plan.stated(name, []).startswith("changed since it was stated")
 
 
-def test_the_margin_of_a_kind_and_the_level_of_the_test_belong_to_every_rule(monkeypatch):
-    monkeypatch.setattr(Maps, "margin", Margin(5.0))
-    assert plan.stated("edges", []).startswith("changed since it was stated")
+def test_the_level_of_the_test_belongs_to_every_rule(monkeypatch):
     monkeypatch.setattr(plan, "ALPHA", 0.2)
     assert plan.stated("at", []).startswith("changed since it was stated")
 
