@@ -89,8 +89,8 @@ def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     from at_repro.data import augment, folders, shapes
 
     check_name(name)
-    known = {"shapes": (shapes.MEAN, shapes.STD), "cifar10": (augment.CIFAR10_MEAN, augment.CIFAR10_STD)}
-    return known.get(name, (folders.MEAN, folders.STD))
+    published = {"shapes": (shapes.MEAN, shapes.STD), "cifar10": (augment.CIFAR10_MEAN, augment.CIFAR10_STD)}
+    return published.get(name, (folders.MEAN, folders.STD))
 
 
 def augmentations(name: str) -> tuple[str, ...]:
@@ -108,18 +108,12 @@ def data_root(root: str | Path | None = None) -> Path:
     for source, given in (("data root", root), ("AT_REPRO_DATA", os.environ.get("AT_REPRO_DATA"))):
         if given:
             try:
-                path = Path(given).expanduser()
-                exists = path.is_dir()
-            except (
-                OSError,
-                RuntimeError,
-                TypeError,
-                ValueError,
-            ):  # too long; an unknown user's home; a number; a null byte
-                exists = False
-            if not exists:
-                raise ParameterError(source, str(given), "a folder that exists")
-            return path
+                if (path := Path(given).expanduser()).is_dir():
+                    return path
+            # Too long; an unknown user's home; a number; a null byte.
+            except (OSError, RuntimeError, TypeError, ValueError):
+                pass
+            raise ParameterError(source, str(given), "a folder that exists")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return cache / "at_repro" / "data"
 
@@ -154,17 +148,15 @@ def describe(name: str, root: str | Path | None = None) -> Description:
     check_name(name)
     try:
         images = {split: load(name, split, root, download=False) for split in SPLITS}
-        splits = {split: _describe(of_split) for split, of_split in images.items()}
+        splits = {
+            split: SplitDescription(
+                images=len(part),
+                size=(part.resolution, part.resolution),
+                class_counts={name: int((part.labels == label).sum()) for label, name in enumerate(part.classes)},
+                fingerprint=part.fingerprint,
+            )
+            for split, part in images.items()
+        }
     except (DataError, ParameterError) as error:
         return Description(name, None, {}, str(error))
     return Description(name, images["train"].source, splits)
-
-
-def _describe(images: "Images") -> SplitDescription:
-    counts = images.labels.bincount(minlength=len(images.classes)).tolist()
-    return SplitDescription(
-        images=len(images),
-        size=(images.resolution, images.resolution),
-        class_counts=dict(zip(images.classes, counts, strict=True)),
-        fingerprint=images.fingerprint,
-    )

@@ -58,18 +58,9 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         uint8 (N, C, s, s), with s of `names.window_resolution`: 224 of 256, 128 of 144.
     """
-    number, channels, resolution, _ = images.shape
+    resolution = images.shape[-1]
     small = window_resolution(resolution)
-    places = resolution - small + 1
-    draw = torch.randint(2 * places * places, (number,), generator=generator, device=generator.device)
-    flipped, place = (draw % 2 == 1).to(images.device).unsqueeze(1), (draw // 2).to(images.device).unsqueeze(1)
-    across = torch.arange(small, device=images.device)
-    rows = place // places + across
-    columns = place % places + torch.where(flipped, small - 1 - across, across)
-    pixels = (rows.unsqueeze(2) * resolution + columns.unsqueeze(1)).reshape(number, 1, small * small)
-    return (
-        images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(-1, channels, small, small)
-    )
+    return shift_flip(images, *draw_shift_flip(len(images), generator, (resolution - small) // 2), small)
 
 
 def resized_crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -138,26 +129,29 @@ def draw_shift_flip(count: int, generator: torch.Generator, padding: int) -> tup
     return place // places - padding, place % places - padding, flipped
 
 
-def shift_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
+def shift_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor, size: int | None = None) -> Tensor:
     """Crops each image at an offset into its own reflection and flips it: the deterministic part of `crop_flip`.
 
     The reflection is in the indices: the padded image is never built.
 
     Args:
         images: uint8 (N, C, H, W).
-        down, right: int64 (N,), where the crop begins, in pixels relative to the image; smaller than H and W.
+        down, right: int64 (N,), how far the crop lies from the middle of the image, in pixels; smaller than H and W.
         flipped: bool (N,), whether the crop is flipped left to right.
+        size: s, height and width of the crop; None: those of the image.
 
     Returns:
-        uint8 (N, C, H, W).
+        uint8 (N, C, H, W), or (N, C, s, s).
     """
     number, channels, height, width = images.shape
+    rows_kept, columns_kept = (size, size) if size else (height, width)
     down, right, flipped = (item.to(images.device).unsqueeze(1) for item in (down, right, flipped))
-    rows = _reflect(torch.arange(height, device=images.device) + down, height)
-    columns = torch.arange(width, device=images.device)
-    columns = _reflect(torch.where(flipped, width - 1 - columns, columns) + right, width)
-    pixels = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).reshape(number, 1, height * width)
-    return images.reshape(number, channels, -1).gather(2, pixels.expand(-1, channels, -1)).view(images.shape)
+    rows = torch.arange(rows_kept, device=images.device) + (height - rows_kept) // 2
+    columns = torch.arange(columns_kept, device=images.device)
+    columns = torch.where(flipped, columns_kept - 1 - columns, columns) + (width - columns_kept) // 2
+    rows, columns = _reflect(rows + down, height), _reflect(columns + right, width)
+    pixels = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).reshape(number, 1, -1).expand(-1, channels, -1)
+    return images.reshape(number, channels, -1).gather(2, pixels).view(-1, channels, rows_kept, columns_kept)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -40,8 +40,8 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
     if (root / _BATCHES).is_dir():
         images, labels, classes, source = _read_batches(split, root)
     elif shards := _shards(split, root):
-        images, labels, classes = read_shards(shards, size=(32, 32))
-        source = shards[0].parent
+        pictures, labels, classes = read_shards(shards, size=(32, 32))
+        images, source = torch.stack(pictures), shards[0].parent
     elif download:
         _download(root)
         images, labels, classes, source = _read_batches(split, root)

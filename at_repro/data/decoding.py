@@ -1,35 +1,54 @@
 """One encoded picture as one sees it, whatever it is encoded in."""
 
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from at_repro.errors import DataError
+
 # What folders and hubs hold, whatever the files are called; more would let a file choose any of Pillow's decoders.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
-DAMAGES = (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for files, and for EXIF data, that are damaged."""
+# What Pillow raises for files, and for EXIF data, that are damaged.
+_DAMAGES = (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError)
 
 
-def open_image(encoded: str | Path | BinaryIO) -> Image.Image:
-    """A picture in the mode in which it is stored; its pixels are not read yet.
+@contextmanager
+def open_image(encoded: str | Path | BinaryIO, place: str | None = None) -> Iterator[Image.Image]:
+    """A picture in the mode in which it is stored, whose head is read and no pixel yet.
 
     Args:
         encoded: a file in one of FORMATS, whatever its name.
+        place: what an error calls it; None: its path.
 
-    Raises ValueError where it is of no such format; else one of DAMAGES, then or when its pixels are read.
+    Raises DataError, also for what is read of it, or raised as a ValueError, inside.
     """
+    place = place or str(encoded)
+    if isinstance(encoded, str | Path) and os.path.exists(encoded) and not os.path.isfile(encoded):
+        raise DataError(f"{place} is no file")  # a pipe would be waited for
     try:
-        return Image.open(encoded, formats=FORMATS)
+        with Image.open(encoded, formats=FORMATS) as image:
+            yield image
     except Image.UnidentifiedImageError:
-        raise ValueError(f"the image is none of {', '.join(FORMATS)}") from None
+        raise DataError(f"{place}: the image is none of {', '.join(FORMATS)}") from None
+    except _DAMAGES as error:
+        raise DataError(f"{place}: {error}") from None
+
+
+def open_upright(encoded: str | Path) -> Image.Image:
+    """A picture as `upright` returns it. Raises DataError."""
+    with open_image(encoded) as image:
+        return upright(image)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """In RGB, turned as its EXIF data say; of an animation the first picture. Raises one of DAMAGES.
+    """In RGB, turned as its EXIF data say; of an animation the first picture. Of damaged ones `open_image` says so.
 
     Grey ones of 16 bits, which Pillow would cut off at 255, are scaled to 8 bits.
     """

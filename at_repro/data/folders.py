@@ -1,12 +1,10 @@
 """Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as transforms
@@ -14,6 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 from at_repro.data import decoding, names, published_archives
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
+from at_repro.data.published_archives import Photograph
 from at_repro.errors import DataError, check_choice
 
 # Of ImageNet, in units of 0 to 255: natural images of any kind.
@@ -52,28 +51,24 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
 
 def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     images: Iterable[Tensor]
-    labels: Sequence[int] | Tensor
-    if (archive := published_archives.find(folder)) is not None:
-        source, classes, photographs = folder, archive.classes, archive.photographs(split)
-        images, labels = (_decoded(each.path, each.box) for each in photographs), [each.label for each in photographs]
-    elif (source := place(folder, split)).is_dir():
-        files, classes = list_images(source)
-        images, labels = (_decoded(path) for path, _ in files), [label for _, label in files]
-    else:
+    archive, source = published_archives.read(folder, split), folder
+    if archive is None and not (source := place(folder, split)).is_dir():
         images, labels, classes = read_shards(find_shards(folder, source.name))
         source = folder
+    else:
+        photographs, classes = archive or list_images(source)
+        images = (_decoded(photograph) for photograph in photographs)
+        labels = torch.tensor([photograph.label for photograph in photographs])
     if not len(labels):
         raise DataError(f"{source} holds no {split} images")
-    return torch.stack([square(image, resolution) for image in images]), torch.as_tensor(labels), classes, source
+    return torch.stack([square(image, resolution) for image in images]), labels, classes, source
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
-    if (archive := published_archives.find(folder)) is not None:
-        return archive.classes
+    if archive := published_archives.read(folder, split):
+        return archive[1]
     of_split = place(folder, split)
-    if of_split.is_dir():
-        return list_classes(of_split)
-    return shard_classes(find_shards(folder, of_split.name)[0])
+    return list_classes(of_split) if of_split.is_dir() else shard_classes(find_shards(folder, of_split.name)[0])
 
 
 def check_classes(folder: Path, classes: Sequence[str], others: Sequence[str]) -> None:
@@ -91,18 +86,19 @@ def place(folder: Path, split: str) -> Path:
     raise DataError(f"{folder} holds no {split} images; looked for {patterns} (or JPEG, WebP) and for parquet shards")
 
 
-def list_images(of_split: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
-    """The images of a split, a folder with a folder for each class: their files with labels, and the classes' names.
+def list_images(of_split: Path) -> tuple[list[Photograph], tuple[str, ...]]:
+    """The images of a split, a folder with a folder for each class, and the classes' names.
 
-    Links are followed, but no folder is entered twice, nor one that holds the split. Raises DataError where there is no
-    class, or one without images.
+    A class and a file may be links; links to folders within a class are not followed. Raises DataError where there is
+    no class, or one without images.
     """
-    classes, files = list_classes(of_split), []
+    classes, photographs = list_classes(of_split), []
     for label, name in enumerate(classes):
-        if not (paths := [path for path in _walk(of_split / name) if path.lower().endswith(IMG_EXTENSIONS)]):
+        paths = [os.path.join(folder, file) for folder, _, files in os.walk(of_split / name) for file in files]
+        if not (images := [path for path in paths if path.lower().endswith(IMG_EXTENSIONS)]):
             raise DataError(f"{of_split}: class {name} holds no images")
-        files += [(path, label) for path in paths]
-    return files, classes
+        photographs += [Photograph(path, label) for path in images]
+    return photographs, classes
 
 
 def list_classes(of_split: Path) -> tuple[str, ...]:
@@ -112,44 +108,10 @@ def list_classes(of_split: Path) -> tuple[str, ...]:
     raise DataError(f"{of_split} holds no folder of a class")
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """The files below a folder of a class."""
-    entered = {_identity(parent) for parent in folder.absolute().parents}
-    for root, folders, files in os.walk(folder, followlinks=True):
-        if (identity := _identity(root)) in entered:
-            folders.clear()
-            continue
-        entered.add(identity)
-        yield from (os.path.join(root, name) for name in files)
-
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-@contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
-    """An image whose head is read and no pixel yet. Raises DataError, also for what is read of it inside."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise DataError(f"{path} is no file")  # a pipe would be waited for
-    try:
-        with decoding.open_image(path) as image:
-            yield image
-    except decoding.DAMAGES as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def open_upright(path: str | Path) -> Image.Image:
-    """An image in RGB, upright as one sees it. Raises DataError."""
-    with open_image(path) as image:
-        return decoding.upright(image)
-
-
-def _decoded(path: str | Path, box: tuple[int, int, int, int] | None = None) -> Tensor:
-    """An image as uint8 (3, H, W), upright; of its part in a box (left, top, right, bottom). Raises DataError."""
-    upright = open_upright(path)
-    return transforms.pil_to_tensor(upright if box is None else upright.crop(box))
+def _decoded(photograph: Photograph) -> Tensor:
+    """The part of an image that counts, upright, as uint8 (3, H, W). Raises DataError."""
+    image = decoding.open_upright(photograph.path)
+    return transforms.pil_to_tensor(image.crop(photograph.box) if photograph.box else image)
 
 
 def square(image: Tensor, resolution: int) -> Tensor:

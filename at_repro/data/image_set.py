@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,8 +105,8 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of shape, pixels and labels in their order; name, source and device do not enter."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(_bytes(self.images))
-        digest.update(_bytes(self.labels))
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)  # in index order, whatever device and memory layout
         return digest.hexdigest()
 
 
@@ -132,15 +131,6 @@ def canonical_order(images: Tensor, labels: Tensor) -> Tensor:
         int64 (N,): indices that sort the set. Images that agree in pixels and label are interchangeable.
     """
     pixels = images.cpu().contiguous().numpy()
-    keys = [(hashlib.blake2b(image.data, digest_size=16).digest(), label) for image, label in _pairs(pixels, labels)]
+    digests = [hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels]
+    keys = list(zip(digests, labels.tolist(), strict=True))
     return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64)
-
-
-def _pairs(pixels: np.ndarray, labels: Tensor) -> zip:
-    return zip(pixels, labels.tolist(), strict=True)
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    """The elements in index order, little-endian, whatever the tensor's device and memory layout."""
-    array = tensor.cpu().contiguous().numpy()
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).data

@@ -7,17 +7,17 @@ in the schema's `huggingface` metadata. See https://huggingface.co/docs/hub/data
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from at_repro.data import decoding
+from at_repro.data.decoding import open_image, upright
 from at_repro.errors import DataError
 
 
@@ -31,31 +31,21 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     if (folder / "data").is_dir() and not any(folder.glob(f"{split}-*.parquet")):
         folder = folder / "data"
     shards = {}
-    for path in folder.glob(f"{split}-*.parquet"):
-        numbers = re.fullmatch(rf"{re.escape(split)}-(\d+)-of-(\d+)\.parquet", path.name)
-        if numbers and path.is_file():
-            shards[path.name] = numbers.groups()
-    if len({total for _, total in shards.values()}) > 1:
-        raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {_names(shards)}")
-    for _, total in list(shards.values())[:1]:
-        width = len(total)
-        expected = [f"{split}-{index:0{width}d}-of-{total}.parquet" for index in range(int(total))]
-        if missing := [name for name in expected if name not in shards]:
-            raise DataError(f"{folder}: {_names(missing)} of {int(total)} shards missing; download again")
-    return [folder / name for name in sorted(shards)]
-
-
-@overload
-def read_shards(paths: Sequence[Path], size: tuple[int, int]) -> tuple[Tensor, Tensor, tuple[str, ...]]: ...
-
-
-@overload
-def read_shards(paths: Sequence[Path], size: None = None) -> tuple[list[Tensor], Tensor, tuple[str, ...]]: ...
+    for path in sorted(folder.glob(f"{split}-*.parquet")):
+        if (numbers := re.fullmatch(r"(\d+)-of-(\d+)", path.stem.removeprefix(f"{split}-"))) and path.is_file():
+            shards[path.name] = numbers[2]
+    if len(totals := set(shards.values())) > 1:
+        raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {', '.join(shards)}")
+    for total in totals:
+        wanted = [f"{split}-{index:0{len(total)}d}-of-{total}.parquet" for index in range(int(total))]
+        if missing := [name for name in wanted if name not in shards]:
+            raise DataError(f"{folder}: {', '.join(missing)} of {int(total)} shards missing; download again")
+    return [folder / name for name in shards]
 
 
 def read_shards(
     paths: Sequence[Path], size: tuple[int, int] | None = None
-) -> tuple[Tensor | list[Tensor], Tensor, tuple[str, ...]]:
+) -> tuple[list[Tensor], Tensor, tuple[str, ...]]:
     """Reads and decodes all rows of some shards.
 
     Args:
@@ -64,98 +54,75 @@ def read_shards(
         size: (H, W) that every image must have, in RGB as it is stored; None: of any size and mode, made RGB.
 
     Returns:
-        Images, uint8 (N, 3, H, W) where `size` is given, else a list of uint8 (3, H, W);
-        labels, int64 (N,); the names of the classes.
+        Images, uint8 (3, H, W) each; labels, int64 (N,); the names of the classes.
 
     Raises:
         DataError: names the shard, and the row (from 0) where a single row is at fault: a file that cannot be read or
             lacks a column or the names; an image that does not decode, or has the wrong size or mode; a label that is
             no class.
     """
-    images: list[np.ndarray] = []
-    labels: list[int | None] = []
-    classes: tuple[str, ...] | None = None
+    images: list[Tensor] = []
+    labels: list[int] = []
+    names = []
     for path in paths:
-        encoded, shard_labels, names = _read(path)
-        if classes is not None and names != classes:
+        columns = _columns(path)
+        names.append(shard_classes(path))
+        if names[-1] != names[0]:
             raise DataError(f"{path}: its class names are not those of {paths[0].name}")
-        classes = names
-        for row, (item, label) in enumerate(zip(encoded, shard_labels, strict=True)):
-            if label is None or not 0 <= label < len(names):
-                raise DataError(f"{path}: row {row}: label {label} is not in 0 to {len(names) - 1}")
-            try:
-                images.append(_decode(item, size))
-            except decoding.DAMAGES as error:
-                raise DataError(f"{path}: row {row}: {error}") from None
-        labels.extend(shard_labels)
-    assert classes is not None  # there is at least one shard
-    every_label = torch.tensor(labels, dtype=torch.int64)
-    if size is None:
-        return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images], every_label, classes
-    pixels = torch.from_numpy(np.array(images, dtype=np.uint8).reshape(-1, *size, 3))
-    return pixels.permute(0, 3, 1, 2).contiguous(), every_label, classes
+        for row, (encoded, label) in enumerate(zip(*columns, strict=True)):
+            place = f"{path}: row {row}"
+            if label is None or not 0 <= label < len(names[0]):
+                raise DataError(f"{place}: label {label} is not in 0 to {len(names[0]) - 1}")
+            if encoded is None:
+                raise DataError(f"{place}: the image is missing")
+            images.append(_decode(encoded, size, place))
+            labels.append(label)
+    return images, torch.tensor(labels, dtype=torch.int64), names[0]
 
 
 def shard_classes(path: Path) -> tuple[str, ...]:
     """The names of the classes of a shard, without reading its images. Raises DataError."""
     try:
-        return _class_names(path, pq.read_schema(path))
+        schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
+    try:
+        classes = json.loads(schema.metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+        if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+            return tuple(classes)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise DataError(f"{path}: its 'huggingface' metadata hold no class names for 'label'")
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read, download it again ({str(error).splitlines()[0]})")
-
-
-def _read(path: Path) -> tuple[list[bytes | None], list[int | None], tuple[str, ...]]:
-    """The encoded images, the labels and the class names of one shard."""
+def _columns(path: Path) -> tuple[list[bytes | None], list[int | None]]:
+    """The encoded images and the labels of one shard."""
     try:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-    column = _image_column(path, table.schema)
+    pictures = [field.name for field in table.schema if _is_image(field.type)]
+    if len(pictures) != 1:
+        raise DataError(f"{path}: {len(pictures)} columns of encoded images where one is needed")
     if "label" not in table.column_names:
         raise DataError(f"{path}: has no column 'label'; it has {', '.join(table.column_names)}")
     if not pa.types.is_integer(table.schema.field("label").type):
         raise DataError(f"{path}: 'label' is no column of integers")
-    encoded = [item["bytes"] if item else None for item in table.column(column).to_pylist()]
-    return encoded, table.column("label").to_pylist(), _class_names(path, table.schema)
-
-
-def _image_column(path: Path, schema: pa.Schema) -> str:
-    columns = [field.name for field in schema if _is_image(field.type)]
-    if len(columns) != 1:
-        raise DataError(f"{path}: {len(columns)} columns of encoded images where one is needed")
-    return columns[0]
+    return pc.struct_field(table[pictures[0]], "bytes").to_pylist(), table["label"].to_pylist()
 
 
 def _is_image(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}
 
 
-def _class_names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
-    try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        classes = features["label"]["names"]
-        if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
-            return tuple(classes)
-    except (KeyError, TypeError, ValueError, RecursionError):
-        pass
-    raise DataError(f"{path}: its 'huggingface' metadata hold no class names for 'label'") from None
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read, download it again ({str(error).splitlines()[0]})")
 
 
-def _decode(encoded: bytes | None, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 (H, W, 3). Raises ValueError or one of Pillow's errors, without the place."""
-    if encoded is None:
-        raise ValueError("the image is missing")
-    image = decoding.open_image(io.BytesIO(encoded))
-    if size is not None and image.mode != "RGB":
-        raise ValueError(f"the image is of mode {image.mode}, not RGB")
-    if size is not None and image.size != size[::-1]:
-        raise ValueError(f"the image has {image.height} x {image.width} pixels, not {size[0]} x {size[1]}")
-    return np.array(decoding.upright(image))
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+def _decode(encoded: bytes, size: tuple[int, int] | None, place: str) -> Tensor:
+    with open_image(io.BytesIO(encoded), place) as image:
+        if size is not None and image.mode != "RGB":
+            raise ValueError(f"the image is of mode {image.mode}, not RGB")
+        if size is not None and image.size != size[::-1]:
+            raise ValueError(f"the image has {image.height} x {image.width} pixels, not {size[0]} x {size[1]}")
+        return pil_to_tensor(upright(image)).contiguous()

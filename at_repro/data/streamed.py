@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import augment, folders, jpeg, names
+from at_repro.data.decoding import open_upright
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.errors import DataError, check_choice
 
@@ -52,13 +53,13 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     for part in (place, other):
         if not part.is_dir():
             raise DataError(f"{part} is no folder: only files can be streamed, no shards")
-    images, classes = folders.list_images(place)
+    photographs, classes = folders.list_images(place)
     folders.check_classes(root / folder, classes, folders.list_classes(other))
+    for photograph in photographs:
+        if not str(photograph.path).lower().endswith(folders.SUFFIXES):
+            raise DataError(f"{photograph.path} is none of {', '.join(folders.SUFFIXES)}")
     start = len(os.path.join(place, ""))
-    files = [(path[start:], label) for path, label in images]
-    for path, _ in files:
-        if not path.lower().endswith(folders.SUFFIXES):
-            raise DataError(f"{place / path} is none of {', '.join(folders.SUFFIXES)}")
+    files = [(str(photograph.path)[start:], photograph.label) for photograph in photographs]
     files.sort(key=lambda file: hashlib.blake2b(os.fsencode(file[0]), digest_size=16).digest())
     paths, labels = zip(*files, strict=True)
     on_cpu = torch.tensor(labels)
@@ -78,7 +79,7 @@ class StreamedSet:
 
     name: str
     split: str
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     labels: Tensor
     classes: tuple[str, ...]
     source: str
@@ -95,15 +96,13 @@ class StreamedSet:
         check_subset(count, len(self))
         return replace(self, paths=self.paths[:count], labels=self.labels[:count])
 
-    def select(self, chosen: Tensor | slice) -> ImageSet:
+    def select(self, places: Tensor | slice) -> ImageSet:
         """The images at these places, in memory, as tests see them. Raises DataError for a file that is damaged."""
-        places = torch.arange(len(self))[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
-        parts = self._decoded((part.tolist(), [None] * len(part)) for part in places.split(_CHUNK) if len(part))
-        images = torch.cat(
-            [*parts, torch.empty(0, 3, self.resolution, self.resolution, dtype=torch.uint8, device=self.device)]
-        )
-        labels = self.labels[places.to(self.device)]
-        return ImageSet(self.name, self.split, images, labels, self.classes, source=self.source)
+        chosen = torch.arange(len(self))[places.cpu() if isinstance(places, Tensor) else places]
+        part = replace(self, paths=[self.paths[place] for place in chosen], labels=self.labels[chosen.to(self.device)])
+        none = torch.empty(0, 3, self.resolution, self.resolution, dtype=torch.uint8, device=self.device)
+        images = torch.cat([*(chunk.images for chunk in part.chunks(_CHUNK)), none])
+        return ImageSet(self.name, self.split, images, part.labels, self.classes, source=self.source)
 
     def to(self, device: torch.device | str) -> "StreamedSet":
         """The same set whose batches are put on `device`."""
@@ -132,21 +131,18 @@ class StreamedSet:
         Raises DataError.
         """
         whole = order.cpu().split(size)
-        chosen = [part(places) for places in whole]
+        own = [part(places) for places in whole]
 
         def tasks() -> Iterator[Task]:
-            for number, places in enumerate(chosen):
-                draws: Iterable[Tensor | None]
-                if augmentation == "none":
-                    draws = [None] * len(places)
-                else:
-                    count = len(whole[number])
-                    draws = part(torch.rand(5, count, generator=generator).T)
+            for number, places in enumerate(own):
+                draws: Iterable[Tensor | None] = [None] * len(places)
+                if augmentation != "none":
+                    draws = part(torch.rand(5, len(whole[number]), generator=generator).T)
                 if number >= first:
                     yield places.tolist(), draws
 
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of `torchrun`, which decode their own parts
-        for places, images in zip(chosen[first:], self._decoded(tasks(), beside), strict=True):
+        for places, images in zip(own[first:], self._decoded(tasks(), beside), strict=True):
             yield images, self.labels[self._sent(places)]
 
     @cached_property
@@ -188,7 +184,7 @@ class StreamedSet:
 
     def _image(self, path: str, draws: Tensor | None) -> Tensor:
         """uint8 (H, W, 3): the order in which files hold an image, and in which convolutions are fastest."""
-        return torch.from_numpy(np.array(self._cropped(folders.open_upright(path), draws)))
+        return torch.from_numpy(np.array(self._cropped(open_upright(path), draws)))
 
     def _gathered(self, images: list[Future], pool: ThreadPoolExecutor) -> Tensor:
         results = [image.result() for image in images]

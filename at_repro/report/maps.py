@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as transforms
 from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.any_model import Model, load_model
-from at_repro.data import ImageSet, augment, folders
+from at_repro.data import ImageSet, augment, decoding, folders
 from at_repro.errors import ParameterError, UserError, check_choice, check_count
 from at_repro.report import figures
 from at_repro.training import engine
@@ -89,7 +89,7 @@ def draw(
     paths = _paths(pictures)
     paths = paths if table else paths[:DRAWN]
     for path in paths:
-        with folders.open_image(path):
+        with decoding.open_image(path):
             pass
     loaded = load_model(model, weights)
     loaded = loaded if size is None else loaded._replace(resolution=size)
@@ -188,7 +188,7 @@ def _maps(
 
 def _picture(path: Path, resolution: int) -> Tensor:
     """uint8 (3, resolution, resolution): the middle of the picture. Raises DataError."""
-    return folders.square(transforms.pil_to_tensor(folders.open_upright(path)), resolution)
+    return folders.square(transforms.pil_to_tensor(decoding.open_upright(path)), resolution)
 
 
 def _save(batch: _Batch, output: Path, stamp: str) -> None:

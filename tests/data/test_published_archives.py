@@ -56,12 +56,12 @@ def test_birds_are_cropped_to_their_boxes_and_split_as_published(birds):
     ("name", "text", "message"),
     [
         ("images.txt", "1 a.png\n", "do not name the same photographs"),
-        ("bounding_boxes.txt", "1 2 3\n", "has not 5 parts"),
         *(
             ("bounding_boxes.txt", "".join(f"{n} {box}\n" for n in range(1, 5)), "is no box")
-            for box in ("nan 1 2 4", "1 1 inf 4", "1 1 0 4", "1 1 2 -4")
+            for box in ("2 3", "nan 1 2 4", "1 1 inf 4", "1 1 0 4", "1 1 2 -4")
         ),
         ("bounding_boxes.txt", "".join(f"{n} 1 2 x 4\n" for n in range(1, 5)), "is no box"),
+        ("bounding_boxes.txt", "1\n2\n", "nothing stands behind '1'"),
         ("image_class_labels.txt", "1 1\n2 9\n3 1\n4 1\n", "do not name the same photographs"),
     ],
 )
