@@ -109,7 +109,7 @@ def top5(study: Study) -> pd.DataFrame:
 
 def others() -> pd.DataFrame:
     """What others published, in percent of test images: accuracy of the student, and how much more with a teacher."""
-    rows = pd.DataFrame([vars(of_one) for of_one in paper_numbers.ACCURACIES if of_one.column != "pretrained"])
+    rows = pd.DataFrame(paper_numbers.ACCURACIES)
     index = ["source", "task", "row"]
     table = rows.pivot(index=index, columns="column", values="value").drop(columns="teacher")
     gains = table.drop(columns="student").sub(table["student"], axis=0).map("{:+.2f}".format, na_action="ignore")

@@ -121,10 +121,10 @@ def train_on(
         try:
             recorded, error = task.result()
         except KilledWorker as killed:
-            died = f"{task.key}: {killed.allowed_failures + 1} workers died while they trained it"
-            recorded, error = (
-                [],
-                f"{died}; is there memory enough? What is recorded stays, and the same command continues",
+            recorded = []
+            error = (
+                f"{task.key}: {killed.allowed_failures + 1} workers died while they trained it; is there memory "
+                "enough? What is recorded stays, and the same command continues"
             )
         if error:
             client.cancel(list(task_of.values()))

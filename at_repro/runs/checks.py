@@ -24,8 +24,9 @@ def check(run: "Run") -> None:
     check_count("batch_size", run.batch_size)
     if run.subset is not None:
         check_count("subset", run.subset)
-    if not is_integer(run.seed) or run.seed < 0:
-        raise ParameterError("seed", run.seed, "an integer from 0")
+    for name in ("seed", "frozen_groups"):
+        if not is_integer(value := getattr(run, name)) or value < 0:
+            raise ParameterError(name, value, "an integer from 0")
     check_weight("learning_rate", run.learning_rate)
     check_weight("drop", run.drop)
     _check_range("momentum", run.momentum, 0, 1)
@@ -35,7 +36,12 @@ def check(run: "Run") -> None:
         _check_range("milestones", milestone, 0, 1)
     check_choice("augmentation", run.augmentation, data.augmentations(run.dataset))
     check_choice("precision", run.precision, PRECISIONS)
-    _check_start(run)
+    check_choice("start", run.start, STARTS)
+    check_choice("norms", run.norms, NORMS)
+    if run.start == "imagenet" and run.network not in imagenet.RESOLUTIONS:
+        raise ParameterError("network", run.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
+    if run.frozen_groups and run.frozen_groups >= (groups := len(networks.group_layers(run.network))):
+        raise ParameterError("frozen_groups", run.frozen_groups, f"an integer below {groups}, the groups there are")
     check_kind("terms", run.terms, tuple, "a tuple of terms")
     for term in run.terms:
         check_kind("terms", term, Term, "a tuple of terms")
@@ -46,18 +52,6 @@ def check(run: "Run") -> None:
     _check_together(run)
 
 
-def _check_start(run: "Run") -> None:
-    """Raises ParameterError unless start, norms and frozen groups are allowed for this network."""
-    check_choice("start", run.start, STARTS)
-    check_choice("norms", run.norms, NORMS)
-    if run.start == "imagenet" and run.network not in imagenet.RESOLUTIONS:
-        raise ParameterError("network", run.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
-    if not is_integer(run.frozen_groups) or run.frozen_groups < 0:
-        raise ParameterError("frozen_groups", run.frozen_groups, "an integer from 0")
-    if run.frozen_groups and run.frozen_groups >= (groups := len(networks.group_layers(run.network))):
-        raise ParameterError("frozen_groups", run.frozen_groups, f"an integer below {groups}, the groups there are")
-
-
 def _check_range(parameter: str, value: object, low: float, high: float) -> None:
     if not is_number(value) or not low <= value <= high:
         allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
@@ -66,20 +60,20 @@ def _check_range(parameter: str, value: object, low: float, high: float) -> None
 
 def _check_together(run: "Run") -> None:
     """Raises ParameterError unless the terms of a run go together, and with its networks."""
-    taught = [term for term in run.terms if term.needs_teacher]
-    teacher = run.teacher
-    if taught and teacher is None:
-        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
-    if taught and teacher is not None and teacher.dataset != run.dataset:
-        raise ParameterError("teacher", teacher.run_id, f"a run on the student's data set, {run.dataset}")
+    pairing, teacher = [term for term in run.terms if term.needs_teacher], run.teacher
     if sum(term.replaces_task for term in run.terms) > 1:
         raise ParameterError("terms", run.method, "one term at most that takes a share of the task loss")
     if sum(term.needs_adapters for term in run.terms) > 1:
         raise ParameterError("terms", run.method, "one term at most that needs adapters")
-    if taught and any(term.needs_mirror for term in run.terms):
+    if pairing and any(term.needs_mirror for term in run.terms):
         raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
-    for term in taught:
-        assert teacher is not None  # as was checked above
+    if not pairing:
+        return
+    if teacher is None:
+        raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
+    if teacher.dataset != run.dataset:
+        raise ParameterError("teacher", teacher.run_id, f"a run on the student's data set, {run.dataset}")
+    for term in pairing:
         if term.layers is not None:
             _check_layers(term, run.network, teacher.network)
         elif term.pairs_groups:
@@ -108,12 +102,10 @@ def _check_groups(term: Term, student: str, teacher: str) -> None:
     if term.groups is None and counts[0] != counts[1]:
         pair = f"{student} and {teacher} have {counts[0]} and {counts[1]}"
         raise ParameterError("groups", None, f"group numbers, since {pair}")
-    numbers = range(min(counts))
-    if term.groups is not None and not _are_among(term.groups, numbers):
-        raise ParameterError("groups", term.groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
-
-
-def _are_among(groups: object, numbers: range) -> bool:
-    if not isinstance(groups, tuple) or not groups:
-        return False
-    return len(set(groups)) == len(groups) and all(type(number) is int and number in numbers for number in groups)
+    numbers, groups = range(min(counts)), term.groups
+    if groups is not None and not (
+        isinstance(groups, tuple)
+        and 0 < len(groups) == len(set(groups))
+        and all(type(number) is int and number in numbers for number in groups)
+    ):
+        raise ParameterError("groups", groups, f"one or more numbers from 0 to {numbers[-1]}, each once")

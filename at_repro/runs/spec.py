@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 from at_repro.errors import ParameterError, check_choice, check_kind
 from at_repro.runs.terms import TERMS, Term
@@ -132,7 +133,7 @@ def _term(values: dict) -> Term:
     return TERMS[kind](**{name: _tuples(value) for name, value in values.items()})
 
 
-def _tuples(value: object) -> object:
+def _tuples(value: Any) -> Any:
     """JSON's lists as the tuples that they were, inner ones too."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 

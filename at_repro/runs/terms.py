@@ -17,7 +17,6 @@ class _Plain:
     """What a term has that does not have it as a field. No dataclass: in one, each would be a field of every term."""
 
     beta: float
-    decay: str = "constant"
     groups: tuple[int, ...] | None = None  # which groups are paired, counted from 0; None: all
     layers: tuple[tuple[str, str], ...] | None = None  # pairs of layers by name, the student's first
 
@@ -36,6 +35,8 @@ class Term(_Plain):
     needs_adapters: ClassVar[bool] = False  # 1x1 convolutions to the teacher's channels
     pairs_groups: ClassVar[bool] = False  # compares groups of student and teacher, chosen by `groups`
     replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight
+
+    decay: str = "constant"
 
     @property
     def weight(self) -> float:
@@ -58,9 +59,8 @@ class ActivationTransfer(Term):
     mapping: str = "sum-2"
     form: str = "code"
     norm: str = "l2"
-    groups: tuple[int, ...] | None = None  # which groups are paired, counted from 0; None: all
-    decay: str = "constant"
-    layers: tuple[tuple[str, str], ...] | None = None  # instead of groups, any layers of student and teacher by name
+    groups: tuple[int, ...] | None = None
+    layers: tuple[tuple[str, str], ...] | None = None  # instead of groups, any layers of student and teacher
 
     def validate(self) -> None:
         from at_repro import attention, losses  # torch, which a list of runs does without
@@ -82,7 +82,6 @@ class Distillation(Term):
     replaces_task: ClassVar[bool] = True
     temperature: float = 4.0
     alpha: float = 0.9
-    decay: str = "constant"
 
     @property
     def weight(self) -> float:
@@ -124,7 +123,6 @@ class GradientTerm(Term):
 
     needs_gradient: ClassVar[bool] = True
     beta: float  # the paper gives no value
-    decay: str = "constant"
 
 
 @dataclass(frozen=True, kw_only=True)
