@@ -65,7 +65,7 @@ class TeacherBatch:
     def __init__(self, teacher: Teacher, images: Tensor, labels: Tensor):
         self._teacher, self._images, self._labels = teacher, images, labels
         self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
-        self._known: dict[tuple, Tensor] = {}
+        self._results: dict[tuple, Tensor] = {}
         self.extractor = teacher.extractor
         self.group_names = teacher.extractor.groups
         self.output, self._layers = self.extractor.sort(teacher.infer(images))
@@ -86,11 +86,11 @@ class TeacherBatch:
     def _once(self, compute: Callable[..., Tensor], *arguments: object) -> Tensor:
         key = (compute.__name__, *arguments)
         with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
-            if key not in self._known:
-                self._known[key] = compute(*arguments)
+            if key not in self._results:
+                self._results[key] = compute(*arguments)
         if self._stream is not None and (asking := torch.cuda.current_stream()) != self._stream:
             asking.wait_stream(self._stream)
-        return self._known[key]
+        return self._results[key]
 
     @torch.no_grad()
     def _map(self, mapping: str, layer: str) -> Tensor:

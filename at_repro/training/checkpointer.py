@@ -4,27 +4,14 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol, Self
-
-from torch import Tensor
+from typing import Self
 
 from at_repro import files
 from at_repro.records import Store
-from at_repro.runs import Run
 from at_repro.training.processes import ALONE, Ranks
+from at_repro.training.student import Student
 
 INTERVAL = 180.0  # seconds: the most that a process which is killed can lose
-
-
-class Saved(Protocol):
-    """What is kept here of a run in training, see `student.Student`."""
-
-    run: Run
-    totals: Tensor
-
-    def save(self, path: Path) -> None:
-        """Writes its checkpoint."""
 
 
 class Checkpointer:
@@ -56,7 +43,7 @@ class Checkpointer:
             raise KeyboardInterrupt
         self._stopping = True
 
-    def after_step(self, students: Sequence[Saved]) -> None:
+    def after_step(self, students: Sequence[Student]) -> None:
         """Saves them if the last time was long ago or a signal came, to any of the processes. Raises as `save`."""
         late = self._ranks.first and time.monotonic() - self._saved > INTERVAL
         urgency = self._ranks.largest(2.0 if self._stopping else float(late), students[0].totals.device)
@@ -64,7 +51,7 @@ class Checkpointer:
         if urgency:
             self.save(students)
 
-    def save(self, students: Sequence[Saved]) -> None:
+    def save(self, students: Sequence[Student]) -> None:
         """Saves them now. Raises KeyboardInterrupt if a signal came, UserError where the disk refuses."""
         self._ranks.collect([student.totals for student in students])
         for student in students if self._ranks.first else ():

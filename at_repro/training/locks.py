@@ -14,8 +14,9 @@ from at_repro.runs.cohorts import cohorts
 from at_repro.training import engine
 
 
-def next_cohort(needed: Sequence[Run], store: Store) -> list[Run]:
-    """The first cohort that can be trained now and has a run that nobody else is training; else an empty list.
+def choose(needed: Sequence[Run], store: Store, device: torch.device, locks: ExitStack) -> tuple[list[Run], str | None]:
+    """The runs to train next, which are locked until `locks` closes, and their precision: of the first cohort that can
+    be trained now those that nobody else is training; no run where others have all.
 
     Teachers come first and by themselves, since others wait for them.
     """
@@ -23,19 +24,16 @@ def next_cohort(needed: Sequence[Run], store: Store) -> list[Run]:
     awaited = {run.teacher for run in needed}
     first, rest = [run for run in ready if run in awaited], [run for run in ready if run not in awaited]
     for cohort in cohorts(first) + cohorts(rest):
-        if not all(_owned(store, run) for run in cohort):
-            return cohort
-    return []
-
-
-def _lock(locks: ExitStack, store: Store, run: Run) -> bool:
-    """Takes the run for this process until `locks` closes or the process dies; False where another one has it."""
-    if not _hold(locks, store.lock_path(run)):
-        return False
-    return not store.has(run)  # another process may have finished it in between
+        # Another process may have finished a run in between.
+        if own := [run for run in cohort if _hold(locks, store.lock_path(run)) and not store.has(run)]:
+            # Runs stopped on another machine may go on in another precision than new ones: those come next.
+            precision = _precision(own[0], store, device)
+            return [run for run in own if _precision(run, store, device) == precision], precision
+    return [], None
 
 
 def _hold(locks: ExitStack, path: Path) -> bool:
+    """Takes a lock for this process until `locks` closes or the process dies; False where another one has it."""
     with files.write_errors(path):
         try:
             locks.enter_context(FileLock(path).acquire(timeout=0))
@@ -44,27 +42,11 @@ def _hold(locks: ExitStack, path: Path) -> bool:
     return True
 
 
-def _owned(store: Store, run: Run) -> bool:
-    with ExitStack() as locks:
-        return not _lock(locks, store, run)
-
-
 def _precision(run: Run, store: Store, device: torch.device) -> str:
     """The precision to train a run in: the one it was begun in, else that of its spec, "auto" being decided here."""
     if (path := store.checkpoint_path(run)).exists():
         return checkpoints.read(path)[0]["precision"]
     return engine.fastest_precision(device) if run.precision == "auto" else run.precision
-
-
-def choose(needed: Sequence[Run], store: Store, device: torch.device, locks: ExitStack) -> tuple[list[Run], str | None]:
-    """The runs to train next, which are locked until `locks` closes, and their precision; no run where there is none
-    that nobody else is training."""
-    own = [run for run in next_cohort(needed, store) if _lock(locks, store, run)]
-    if not own:
-        return [], None
-    # Runs stopped on another machine may go on in another precision than new ones: those come next.
-    precision = _precision(own[0], store, device)
-    return [run for run in own if _precision(run, store, device) == precision], precision
 
 
 def tidy(store: Store) -> None:

@@ -23,7 +23,8 @@ from at_repro.training.processes import ALONE, Ranks
 from at_repro.training.student import Settings, Student
 from at_repro.training.term_values import term_value
 
-Report = Callable[[int, int, float], None]  # steps done, steps in all, seconds that the epoch took so far
+# Of students: the steps they have done of all, and the seconds that the epoch took so far.
+Report = Callable[[Sequence[Student], int, int, float], None]
 
 
 def train_epoch(
@@ -57,7 +58,7 @@ def train_epoch(
         for student in behind:
             student.step = step
             student.spend(seconds)
-        report(step, steps, behind[0].seconds)
+        report(students, step, steps, behind[0].seconds)
         start = time.perf_counter()
     ranks.collect([student.totals for student in students])
     sums = ranks.decide(lambda: (torch.stack([student.totals for student in students]) / len(images)).tolist())

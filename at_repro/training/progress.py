@@ -4,13 +4,11 @@ import io
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from at_repro.records import Record
 from at_repro.records.record import duration
-
-if TYPE_CHECKING:
-    from at_repro.training.student import Student
+from at_repro.training.student import Student
 
 
 class Progress:
@@ -20,18 +18,15 @@ class Progress:
         self.stream = stream or sys.stderr
         self._shown = 0.0
 
-    def say(self, line: str) -> None:
-        """One line of its own."""
-        self._print(f"{line}\n")
-
-    def _print(self, text: str) -> None:
+    def say(self, text: str, end: str = "\n") -> None:
+        """One line of its own, or, with another end, a part of one."""
         try:
-            self.stream.write(text)
+            self.stream.write(text + end)
             self.stream.flush()
         except OSError:  # nobody reads it any more, or the disk is full: training goes on, and says no more
             self.stream = io.StringIO()
 
-    def begin(self, students: "Sequence[Student]", images: int) -> None:
+    def begin(self, students: Sequence[Student], images: int) -> None:
         """Names the runs of a cohort and where each goes on; `images` are those of an epoch."""
         first = students[0].run
         self.say(f"training {len(students)} run(s), {first.epochs} epochs of {images} images of {first.dataset}:")
@@ -46,9 +41,9 @@ class Progress:
             return
         self._shown = time.monotonic()
         left = duration(seconds / done * (steps - done))
-        self._print(f"\r  step {done}/{steps}, {left} to the end of the epoch  ")
+        self.say(f"\r  step {done}/{steps}, {left} to the end of the epoch  ", end="")
 
-    def epoch(self, students: "Sequence[Student]", images: int) -> None:
+    def epoch(self, students: Sequence[Student], images: int) -> None:
         """Errors, speed and time left after an epoch, whose seconds include evaluation."""
         first = students[0]
         seconds = first.curve[-1]["seconds"]

@@ -46,15 +46,13 @@ def execution(device: str = "cpu", **parameters: object) -> str:
         parameters: by name; of the folders `data_root` and `results` only the last part is named: where they lie on
             this machine is nobody's business.
     """
-    given = ", ".join(f"{name} {_shown(name, value)!r}" for name, value in parameters.items())
+    for name in {"data_root", "results"} & parameters.keys():
+        if isinstance(folder := parameters[name], str):
+            parameters[name] = Path(folder).name
+    given = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
     first = f"parameters: {given}\n" if given else ""
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    where = f"{device_name(engine.device(device))}, torch {_version('torch')}"
-    return f"{first}executed on {where}, at_repro {commit()}, {when}"
-
-
-def _shown(name: str, value: object) -> object:
-    return Path(value).name if name in ("data_root", "results") and isinstance(value, str) else value
+    where, when = device_name(engine.device(device)), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit()}, {when}"
 
 
 def _version(package: str) -> str:
@@ -75,9 +73,9 @@ def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def commit() -> str:

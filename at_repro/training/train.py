@@ -4,7 +4,7 @@ import io
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 
 import pandas as pd
 import torch
@@ -21,7 +21,7 @@ from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.cuda_graphs import Replay, choose_capture
-from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all, stored_weights
+from at_repro.training.evaluation import evaluate, evaluate_all, stored_weights
 from at_repro.training.locks import choose, tidy
 from at_repro.training.loop import train_epoch
 from at_repro.training.processes import Ranks, join
@@ -163,48 +163,33 @@ def _train_cohort(
     progress.begin(students, len(images))
     replay = Replay(choose_capture(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
+
+        def report(active: Sequence[Student], done: int, steps: int, seconds: float) -> None:
+            progress.step(done, steps, seconds)
+            checkpointer.after_step(active)
+
         while active := [student for student in students if not student.finished]:
             # After a stop between two checkpoints, or with a new member, students stand at different epochs:
             # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
             epoch = min(student.epoch for student in active)
             active = [student for student in active if student.epoch == epoch]
-            _train_epoch(active, teachers, images, test_images, forward, replay, checkpointer, progress, ranks)
+            rows = train_epoch(active, teachers, images, forward, report, ranks, replay)
+            start = time.perf_counter()
+            tests = ranks.decide(partial(_test, forward, active, test_images))
+            seconds = time.perf_counter() - start
+            for student, row, test in zip(active, rows, tests, strict=True):
+                student.spend(seconds)
+                student.end_epoch(row | test)
+            checkpointer.save(active)
+            progress.epoch(active, len(images))
     for student in students if ranks.first else ():
         _record(student, store, test_images)
         progress.finished(store.load(student.run))
 
 
-def _train_epoch(
-    students: Sequence[Student],
-    teachers: dict[Run, Teacher],
-    images: Images,
-    test_images: Images,
-    forward: engine.Forward,
-    replay: Replay,
-    checkpointer: Checkpointer,
-    progress: Progress,
-    ranks: Ranks,
-) -> None:
-    """Trains students to the end of the epoch in which all of them are, evaluates and saves them."""
-
-    def report(done: int, steps: int, seconds: float) -> None:
-        progress.step(done, steps, seconds)
-        checkpointer.after_step(students)
-
-    rows = train_epoch(students, teachers, images, forward, report, ranks, replay)
-    start = time.perf_counter()
-    trained = [student.network for student in students]
-    measured = ranks.decide(lambda: [_tested(result) for result in evaluate_all(forward, trained, test_images)])
-    seconds = time.perf_counter() - start
-    for student, row, tested in zip(students, rows, measured, strict=True):
-        student.spend(seconds)
-        student.end_epoch(row | tested)
-    checkpointer.save(students)
-    progress.epoch(students, len(images))
-
-
-def _tested(result: Evaluation) -> dict:
-    return {"test_loss": result.loss, "test_error": result.error}
+def _test(forward: engine.Forward, students: Sequence[Student], images: Images) -> list[dict]:
+    results = evaluate_all(forward, [student.network for student in students], images)
+    return [{"test_loss": result.loss, "test_error": result.error} for result in results]
 
 
 def load_network(store: Store, run: Run, images: Images, device: torch.device) -> nn.Module:

@@ -3,7 +3,7 @@
 import importlib
 import math
 import random
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -20,7 +20,7 @@ from at_repro.runs.cohorts import cohorts, with_teachers
 from at_repro.training import engine, load_network, provenance, train
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
-from at_repro.training.locks import next_cohort
+from at_repro.training.locks import choose
 from at_repro.training.loop import batches, train_epoch
 from at_repro.training.student import Student
 
@@ -326,7 +326,9 @@ def test_cohorts_share_data_schedule_seed_and_teacher(small):
 
 def test_teachers_come_first(small, store):
     assert with_teachers([small["at"], small["kd"]]) == [small["teacher"], small["at"], small["kd"]]
-    assert next_cohort([small["student"], small["teacher"], small["at"]], store) == [small["teacher"]]
+    with ExitStack() as locks:
+        needed = [small["student"], small["teacher"], small["at"]]
+        assert choose(needed, store, torch.device("cpu"), locks)[0] == [small["teacher"]]
 
 
 def test_initial_weights_are_shared_within_a_seed(small):
