@@ -56,15 +56,7 @@ def power_sum(activations: Tensor, p: float = 2) -> Tensor:
 def power_max(activations: Tensor, p: float = 1) -> Tensor:
     """F_max^p: the maximum over channels of abs(A)^p (section 2).
 
-    Args:
-        activations: (N, C, H, W), any floating dtype, signed.
-        p: any positive power.
-
-    Returns:
-        (N, H, W), float32 (float64 for float64). Channels that share the maximum share its gradient.
-
-    Raises:
-        ParameterError: p is not positive and finite, or the activations are not 4-D.
+    Args, shape, dtype and errors as of `power_sum`. Channels that share the maximum share its gradient.
     """
     _check(activations, p)
     strongest = full_precision(activations).abs().amax(dim=1)
@@ -72,7 +64,7 @@ def power_max(activations: Tensor, p: float = 1) -> Tensor:
 
 
 def _check(activations: Tensor, p: float) -> None:
-    if not (p > 0 and math.isfinite(p)):
+    if not 0 < p < math.inf:
         raise ParameterError("p", p, "a positive, finite power")
     if activations.dim() != 4:
         raise ParameterError("activations", f"tensor of shape {tuple(activations.shape)}", "a tensor (N, C, H, W)")
@@ -193,14 +185,7 @@ def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -
 def gradient_map(gradient: Tensor) -> Tensor:
     """A picture of J for figures: the sum over colour channels of its absolute values.
 
-    Args:
-        gradient: (N, C, H, W), from `input_gradient`.
-
-    Returns:
-        (N, H, W), float32 (float64 for float64).
-
-    Raises:
-        ParameterError: the gradient is not 4-D.
+    (N, C, H, W) of `input_gradient` to (N, H, W), in float32 (float64 for float64). Raises ParameterError unless 4-D.
     """
     return power_sum(gradient, p=1)
 

@@ -38,14 +38,9 @@ def activation_transfer(
         student_groups: activations (N, C, H, W), one per layer; low to top by custom.
         teacher_groups: as many, in pairs with the student's; channels and sizes may differ.
         mapping: a mapping function or its name, such as "sum-2".
-        form: "code" or "paper".
-        norm: what each map is divided by: "l2", "l1" or "none".
+        form, norm: as for `map_transfer`, of whose scalar and errors these are.
 
-    Returns:
-        Scalar.
-
-    Raises:
-        ParameterError: no pairs, unequal numbers of layers or of samples, unknown mapping, form or norm.
+    Raises ParameterError for an unknown mapping as well.
     """
     if not callable(mapping):
         mapping = attention.mapping(mapping)
@@ -65,8 +60,8 @@ class AttentionTransfer(nn.Module):
         Activations (N, C, H, W) of the student's groups and of the teacher's, as `networks.tap` returns them, to a
         scalar: add it to the task loss. The teacher's are taken without gradients.
 
-    Raises ParameterError: an unknown mapping or form, a beta that is no weight, no pairs; when called, as
-    `activation_transfer`, or for a group that is not there.
+    Raises ParameterError for a value that is not allowed; when called, as `activation_transfer`, or for a group that is
+    not there.
     """
 
     def __init__(
@@ -93,8 +88,8 @@ class AttentionTransfer(nn.Module):
                     raise ParameterError("pairs", (own, other), there)
             student_groups = [student_groups[own] for own, _ in self.pairs]
             teacher_groups = [teacher_groups[other] for _, other in self.pairs]
-        taught = [group.detach() for group in teacher_groups]
-        return self.beta * activation_transfer(student_groups, taught, self.mapping, self.form)
+        targets = [group.detach() for group in teacher_groups]
+        return self.beta * activation_transfer(student_groups, targets, self.mapping, self.form)
 
 
 def map_transfer(
@@ -106,7 +101,7 @@ def map_transfer(
         student_maps: maps (N, H, W), not normalised, one per layer.
         teacher_maps: as many. Where sizes differ, both are resized to the smaller height and width before normalising.
         form: "code" or "paper".
-        norm: "l2", "l1" or "none".
+        norm: what each map is divided by: "l2", "l1" or "none".
 
     Returns:
         Scalar.
@@ -194,8 +189,7 @@ def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
     Summed over classes and averaged over the batch. T^2 keeps its gradient on the scale of the task loss's.
 
     Args:
-        student_logits: (N, K), any floating dtype, finite.
-        teacher_logits: (N, K), finite.
+        student_logits, teacher_logits: (N, K), any floating dtype, finite.
         temperature: T, positive.
 
     Returns:
@@ -239,22 +233,19 @@ def distillation(
     """Knowledge distillation as a whole loss: alpha * T^2 * KL + (1 - alpha) * cross entropy (section 4.1).
 
     Args:
-        student_logits: (N, K), any floating dtype.
-        teacher_logits: (N, K).
+        student_logits, teacher_logits, temperature: as for `softened_divergence`; the paper uses T = 4.
         labels: (N,), int64.
-        temperature: T, positive; the paper uses 4.
         alpha: weight of the teacher, in [0, 1]; the paper uses 0.9.
 
     Returns:
         Scalar. It contains the task loss: do not add that a second time.
 
-    Raises:
-        ParameterError: temperature not positive and finite, alpha outside [0, 1], or logits of different shapes.
+    Raises ParameterError as `softened_divergence`, and for an alpha outside [0, 1].
     """
     if not 0 <= alpha <= 1:
         raise ParameterError("alpha", alpha, "a number from 0 to 1")
-    taught = softened_divergence(student_logits, teacher_logits, temperature)
-    return alpha * taught + (1 - alpha) * F.cross_entropy(full_precision(student_logits), labels)
+    from_teacher = softened_divergence(student_logits, teacher_logits, temperature)
+    return alpha * from_teacher + (1 - alpha) * F.cross_entropy(full_precision(student_logits), labels)
 
 
 def gradient_transfer(student_gradient: Tensor, teacher_gradient: Tensor) -> Tensor:

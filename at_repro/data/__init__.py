@@ -22,24 +22,10 @@ if TYPE_CHECKING:
     from at_repro.data.streamed import Images, StreamedSet
 
 __all__ = [
-    "DATA_SETS",
-    "SPLITS",
-    "Description",
-    "ImageSet",
-    "Images",
-    "StreamedSet",
-    "augmentations",
-    "check_name",
-    "data_root",
-    "describe",
-    "folder",
-    "is_streamed",
-    "load",
-    "normalization",
-    "resolution",
-    "size",
+    "DATA_SETS", "SPLITS", "Description", "ImageSet", "Images", "StreamedSet", "augmentations", "check_name",
+    "data_root", "describe", "folder", "is_streamed", "load", "normalization", "resolution", "size",
     "window_resolution",
-]
+]  # fmt: skip
 
 # What reads images imports torch, which takes seconds: it is imported where images are read, not where runs are listed.
 

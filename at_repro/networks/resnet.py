@@ -6,8 +6,7 @@ import torch
 import torchvision.models.resnet as tv
 from torch import Tensor
 
-from at_repro.errors import DataError, check_choice
-from at_repro.networks.initialise import seeded_from
+from at_repro.errors import DataError
 from at_repro.networks.output import Output
 
 _STRUCTURES = {
@@ -53,26 +52,17 @@ class ResNet(tv.ResNet):
         return Output(self.fc(x.mean((2, 3))), tuple(groups))
 
 
-def pretrained(name: str) -> ResNet:
-    """The network with torchvision's ImageNet weights (IMAGENET1K_V1, 1000 classes), from torch's cache or downloaded.
-
-    To fine-tune on other classes replace its last layer: `network.fc = nn.Linear(network.fc.in_features, num_classes)`.
+def weights(name: str) -> dict[str, Tensor]:
+    """torchvision's ImageNet weights (IMAGENET1K_V1, 1000 classes) of one of NAMES, from torch's cache or downloaded.
 
     Raises:
-        ParameterError: there are no such weights for this name.
-        DataError: the weights are not in the cache and cannot be downloaded, or are damaged or another network's. Only
-            a download is compared with its hash; a file that is in the cache is taken for what its name says.
+        DataError: they are not in the cache and cannot be downloaded, or are damaged. Only a download is compared with
+            its hash; a file that is in the cache is taken for what its name says.
     """
-    check_choice("network", name, NAMES)
-    weights = _WEIGHTS[name]
+    published = _WEIGHTS[name]
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        with seeded_from(torch.Generator()):  # its random weights are overwritten: leave everybody's generator alone
-            network = ResNet(name, num_classes=1000)
-        network.load_state_dict(state)
-    # No connection; a download that does not have the hash in its name; a file in the cache that is another network's.
-    except (OSError, RuntimeError) as error:
+        return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:  # no connection; a download that does not have the hash in its name
         reason = str(error).partition("\n")[0]
         cache = os.path.join(torch.hub.get_dir(), "checkpoints")
-        raise DataError(f"{name}: no weights ({reason}); put {weights.url} into {cache} by other means") from error
-    return network
+        raise DataError(f"{name}: no weights ({reason}); put {published.url} into {cache} by other means") from error

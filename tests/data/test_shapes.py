@@ -10,7 +10,7 @@ from at_repro import data
 from at_repro.data.image_set import ImageSet
 from at_repro.data.outlines import OUTLINES
 from at_repro.data.shapes import CLASSES, shapes
-from at_repro.data.uniform import Uniform
+from at_repro.data.textures import Uniform
 
 
 @pytest.fixture(scope="module")
