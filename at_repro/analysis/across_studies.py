@@ -61,19 +61,13 @@ def table(chosen: Members, statistic: str) -> pd.DataFrame:
     From the table of `attention_table`, see there; NaN for what was not measured.
     """
     stores = {study.store.folder: study.store for study, _ in chosen.values()}
-    parts = [attention_table.load(store) for store in stores.values()]
-    values = {
-        (row.run_id, row.level): row.value
-        for part in parts
-        for row in part[part["statistic"] == statistic].itertuples()
-    }
-    rows = {}
-    for name, (study, column) in chosen.items():
-        record = study.first(column)
-        levels = {level: values.get((record.run.run_id, level), float("nan")) for level in network_maps.LEVELS}
-        rows[name] = {"epochs": record.run.epochs, "test_error": record.final["test_error"]} | levels
-    index = pd.Index(list(rows), dtype="str", name="network")
-    return pd.DataFrame(list(rows.values()), index, ["epochs", "test_error", *network_maps.LEVELS])
+    parts = [attention_table.by_level(store, statistic) for store in stores.values()]
+    levels = pd.concat([pd.DataFrame(columns=network_maps.LEVELS, dtype=float), *parts])
+    records = [study.first(column) for study, column in chosen.values()]
+    rows = [(record.run.run_id, record.run.epochs, record.final["test_error"]) for record in records]
+    index = pd.Index(list(chosen), dtype="str", name="network")
+    table = pd.DataFrame(rows, index, ["run_id", "epochs", "test_error"])
+    return table.join(levels[list(network_maps.LEVELS)], on="run_id").drop(columns="run_id")
 
 
 def describe(chosen: Members) -> str:
@@ -86,10 +80,9 @@ def pretrained(study: Study, statistic: str) -> pd.DataFrame:
 
     From the table of a study's store, see `photographs.update`; no rows where nothing was measured.
     """
-    table = attention_table.load(study.store)
-    rows = table[(table["statistic"] == statistic) & table["run_id"].str.startswith("imagenet-")]
-    rows = rows.assign(network=rows["run_id"].str.removeprefix("imagenet-"))
-    return rows.pivot(index="network", columns="level", values="value").rename_axis(columns=None)
+    table = attention_table.by_level(study.store, statistic).filter(like="imagenet-", axis="index")
+    table = table.dropna(axis="columns", how="all").rename_axis(index="network", columns=None)
+    return table.rename(lambda run_id: run_id.removeprefix("imagenet-"))
 
 
 def families(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -116,7 +109,7 @@ def _pair(study: Study) -> str:
 
 
 def _students(study: Study) -> pd.DataFrame:
-    distances = attention_table.distances(study.store, study.columns["teacher"])
+    distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
     key = attrgetter("network", "dataset", "subset", "epochs")
     names: dict[Run, str] = {}
     for experiment in experiments.EXPERIMENTS.values():

@@ -18,7 +18,6 @@ from filelock import FileLock
 from at_repro import files
 from at_repro.errors import DataError
 from at_repro.records import Store
-from at_repro.runs import Run
 
 FILE = "attention.csv"
 IMAGES = 1000  # the first of the test set, whose order is as good as random
@@ -103,10 +102,10 @@ def _parse(path: Path, *_state: int) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text), keep_default_na=False, dtype={"weights": str})
 
 
-def distances(store: Store, teacher: Run) -> pd.DataFrame:
-    """How far the maps of a teacher's students are from its own: a row per run id, a column per level, low to top."""
+def by_level(store: Store, statistic: str, teacher: str = "") -> pd.DataFrame:
+    """A statistic, of distances those to the teacher of a run id: a row per run id, a column per level, low to top."""
     table = load(store)
-    rows = table[(table["statistic"] == "distance") & (table["teacher"] == teacher.run_id)]
+    rows = table[(table["statistic"] == statistic) & (table["teacher"] == teacher)]
     return rows.pivot(index="run_id", columns="level", values="value")[list(pd.unique(rows["level"]))]
 
 
