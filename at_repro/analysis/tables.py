@@ -55,31 +55,27 @@ def _interval(study: Study, column: str, errors: Sequence[float]) -> tuple[float
 
 
 def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
-    """Several pairs of student and teacher at once: three rows each, ours, the paper's and the deviation, in percent.
+    """Several pairs of student and teacher as text for readers: what `readable` has of each, a column per method.
 
     Args:
         studies: by the pair; the columns are their methods.
     """
-    parts = {row: errors(study)[["ours", "paper", "deviation"]].T for row, study in studies.items()}
-    return pd.concat(parts, names=["pair", "error"])
-
-
-def readable_pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
-    """`pairs` as text for readers, with the interval of ours and its seeds, and what is not run or diverged said so."""
-    parts = {row: readable(errors(study)) for row, study in studies.items()}
     columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
-    text = {row: part.reindex(columns=columns).astype(object).T for row, part in parts.items()}
+    text = {pair: readable(errors(study)).reindex(columns=columns).astype(object).T for pair, study in studies.items()}
     return pd.concat(text, names=["pair", "error"]).fillna("")
 
 
-def gains(pairs: pd.DataFrame) -> pd.DataFrame:
-    """What each method has less than the plain student, in percentage points of `pairs`: negative is better.
+def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
+    """What each method has less than the plain student, in percentage points: negative is better.
 
     Columns pair, method, ours, paper: NaN where a method or the plain student is not run, or the paper has no number.
+
+    Args:
+        studies: see `pairs`.
     """
-    differences = pairs.drop(index="deviation", level="error").sub(pairs["student"], axis=0)
-    long = differences.drop(columns=["student", "teacher"], errors="ignore").stack().unstack("error")
-    return long.rename_axis(["pair", "method"]).reindex(columns=["ours", "paper"]).reset_index()
+    parts = {pair: errors(study)[["ours", "paper"]] for pair, study in studies.items()}
+    differences = [own.sub(own.loc["student"]).drop(["student", "teacher"]) for own in parts.values()]
+    return pd.concat(differences, keys=parts, names=["pair", "method"]).reset_index()
 
 
 def _as_published(study: Study) -> bool:
@@ -274,7 +270,8 @@ def map_distances(study: Study) -> pd.DataFrame:
     without weights and images. A row per method, a column per level; no rows where nothing was measured.
     """
     runs = study.errors().set_index("run_id")["column"].rename("method")
-    both = attention_table.distances(study.store, study.columns["teacher"]).join(runs, how="inner")
+    distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
+    both = distances.join(runs, how="inner")
     by_method = both.groupby("method", sort=False)
     order = [column for column in study.columns if column in by_method.groups]
     return by_method.median().assign(seeds=by_method.size()).loc[order]
