@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from PIL import Image
+from torch import Tensor
 
 from at_repro import claims, files
-from at_repro.analysis import photographs, tables
+from at_repro.analysis import network_maps, photographs, tables
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import DataError, UserError
 from at_repro.networks import ResizeInput, imagenet
@@ -24,20 +26,25 @@ if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 ASSETS = Path("book") / "_assets"
-BANNER, THUMBNAILS = "banner.jpg", "thumbnails"
-FIGURES = {"flagship.png": ("table_1", "fig-errors"), "training_length.png": ("training_length", "fig-training-length")}
+BANNER, STRIP, THUMBNAILS = "banner.jpg", "strip.jpg", "thumbnails"
+FIGURES = {"flagship.png": ("table_1", "fig-errors")}
 """Pictures of the landing page, and the figure of a committed notebook that each is."""
 
 _LEVELS = {"low": "level 1", "middle": "level 3", "top": "level 4"}  # of EfficientNet-Lite's four
 _NETWORK = "efficientnet-lite2"
+_STUDENTS = ("teacher", "AT", "student")  # whose top maps are in the strip
+# Pages whose first figure shows photographs that may not be passed on: what is said of the cat in their place.
+_CAT = {"attention_maps": "A cat's face, and its top map over it, which covers the eyes and the face between them."}
+_CAT_TILES = (0, 3)  # of the banner
 _THUMBNAIL = (360, 216)  # pixels
-_OVER = 0.65  # opacity of maps over the photograph
+_TILE = 256  # pixels, of an image and of each map over it
+_OVER = 0.65  # opacity of maps over the image
 
 
 def update() -> list[Path]:
     """Writes what was found into README and landing page, and pictures and ledger beside the book's pages.
 
-    The banner stays as it is where the weights of its network are not here. Returns what was written.
+    Banner and strip stay as they are where their weights or images are not here. Returns what was written.
 
     Raises UserError where there is no checkout or no place for it in a page, DamagedRecord for a record that is not
     whole.
@@ -51,12 +58,14 @@ def update() -> list[Path]:
     for page, text in written.items():
         files.write(page, text)
     pictures = {name: _picture(notebooks.read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
-    executed = {name: notebooks.read(name) for name in pages()}
-    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(page) for name, page in executed.items() if _picture(page)}
-    try:
-        pictures[BANNER] = banner()
-    except DataError as error:
-        book.say(f"{BANNER} stays as it is: {error}")
+    for name, drawn in {BANNER: banner, STRIP: strip}.items():
+        try:
+            pictures[name] = drawn()
+        except DataError as error:
+            book.say(f"{name} stays as it is: {error}")
+    firsts = {name: _picture(notebooks.read(name)) for name in pages()}
+    firsts |= {name: _cat(pictures[BANNER]) if BANNER in pictures else b"" for name in firsts if name in _CAT}
+    pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(first) for name, first in firsts.items() if first}
     for name, content in pictures.items():
         files.write(root / ASSETS / name, content)
     table = root / "book" / book.LEDGER
@@ -78,8 +87,11 @@ def _filled(page: Path, **parts: str) -> str:
 def results(ledger: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and a sentence
     that counts the verdicts."""
-    flagship = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
-    return f"{errors(flagship)}\n{claims.summary(ledger)}\n"
+    return f"{errors(_flagship())}\n{claims.summary(ledger)}\n"
+
+
+def _flagship() -> Study:
+    return open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
 
 
 def errors(study: Study) -> str:
@@ -91,19 +103,19 @@ def errors(study: Study) -> str:
 
 
 def counts(ledger: pd.DataFrame) -> str:
-    """Three cards for the landing page with the number of claims of each verdict that a test gave."""
+    """Four cards for the landing page with the number of claims of each verdict."""
     told = claims.summary(ledger)
     number = {verdict: count for count, verdict in re.findall(r"(\d+) ([a-z ]+)", told)}
     cards = [
         f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
         for verdict, text in {
-            "supported": "of the paper's claims, beyond chance and in its direction",
-            "contradicted": "beyond chance, against its direction",
-            "undecided": "the interval reaches both sides, or runs are missing; "
-            f"{number['not tested']} more are not tested",
+            "supported": "as the paper claims, beyond chance",
+            "contradicted": "against the claim, beyond chance",
+            "undecided": "within chance, or runs are missing",
+            "not tested": "nothing run, or stand-ins alone",
         }.items()
     ]
-    return "::::{grid} 1 1 3 3\n" + "".join(cards) + "::::\n"
+    return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + "::::\n"
 
 
 def pages() -> list[str]:
@@ -113,7 +125,7 @@ def pages() -> list[str]:
 
 
 def gallery() -> str:
-    """A card for each page, which is called by what it found, with the first of its figures.
+    """A card for each page, which is called by what it found, with the first of its figures, or the cat of `_CAT`.
 
     Or with the thumbnail that is there, of a page that draws only in the browser.
     """
@@ -124,15 +136,15 @@ def gallery() -> str:
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         is_shown = _picture(notebook) or (thumbnails / f"{name}.png").exists()
         described = [cell.metadata.get("mystnb", {}).get("image", {}).get("alt") for cell in notebook.cells]
-        alt = next(filter(None, described), title)
+        alt = _CAT.get(name) or next(filter(None, described), title)
         picture = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {alt}\n" if is_shown else ""
         cards.append(f":::{{grid-item-card}} {title}\n{picture}:link: notebooks/{name}\n:link-type: doc\n:::\n")
-    return "::::{grid} 1 2 3 3\n:class-container: gallery\n\n" + "".join(cards) + "::::\n"
+    return "::::{grid} 2 3 4 4\n:class-container: gallery\n\n" + "".join(cards) + "::::\n"
 
 
-def thumbnail(notebook: "NotebookNode") -> bytes:
-    """The upper part of a notebook's first figure, small, as a PNG."""
-    picture = Image.open(io.BytesIO(_picture(notebook))).convert("RGBA")
+def thumbnail(content: bytes) -> bytes:
+    """The upper part of a picture, small, as a PNG."""
+    picture = Image.open(io.BytesIO(content)).convert("RGBA")
     width, height = _THUMBNAIL
     scaled = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     small = Image.new("RGBA", _THUMBNAIL)
@@ -143,23 +155,49 @@ def thumbnail(notebook: "NotebookNode") -> bytes:
 
 
 def banner() -> bytes:
-    """The photograph and, laid over it in grey, its low, middle and top map by a network with ImageNet weights: a JPEG.
+    """The photograph, and its low, middle and top map by a network with ImageNet weights: see `_with_maps`.
 
     Raises DataError where the weights are not here.
     """
     network = ResizeInput(imagenet.pretrained(_NETWORK), imagenet.RESOLUTIONS[_NETWORK]).eval()
     images = photograph.load("photographs@256", 256)
-    pixels = images.images[0].permute(1, 2, 0).numpy()
     maps = photographs.maps({_NETWORK: network}, images)[_NETWORK]
-    grey = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-    parts = [pixels]
-    for level in _LEVELS.values():
-        own = (maps[level][0] / maps[level][0].max()).numpy()
-        coloured = Image.fromarray((255 * colormaps[ATTENTION](own)[..., :3]).astype(np.uint8))
-        over = np.asarray(coloured.resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
+    return _with_maps(images.images[0], [maps[level][0] for level in _LEVELS.values()])
+
+
+def strip() -> bytes:
+    """The first test image of CIFAR-10's first class, and the flagship's top maps of it: see `_with_maps`.
+
+    Raises DataError where images or weights are not here.
+    """
+    study = _flagship()
+    networks, images = study.networks(*_STUDENTS), study.examples(1, 1)
+    if images is None or len(networks) < len(_STUDENTS):
+        raise DataError("its images or weights are not here")
+    return _with_maps(images.images[0], [own[0] for own in network_maps.top(networks, images).values()])
+
+
+def _with_maps(image: Tensor, maps: Sequence[Tensor]) -> bytes:
+    """An image, uint8 (3, H, W), and each map (h, w) laid over it in grey, side by side: a JPEG, 256 pixels high."""
+    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize((_TILE, _TILE), Image.Resampling.NEAREST)
+    grey = np.asarray(picture.convert("L"))[..., None]
+    parts = [np.asarray(picture)]
+    for own in maps:
+        coloured = Image.fromarray((255 * colormaps[ATTENTION]((own / own.max()).numpy())[..., :3]).astype(np.uint8))
+        over = np.asarray(coloured.resize(picture.size, Image.Resampling.NEAREST))
         parts.append((_OVER * over + (1 - _OVER) * grey).astype(np.uint8))
+    return _jpeg(np.hstack(parts))
+
+
+def _cat(banner: bytes) -> bytes:
+    """The photograph and its top map, out of the banner."""
+    tiles = np.hsplit(np.asarray(Image.open(io.BytesIO(banner))), 1 + len(_LEVELS))
+    return _jpeg(np.hstack([tiles[index] for index in _CAT_TILES]))
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(np.hstack(parts)).save(stream, "JPEG", quality=85, optimize=True)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=85, optimize=True)
     return stream.getvalue()
 
 

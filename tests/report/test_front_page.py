@@ -77,7 +77,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     for name, verdict in outside.items():
         study = open_study(name, "reduced", train_missing=False)
         medians = study.errors().groupby("column")["test_error"].median()
-        assert f"{medians['AT']:.2f}" in intro and f"{medians['student']:.2f}" in intro
+        assert f"{medians['AT']:.2f} %" in intro and f"{medians['student']:.2f})" in intro
         assert first_paragraphs.judge(facts, study, "AT")[0] == verdict
 
 
@@ -87,7 +87,7 @@ def checkout(tmp_path, monkeypatch):
     Image.new("RGB", (900, 300), "red").save(stream, "PNG")
     picture = {"image/png": base64.b64encode(stream.getvalue()).decode(), "text/plain": "figure"}
     (tmp_path / "notebooks").mkdir()
-    for name, figure in front_page.FIGURES.values():
+    for name, figure in (*front_page.FIGURES.values(), ("attention_maps", "fig-birds")):
         cell = new_code_cell(
             "figure", metadata={"mystnb": {"figure": {"name": figure}}}, outputs=[new_output("display_data", picture)]
         )
@@ -98,12 +98,15 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("before\n<!-- results -->\nof yesterday\n<!-- end -->\nafter\n")
     part = "<!-- {} -->\nof yesterday\n<!-- end -->\n"
     (tmp_path / "book" / "intro.md").write_text(part.format("counts") + "between\n" + part.format("gallery"))
-    chapters = "".join(f"  - file: notebooks/{name}\n" for name in ("words", "table_1", "training_length"))
+    chapters = "".join(f"  - file: notebooks/{name}\n" for name in ("words", "table_1", "attention_maps"))
     (tmp_path / "book" / "_toc.yml").write_text(f"root: intro\nchapters:\n{chapters}")
     (tmp_path / "results").mkdir()
     monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
     monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "results")
-    monkeypatch.setattr(front_page, "banner", lambda: b"a banner")
+    stream = io.BytesIO()
+    Image.new("RGB", (400, 100), "blue").save(stream, "JPEG")
+    monkeypatch.setattr(front_page, "banner", stream.getvalue)
+    monkeypatch.setattr(front_page, "strip", lambda: b"a strip")
     return tmp_path
 
 
@@ -115,14 +118,19 @@ def test_update_changes_what_was_found_and_the_pictures_alone(checkout, no_bench
     count = len(paper_claims.CLAIMS) - 1
     assert f"Of {count} claims: 0 supported, 0 contradicted, 0 undecided, {count} not tested.\n" in found
     intro = (checkout / "book" / "intro.md").read_text()
-    assert "of yesterday" not in intro and "between\n" in intro and f"; {count} more are not tested" in intro
-    assert re.findall(r"item-card} (\D.*)", intro) == ["Words", "What table_1 found", "What training_length found"]
+    assert "of yesterday" not in intro and "between\n" in intro and f"item-card}} {count} not tested" in intro
+    assert re.findall(r"item-card} (\D.*)", intro) == ["Words", "What table_1 found", "What attention_maps found"]
     assert intro.count(":img-top:") == 2, "a page without a figure has a card without one"
     assert pd.read_csv(written[-1])["verdict"].tolist() == ["not tested"] * len(paper_claims.CLAIMS)
     assert {path.relative_to(checkout / front_page.ASSETS).as_posix() for path in written[2:-1]} == {
-        *front_page.FIGURES, "banner.jpg", "thumbnails/table_1.png", "thumbnails/training_length.png",
+        *front_page.FIGURES, "banner.jpg", "strip.jpg", "thumbnails/table_1.png", "thumbnails/attention_maps.png",
     }  # fmt: skip
-    assert Image.open(checkout / front_page.ASSETS / "thumbnails" / "table_1.png").size == front_page._THUMBNAIL
+    thumbnails = {name: Image.open(checkout / front_page.ASSETS / "thumbnails" / f"{name}.png").convert("RGB")
+                  for name in ("table_1", "attention_maps")}  # fmt: skip
+    assert thumbnails["table_1"].size == front_page._THUMBNAIL and thumbnails["table_1"].getpixel((99, 50))[0] > 200
+    assert thumbnails["attention_maps"].getpixel((99, 50))[2] > 200, (
+        "of the cat, not of birds that may not be passed on"
+    )
     (checkout / front_page.ASSETS / "thumbnails" / "words.png").write_bytes(b"of a tool")
     assert "thumbnails/words.png" in front_page.gallery(), "who draws in the browser has a thumbnail of its own"
     (checkout / front_page.ASSETS / "thumbnails" / "words.png").unlink()
@@ -146,8 +154,21 @@ def test_the_banner_is_what_the_network_gives():
         imagenet.pretrained(front_page._NETWORK)
     except DataError as error:
         pytest.skip(str(error))
+    compare(front_page.banner(), front_page.BANNER)
+
+
+def test_the_strip_is_what_the_records_give():
+    """An image of CIFAR-10 and the top maps of three recorded networks."""
+    try:
+        drawn = front_page.strip()
+    except DataError as error:
+        pytest.skip(str(error))
+    compare(drawn, front_page.STRIP)
+
+
+def compare(drawn: bytes, name: str) -> None:
     drawn, committed = (
         np.asarray(Image.open(io.BytesIO(content)), dtype=float)
-        for content in (front_page.banner(), (ROOT / front_page.ASSETS / front_page.BANNER).read_bytes())
+        for content in (drawn, (ROOT / front_page.ASSETS / name).read_bytes())
     )
     assert drawn.shape == committed.shape == (256, 1024, 3) and np.abs(drawn - committed).mean() < 2
