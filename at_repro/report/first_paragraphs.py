@@ -215,41 +215,46 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
 
 def peaks_objects_faces(
     peaks: pd.DataFrame, pretrained: pd.DataFrame, shares: pd.DataFrame, surplus: pd.DataFrame, parts: pd.DataFrame
-) -> str:
+) -> tuple[str, str]:
     """Whether stronger networks are peakier, and whether attention is on the object and on the parts, as Markdown.
 
     Args:
         peaks, shares, surplus, parts: top share, on object, its surplus and on parts, see `across_studies.table`.
         pretrained: top share of networks with ImageNet weights, see `across_studies.pretrained`.
+
+    Returns:
+        The answer, and what else was found, to stand below the first figure.
     """
-    sentences = []
+    answer, more = [], []
     if len(known := peaks.dropna()) > 2:
-        sentences.append(
+        answer.append(
             f"**{_lead(known, 'of their attention in peaks')}**: the strongest tenth of a top map's positions holds "
             f"{_range(known['top'])} of its mass, and the "
             f"rank correlation with the test error is {_correlations(known)}."
         )
     if len(pretrained):
-        sentences.append(
+        more.append(
             "In networks with ImageNet weights, which stand in for the paper's, the strongest tenth holds "
             f"{_list(pretrained.iloc[:, -1])}, on photographs of birds: there the stronger ones "
             f"{'have' if pretrained.iloc[:, -1].is_monotonic_increasing else 'do not all have'} higher peaks."
         )
     if len(known := shares.dropna()) and len(surplus.dropna()) > 2:
         rising = int((known["top"] > known["low"]).sum())
-        sentences.append(
+        answer.append(
             f"**Top maps have more of their mass on the object than low ones** in {rising} of {len(known)} networks: "
-            f"{_range(known['top'])} against {_range(known['low'])}, on generated shapes, which have masks. "
+            f"{_range(known['top'])} against {_range(known['low'])}, on generated shapes, which have masks."
+        )
+        more.append(
             f"{_lead(surplus.dropna(), 'attention on the object')}: {_correlations(surplus.dropna())}, of test "
             "error and what a top map has on its own object more than another image's map has there."
         )
     if len(known := parts.dropna()):
         levels = known.iloc[0][["low", "middle", "top"]].astype(float)
-        sentences.append(
+        more.append(
             f"**On faces the {levels.idxmax()} maps lie most on eyes, nose and mouth**, with {_list(levels)} "
             "of their mass; the paper says the middle ones. That is one small network; the paper's was a published one."
         )
-    return "\n".join(f"- {sentence}" for sentence in sentences) or _NO_ATTENTION
+    return " ".join(answer) or _NO_ATTENTION, "\n".join(f"- {sentence}" for sentence in more)
 
 
 def _lead(networks: pd.DataFrame, quantity: str) -> str:

@@ -202,7 +202,8 @@ def test_too_few_students_say_nothing():
 
 def peaks(top: list[float], names: str = WRNS) -> str:
     nothing = table("", [], [])
-    return first_paragraphs.peaks_objects_faces(table(names, ERRORS, top), pd.DataFrame(), nothing, nothing, nothing)
+    tables = (table(names, ERRORS, top), pd.DataFrame(), nothing, nothing, nothing)
+    return first_paragraphs.peaks_objects_faces(*tables)[0]
 
 
 def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
@@ -219,11 +220,12 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
 def test_objects_and_faces_are_told_with_their_numbers():
     nothing, shares = table("", [], []), table(WRNS, ERRORS, [50.0, 51, 19, 53, 54])
     parts = table("WRN-16-2", [1.0], [28.0])
-    text = first_paragraphs.peaks_objects_faces(
+    answer, text = first_paragraphs.peaks_objects_faces(
         nothing, pd.DataFrame({"level 4": [35.0, 42]}, ["a", "b"]), shares, shares, parts
     )
-    assert "in 4 of 5 networks: 19 to 54 % against 20 to 20 %" in text
+    assert "in 4 of 5 networks: 19 to 54 % against 20 to 20 %" in answer
     assert "35 % (a), 42 % (b)" in text and "the stronger ones have higher peaks" in text
     assert "the top maps lie most on eyes, nose and mouth**, with 20 % (low), 25 % (middle), 28 % (top)" in text
     empty = table("", [], [])
-    assert "Nothing can be said" in first_paragraphs.peaks_objects_faces(empty, pd.DataFrame(), empty, empty, empty)
+    answer, more = first_paragraphs.peaks_objects_faces(empty, pd.DataFrame(), empty, empty, empty)
+    assert "Nothing can be said" in answer and not more

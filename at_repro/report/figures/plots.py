@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from at_repro.report.figures.theme import COLOURS, INK, PALETTE, canvas, colours_of, name_dots, unavailable
+from at_repro.report.figures.theme import COLOURS, INK, PALETTE, WIDTH, canvas, colours_of, name_dots, unavailable
 
 
 def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = False) -> Figure:
@@ -110,7 +110,8 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     table = table.dropna(subset=levels)
     if table.empty:
         return unavailable(stamp)
-    figure, axes = canvas(stamp, 3.6, 1, len(levels), sharey=True, squeeze=False)
+    width = min(WIDTH, 2.6 + 2.6 * len(levels))  # one plot alone is read on a phone as it is
+    figure, axes = canvas(stamp, 3.6, 1, len(levels), width=width, sharey=True, squeeze=False)
     methods = table["method"] if "method" in table else pd.Series("", table.index)
     colours = [COLOURS.get(method, "none") for method in methods]
     edges = [COLOURS.get(method, INK) for method in methods]
