@@ -175,16 +175,6 @@ def named_colours(figure: Figure) -> dict[str, tuple]:
     return {text.get_text(): to_rgba(text.get_color()) for text in figure.axes[1].texts}
 
 
-@pytest.mark.slow
-def test_every_figure_is_sharp_and_stamped_and_can_be_saved(images, tmp_path):
-    for name, figure in every_figure(images).items():
-        assert isinstance(figure, Figure), name
-        assert figure.dpi >= 150, f"{name} is blurred in print"
-        assert any(STAMP in text for text in texts(figure)), f"{name} does not say what it was made from"
-        figure.savefig(tmp_path / f"{name}.png")
-        assert figure.get_figwidth() <= figures.WIDTH, f"{name} is wider than the page"
-
-
 def size(figure: Figure) -> int:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight")
@@ -192,9 +182,13 @@ def size(figure: Figure) -> int:
 
 
 @pytest.mark.slow
-def test_figures_are_small_and_have_no_ground_of_their_own(images):
+def test_every_figure_is_sharp_stamped_and_small_and_has_no_ground_of_its_own(images):
     """Notebooks and their outputs stay in the repository's history; a white ground is a bright slab on a dark page."""
     for name, figure in every_figure(images).items():
+        assert isinstance(figure, Figure), name
+        assert figure.dpi >= 150, f"{name} is blurred in print"
+        assert any(STAMP in text for text in texts(figure)), f"{name} does not say what it was made from"
+        assert figure.get_figwidth() <= figures.WIDTH, f"{name} is wider than the page"
         kind, content = encoding.encode(figure)
         picture = Image.open(io.BytesIO(content))
         assert kind == "image/png" and picture.mode == "P" and len(content) < 0.6 * size(figure), name
