@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from at_repro import files
 from at_repro.errors import DataError
@@ -131,6 +130,8 @@ def add(store: Store, rows: pd.DataFrame) -> int:
 
     Raises UserError where the disk refuses, DataError where the table cannot be read.
     """
+    from filelock import FileLock  # half as long to load as all that the ledger reads
+
     if rows.empty:
         return 0
     with files.write_errors(store.folder / FILE):

@@ -58,10 +58,10 @@ class Facts:
     def _wrong(self, run: Run) -> np.ndarray:
         """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""
         record = self.recorded(run)
-        predictions = record.predictions()
         if record.diverged:  # as good as guessing
-            return np.full(len(predictions), 1 - 1 / predictions["label"].nunique())
-        return (predictions["label"] != predictions["prediction"]).to_numpy(dtype=float)
+            labels = record.predictions()["label"]
+            return np.full(len(labels), 1 - 1 / labels.nunique())
+        return record.wrong().astype(float)
 
     def error(self, run: Run, early: bool = False) -> float:
         """Test error in percent of the last epoch, or the mean of those before the learning rate first drops."""
@@ -164,8 +164,8 @@ class Facts:
     def attention(self) -> dict[tuple[str, str, str, str], float]:
         """The table of `attention_table`: values by run id, teacher's run id, level and statistic."""
         table = attention_table.load(self.store)
-        keys = zip(*(table[name] for name in ("run_id", "teacher", "level", "statistic")), strict=True)
-        return dict(zip(keys, table["value"], strict=True))
+        keys = zip(*(table[name].tolist() for name in attention_table.KEY), strict=True)
+        return dict(zip(keys, table["value"].tolist(), strict=True))
 
 
 def difference(error: Callable[[Run], float], better: Side, worse: Side) -> float:

@@ -86,10 +86,11 @@ def conclude(compared: pd.DataFrame) -> pd.DataFrame:
     hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
     """
     rows = {}
+    compared = compared.assign(effect=[f"{row.comparison}: {effect(row)}" for row in compared.itertuples()])
     tested = compared[(compared["setting"] != STAND_IN) & (compared["verdict"] != NOT_TESTED)]
+    by_claim = dict(iter(tested.groupby(["claim", "setting"])))
     for claim in CLAIMS:
-        own = tested[tested["claim"] == claim.name]
-        parts = {preset: own[own["setting"] == setting] for preset, setting in SETTINGS.items()}
+        parts = {preset: by_claim.get((claim.name, setting), tested[:0]) for preset, setting in SETTINGS.items()}
         verdict_of = {preset: _verdict(claim, preset, part) for preset, part in parts.items()}
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
         part, verdict, counted = parts[preset], verdict_of[preset], _counted(claim, preset)
@@ -101,7 +102,7 @@ def conclude(compared: pd.DataFrame) -> pd.DataFrame:
             "scope": "; ".join(dict.fromkeys(part["scope"])),
             "on": "; ".join(dict.fromkeys(part["on"])),
             "compared": f"{len(part)} of {counted}",
-            "effects": "; ".join(f"{row.comparison}: {effect(row)}" for row in part.itertuples()),
+            "effects": "; ".join(part["effect"]),
             "200 epochs": verdict_of["paper"],
             "fewer epochs": verdict_of["reduced"],
             "to decide": _to_decide(verdict, part, counted),

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from at_repro.runs import Run
 
 # pandas and torch are imported where a table or weights are read: a list of records does without.
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from torch import Tensor
 
@@ -58,6 +59,7 @@ class Record:
     run: Run
     folder: Path
     values: dict
+    _tables: "dict[str, dict[str, np.ndarray]]" = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def final(self) -> dict:
@@ -79,33 +81,51 @@ class Record:
 
     def epochs(self) -> "pd.DataFrame":
         """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
-        return self._table("epochs.csv", schema.EPOCHS, "float64")
+        import pandas as pd
 
-    def early_errors(self) -> "pd.Series":
-        """Test errors, in percent, of the epochs before the learning rate first drops."""
-        return self._errors_of_phase(0)
-
-    def late_errors(self) -> "pd.Series":
-        """Test errors, in percent, of the epochs at the last learning rate."""
-        return self._errors_of_phase(-1)
-
-    def _errors_of_phase(self, epoch: int) -> "pd.Series":
-        """Of all epochs with the learning rate of this one."""
-        epochs = self.epochs()
-        rate = epochs["learning_rate"]
-        return epochs["test_error"][rate == rate.iloc[epoch]]
+        return pd.DataFrame(self._curve())
 
     def predictions(self) -> "pd.DataFrame":
         """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""
-        return self._table("predictions.csv", schema.PREDICTIONS, "int64")
+        import pandas as pd
 
-    def _table(self, name: str, columns: tuple[str, ...], kind: str) -> "pd.DataFrame":
-        with _reading(self.folder, name):
-            return schema.read_table(self.folder / name, columns, kind)
+        return pd.DataFrame(self._predictions())
+
+    def wrong(self) -> "np.ndarray":
+        """bool, one per test image: whether the network takes it for another class. Raises DamagedRecord."""
+        table = self._predictions()
+        return table["label"] != table["prediction"]
+
+    def early_errors(self) -> "np.ndarray":
+        """Test errors, in percent, of the epochs before the learning rate first drops."""
+        return self._errors_of_phase(0)
+
+    def late_errors(self) -> "np.ndarray":
+        """Test errors, in percent, of the epochs at the last learning rate."""
+        return self._errors_of_phase(-1)
+
+    def _errors_of_phase(self, epoch: int) -> "np.ndarray":
+        """Of all epochs with the learning rate of this one."""
+        curve = self._curve()
+        rate = curve["learning_rate"]
+        return curve["test_error"][rate == rate[epoch]]
 
     def contradiction(self) -> str:
         """What in record.json does not follow from curve and predictions, in words; empty where all does."""
-        return schema.contradiction(self.run, self.values, self.epochs(), self.predictions())
+        return schema.contradiction(self.run, self.values, self._curve(), self._predictions())
+
+    def _curve(self) -> "dict[str, np.ndarray]":
+        return self._table("epochs.csv", schema.EPOCHS, "float64")
+
+    def _predictions(self) -> "dict[str, np.ndarray]":
+        return self._table("predictions.csv", schema.PREDICTIONS, "int64")
+
+    def _table(self, name: str, columns: tuple[str, ...], kind: str) -> "dict[str, np.ndarray]":
+        """Read once: many ask for the same."""
+        if name not in self._tables:
+            with _reading(self.folder, name):
+                self._tables[name] = schema.read_table(self.folder / name, columns, kind)
+        return self._tables[name]
 
     @property
     def diverged(self) -> int | None:

@@ -143,14 +143,11 @@ class Store:
         return {path.name: path for path in paths if path not in left_out and not path.name.startswith(".")}
 
     def weight_checksums(self) -> dict[str, str]:
-        """By run id, the checksum of the weights that a record names; empty where the run diverged.
-
-        Without a look at the files themselves; records that say nothing of it are left out.
-        """
+        """By run id, the checksum of a record's weights, empty where the run diverged; none of damaged records."""
         checksums = {}
         for run_id, folder in self.folders().items():
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                values = json.loads((folder / "record.json").read_text())
+            with suppress(DamagedRecord):
+                values = self._load(folder).values
                 checksums[run_id] = "" if values["diverged"] else values["files"]["weights.safetensors"]
         return checksums
 
