@@ -1,26 +1,22 @@
 """What `at-repro bench` measures: each case returns rows of name, value and unit, all from one run on one machine."""
 
-import re
+import resource
 import statistics
-import tempfile
-import time
 from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
-from torch.profiler import ProfilerActivity, profile
 
-from at_repro import experiments, networks
-from at_repro.bench import plain, timing
+from at_repro import data, experiments, networks
+from at_repro.bench import LISTS, plain, timing
 from at_repro.data import ImageSet
 from at_repro.runs import Run
 from at_repro.runs.terms import Term
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.cuda_graphs import Replay, choose_capture
-from at_repro.training.evaluation import evaluate
 from at_repro.training.loop import batches, train_epoch
 
 Row = tuple[str, float, str]
@@ -52,13 +48,6 @@ class Cohort:
         rows = train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None, replay=self.replay)
         for student, row in zip(self.students, rows, strict=True):
             student.end_epoch(row)
-
-
-def plain_untouched(images: ImageSet) -> list[Row]:
-    """The field's loop with the memory setting that a process begins with; `engine.keep_freed_memory` is for good."""
-    seconds = timing.median_seconds({"plain": _plain_loop(images, "wrn-16-1", "wrn-16-2")})
-    speed = BATCH * _steps(images.device) / seconds["plain"]
-    return [("wrn-16-1 from wrn-16-2, AT: plain loop, own memory setting", speed, "images/s")]
 
 
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
@@ -96,20 +85,12 @@ def cohort(images: ImageSet, compiled: bool) -> list[Row]:
         for single in alone:
             single.train()
 
-    def teacher_only() -> None:
-        for batch, labels in batches(together.images, together.students[0].run, 0):
-            (teacher,) = together.teachers.values()
-            _synchronised(batch.device, teacher.see(batch, labels).output.logits)
-
-    calls = {"together": together.train, "alone": one_after_another, "teacher": teacher_only}
-    seconds = timing.median_seconds(calls)
-    steps = _steps(images.device)
-    per_step = {name: 1000 * value / steps / len(METHODS) for name, value in seconds.items()}
+    seconds = timing.median_seconds({"together": together.train, "alone": one_after_another})
+    each = {name: 1000 * value / _steps(images.device) / len(METHODS) for name, value in seconds.items()}
     return [
-        ("the teacher's pass, data included", 1000 * seconds["teacher"] / steps, "ms per step"),
-        ("five students one after another", per_step["alone"], "ms per student and step"),
-        ("five students in a cohort", per_step["together"], "ms per student and step"),
-        ("cohort: share of the cost per student", per_step["together"] / per_step["alone"], "x"),
+        ("five students one after another", each["alone"], "ms per student and step"),
+        ("five students in a cohort", each["together"], "ms per student and step"),
+        ("cohort: share of the cost per student", each["together"] / each["alone"], "x"),
     ]
 
 
@@ -117,7 +98,7 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
     """What share of the convolution peak, measured here on one large convolution, a plain training step reaches."""
     device = images.device
     precision = engine.fastest_precision(device)
-    operations = 2 * 9 * 128 * 128 * 32 * 32 * BATCH
+    operations = _PEAK_OPERATIONS * BATCH
     names = ("wrn-16-1", "wrn-16-2")
     students = {name: Cohort(images, name, [()], "wrn-10-1", compiled) for name in names}
     calls = {kind: _large_convolution(device, dtype) for kind, dtype in _DTYPES.items()}
@@ -130,54 +111,10 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
     return rows
 
 
-def checking(images: ImageSet) -> list[Row]:
-    """What share of the float32 peak `at-repro verify` reaches, and the processor's seconds of commands that list."""
-    device = images.device
-    operations = 2 * 9 * 128 * 128 * 32 * 32 * BATCH
-    sample, network = images.subset(BATCH * _steps(device)), _random("wrn-16-2", device).eval()
-    calls = {
-        "peak": _large_convolution(device, torch.float32),
-        "verify": lambda: evaluate(engine.forward("fp32", False), network, sample),
-    }
-    seconds = timing.median_seconds(calls)
-    reached = networks.forward_operations("wrn-16-2") * len(sample) / seconds["verify"]
-    rows: list[Row] = [("at-repro verify: share of the peak", 100 * reached * seconds["peak"] / operations, "%")]
-    for command in ("--help", "experiments", "status", "claims"):
-        (spent,) = timing.script(_LIST, command)
-        rows.append((f"at-repro {command}", spent, "s of processor time"))
-    return rows
-
-
 def _large_convolution(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
     x = torch.randn(BATCH, 128, 32, 32, dtype=dtype, device=device).to(memory_format=torch.channels_last)
     weight = torch.randn(128, 128, 3, 3, dtype=dtype, device=device).to(memory_format=torch.channels_last)
     return lambda: _synchronised(device, conv2d(x, weight, padding=1))
-
-
-def profiled(images: ImageSet, compiled: bool) -> list[Row]:
-    """Where plain steps spend their time, and the rate that their convolutions reach: no step can be faster.
-
-    On a CPU; a GPU works on while the profiler looks at what was asked of it.
-    """
-    return [] if images.device.type != "cpu" else [*_profile("wrn-16-1", images, compiled),
-                                                   *_profile("wrn-16-2", images, compiled)]  # fmt: skip
-
-
-def _profile(name: str, images: ImageSet, compiled: bool) -> list[Row]:
-    single = Cohort(images, name, [()], "wrn-10-1", compiled)
-    single.train()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        single.train()
-    seconds = dict.fromkeys([*_KERNELS, "everything else"], 0.0)
-    for event in profiler.key_averages():
-        kind = next((kind for kind, names in _KERNELS.items() if re.match(names, event.key)), "everything else")
-        seconds[kind] += event.self_cpu_time_total / 1e6
-    total = sum(seconds.values())
-    rows: list[Row] = [(f"{name} step: {kind}", 100 * value / total, "%") for kind, value in seconds.items()]
-    operations = 3 * networks.forward_operations(name) * BATCH * STEPS
-    if convolutions := sum(value for kind, value in seconds.items() if kind.startswith("convolutions")):
-        rows.append((f"{name} step: rate of its convolutions", operations / convolutions / 1e9, "GFLOP/s"))
-    return rows
 
 
 def processes(images: ImageSet, compiled: bool) -> list[Row]:
@@ -188,12 +125,25 @@ def processes(images: ImageSet, compiled: bool) -> list[Row]:
     speeds: dict[int, list[float]] = {1: [], cores: []}
     for _ in range(ROUNDS):
         for count, rates in speeds.items():
-            arguments = map(str, (cores // count, int(compiled), BATCH, STEPS))
-            rates.append(sum(timing.together(_SIDE_BY_SIDE, count, *arguments)))
+            rates.append(sum(timing.in_processes(_rate, count, cores // count, compiled, BATCH, STEPS)))
     return [
         (f"{count} process(es) of {cores // count} thread(s)", statistics.median(rates), "images/s in all")
         for count, rates in speeds.items()
     ]
+
+
+def _rate(ready: Callable[[], object], threads: int, compiled: bool, batch: int, steps: int) -> float:
+    """Images per second of a process of its own, measured when all are `ready`."""
+    global BATCH, STEPS
+    BATCH, STEPS = batch, steps
+    torch.set_num_threads(threads)
+    engine.keep_freed_memory()
+    images = data.load("shapes", "train", subset=batch * steps)
+    assert isinstance(images, ImageSet)  # it is made in memory
+    alone = Cohort(images, "wrn-16-1", [()], "wrn-10-1", compiled)
+    alone.train()
+    ready()
+    return batch * steps / timing.median_seconds({"alone": alone.train})["alone"]
 
 
 def data_share(images: ImageSet, compiled: bool) -> list[Row]:
@@ -210,125 +160,52 @@ def data_share(images: ImageSet, compiled: bool) -> list[Row]:
 
 
 def growth(images: ImageSet, compiled: bool) -> list[Row]:
-    """Cost of a step against the number of students and the depth of a student, and of AT where there is KD."""
-    by_number = {
+    """Cost of a step against the number of students, and of AT where there is KD."""
+    cohorts = {
         f"step with {count} AT students": Cohort(images, "wrn-16-1", [METHODS["AT"]] * count, "wrn-16-2", compiled)
         for count in (1, 2, 4, 8, 12)
     }
-    by_depth = {f"step of wrn-{depth}-1": Cohort(images, f"wrn-{depth}-1", [()], "wrn-10-1", compiled)
-                for depth in (10, 16, 28, 40)}  # fmt: skip
-    by_method = {f"step with {name}": Cohort(images, "wrn-16-1", [METHODS[name]], "wrn-16-2", compiled)
-                 for name in ("KD", "AT+KD")}  # fmt: skip
-    seconds = timing.median_seconds({name: cohort.train for name, cohort in (by_number | by_depth | by_method).items()})
+    for name in ("KD", "AT+KD"):
+        cohorts[f"step with {name}"] = Cohort(images, "wrn-16-1", [METHODS[name]], "wrn-16-2", compiled)
+    seconds = timing.median_seconds({name: cohort.train for name, cohort in cohorts.items()})
     return [(name, 1000 * value / _steps(images.device), "ms") for name, value in seconds.items()]
 
 
-def start_up(data_root: str | None) -> list[Row]:
-    """Imports, and the time from the command to the first training step, compiled with nothing kept from before."""
-    torch_alone = "import time; t = time.time(); import torch, torchvision; print(time.time() - t)"
-    ours = torch_alone.replace("print(", "import at_repro.training, at_repro.records; print(")
-    seconds = {code: min(timing.script(code)[0] for _ in range(3)) for code in (torch_alone, ours)}
-    rows: list[Row] = [("import beyond torch and torchvision", seconds[ours] - seconds[torch_alone], "s")]
-    for compile, name in (("off", "not compiled"), ("auto", "compiled")):
-        with tempfile.TemporaryDirectory() as folder:
-            (first,) = timing.script(_FIRST_STEP, data_root or "", folder, compile, str(time.time()))
-        rows.append((f"from the command to the first step, all of CIFAR-10, {name}", first, "s"))
-    return rows
+def imports() -> list[Row]:
+    """What our own modules add to those of torch, which nobody does without."""
+    torch_alone = "import torch, torchvision"
+    ours = f"{torch_alone}, at_repro.training, at_repro.records"
+    seconds = {code: min(timing.program("-c", code)[0] for _ in range(3)) for code in (torch_alone, ours)}
+    return [("import beyond torch and torchvision", seconds[ours] - seconds[torch_alone], "s")]
 
 
 def memory(data_root: str | None) -> list[Row]:
     """Peak memory of a process that trains twelve WRN-16-1 students with all of CIFAR-10 loaded."""
-    (peak,) = timing.script(_TWELVE, data_root or "")
+    (peak,) = timing.in_processes(_peak_of_twelve, 1, data_root)
     return [("peak memory of a cohort of twelve", peak, "GB")]
 
 
-def report(data_root: str | None) -> list[Row]:
-    """Seconds to make the report from the records, and its two parts."""
-    rendering, whole = timing.script(_REPORT, data_root or "")
-    return [
-        ("the book from the records", whole, "s"),
-        ("the book: executing what has changed", whole - rendering, "s"),
-        ("the book: rendering pages", rendering, "s"),
-    ]
+def _peak_of_twelve(_: Callable[[], object], data_root: str | None) -> float:
+    images, _test = (data.load("cifar10", split, data_root) for split in ("train", "test"))
+    assert isinstance(images, ImageSet)  # it is not streamed
+    Cohort(images, "wrn-16-1", [METHODS["AT"]] * 12, "wrn-16-2", False).train()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def command(name: str, data_root: str | None) -> list[Row]:
+    """What a command of `at-repro` takes, as a program: of a list the processor's seconds, else those that one waits.
+
+    So that machines compare, also what the processor would convolve in its seconds at the float32 peak of one core.
+    """
+    peak = timing.median_seconds({"peak": _large_convolution(torch.device("cpu"), torch.float32)})["peak"]
+    elapsed, busy = timing.program("-m", "at_repro", name, data_root=data_root)
+    rate = _PEAK_OPERATIONS * BATCH / peak / torch.get_num_threads() / 1e9
+    row = (busy, "s of processor time") if name in LISTS else (elapsed, "s")
+    return [(f"at-repro {name}", *row), (f"at-repro {name}: at the convolution peak", busy * rate, "GFLOP")]
+
+
+_PEAK_OPERATIONS = 2 * 9 * 128 * 128 * 32 * 32  # of the large convolution, per image
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-
-# Patterns of the profiler's names, compiled and not.
-_KERNELS = {
-    "convolutions, backward": r"aten::convolution_backward$",
-    "convolutions, forward": r"aten::(mkldnn_convolution|_slow_conv2d_forward|thnn_conv2d)$",
-    "batch norms, ReLUs, sums": r"## Call CompiledFx|aten::(native_batch_norm|clamp_min|threshold_backward|add_?$)",
-    "optimiser": r"Optimizer\.|aten::_foreach",
-}
-
-_FIRST_STEP = """
-import os, sys, time
-data_root, folder, compile, start = sys.argv[1:]
-os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-from at_repro import cli
-from at_repro.training import Progress
-def first(*_):
-    print(time.time() - float(start), flush=True)
-    raise KeyboardInterrupt
-Progress.step = first
-given = ["--data-root", data_root] if data_root else []
-given += ["--results", folder, "--compile", compile]
-cli.main(["run", "wrn-16-2-to-16-1", "--preset", "reduced", "--seeds", "0", *given])
-"""
-
-_LIST = """
-import sys, time
-from at_repro import cli
-try:
-    cli.main(sys.argv[1:])
-except SystemExit:
-    pass
-print()
-print(time.process_time())
-"""
-
-_TWELVE = """
-import resource, sys
-from at_repro import data
-from at_repro.bench.cases import Cohort, METHODS
-images, test_images = (data.load("cifar10", split, sys.argv[1] or None) for split in ("train", "test"))
-Cohort(images, "wrn-16-1", [METHODS["AT"]] * 12, "wrn-16-2", False).train()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
-"""
-
-_REPORT = """
-import sys, time
-from at_repro.report import book
-spent = {}
-def timed(name, function):
-    def run(*arguments):
-        start = time.time()
-        try:
-            return function(*arguments)
-        finally:
-            spent[name] = time.time() - start
-    return run
-book.render = timed("rendering", book.render)
-timed("whole", book.build)(data_root=sys.argv[1] or None)
-print(*spent.values())
-"""
-
-_SIDE_BY_SIDE = """
-import sys, torch
-from at_repro import data
-from at_repro.bench import cases, timing
-from at_repro.training import engine
-threads, compiled, cases.BATCH, cases.STEPS = map(int, sys.argv[1:])
-torch.set_num_threads(threads)
-engine.keep_freed_memory()
-seen = cases.BATCH * cases.STEPS
-alone = cases.Cohort(data.load("shapes", "train", subset=seen), "wrn-16-1", [()], "wrn-10-1", bool(compiled))
-alone.train()
-print("ready", flush=True)
-input()
-print(seen / timing.median_seconds({"alone": alone.train})["alone"])
-"""
 
 
 @cache

@@ -3,11 +3,13 @@
 import heapq
 import math
 from collections.abc import Iterable, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from at_repro import data, experiments
 from at_repro.runs import Run, tasks, with_teachers
+
+if TYPE_CHECKING:  # pandas is imported where a table is made: the list of experiments does without
+    import pandas as pd
 
 RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s
 DEVICES = (1, 8, 64)
@@ -37,7 +39,7 @@ OPERATIONS = {
 """What `networks.forward_operations` counts in the networks of the experiments; others are counted when asked for."""
 
 
-def table(results: dict, preset: str = "paper") -> pd.DataFrame:
+def table(results: dict, preset: str = "paper") -> "pd.DataFrame":
     """What the tables of the paper cost on devices like the one of a benchmark.
 
     A cohort stays on one device, and waits for its teacher; those of TOGETHER are divided among all devices, one after
@@ -54,6 +56,8 @@ def table(results: dict, preset: str = "paper") -> pd.DataFrame:
 
     Raises ParameterError for an unknown preset.
     """
+    import pandas as pd
+
     rate = 1e9 * next((value for _, name, value, _ in results["rows"] if name == RATE), float("nan"))
     runs = {name: runs_of(of_table, preset) for name, of_table in TABLES.items()}
     together = {run for name in TOGETHER for run in runs[name]}

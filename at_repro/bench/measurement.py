@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
-from at_repro import data
+from at_repro import bench, data
 from at_repro.bench import cases
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, UserError
@@ -27,19 +28,16 @@ def run(
     images, left_out = _images(data_root)
     images = images.to(target)
     measured: dict[str, Callable[[], list[cases.Row]]] = {
-        "the plain loop": lambda: cases.plain_untouched(images),
         "against the plain loop": lambda: cases.against_plain(images, compiled),
         "cohort": lambda: cases.cohort(images, compiled),
         "peak": lambda: cases.peak(images, compiled),
-        "profile": lambda: cases.profiled(images, compiled),
         "processes": lambda: cases.processes(images, compiled),
         "data": lambda: cases.data_share(images, compiled),
         "growth": lambda: cases.growth(images, compiled),
-        "start": lambda: cases.start_up(data_root),
+        "imports": cases.imports,
         "memory": lambda: cases.memory(data_root),
-        "checking": lambda: cases.checking(images),
-        "report": lambda: cases.report(data_root),
-    }
+    } | {f"at-repro {name}": partial(cases.command, name, data_root) for name in (*bench.LISTS, *bench.LONG)}
+    engine.keep_freed_memory()
     start = time.perf_counter()
     rows = []
     for name, case in measured.items():
@@ -49,7 +47,6 @@ def run(
                 rows += [[name, *row] for row in case()]
             except Exception as error:  # whatever it is, what the other cases have found stays
                 left_out[name] = (str(error).splitlines() or [type(error).__name__])[0]
-        engine.keep_freed_memory()  # from the second case on: the first one is without
         took = f"measured in {duration(time.perf_counter() - began)}"
         progress.say(f"{name}: {f'left out, {left_out[name]}' if name in left_out else took}")
     if not rows:
@@ -69,6 +66,6 @@ def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
         images = data.load("cifar10", "train", data_root)
     except DataError:
         images = data.load("shapes", "train")
-        left_out = dict.fromkeys(("start", "memory"), "CIFAR-10 is not here")
+        left_out = {"memory": "CIFAR-10 is not here"}
     assert isinstance(images, ImageSet)  # neither is streamed
     return images, left_out

@@ -1,10 +1,14 @@
-"""Timing by interleaved repeats, and processes that are timed as a whole."""
+"""Timing by interleaved repeats, and of processes and programs as a whole."""
 
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 
 from at_repro.errors import UserError
 
@@ -22,35 +26,37 @@ def median_seconds(functions: Mapping[str, Callable[[], object]], repeats: int =
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def script(code: str, *arguments: str) -> list[float]:
-    """Runs Python code in a process of its own and returns the numbers in the last line that it prints.
+def in_processes(function: Callable[..., float], count: int, *arguments: object) -> list[float]:
+    """What a function of a module returns in several new processes that measure at the same time.
 
-    Raises UserError, with the last line that the process said, where it fails.
+    It is called with `ready`, which waits until all processes have called it, and with the arguments. Raises what the
+    function raises, or BrokenProcessPool where a process dies.
     """
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(count, context, _remember, (context.Barrier(count),)) as pool:
+        return [call.result() for call in [pool.submit(_call, function, *arguments) for _ in range(count)]]
+
+
+def _remember(barrier: Barrier) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _call(function: Callable[..., float], *arguments: object) -> float:
+    return function(_barrier.wait, *arguments)
+
+
+def program(*words: str, data_root: str | None = None) -> tuple[float, float]:
+    """Runs Python with these words; returns the seconds that passed, and the processor's, its children's as well.
+
+    Raises UserError, with the last line that it said, where it fails.
+    """
+    environment = os.environ | ({"AT_REPRO_DATA": data_root} if data_root else {})
+    start, before = time.perf_counter(), os.times()
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
+    elapsed, after = time.perf_counter() - start, os.times()
     if done.returncode:
         said = done.stderr.splitlines() if done.returncode > 0 else []  # a process that was killed had no last word
         raise UserError((said or [f"a process ended with {done.returncode}"])[-1])
-    return [float(word) for word in done.stdout.splitlines()[-1].split()]
-
-
-def together(code: str, count: int, *arguments: str) -> list[float]:
-    """Runs Python code in several processes at once and returns the number that each prints last.
-
-    The code prints a line when it is ready to measure, and waits for one on standard input: all start together.
-    """
-    command = [sys.executable, "-c", code, *arguments]
-    running = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
-    ]
-    try:
-        if not all([process.stdout is not None and process.stdout.readline() for process in running]):
-            raise RuntimeError("a process ended before it could measure, see above")
-        for process in running:
-            assert process.stdin is not None  # a pipe
-            process.stdin.write("\n")
-            process.stdin.flush()
-        return [float(process.communicate()[0].split()[-1]) for process in running]
-    finally:
-        for process in running:
-            process.kill()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return elapsed, busy

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
@@ -27,8 +29,8 @@ def images():
 @pytest.fixture(scope="module")
 def measured(images):
     """The rows of cases, each measured once for all tests here."""
-    used = (cases.against_plain, cases.cohort, cases.peak, cases.profiled, cases.data_share)
-    return {case.__name__: case(images, False) for case in used} | {"checking": cases.checking(images)}
+    used = (cases.against_plain, cases.cohort, cases.peak, cases.data_share)
+    return {case.__name__: case(images, False) for case in used}
 
 
 @pytest.mark.slow
@@ -37,16 +39,10 @@ def test_a_case_gives_positive_numbers_with_units(measured):
         assert rows and all(value > 0 and unit for _, value, unit in rows), name
 
 
-@pytest.mark.slow
-def test_the_kinds_of_a_profile_are_all_of_a_step(measured):
-    """A kernel under another name would make the convolutions look faster than they are."""
-    rows = measured["profiled"]
-    shares = {name: value for name, value, unit in rows if unit == "%"}
-    rates = [(name, unit) for name, _, unit in rows if unit != "%"]
-    assert rates == [(f"{name} step: rate of its convolutions", "GFLOP/s") for name in ("wrn-16-1", "wrn-16-2")]
-    for name in ("wrn-16-1", "wrn-16-2"):
-        assert shares[f"{name} step: convolutions, forward"] > shares[f"{name} step: optimiser"]
-        assert shares[f"{name} step: convolutions, backward"] > shares[f"{name} step: optimiser"] > 0
+def test_a_list_costs_processor_time_and_what_a_machine_could_convolve_in_it(images):
+    (name, seconds, unit), (_, operations, _) = cases.command("--help", None)
+    assert (name, unit) == ("at-repro --help", "s of processor time")
+    assert seconds > 0 and operations > 0
 
 
 @pytest.mark.slow
@@ -57,11 +53,20 @@ def test_processes_train_side_by_side(images):
     assert all(value > 0 for _, value, _ in rows)
 
 
-def test_processes_are_timed_together():
-    code = "import sys; print('ready', flush=True); input(); print('took'); print(float(sys.argv[1]) * 2)"
-    assert timing.together(code, 3, "21") == [42, 42, 42]
-    with pytest.raises(RuntimeError, match="before it could measure"):
-        timing.together("raise SystemExit(1)", 2)
+def test_processes_measure_together():
+    """One that began before the others were ready would have the machine for itself."""
+    first, second = timing.in_processes(_meeting, 2)
+    assert first != second
+    with pytest.raises(BrokenProcessPool):
+        timing.in_processes(_death, 1)
+
+
+def _meeting(ready) -> float:
+    return ready()  # which of all it was: it waits for as many
+
+
+def _death(_) -> float:
+    os._exit(1)
 
 
 def test_the_plain_loop_learns_the_same_thing(images):
@@ -99,8 +104,11 @@ def test_repeats_are_interleaved():
     assert called == list("ab" * 4) and set(found) == {"a", "b"}
 
 
-def test_a_script_is_timed_in_its_own_process():
-    assert timing.script("import sys; print('x'); print(float(sys.argv[1]) * 2, 1)", "21") == [42, 1]
+def test_a_program_is_timed_with_its_children():
+    """Rendering a book is the work of a child."""
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(3_000_000))'])"
+    alone, with_child = (timing.program("-c", words)[1] for words in ("import subprocess, sys", code))
+    assert with_child > alone > 0
 
 
 def test_targets_are_judged_and_all_belong_to_a_measurement():
@@ -140,26 +148,26 @@ def test_machines_stand_beside_each_other():
 def test_a_target_names_what_the_cases_measure(images, measured):
     """A renamed row would lose its target, silently."""
     names = {name for rows in measured.values() for name, _, _ in rows}
-    assert not {name for name, _, _ in cases.plain_untouched(images)} & names
     targets = {*bench.TARGETS, *bench.GPU_TARGETS}
     assert {name for name in targets if "share" in name or "AT" in name} <= names
 
 
 def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
     """The last one needs the extra `book`: all that was measured in minutes before would be gone."""
-    known = ("plain_untouched", "against_plain", "cohort", "peak", "profiled", "processes", "data_share", "growth",
-             "start_up", "memory", "checking")  # fmt: skip
+    known = ("against_plain", "cohort", "peak", "processes", "data_share", "growth", "imports", "memory")
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_, name=name: [(name, 1.0, "s")])
-    monkeypatch.setattr(cases, "report", lambda *_: timing.script("raise SystemExit('no Jupyter Book here')"))
+    monkeypatch.setattr(cases, "command", lambda *_: timing.program("-c", "raise SystemExit('no Jupyter Book here')"))
+    monkeypatch.setattr(bench, "LISTS", ())
+    monkeypatch.setattr(bench, "LONG", ("book",))
     monkeypatch.setattr(
         measurement, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"})
     )
     told = io.StringIO()
     found = measurement.run("cpu", compile="off", progress=Progress(told))
     assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
-    assert found["left_out"] == {"memory": "no data", "report": "no Jupyter Book here"}
-    assert "report: left out, no Jupyter Book here" in told.getvalue()
+    assert found["left_out"] == {"memory": "no data", "at-repro book": "no Jupyter Book here"}
+    assert "at-repro book: left out, no Jupyter Book here" in told.getvalue()
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_: 1 / 0)
     with pytest.raises(UserError, match=r"^nothing could be measured: no data; division by zero; no Jupyter Book here"):
@@ -169,7 +177,7 @@ def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
 def test_a_process_that_was_killed_had_no_last_word():
     code = "import os, sys; print('busy', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
     with pytest.raises(UserError, match=r"^a process ended with -9$"):
-        timing.script(code)
+        timing.program("-c", code)
 
 
 def test_a_full_disk_is_one_line():
