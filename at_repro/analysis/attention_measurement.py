@@ -1,7 +1,7 @@
 """Measures what `attention_table` holds: statistics of attention maps, of runs whose weights and images are at hand."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import pandas as pd
 from at_repro import data, experiments
 from at_repro.analysis import attention_table, map_statistics, network_maps
 from at_repro.analysis.attention_table import COLUMNS, IMAGES, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, STATISTICS
-from at_repro.data import Images
+from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
 from at_repro.records import Store, load_record
 from at_repro.runs import Run
@@ -63,7 +63,7 @@ def measure(
     store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
 ) -> pd.DataFrame:
     """The rows of the table for these pairs; none for a pair without maps of the first `IMAGES` images, see `maps`."""
-    sample, recorded = images.select(slice(IMAGES)), store.weight_checksums()
+    sample, recorded = _sample(images), store.weight_checksums()
     parts = []
     for run, teacher in dict.fromkeys(pairs):
         own, taught = maps_of(run), None if teacher is None else maps_of(teacher)
@@ -140,4 +140,10 @@ def maps(store: Store, run: Run, images: Images) -> map_statistics.Maps | None:
     if record is None or not record.has_network or not record.measured_on(images):
         return None
     network = load_network(store, run, images, images.device)
-    return network_maps.maps_by_mapping(network, images.select(slice(IMAGES)), MAPPINGS)
+    return network_maps.maps_by_mapping(network, _sample(images), MAPPINGS)
+
+
+@lru_cache(maxsize=1)
+def _sample(images: Images) -> ImageSet:
+    """One object for all networks: what is known of it is computed once."""
+    return images.select(slice(IMAGES))

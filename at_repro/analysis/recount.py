@@ -76,7 +76,9 @@ def _count(record: Record, plain: Record | None) -> tuple[float, float, float, f
 @cache
 def _wrong(folder: Path) -> list[bool]:
     with (folder / "predictions.csv").open(newline="") as file:
-        return [row["label"] != row["prediction"] for row in csv.DictReader(file)]
+        names, *rows = csv.reader(file)
+    label, prediction = map(names.index, ("label", "prediction"))
+    return [row[label] != row[prediction] for row in rows]
 
 
 def _alike(own: tuple[float, ...], pages: tuple[float, ...]) -> bool:

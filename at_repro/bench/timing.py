@@ -37,6 +37,9 @@ def in_processes(function: Callable[..., float], count: int, *arguments: object)
         return [call.result() for call in [pool.submit(_call, function, *arguments) for _ in range(count)]]
 
 
+_barrier: Barrier  # of this process, where it is one of several
+
+
 def _remember(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier

@@ -141,7 +141,7 @@ def _check_numbers(name: str, value: object) -> None:
 
 
 def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "dict[str, np.ndarray]":
-    """A table of a record by column: numbers of this dtype, of these names at least; losses of epochs may be not finite.
+    """A table of a record by column: numbers of this dtype, these columns at least; losses may be not finite.
 
     Raises ValueError where it is something else, or OSError.
     """
@@ -150,6 +150,8 @@ def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "dict[str, np
     read = csv.read_csv(io.BytesIO(path.read_bytes()), csv.ReadOptions(use_threads=False))
     if missing := [name for name in columns if name not in read.column_names]:
         raise ValueError(f"it has no column {missing[0]!r}")
+    if len(set(read.column_names)) < len(read.column_names):
+        raise ValueError("it has two columns of one name")
     if not len(read):
         raise ValueError("it has no rows")
     table = {}
@@ -157,7 +159,7 @@ def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "dict[str, np
         if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_null(column.type)):
             raise ValueError(f"{name} has something else than numbers")
         numbers = column.to_numpy().astype("float64")
-        highest = 100 if name.endswith("error") else sys.float_info.max
+        highest = 100 if name.endswith("error") else 2**53 if kind == "int64" else sys.float_info.max
         if not (name.endswith("loss") or (numbers.min() >= 0 and numbers.max() <= highest)):
             raise ValueError(f"{name} has numbers that are not finite, or none that it can have")
         table[name] = numbers.astype(kind)

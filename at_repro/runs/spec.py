@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 from at_repro.errors import ParameterError, check_choice, check_kind
@@ -107,7 +107,7 @@ class Run:
 
 def _without_defaults(item: Run | Term) -> dict:
     kept = {}
-    for field in _fields(type(item)):
+    for field in fields(item):
         value = getattr(item, field.name)
         if value == field.default:
             continue
@@ -123,9 +123,6 @@ def _without_defaults(item: Run | Term) -> dict:
             ]
         kept[field.name] = value
     return kept
-
-
-_fields = cache(fields)  # half of what a run id takes
 
 
 def _term(values: dict) -> Term:
