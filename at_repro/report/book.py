@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,7 +62,7 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
     """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
 
     One that was executed with its own defaults says so by its fingerprint. Trains nothing. One that fails raises as
-    `execute` does when its turn comes, and no further one is begun.
+    `execute` does when its turn comes; the others are then not waited for, nor where this process is interrupted.
     """
     cores = os.cpu_count() or 1
     workers = max(1, min(cores, len(jobs), 8))
@@ -76,12 +77,18 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
     own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores // workers)}
     with notebooks.environment(**own, **notebooks.OWN_KERNEL):
         pool = ThreadPoolExecutor(workers)
+        pages = {name: pool.submit(run, name) for name in jobs}
         try:
-            for name, done in {name: pool.submit(run, name) for name in jobs}.items():
-                done.result()
+            for name, page in pages.items():
+                page.result()
                 yield name
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(page.done() for page in pages.values()):  # one may be about to start its kernel
+                notebooks.stop_kernels()
+                time.sleep(0.1)
+            raise
+        pool.shutdown()
 
 
 def build(

@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,16 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
             raise
         raise UserError(error.evalue) from None
     return output
+
+
+def stop_kernels() -> None:
+    """Ends the kernels that this process has started: those of other threads are not interrupted with it."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it ends by itself
+            if "ipykernel_launcher" in child.cmdline():
+                child.kill()
 
 
 def _user_errors(kind: type[Exception]) -> set[str]:

@@ -781,3 +781,25 @@ def test_python_examples_run(page, tmp_path, monkeypatch):
             stack.enter_context(patch.dict(registry))  # to which examples add
         for example in re.findall(r"```python\n(.*?)```", prose(page), flags=re.DOTALL):
             exec(compile(example, page, "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, UserError])
+def test_pages_in_execution_are_not_waited_for_when_a_build_ends(ends, tmp_path, monkeypatch):
+    """A page takes a minute: who presses Ctrl-C would press it again, and leave kernels behind."""
+    kernels = []
+
+    def execute(name, *_):
+        if name == "long":
+            command = [sys.executable, "-c", "import time; time.sleep(600)", "ipykernel_launcher"]
+            kernels.append(subprocess.Popen(command))
+            kernels[0].wait()
+            raise RuntimeError("the kernel died")
+        while not kernels:
+            time.sleep(0.01)
+        raise ends("the other page")
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(ends, match="the other page"):
+        list(book._execute_all({"failing": tmp_path / "1", "long": tmp_path / "2"}, {}))
+    assert kernels[0].returncode == -signal.SIGKILL
