@@ -116,6 +116,7 @@ def verify(
 
 def _print_numbers(store: Store) -> int:
     """Prints the table of `recount`; returns in how many of its rows the pages have other numbers."""
+    store.set_aside()  # what is damaged has its line above
     numbers = recount(store)
     if numbers.empty:
         return 0

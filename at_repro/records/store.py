@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -235,13 +236,25 @@ class Store:
         import pandas as pd
 
         records = self.all() if runs is None else [self.load(run) for run in runs if self.has(run)]
-        return pd.DataFrame([_row(record) for record in records], columns=COLUMNS)
+        return pd.DataFrame({name: [value(record) for record in records] for name, value in _COLUMNS.items()})
 
 
-COLUMNS = [
-    "run_id", "dataset", "network", "method", "teacher", "epochs", "seed", "test_error", "train_error",
-    "best_test_error", "best_epoch", "precision", "device", "commit",
-]  # fmt: skip
+_COLUMNS: dict[str, Callable[[Record], object]] = {
+    "run_id": lambda record: record.run.run_id,
+    "dataset": lambda record: record.run.dataset,
+    "network": lambda record: record.run.network,
+    "method": lambda record: record.run.method,
+    "teacher": lambda record: record.run.teacher and record.run.teacher.network,
+    "epochs": lambda record: record.run.epochs,
+    "seed": lambda record: record.run.seed,
+    "test_error": lambda record: record.final["test_error"],
+    "train_error": lambda record: record.final["train_error"],
+    "best_test_error": lambda record: record.values["best"]["test_error"],
+    "best_epoch": lambda record: record.values["best"]["epoch"],
+    "precision": lambda record: record.values["environment"]["precision"],
+    "device": lambda record: record.values["environment"]["device"],
+    "commit": lambda record: record.values["environment"]["commit"],
+}
 
 
 def _state(folder: Path) -> tuple:
@@ -251,26 +264,6 @@ def _state(folder: Path) -> tuple:
     except OSError:  # another process replaces it
         return ()
     return tuple(sorted((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in entries))
-
-
-def _row(record: Record) -> dict:
-    run, values = record.run, record.values
-    return {
-        "run_id": run.run_id,
-        "dataset": run.dataset,
-        "network": run.network,
-        "method": run.method,
-        "teacher": run.teacher.network if run.teacher else None,
-        "epochs": run.epochs,
-        "seed": run.seed,
-        "test_error": values["final"]["test_error"],
-        "train_error": values["final"]["train_error"],
-        "best_test_error": values["best"]["test_error"],
-        "best_epoch": values["best"]["epoch"],
-        "precision": values["environment"]["precision"],
-        "device": values["environment"]["device"],
-        "commit": values["environment"]["commit"],
-    }
 
 
 def _file_name(run: Run) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from at_repro import data
+from at_repro import data, experiments
 from at_repro.analysis import verification
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError
@@ -233,6 +233,14 @@ def test_a_diverged_record_has_nothing_to_compare(store, small, hand_made, capsy
     hand_made(small["at"], predicted=labels, labels=labels, diverged=2, data={"test": images.fingerprint})
     assert verify(store, device="cpu") == 0
     assert "diverged in epoch 2" in lines(capsys)[0]
+
+
+def test_a_damaged_record_of_an_experiment_does_not_hide_what_was_verified(store, hand_made, capsys):
+    """The numbers of the pages are counted again without it."""
+    run = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]["AT"]
+    (hand_made(run).folder / "record.json").write_text("{}")
+    assert verify(store, device="cpu") == 1
+    assert lines(capsys)[-1].startswith("0 of 1 records verified")
 
 
 def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, hand_made, capsys):
