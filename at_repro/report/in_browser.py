@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from at_repro import data, experiments, files, networks
 from at_repro.data import cifar10
@@ -20,8 +19,6 @@ from at_repro.errors import DataError, ParameterError
 from at_repro.networks import imagenet
 from at_repro.records import Store
 from at_repro.runs import Run
-
-Node = Any  # a `torch.fx.Node`, whose arguments may be anything
 
 FOLDER = "own_picture"
 """Below the book's `_assets`, made when the book is built: packages and records have these 14 MB of weights already."""
@@ -68,8 +65,7 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
 
 
 def _write(path: Path, networks: Mapping[str, dict]) -> None:
-    with files.replacement(path) as temporary:
-        temporary.write_text(f"Object.assign(window.atReproNetworks ??= {{}}, {json.dumps(networks)});\n")
+    files.write(path, f"Object.assign(window.atReproNetworks ??= {{}}, {json.dumps(networks)});\n")
 
 
 def describe(network: nn.Module, resolution: int, normalization: tuple[Sequence[float], Sequence[float]]) -> dict:
@@ -88,123 +84,103 @@ def describe(network: nn.Module, resolution: int, normalization: tuple[Sequence[
     Raises:
         ParameterError: for a network with an operation that is not known here.
     """
-    folded = networks.fold_batch_norms(network)
+    writer = _Writer(fx.symbolic_trace(networks.fold_batch_norms(network)))
     with torch.no_grad():
-        traced = make_fx(lambda image: tuple(folded(image)))(torch.zeros(1, 3, resolution, resolution))
-    writer = _Writer(traced)
-    for node in traced.graph.nodes:
-        writer.add(node)
-    (logits, groups) = next(iter(reversed(traced.graph.nodes))).args[0]
+        logits, groups = writer.run(torch.zeros(1, 3, resolution, resolution))
     mean, std = (list(map(float, values)) for values in normalization)
     return {
         "resolution": resolution,
         "mean": mean,
         "std": std,
         "steps": writer.steps,
-        "groups": [writer.numbers[group] for group in groups],
-        "logits": writer.numbers[logits],
+        "groups": [writer.numbers[id(group)] for group in groups],
+        "logits": writer.numbers[id(logits)],
         "weights": base64.b64encode(torch.cat(writer.weights).half().numpy().astype("<f2").tobytes()).decode(),
     }
 
 
-class _Writer:
-    """Translates the nodes of a traced network one by one."""
+class _Writer(fx.Interpreter):
+    """Runs a traced network on an image, and writes each operation down with its weights."""
 
     def __init__(self, traced: fx.GraphModule):
-        self.traced = traced
+        super().__init__(traced, garbage_collect_values=False)
         self.steps: list[list] = []
-        self.numbers: dict[Node, int] = {}
-        self.padded: dict[Node, tuple[Node, list[list[int]]]] = {}  # an image and what a convolution adds to its sides
+        self.numbers: dict[int, int] = {}  # of results, by the id of their tensor: all stay until the end
+        self.padded: dict[int, tuple[Tensor, list[list[int]]]] = {}  # an image and what is added to its sides
         self.weights: list[Tensor] = []
-        self.size = 0
 
-    def add(self, node: Node) -> None:
-        if node.op == "placeholder":
-            self.numbers[node] = 0
-        elif node.op == "call_function":
-            name = getattr(node.target, "__name__", str(node.target)).partition(".")[0].rstrip("_")
+    def run_node(self, n: fx.Node) -> Any:
+        result, (args, _) = super().run_node(n), self.fetch_args_kwargs_from_env(n)
+        if n.op == "placeholder":
+            self.numbers[id(result)] = 0
+        elif n.op.startswith("call_") and isinstance(result, Tensor):  # the others are sizes
+            layers = [self.fetch_attr(str(n.target))] if n.op == "call_module" else []
+            name = type(layers[0]).__name__ if layers else getattr(n.target, "__name__", n.target)
             if name not in _OPERATIONS:
                 raise ParameterError("network", f"one with the operation {name}", sorted(_OPERATIONS))
-            _OPERATIONS[name](self, node)
+            _OPERATIONS[name](self, result, *layers, *args)
+        return result
 
-    def step(self, node: Node, operation: str, inputs: Sequence[Node], **settings: Any) -> None:
-        if alone := [each for each in inputs if each in self.padded]:
-            raise ParameterError("network", f"one that pads {alone[0]} for {operation}", "padding before convolutions")
-        self.numbers[node] = 1 + len(self.steps)
-        self.steps.append([operation, self.numbers[node], [self.numbers[each] for each in inputs], settings])
-
-    def tensor(self, node: Node) -> Tensor:
-        """The constant that a node of the kind "get_attr" stands for."""
-        return getattr(self.traced, node.target).detach()
+    def step(self, result: Tensor, operation: str, *inputs: Tensor, **settings: Any) -> None:
+        numbers = [self.numbers[id(each)] for each in inputs]
+        self.numbers[id(result)] = 1 + len(self.steps)
+        self.steps.append([operation, 1 + len(self.steps), numbers, settings])
 
     def store(self, values: Tensor) -> list:
         """Keeps a tensor, and returns where it begins and its shape."""
-        begin = self.size
-        self.weights.append(values.flatten())
-        self.size += values.numel()
+        begin = sum(map(torch.numel, self.weights))
+        self.weights.append(values.detach().flatten())
         return [begin, list(values.shape)]
 
 
-def _convolution(writer: _Writer, node: Node) -> None:
-    image, weight, bias, stride, (padding, _), _, _, _, groups = node.args
-    # Part of the convolution, which costs nothing there.
-    image, sides = writer.padded.get(image, (image, [[padding, padding]] * 2))
-    kernel = writer.tensor(weight)
-    depthwise = groups > 1
+def _convolution(writer: _Writer, result: Tensor, layer: nn.Conv2d, image: Tensor) -> None:
+    # Padding is part of the convolution, which costs nothing there.
+    image, sides = writer.padded.get(id(image), (image, [[layer.padding[0]] * 2] * 2))
+    depthwise = layer.groups > 1
     # (out, in / groups, height, width) to (height, width, in, out), or where each channel has its own, (…, in, 1)
-    kernel = kernel.permute(2, 3, 0, 1) if depthwise else kernel.permute(2, 3, 1, 0)
-    biases = torch.zeros(writer.tensor(weight).shape[0]) if bias is None else writer.tensor(bias)
-    writer.step(node, "depthwise" if depthwise else "convolution", [image], kernel=writer.store(kernel),
-                bias=writer.store(biases), stride=stride[0], padding=[[0, 0], *sides, [0, 0]])  # fmt: skip
+    kernel = writer.store(layer.weight.permute(2, 3, 0, 1) if depthwise else layer.weight.permute(2, 3, 1, 0))
+    bias = writer.store(torch.zeros(layer.out_channels) if layer.bias is None else layer.bias)
+    writer.step(result, "depthwise" if depthwise else "convolution", image, kernel=kernel, bias=bias,
+                stride=layer.stride[0], padding=[[0, 0], *sides, [0, 0]])  # fmt: skip
 
 
-def _batch_norm(writer: _Writer, node: Node) -> None:
-    image, weight, bias, mean, variance = node.args[:5]
-    weight, bias, mean, variance = (writer.tensor(each).double() for each in (weight, bias, mean, variance))
-    scale = weight / (variance + node.args[-1]).sqrt()
-    writer.step(
-        node, "scale", [image], by=writer.store(scale.float()), plus=writer.store((bias - mean * scale).float())
-    )
+def _batch_norm(writer: _Writer, result: Tensor, layer: nn.BatchNorm2d, image: Tensor) -> None:
+    state = {name: value.double() for name, value in layer.state_dict().items()}
+    scale = state["weight"] / (state["running_var"] + layer.eps).sqrt()
+    plus = state["bias"] - state["running_mean"] * scale
+    writer.step(result, "scale", image, by=writer.store(scale.float()), plus=writer.store(plus.float()))
 
 
-def _item(writer: _Writer, node: Node) -> None:
-    source, index = node.args
-    if index == 0:  # of a batch norm; the others are statistics
-        writer.numbers[node] = writer.numbers[source]
+def _add(writer: _Writer, result: Tensor, first: Tensor, second: Tensor) -> None:
+    if id(second) in writer.numbers:
+        return writer.step(result, "add", first, second)
+    constant = second.flatten()
+    writer.step(result, "scale", first, by=writer.store(torch.ones_like(constant)), plus=writer.store(constant))
 
 
-def _binary(writer: _Writer, node: Node, by: bool) -> None:
-    first, second = node.args
-    if second.op != "get_attr":
-        writer.step(node, "add", [first, second])
-        return
-    constant = writer.tensor(second).flatten()
-    pair = (constant, torch.zeros_like(constant)) if by else (torch.ones_like(constant), constant)
-    writer.step(node, "scale", [first], by=writer.store(pair[0]), plus=writer.store(pair[1]))
+def _multiply(writer: _Writer, result: Tensor, image: Tensor, constant: Tensor) -> None:
+    by = constant.flatten()
+    writer.step(result, "scale", image, by=writer.store(by), plus=writer.store(torch.zeros_like(by)))
 
 
-def _pad(writer: _Writer, node: Node) -> None:
-    image, (left, right, up, down), _ = node.args
-    writer.padded[node] = image, [[up, down], [left, right]]
+def _pad(writer: _Writer, result: Tensor, image: Tensor, sides: Sequence[int]) -> None:
+    left, right, up, down = sides
+    writer.padded[id(result)] = image, [[up, down], [left, right]]
 
 
-def _linear(writer: _Writer, node: Node) -> None:
-    bias, image, weight = node.args
-    values = writer.tensor(weight.args[0])  # transposed before
-    writer.step(node, "linear", [image], weight=writer.store(values.T), bias=writer.store(writer.tensor(bias)))
+def _linear(writer: _Writer, result: Tensor, layer: nn.Linear, image: Tensor) -> None:
+    writer.step(result, "linear", image, weight=writer.store(layer.weight.T), bias=writer.store(layer.bias))
 
 
-_OPERATIONS: dict[str, Callable[[_Writer, Node], None]] = {
-    "convolution": _convolution,
-    "native_batch_norm": _batch_norm,
-    "getitem": _item,
-    "add": lambda writer, node: _binary(writer, node, False),
-    "mul": lambda writer, node: _binary(writer, node, True),
-    "constant_pad_nd": _pad,
-    "relu": lambda writer, node: writer.step(node, "clip", [node.args[0]], most=None),
-    "hardtanh": lambda writer, node: writer.step(node, "clip", [node.args[0]], most=node.args[2]),
-    "mean": lambda writer, node: writer.step(node, "mean", [node.args[0]]),
-    "addmm": _linear,
-    "t": lambda writer, node: None,
-    "empty": lambda writer, node: None,
+_OPERATIONS: dict[str, Callable[..., None]] = {
+    "Conv2d": _convolution,
+    "BatchNorm2d": _batch_norm,
+    "Linear": _linear,
+    "Identity": lambda writer, result, layer, image: None,
+    "ReLU6": lambda writer, result, layer, image: writer.step(result, "clip", image, most=6.0),
+    "relu": lambda writer, result, image: writer.step(result, "clip", image, most=None),
+    "mean": lambda writer, result, image, axes: writer.step(result, "mean", image),
+    "add": _add,
+    "mul": _multiply,
+    "pad": _pad,
 }
