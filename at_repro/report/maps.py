@@ -1,10 +1,9 @@
 """Attention maps of any model for any pictures: a figure of the first ones, and the statistics of all."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.cbook
 import matplotlib.pyplot as plt
@@ -29,13 +28,6 @@ DRAWN = 8
 
 _BATCH = 16
 _STATISTICS = ("entropy", "top share")
-
-
-class _Batch(NamedTuple):
-    images: ImageSet
-    names: list[str]
-    maps: dict[str, Tensor]  # (N, h, w) by label of the layer
-    titles: list[str]
 
 
 def draw(
@@ -97,15 +89,18 @@ def draw(
     tapped.to(place)
     with ExitStack() as stack:
         rows = None if table is None else stack.enter_context(files.replacement(table))
-        for done, batch in _batches(paths, tapped, loaded, layers, kind, mapping):
-            if done == 0:
-                _save(batch, output, f"{model}; weights: {weights or 'published'}; {', '.join(layers)}")
+        for start in range(0, len(paths), _BATCH):
+            part = paths[start : start + _BATCH]
+            images, maps, titles = _look(part, tapped, place, loaded, layers, kind, mapping)
+            if start == 0:
+                _save(images, maps, titles, output, f"{model}; weights: {weights or 'published'}; {', '.join(layers)}")
             if rows is not None:
-                frame = map_statistics.measure({model: {mapping: batch.maps}}, batch.images, _STATISTICS)
-                frame["image"] = frame["image"].map(batch.names.__getitem__)
-                frame.to_csv(rows, mode="a", header=done == 0, index=False, float_format="%.6g")
-                end = "\n" if done + len(batch.names) == len(paths) else ""
-                print(f"\r{done + len(batch.names)} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
+                frame = map_statistics.measure({model: {mapping: maps}}, images, _STATISTICS)
+                frame["image"] = [str(part[index]) for index in frame["image"]]
+                frame.to_csv(rows, mode="a", header=start == 0, index=False, float_format="%.6g")
+                done = start + len(part)
+                end = "\n" if done == len(paths) else ""
+                print(f"\r{done} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
     return len(paths)
 
 
@@ -143,24 +138,25 @@ def _tap(
     return layers, tapped
 
 
-def _batches(
-    paths: Sequence[Path], tapped: nn.Module, model: Model, layers: Sequence[str], kind: str, mapping: str
-) -> Iterator[tuple[int, _Batch]]:
-    """The maps of all pictures, a batch at a time, and how many came before."""
-    for start in range(0, len(paths), _BATCH):
-        part = paths[start : start + _BATCH]
-        images = torch.stack([_picture(path, model.resolution) for path in part])
-        place = next((parameter.device for parameter in tapped.parameters()), torch.device("cpu"))
-        pixels = augment.normalize(images.to(place), *model.normalization).requires_grad_(kind != "activation")
-        with torch.set_grad_enabled(kind != "activation"):
-            output = tapped(pixels)
-            best = output.logits.flatten(1).max(1)
-            maps = _maps(output, pixels, best.indices, layers, kind, mapping)
-        titles = [path.name for path in part]
-        if model.categories:
-            titles = [f"{path.name}: {model.categories[label]}" for path, label in zip(part, best.indices, strict=True)]
-        labels = torch.zeros(len(part), dtype=torch.int64)
-        yield start, _Batch(ImageSet("pictures", "test", images, labels, ("",)), list(map(str, part)), maps, titles)
+def _look(
+    paths: Sequence[Path],
+    tapped: nn.Module,
+    place: torch.device,
+    model: Model,
+    layers: Sequence[str],
+    kind: str,
+    mapping: str,
+) -> tuple[ImageSet, dict[str, Tensor], list[str]]:
+    """Pictures, their maps (N, h, w) by the label of the layer, and a title for each."""
+    pictures = torch.stack([_picture(path, model.resolution) for path in paths])
+    pixels = augment.normalize(pictures.to(place), *model.normalization).requires_grad_(kind != "activation")
+    with torch.set_grad_enabled(kind != "activation"):
+        output = tapped(pixels)
+        classes = output.logits.flatten(1).argmax(1)
+        maps = _maps(output, pixels, classes, layers, kind, mapping)
+    seen = [f": {model.categories[label]}" if model.categories else "" for label in classes]
+    images = ImageSet("pictures", "test", pictures, torch.zeros(len(paths), dtype=torch.int64), ("",))
+    return images, maps, [f"{path.name}{name}" for path, name in zip(paths, seen, strict=True)]
 
 
 def _grad_cam(output: networks.Output, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -191,12 +187,9 @@ def _picture(path: Path, resolution: int) -> Tensor:
     return folders.square(transforms.pil_to_tensor(decoding.open_upright(path)), resolution)
 
 
-def _save(batch: _Batch, output: Path, stamp: str) -> None:
-    count = min(DRAWN, len(batch.names))
-    first = batch.images.select(slice(count))
-    figure = figures.overlay_panel(
-        first, {label: maps[:count] for label, maps in batch.maps.items()}, batch.titles[:count], stamp, figures.WIDTH
-    )
+def _save(images: ImageSet, maps: Mapping[str, Tensor], titles: Sequence[str], output: Path, stamp: str) -> None:
+    columns = {label: of_layer[:DRAWN] for label, of_layer in maps.items()}
+    figure = figures.overlay_panel(images.select(slice(DRAWN)), columns, titles[:DRAWN], stamp, figures.WIDTH)
     with files.replacement(output) as path:
         figure.savefig(path, format=output.suffix.removeprefix("."), facecolor="white")
     plt.close(figure)
