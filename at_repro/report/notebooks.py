@@ -122,14 +122,15 @@ def _user_errors(kind: type[Exception]) -> set[str]:
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
     """Sets environment variables, which kernels inherit, for a while."""
-    before = {name: os.environ.pop(name, None) for name in values}
+    before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name in values:
+        for name, value in before.items():
             os.environ.pop(name, None)
-        os.environ.update({name: value for name, value in before.items() if value is not None})
+            if value is not None:
+                os.environ[name] = value
 
 
 def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
