@@ -114,6 +114,11 @@ def _decoded(photograph: Photograph) -> Tensor:
     return transforms.pil_to_tensor(image.crop(photograph.box) if photograph.box else image)
 
 
+def load_square(path: str | Path, resolution: int) -> Tensor:
+    """The middle of a picture, upright: uint8 (3, resolution, resolution). Raises DataError."""
+    return square(transforms.pil_to_tensor(decoding.open_upright(path)), resolution)
+
+
 def square(image: Tensor, resolution: int) -> Tensor:
     """The middle of an image of a folder's data set: uint8 (3, H, W) to (3, resolution, resolution)."""
     return transforms.center_crop(transforms.resize(image, [resolution], antialias=True), [resolution])

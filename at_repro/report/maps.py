@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.backend_bases import FigureCanvasBase
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as transforms
 
 from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
@@ -148,7 +147,7 @@ def _look(
     mapping: str,
 ) -> tuple[ImageSet, dict[str, Tensor], list[str]]:
     """Pictures, their maps (N, h, w) by the label of the layer, and a title for each."""
-    pictures = torch.stack([_picture(path, model.resolution) for path in paths])
+    pictures = torch.stack([folders.load_square(path, model.resolution) for path in paths])
     pixels = augment.normalize(pictures.to(place), *model.normalization).requires_grad_(kind != "activation")
     with torch.set_grad_enabled(kind != "activation"):
         output = tapped(pixels)
@@ -180,11 +179,6 @@ def _maps(
         return _grad_cam(output, layers)
     levels = network_maps.of_groups(output.groups, [mapping])[mapping]
     return {f"{level}: {layer}": maps for layer, (level, maps) in zip(layers, levels.items(), strict=True)}
-
-
-def _picture(path: Path, resolution: int) -> Tensor:
-    """uint8 (3, resolution, resolution): the middle of the picture. Raises DataError."""
-    return folders.square(transforms.pil_to_tensor(decoding.open_upright(path)), resolution)
 
 
 def _save(images: ImageSet, maps: Mapping[str, Tensor], titles: Sequence[str], output: Path, stamp: str) -> None:

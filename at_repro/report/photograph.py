@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import Images, ImageSet, folders
 from at_repro.report import notebooks
@@ -17,9 +15,8 @@ def load(dataset: str, resolution: int) -> ImageSet:
 
     Raises UserError where the package was installed without a checkout.
     """
-    picture = Image.open(notebooks.part_of_checkout("book") / FILE).convert("RGB")
-    pixels = folders.square(transforms.pil_to_tensor(picture), resolution)[None]
-    return ImageSet(dataset, "test", pixels, torch.zeros(1, dtype=torch.int64), ("cat",))
+    pixels = folders.load_square(notebooks.part_of_checkout("book") / FILE, resolution)
+    return ImageSet(dataset, "test", pixels[None], torch.zeros(1, dtype=torch.int64), ("cat",))
 
 
 def cat(like: Images | None) -> ImageSet | None:
