@@ -43,11 +43,6 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return crop_flip(images, generator, padding=0)
 
 
-def unchanged(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The images as they are; nothing is drawn."""
-    return images
-
-
 def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """A random window of each image, half of them flipped left to right: the paper's crop of 224 from 256 (Table 4).
 
@@ -172,7 +167,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 AUGMENTATIONS = {
     "crop-flip": crop_flip,
     "flip": flip,
-    "none": unchanged,
+    "none": lambda images, generator: images,
     "window-flip": window_flip,
     "resized-crop-flip": resized_crop_flip,
 }

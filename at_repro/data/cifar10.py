@@ -21,20 +21,13 @@ _SHARDS = ("cifar10/plain_text", "plain_text")
 
 
 def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
-    """Reads a split of CIFAR-10 from the first of these that is there:
+    """Reads a split of CIFAR-10 from the first of these that is there, into one order (see `canonical_order`):
 
     `cifar-10-batches-py` as torchvision lays it out; parquet shards in `cifar10/plain_text` or `plain_text`; a download
-    by torchvision into `root`. Images are in canonical order (see `canonical_order`): the result is the same whichever
-    it is.
+    by torchvision into `root`.
 
-    Args:
-        split: "train" (50,000 images) or "test" (10,000).
-        root: the data root.
-        download: whether to download what is not there (170 MB).
-
-    Raises:
-        ParameterError: unknown split.
-        DataError: the data are missing and cannot be downloaded, or a batch, shard or row is damaged, which is named.
+    Args and errors as of `data.load`: "train" has 50,000 images, "test" 10,000; a download is of 170 MB; what is
+    damaged, a batch, shard or row, is named.
     """
     check_choice("split", split, SIZES)
     if (root / _BATCHES).is_dir():

@@ -32,14 +32,7 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
     allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order
     (see `canonical_order`).
 
-    Args:
-        name: folder and size, such as "faces@64", see `names.FOLDERS`.
-        split: "train" or "test".
-        root: the data root.
-
-    Raises:
-        ParameterError: unknown split.
-        DataError: nothing is there, an image or shard is damaged, which is named, or the splits' classes differ.
+    Args and errors as of `data.load`: an image or shard that is damaged is named, and classes in which splits differ.
     """
     check_choice("split", split, SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)

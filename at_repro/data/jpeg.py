@@ -54,14 +54,7 @@ def content(path: str | Path) -> Tensor | None:
 
 
 def decode(contents: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Images of the bytes that `content` gives, in RGB.
-
-    Args:
-        contents: uint8 (B,) each, on the CPU.
-        device: where the images shall be; a GPU decodes them itself, with nvJPEG, all at once.
-
-    Returns:
-        uint8 (3, H, W) each, on the device.
+    """Images in RGB, uint8 (3, H, W) on the device, of the bytes that `content` gives; a GPU decodes all at once.
 
     Raises RuntimeError where one of them is damaged or unknown to the decoder; it does not say which.
     """

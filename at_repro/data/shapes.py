@@ -1,7 +1,5 @@
 """The embedded data set: ten textured shapes on cluttered grounds, with masks of the objects. Nothing is downloaded."""
 
-from functools import cache
-
 import numpy as np
 import torch
 
@@ -34,16 +32,11 @@ def shapes(split: str, count: int | None = None) -> ImageSet:
         split: "train" (10,000 images) or "test" (2,000).
         count: only the first so many; None: all.
 
-    Returns:
-        An ImageSet of 32 x 32 images with masks.
-
-    Raises:
-        ParameterError: unknown split, or a count out of range.
+    Raises ParameterError for another split, or a count out of range.
     """
     check_choice("split", split, SIZES)
-    if count is not None:
-        check_subset(count, SIZES[split])
     count = SIZES[split] if count is None else count
+    check_subset(count, SIZES[split])
     chunks = [_chunk(split, index) for index in range(-(-count // _CHUNK))]
     images, labels, masks = (torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*chunks, strict=True))
     return ImageSet("shapes", split, images, labels, CLASSES, masks)
@@ -109,13 +102,8 @@ def _objects(uniform: Uniform, labels: np.ndarray) -> np.ndarray:
 
 def _centred(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates relative to (x, y), in pixels, y up: float32 (chunk, 1, points * size), (chunk, points * size, 1)."""
-    axis = _axis(points)
+    axis = (np.arange(_SIZE * points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
     return axis - x, y - axis[:, None]
-
-
-@cache
-def _axis(points: int) -> np.ndarray:
-    return (np.arange(_SIZE * points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
 
 
 def _over(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> np.ndarray:

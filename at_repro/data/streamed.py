@@ -38,14 +38,7 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     The folder holds `train` and `test` (or `validation`, `val`), each a folder with a folder of PNG, JPEG or WebP files
     for each class: the layout in which ImageNet is usually kept. The order is by a hash of the files' names.
 
-    Args:
-        name: folder and size, see `names.STREAMED`.
-        split: "train" or "test".
-        root: the data root.
-
-    Raises:
-        ParameterError: unknown split.
-        DataError: nothing is there, a file is none of these, or the splits' classes differ.
+    Args and errors as of `data.load`: a file that is none of these is named, and classes in which splits differ.
     """
     check_choice("split", split, folders.SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
