@@ -47,12 +47,11 @@ def columns_of(student: str, teacher: str, methods: Mapping[str, tuple[Term, ...
     """
 
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
-        taught_by = Run(teacher, **preset.teacher)
-        taught = {
-            name: Run(student, terms=terms, teacher=taught_by, seed=seed, **preset.student)
-            for name, terms in methods.items()
-        }
-        return {"student": Run(student, seed=seed, **preset.student)} | taught | {"teacher": taught_by}
+        of_teacher = Run(teacher, **preset.teacher)
+        runs = {"student": Run(student, seed=seed, **preset.student)}
+        for name, terms in methods.items():
+            runs[name] = replace(runs["student"], terms=terms, teacher=of_teacher)
+        return runs | {"teacher": of_teacher}
 
     return columns
 

@@ -142,10 +142,9 @@ def _tuples(value: Any) -> Any:
 def _checked(what: str, given: dict, kind: type) -> dict:
     """A copy of the fields given for a dataclass: none that it does not have, and all that have no default."""
     check_kind(what, given, dict, "an object with fields")
-    known = fields(kind)
     for name in given:
-        check_choice(f"field of {what}", name, [field.name for field in known])
-    for field in known:
+        check_choice(f"field of {what}", name, [field.name for field in fields(kind)])
+    for field in fields(kind):
         if field.default is MISSING and field.name not in given:
             raise ParameterError(what, given, f"an object with the field {field.name!r}")
     return dict(given)

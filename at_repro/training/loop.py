@@ -75,12 +75,13 @@ def _learn_together(
     labels: Tensor,
 ) -> None:
     """One step of all students; `part` of the whole batch."""
-    taught = (student.run for student in students if any(term.needs_teacher for term in student.run.terms))
-    needed = {run.teacher for run in taught if run.teacher is not None}
-    batches: dict[Run | None, TeacherBatch] = {teacher: teachers[teacher].see(images, labels) for teacher in needed}
+    views: dict[Run | None, TeacherBatch] = {}  # what each teacher that is needed says of the batch
+    for run in (student.run for student in students):
+        if run.teacher is not None and run.teacher not in views and any(term.needs_teacher for term in run.terms):
+            views[run.teacher] = teachers[run.teacher].see(images, labels)
     side_by_side(
         [
-            partial(_learn, student, numbers, images, labels, batches.get(student.run.teacher), forward, part)
+            partial(_learn, student, numbers, images, labels, views.get(student.run.teacher), forward, part)
             for student, numbers in zip(students, settings, strict=True)
         ]
     )
@@ -91,22 +92,22 @@ def _learn(
     settings: Settings,
     images: Tensor,
     labels: Tensor,
-    taught: TeacherBatch | None,
+    teacher: TeacherBatch | None,
     forward: Forward,
     part: float,
 ) -> None:
     """One step of one student: its share of the task loss and the terms with their weights."""
     student.optimizer.zero_grad()  # before, not after: a recording that failed may have left gradients
-    seen = student.see(images, labels, forward)
-    task = seen.losses.mean()
+    own = student.see(images, labels, forward)
+    task = own.losses.mean()
     loss = settings.share * task
     for term, weight in zip(student.run.terms, settings.weights, strict=True):
-        loss = loss + weight * term_value(term, seen, taught)
+        loss = loss + weight * term_value(term, own, teacher)
     (loss if part == 1.0 else part * loss).backward()
     student.optimizer.step()
     with torch.no_grad():
         student.totals[0] += task * len(labels) + 0.0 * loss
-        student.totals[1] += (seen.output.logits[: len(labels)].argmax(1) != labels).sum()
+        student.totals[1] += (own.output.logits[: len(labels)].argmax(1) != labels).sum()
 
 
 def batches(

@@ -157,9 +157,9 @@ def _train_cohort(
         if not ranks.first:
             student.totals.zero_()  # what was saved is the sum of all processes
         members = [other.run_id for other in runs if other != student.run]
-        own = networks.source(student.run.network)
-        known = environment | {"company": members} | ({"network": own} if own else {})
-        student.begin_session(fingerprints, known)
+        source = networks.source(student.run.network)
+        about = environment | {"company": members} | ({"network": source} if source else {})
+        student.begin_session(fingerprints, about)
     progress.begin(students, len(images))
     replay = Replay(choose_capture(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
