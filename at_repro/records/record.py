@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,6 @@ class Record:
     run: Run
     folder: Path
     values: dict
-    _tables: "dict[str, dict[str, np.ndarray]]" = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def final(self) -> dict:
@@ -83,18 +83,17 @@ class Record:
         """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
         import pandas as pd
 
-        return pd.DataFrame(self._curve())
+        return pd.DataFrame(self._curve)
 
     def predictions(self) -> "pd.DataFrame":
         """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""
         import pandas as pd
 
-        return pd.DataFrame(self._predictions())
+        return pd.DataFrame(self._predictions)
 
     def wrong(self) -> "np.ndarray":
         """bool, one per test image: whether the network takes it for another class. Raises DamagedRecord."""
-        table = self._predictions()
-        return table["label"] != table["prediction"]
+        return self._predictions["label"] != self._predictions["prediction"]
 
     def early_errors(self) -> "np.ndarray":
         """Test errors, in percent, of the epochs before the learning rate first drops."""
@@ -106,26 +105,25 @@ class Record:
 
     def _errors_of_phase(self, epoch: int) -> "np.ndarray":
         """Of all epochs with the learning rate of this one."""
-        curve = self._curve()
-        rate = curve["learning_rate"]
-        return curve["test_error"][rate == rate[epoch]]
+        rate = self._curve["learning_rate"]
+        return self._curve["test_error"][rate == rate[epoch]]
 
     def contradiction(self) -> str:
         """What in record.json does not follow from curve and predictions, in words; empty where all does."""
-        return schema.contradiction(self.run, self.values, self._curve(), self._predictions())
+        return schema.contradiction(self.run, self.values, self._curve, self._predictions)
 
+    # Read once: many ask for the same.
+    @cached_property
     def _curve(self) -> "dict[str, np.ndarray]":
         return self._table("epochs.csv", schema.EPOCHS, "float64")
 
+    @cached_property
     def _predictions(self) -> "dict[str, np.ndarray]":
         return self._table("predictions.csv", schema.PREDICTIONS, "int64")
 
     def _table(self, name: str, columns: tuple[str, ...], kind: str) -> "dict[str, np.ndarray]":
-        """Read once: many ask for the same."""
-        if name not in self._tables:
-            with _reading(self.folder, name):
-                self._tables[name] = schema.read_table(self.folder / name, columns, kind)
-        return self._tables[name]
+        with _reading(self.folder, name):
+            return schema.read_table(self.folder / name, columns, kind)
 
     @property
     def diverged(self) -> int | None:
