@@ -64,6 +64,20 @@ def trained(runs, folder, store, monkeypatch, quiet, capture, device="cpu", comp
     return [record.weights() for record in records], [record.epochs().drop(columns="seconds") for record in records]
 
 
+@pytest.fixture(scope="module")
+def kept():
+    """What is trained once for all tests here."""
+    return {}
+
+
+@pytest.fixture
+def plain(cohort, kept, store, tmp_path, monkeypatch, quiet):
+    """Two of them without a graph."""
+    if not kept:
+        kept["plain"] = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
+    return kept["plain"]
+
+
 def same(first, second):
     weights = all(
         torch.equal(one[name], other[name]) for one, other in zip(first[0], second[0], strict=True) for name in one
@@ -104,9 +118,8 @@ def test_a_graph_is_used_as_long_as_its_numbers_and_its_company_hold():
     ],
     ids=["a step that is missing", "a step that cannot be captured"],
 )
-def test_a_graph_that_is_not_the_step_is_not_used(capture, said, cohort, store, tmp_path, monkeypatch, quiet):
+def test_a_graph_that_is_not_the_step_is_not_used(capture, said, cohort, plain, store, tmp_path, monkeypatch, quiet):
     """Said once for a cohort, and nothing of it is left: a wrong graph would train another method, silently."""
-    plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match=said) as warned:
         found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, capture)
     assert same(plain, found)
@@ -114,7 +127,7 @@ def test_a_graph_that_is_not_the_step_is_not_used(capture, said, cohort, store, 
 
 
 @pytest.mark.parametrize("amount", [0.01, float("nan")])
-def test_a_student_that_a_graph_moves_too_far_is_noticed(amount, cohort, store, tmp_path, monkeypatch, quiet):
+def test_a_student_that_a_graph_moves_too_far_is_noticed(amount, cohort, plain, store, tmp_path, monkeypatch, quiet):
     """One of two, in one tensor: as a race between streams would, or memory that is somebody else's by now."""
     network = {}
     see = cuda_graphs.Student.see
@@ -128,7 +141,6 @@ def test_a_student_that_a_graph_moves_too_far_is_noticed(amount, cohort, store, 
             network["last"].fc.bias.add_(amount)
 
     monkeypatch.setattr(cuda_graphs.Student, "see", remember)
-    plain = trained(cohort[1:3], tmp_path / "plain", store, monkeypatch, quiet, None)
     with pytest.warns(UserWarning, match="something else than the step"):
         found = trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, Capture(disturb))
     assert same(plain, found)
@@ -145,15 +157,13 @@ def test_only_a_gpu_captures_and_only_for_itself(monkeypatch):
     assert cuda_graphs.choose_capture(on_gpu) is None, "a capture that failed may have left torch's memory in disorder"
 
 
-def test_a_graph_needs_room_for_all_its_students(cohort, store, tmp_path, monkeypatch, quiet):
+def test_a_graph_needs_room_for_all_its_students(cohort, plain, store, tmp_path, monkeypatch, quiet):
     """As branches they cannot use each other's memory: what fits one after another may not fit side by side."""
     capture = Capture()
-    two = cohort[1:3]
-    plain = trained(two, tmp_path / "plain", store, monkeypatch, quiet, None)
     monkeypatch.setattr(cuda_graphs, "_memory_taken", lambda step: step() or 10)
     monkeypatch.setattr(cuda_graphs, "_memory_left", lambda device: 29)
     with pytest.warns(UserWarning, match="too little memory"):
-        assert same(plain, trained(two, tmp_path / "replayed", store, monkeypatch, quiet, capture))
+        assert same(plain, trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, capture))
     assert not capture.captured
 
 
