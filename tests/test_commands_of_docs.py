@@ -118,6 +118,12 @@ def test_the_code_is_in_the_style_that_ruff_checks():
         assert done.returncode == 0, done.stdout
 
 
+def test_types_are_what_mypy_checks():
+    """Here, and not before the tests, where it would leave all cores but one idle."""
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 # What no test of this file calls, and why.
 ELSEWHERE = {
     ".venv/bin/python": "is what runs these tests",
