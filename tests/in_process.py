@@ -47,7 +47,8 @@ class Shell(InteractiveShell):
         if printed.getvalue():
             self.outputs.insert(0, new_output("stream", name="stdout", text=printed.getvalue()))
         if error := result.error_before_exec or result.error_in_exec:
-            self.outputs.append(new_output("error", ename=type(error).__name__, evalue=str(error)))
+            name = type(error).__name__
+            self.outputs.append(new_output("error", ename=name, evalue=str(error), traceback=[f"{name}: {error}"]))
         return self.outputs
 
 

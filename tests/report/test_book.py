@@ -64,13 +64,26 @@ def write_notebook(path: Path, *cells) -> None:
 
 
 @pytest.fixture
+def in_kernels():
+    """For a test whose notebooks are executed as a user does it: in kernels, as many at a time as there are cores."""
+
+
+@pytest.fixture(autouse=True)
+def one_after_another(request, monkeypatch):
+    """All others' are executed in this process, where there is no room for two at a time."""
+    if "in_kernels" not in request.fixturenames:
+        request.getfixturevalue("in_process")
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+
+
+@pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A checkout with one tiny notebook and a book of two pages; the current folder is another one."""
     folder = tmp_path / "checkout"
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     write_notebook(folder / "notebooks" / "01_tiny.ipynb", parameters, new_code_cell(BODY))
     (folder / "book" / "results").mkdir(parents=True)
-    shutil.copy(PAGES / "_config.yml", folder / "book")
+    set_address(PAGES / "_config.yml", "", folder / "book" / "_config.yml")
     for name in ("_assets", "_extensions"):
         shutil.copytree(PAGES / name, folder / "book" / name)
     for name in ("references.bib", "metadata.yaml"):
@@ -81,6 +94,11 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "CHECKOUT", folder)
     monkeypatch.chdir(tmp_path / "elsewhere")
     return folder
+
+
+def set_address(config: Path, address: str, changed: Path) -> None:
+    """Writes a book's settings whose repository has this address."""
+    changed.write_text(re.sub(r'(?m)^(repository:\n  url: )".*?"', rf'\1"{address}"', config.read_text()))
 
 
 def printed(path: Path) -> str:
@@ -231,9 +249,8 @@ sys.exit(cli.main(["notebook", "02_long"]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
-def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(checkout, number):
+def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(checkout):
     """Its kernel gets the signal too, so that training inside saves; nobody has to read of sockets."""
     wait = "from pathlib import Path\nimport time\nPath('begun').touch()\ntry:\n    time.sleep(600)\n"
     wait += "except KeyboardInterrupt:\n    Path('interrupted').touch()\n    raise"
@@ -242,7 +259,7 @@ def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(chec
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not Path("begun").exists() and process.poll() is None:
             time.sleep(0.1)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)  # as Ctrl-C: test_cli sends both
         said = process.stderr.read()
         assert process.wait() == 130, said
     assert said.strip() == "at-repro: stopped; give the same command again to continue"
@@ -251,17 +268,22 @@ def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(chec
 
 @pytest.mark.slow
 def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, tiny_experiment, monkeypatch, capfd):
-    """Several kernels that train at once would be slower than one after another, and nobody would see how far."""
+    """Several kernels that train at once would be slower than one after another, and nobody would see how far.
+
+    As far as its images are here: who has CIFAR-10 and not ImageNet gets the rest of preset paper's book.
+    """
+    photographs = replace(tiny_experiment, name="photographs", columns=vary_images)
+    monkeypatch.setitem(experiments.EXPERIMENTS, photographs.name, photographs)
     path = checkout / "notebooks" / "01_tiny.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name]}
+    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name, photographs.name]}
     notebook.cells.append(
         new_code_cell("import os\nprint(os.environ['AT_REPRO_TRAIN'], os.environ['OMP_NUM_THREADS'])")
     )
     nbformat.write(notebook, path)
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
     monkeypatch.setattr(book, "render", lambda stage: stage)
-    stage = book.build("smoke", "cpu", results=str(checkout / "records")).parents[2]
+    stage = book.build("smoke", "cpu", str(checkout), str(checkout / "records")).parents[2]
     store = Store(checkout / "records")
     assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
     assert set(attention_table.load(store)["run_id"]) == {
@@ -271,24 +293,10 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
     assert executed.cells[-1].outputs[0].text.startswith("never ")
     told = capfd.readouterr().err
     assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
-
-
-@pytest.mark.slow
-def test_a_book_is_trained_for_as_far_as_its_images_are_here(checkout, tiny_experiment, store, monkeypatch, capfd):
-    """At preset paper experiments name ImageNet and more: who has CIFAR-10 alone gets the rest of the book."""
-    photographs = replace(tiny_experiment, name="photographs", columns=vary_images)
-    monkeypatch.setitem(experiments.EXPERIMENTS, photographs.name, photographs)
-    path = checkout / "notebooks" / "01_tiny.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name, "photographs"]}
-    nbformat.write(notebook, path)
-    book._train(["01_tiny"], "smoke", store, "cpu", str(checkout))
-    assert all(store.has(run) for run in tiny_experiment.runs("smoke")[0].values())
-    told = capfd.readouterr().err
     assert "what learns from nobody@64 is not trained: " in told and "nobody holds no train images" in told
 
 
-def test_nor_is_it_for_want_of_imagenets_weights(monkeypatch):
+def test_nothing_is_trained_for_want_of_imagenets_weights(monkeypatch):
     def nowhere(name):
         raise DataError(f"{name}: no weights")
 
@@ -437,7 +445,9 @@ def test_build_leaves_the_sources_alone_and_refuses_a_broken_reference(checkout,
 
     assert page == checkout / "build" / "book-smoke" / "_build" / "html" / "index.html"
     assert not stale.exists()
-    assert "smoke" in (page.parent / "notebooks" / "01_tiny.html").read_text()
+    text = (page.parent / "notebooks" / "01_tiny.html").read_text()
+    assert "smoke" in text
+    assert "github.com" not in text, "a button that leads to somebody else's repository is worse than none"
     assert str(checkout) not in "".join(path.read_text() for path in page.parent.rglob("*.ipynb"))
     assert {path: path.read_bytes() for path in before} == before
 
@@ -502,20 +512,16 @@ def staged(address: str) -> Path:
     """Pages to render whose repository has this address."""
     stage = book.staged_pages("book")
     shutil.copytree(notebooks.part_of_checkout("notebooks"), stage / "notebooks")
-    config = (stage / "_config.yml").read_text()
-    (stage / "_config.yml").write_text(re.sub(r'(?m)^(repository:\n  url: )".*?"', rf'\1"{address}"', config))
+    set_address(stage / "_config.yml", address, stage / "_config.yml")
     return stage
 
 
-@pytest.mark.parametrize("address", ["", ADDRESS])
 @pytest.mark.slow
-def test_pages_lead_to_the_repository_where_its_address_is_set(address, checkout):
-    """A button that leads to somebody else's is worse than none."""
-    page = book.jupyter_book(staged(address), "html").with_name("notebooks") / "01_tiny.html"
+def test_pages_lead_to_the_repository_where_its_address_is_set(checkout):
+    page = book.jupyter_book(staged(ADDRESS), "html").with_name("notebooks") / "01_tiny.html"
     buttons = re.findall(r'<a href="([^"]*)"[^>]*class="btn', page.read_text())
     binder = f"https://mybinder.org/v2/gh/{ADDRESS.partition('.com/')[2]}/main?urlpath=lab/tree/notebooks/01_tiny.ipynb"
-    assert {ADDRESS, binder} & set(buttons) == ({ADDRESS, binder} if address else set()), buttons
-    assert ("github.com" in page.read_text()) == bool(address)
+    assert {ADDRESS, binder} <= set(buttons)
 
 
 @pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium here; apt-get install chromium")
@@ -586,7 +592,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
-def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale):
+def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_kernels):
     before = files(stale)
     sources = [stale / "notebooks" / f"{name}.ipynb" for name in ("01_tiny", "02_look")]
     assert book.refresh() == sources
