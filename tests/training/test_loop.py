@@ -3,6 +3,7 @@
 import importlib
 import math
 import random
+import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from torchvision.io import write_png
 from at_repro import data, losses, networks
 from at_repro.data import augment
 from at_repro.errors import UserError
+from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.runs.cohorts import cohorts, with_teachers
 from at_repro.training import engine, load_network, provenance, train
@@ -53,10 +55,17 @@ def stopped_after(checkpoints, monkeypatch):
         yield
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """What is trained once for all tests here."""
+    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
+
+
 @pytest.fixture
-def taught(small, store, quiet):
+def taught(small, store, kept, quiet):
     """The store with the teacher recorded."""
-    train([small["teacher"]], store, device="cpu", progress=quiet)
+    train([small["teacher"]], kept, device="cpu", progress=quiet)
+    shutil.copytree(kept.record_path(small["teacher"]), store.record_path(small["teacher"]))
     return store
 
 
