@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -317,27 +318,27 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
-def test_a_signal_stops_and_the_same_command_continues(number, tmp_path):
+def test_a_signal_stops_and_the_same_command_continues(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, str(program), "run", NAME, "--device", "cpu", "--results", "store"]
     keywords = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "text": True, "cwd": tmp_path}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords) as process:
-        for line in process.stderr:
-            if line.startswith("epoch 2/8 "):
-                process.send_signal(number)
-                break
-        rest = process.stderr.read()
-        assert process.wait(60) == 130, rest
-    last = rest.splitlines()[-1]
-    assert last == "at-repro: stopped; give the same command again to continue"
-    assert "Traceback" not in rest and not rest.count("recorded ")
+    for number, epoch in ((signal.SIGINT, 2), (signal.SIGTERM, 4)):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords) as process:
+            for line in process.stderr:
+                if line.startswith(f"epoch {epoch}/8 "):
+                    process.send_signal(number)
+                    break
+            rest = process.stderr.read()
+            assert process.wait(60) == 130, rest
+        last = rest.splitlines()[-1]
+        assert last == "at-repro: stopped; give the same command again to continue"
+        assert "Traceback" not in rest and not rest.count("recorded ")
     done = subprocess.run(command, capture_output=True, **keywords)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(", continues after epoch ") == 2
-    assert "epoch 1/8" not in done.stderr and "epoch 2/8" not in done.stderr, "finished epochs were trained again"
+    assert not re.search("epoch [1-4]/8", done.stderr), "finished epochs were trained again"
     assert done.stderr.count("recorded ") == 2, "the teacher has its record from the first time"
     assert len(Store(tmp_path / "store").all()) == 3
 
@@ -361,6 +362,7 @@ def test_an_output_that_is_closed_or_full(redirection, code, tmp_path):
         assert done.stderr == b"at-repro: the output cannot be written (No space left on device)\n"
 
 
+@pytest.mark.slow
 def test_training_goes_on_though_nobody_reads_what_it_says(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
