@@ -18,8 +18,8 @@ _SAYS = {
     "diverged": "Diverged", "not run": "Not run yet",
 }  # fmt: skip
 _HOW_JUDGED = (
-    "Better, worse and undecided are as the ledger of claims judges, by 95 % intervals of the difference: Student's t "
-    "over seeds where there are three, else the test images of one run, widened by the spread over seeds."
+    "Better, worse and undecided are judged by 95 % intervals of the difference, as claims are: Student's t over seeds "
+    "where there are three, else the test images of one run, widened by the spread over seeds."
 )
 
 
@@ -29,7 +29,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
     Args:
         groups, functions, forms: of the experiments one-or-three, mapping-functions and forms-and-betas.
     """
-    if not {"student", "all groups"} <= groups.records.keys():
+    if groups.preset == "smoke" or not {"student", "all groups"} <= groups.records.keys():
         return _nothing(groups)
     powers = [name for name in functions.columns if name.startswith(("sum", "max"))]
     norms = [name for name in functions.columns if "normalised" in name]
@@ -130,7 +130,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     """
     tasks = {"birds": birds, "scenes": scenes, "ImageNet": imagenet}
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
-    if not tasks:
+    if birds.preset == "smoke" or not tasks:
         return _nothing(birds)
     facts = Facts(birds.store)
     helped = [name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]]
@@ -327,6 +327,8 @@ def how_sure(study: Study) -> str:
 
 
 def _nothing(study: Study) -> str:
+    if study.preset == "smoke":
+        return "Nothing is said: preset smoke rehearses, on generated images, and judges nothing."
     return f"Nothing can be said yet: at preset {study.preset} the plain student or attention transfer is not run."
 
 

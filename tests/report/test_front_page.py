@@ -72,6 +72,10 @@ def test_what_the_landing_page_says_follows_from_the_records():
         assert kd > plain, "KD's map is the farther one"
     assert (gains.loc["KD"] > 0).all() and f"{kd:.3f} against {plain:.3f} at 200 epochs" in intro
 
+    ledger = claims.conclude(claims.compare(open_store("reduced")))
+    assert (ledger.loc[["at", "kd-width"], "200 epochs"] == UNDECIDED).all(), "which Table 1's page says as well"
+    assert "AT against no transfer and KD against AT are *undecided* there" in intro
+
     facts = Facts(open_store("reduced"))
     outside = {"fine-tuning-birds": UNDECIDED, "fine-tuning-scenes": UNDECIDED, "imagenet-resnet18": CONTRADICTED}
     for name, verdict in outside.items():
