@@ -51,9 +51,9 @@ def answer(ledger: pd.DataFrame) -> str:
         )
     if len(untested := _with(NOT_TESTED, ledger)):
         lines.append(f"- *Not tested*: {len(untested)}, for which stand-ins alone were trained, or nothing.")
-    tested = ledger[ledger["verdict"] != NOT_TESTED]
+    tested = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum("seeds" in scope for scope in tested["scope"])
-    lines.append(f"- *How sure*: {several or 'none'} of the {len(tested)} tested rest on three seeds or more.")
+    lines.append(f"- *How sure*: of the {len(tested)} tested, {several or 'none'} with three seeds or more.")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
 
 

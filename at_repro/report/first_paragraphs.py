@@ -1,5 +1,6 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -56,7 +57,22 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
         f"transfer {error(groups, 'student')}{beside}."
     )
     lines = [f"- **{title}.** {held_against(facts, study, names, usual)}" for title, study, names, usual in parts]
+    lines[2] += _nearer_at_one_gradient_norm(functions)
     return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
+
+
+def _nearer_at_one_gradient_norm(functions: Study) -> str:
+    """How many mapping functions differ less from sum-2 there than at beta 1000: what is of beta, not of functions."""
+    medians = functions.errors().groupby("column")["test_error"].median()
+    gaps = (medians - medians.get("sum-2", math.nan)).abs().dropna()
+    pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
+    pairs = [(name, function) for name, function in pairs if name != function and function in gaps]
+    if not pairs:
+        return ""
+    nearer = [name for name, function in pairs if gaps[name] < gaps[function]]
+    so = ": differences there are of β as much as of functions" if len(nearer) == len(pairs) else ""
+    at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
+    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}{so}."
 
 
 def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     told = claims_page.answer(ledger)
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
     assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told
-    assert "1 of the 3 tested rest on three seeds or more" in told
+    assert "of the 3 tested, 1 with three seeds or more" in told
 
 
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):

@@ -31,7 +31,7 @@ def loss(studies):
 
 
 GROUPS = {"group 1", "group 2", "group 3"}
-FUNCTIONS = {"sum-1", "sum-4", "sum-1, beta 3250", "not normalised, beta 1000"}
+FUNCTIONS = {"sum-1", "sum-4", "sum-1, beta 3250", "sum-4, beta 509", "not normalised, beta 1000"}
 FORMS = {"code form, beta 100", "paper form, beta 0.1"}
 
 
@@ -56,6 +56,15 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
     assert "**Of 2 other losses that we trained, 1 ends better than the usual one**" in text
     assert "**Form and β.** Better than code form at β = 1000: paper form at β = 0.1 (10.00 %). Not run yet: " in text
     assert "Diverged: not normalised at β = 1000." in text
+
+
+def test_functions_that_differ_less_at_one_gradient_norm_are_counted(loss):
+    """Question 2 of the plan: then Table 2's differences are of beta as much as of functions."""
+    own = {"sum-1": {0: range(40)}, "sum-1, beta 3250": {0: range(32)}, "sum-4": {0: range(20)}}  # sum-2: 30
+    text = plain(first_paragraphs.on_losses(*loss(**own)))
+    assert "1 of 1 end nearer to sum-2 here than at β = 1000: differences there are of β as much" in text
+    text = plain(first_paragraphs.on_losses(*loss(**own, **{"sum-4, beta 509": {0: range(60)}})))
+    assert "1 of 2 end nearer to sum-2 here than at β = 1000." in text
 
 
 def test_the_method_is_said_with_what_was_measured():
