@@ -294,7 +294,10 @@ def _compare(
             maps[run.run_id] = own
         return maps.get(run.run_id)
 
-    wrong, compared = attention_measurement.compare(store, record.run, images, maps_of)
+    try:
+        wrong, compared = attention_measurement.compare(store, record.run, images, maps_of)
+    except DamagedRecord as error:  # of the teacher, whose own line it ends
+        return Finding(compared=text, left_out=f"attention, as a teacher's record is damaged: {error}")
     if wrong:
         return Finding(f"{attention_table.FILE} has {wrong}")
     return Finding(compared=text, left_out="" if compared else f"attention: {attention_table.FILE} has nothing of it")

@@ -48,6 +48,7 @@ TARGETS = {  # on two CPU cores
     "peak memory of a cohort of twelve": Target(6, False),
     "at-repro verify": Target(300, False),
     "at-repro book": Target(60, False),
+    "the book from the records": Target(60, False),  # as benchmarks before November 28 call it
     **{f"at-repro {command}": Target(1, False) for command in LISTS},
 }
 GPU_TARGETS = {"wrn-16-1 from wrn-16-2, AT: ours": Target(60_000, True)}  # on one H100

@@ -46,7 +46,11 @@ def _remember(barrier: Barrier) -> None:
 
 
 def _call(function: Callable[..., float], *arguments: object) -> float:
-    return function(_barrier.wait, *arguments)
+    try:
+        return function(_barrier.wait, *arguments)
+    except BaseException:
+        _barrier.abort()  # the others would wait for this one
+        raise
 
 
 def program(*words: str, data_root: str | None = None) -> tuple[float, float]:

@@ -81,7 +81,7 @@ def any_of(chances: Sequence[tuple[Number, Number]], count: int) -> tuple[Number
     """The p-values of "at least one of `count`": the best one after Holm's correction; the worst, if all were run."""
     speaks = np.minimum(1.0, np.min([chance for chance, _ in chances], axis=0) * count)
     against = np.max([against for _, against in chances], axis=0)
-    return speaks, against if len(chances) == count else np.ones_like(against)
+    return speaks, against if len(chances) == count else np.ones_like(against)[()]
 
 
 def signs(differences: Sequence[Number]) -> tuple[Number, Number]:

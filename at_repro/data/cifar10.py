@@ -34,7 +34,8 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
         images, labels, classes, source = _read_batches(split, root)
     elif shards := _shards(split, root):
         pictures, labels, classes = read_shards(shards, size=(32, 32))
-        images, source = torch.stack(pictures), shards[0].parent
+        source = shards[0].parent
+        images = torch.stack(pictures) if pictures else torch.empty(0, 3, 32, 32, dtype=torch.uint8)
     elif download:
         _download(root)
         images, labels, classes, source = _read_batches(split, root)

@@ -112,7 +112,9 @@ def _columns(path: Path) -> tuple[list[bytes | None], list[int | None]]:
 
 
 def _is_image(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}
+    if not pa.types.is_struct(kind) or not {"bytes", "path"} <= {field.name for field in kind}:
+        return False
+    return pa.types.is_binary(kind.field("bytes").type) or pa.types.is_large_binary(kind.field("bytes").type)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -82,6 +82,8 @@ def _numbered(path: Path) -> dict[str, str]:
 
 
 def _lines(path: Path) -> list[str]:
+    if not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path}: is missing, or no file")
     try:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:

@@ -75,7 +75,7 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
     own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores // workers)}
-    with notebooks.environment(**own, **notebooks.OWN_KERNEL):
+    with notebooks.environment(**own, **notebooks.own_kernel()):
         pool = ThreadPoolExecutor(workers)
         pages = {name: pool.submit(run, name) for name in jobs}
         try:
@@ -136,7 +136,8 @@ def build(
         say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
         for name in jobs:
             say(f"page {name} is executed: {' and '.join(reasons[name])}")
-        is_new = any(stale_pages.PARTS["records"] in reasons[name] for name in jobs)
+        of_records = {stale_pages.PARTS["records"], stale_pages.NOT_EXECUTED}
+        is_new = any(of_records.intersection(reasons[name]) for name in jobs)
     else:
         is_new = True
         shared |= {"preset": preset, "seeds": []}  # of the preset: some experiments have other ones

@@ -62,7 +62,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
-    """How many mapping functions differ less from sum-2 there than at beta 1000: what is of beta, not of functions."""
+    """How many mapping functions differ less from sum-2 there than at beta 1000: question 2 of the plan."""
     medians = functions.errors().groupby("column")["test_error"].median()
     gaps = (medians - medians.get("sum-2", math.nan)).abs().dropna()
     pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
@@ -70,9 +70,8 @@ def _nearer_at_one_gradient_norm(functions: Study) -> str:
     if not pairs:
         return ""
     nearer = [name for name, function in pairs if gaps[name] < gaps[function]]
-    so = ": differences there are of β as much as of functions" if len(nearer) == len(pairs) else ""
     at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
-    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}{so}."
+    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}."
 
 
 def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:

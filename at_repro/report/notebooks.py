@@ -22,8 +22,12 @@ if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 CHECKOUT = files.CHECKOUT
-OWN_KERNEL = {"JUPYTER_PREFER_ENV_PATH": "1"}
-"""Lets `python3` mean this environment's kernel, also where the user's home folder has one of the same name."""
+
+
+def own_kernel() -> dict[str, str]:
+    """Variables that let `python3` mean this environment's kernel, also where another folder has one of that name."""
+    others = os.environ.get("JUPYTER_PATH", "")
+    return {"JUPYTER_PATH": os.pathsep.join([str(Path(sys.prefix) / "share" / "jupyter"), *filter(None, [others])])}
 
 
 def part_of_checkout(name: str) -> Path:
@@ -83,7 +87,7 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
     values = parameters(name, given or {})
     files.output(output)
     try:
-        with environment(**OWN_KERNEL), tempfile.TemporaryDirectory() as folder:
+        with environment(**own_kernel()), tempfile.TemporaryDirectory() as folder:
             executed = Path(folder) / path.name
             papermill.execute_notebook(
                 str(path),
@@ -128,8 +132,9 @@ def environment(**values: str) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
+            if value is None:
+                os.environ.pop(name, None)
+            else:
                 os.environ[name] = value
 
 

@@ -30,13 +30,14 @@ PARTS = {
     "images": "the images at hand changed",
 }
 """What a page depends on, and what readers are told where it is not as it was."""
+NOT_EXECUTED = "it was not executed by this version of the book"
 
 
 def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> list[str]:
     """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`."""
     changes = changed(notebook, fingerprint(notebook, store, data_root))
     if changes == list(PARTS):
-        return ["it was not executed by this version of the book"]
+        return [NOT_EXECUTED]
     is_live = notebook.metadata.get("at_repro", {}).get("live", False)
     return ["it trains on this machine"] * is_live + [PARTS[part] for part in changes]
 

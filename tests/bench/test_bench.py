@@ -4,6 +4,7 @@ import io
 import json
 import os
 from concurrent.futures.process import BrokenProcessPool
+from threading import BrokenBarrierError
 
 import pytest
 import torch
@@ -53,12 +54,19 @@ def test_processes_train_side_by_side(images):
     assert all(value > 0 for _, value, _ in rows)
 
 
-def test_processes_measure_together():
+def test_processes_measure_together(tmp_path):
     """One that began before the others were ready would have the machine for itself."""
     first, second = timing.in_processes(_meeting, 2)
     assert first != second
     with pytest.raises(BrokenProcessPool):
         timing.in_processes(_death, 1)
+    with pytest.raises((FileExistsError, BrokenBarrierError)):  # or the other one would wait for ever
+        timing.in_processes(_fault_of_one, 2, tmp_path / "first")
+
+
+def _fault_of_one(ready, first) -> float:
+    with open(first, "x"):  # which only one of them can make
+        return ready()
 
 
 def _meeting(ready) -> float:

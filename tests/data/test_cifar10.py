@@ -199,6 +199,12 @@ def test_other_classes_or_another_number_of_images_are_refused(tmp_path):
     write_shard(shard(tmp_path, "test", 1), [encoded(IMAGE)], [0])
     with pytest.raises(DataError, match="2 images where the test split of CIFAR-10 has 20"):
         cifar10("test", tmp_path)
+    for index in range(2):
+        table = pq.read_table(shard(tmp_path, "test", index))
+        pq.write_table(table.slice(0, 0), shard(tmp_path, "test", index))
+    with pytest.raises(DataError, match="0 images where the test split of CIFAR-10 has 20"):
+        cifar10("test", tmp_path)
+    write_shard(shard(tmp_path, "test", 0), [encoded(IMAGE)], [0])
     write_shard(shard(tmp_path, "test", 1), [encoded(IMAGE)], [0], names=("x", "y"))
     with pytest.raises(DataError, match="class names are not those of"):
         cifar10("test", tmp_path)
@@ -210,6 +216,9 @@ def test_other_classes_or_another_number_of_images_are_refused(tmp_path):
 def test_shard_without_what_is_needed_is_refused(tmp_path):
     path = tmp_path / "plain.parquet"
     pq.write_table(pa.table({"label": [1]}), path)
+    with pytest.raises(DataError, match="0 columns of encoded images"):
+        read_shards([path])
+    pq.write_table(pa.table({"img": pa.array([{"bytes": "no bytes", "path": None}]), "label": [1]}), path)
     with pytest.raises(DataError, match="0 columns of encoded images"):
         read_shards([path])
     images = pa.array([{"bytes": encoded(IMAGE), "path": None}])

@@ -1,5 +1,7 @@
 """The archives of birds and of scenes as their authors publish them."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +71,14 @@ def test_a_damaged_list_is_named(name, text, message, birds):
     root, folder = birds
     (folder / name).write_text(text)
     with pytest.raises(DataError, match=message):
+        data.load("birds@16", "train", root)
+
+
+def test_a_pipe_instead_of_a_list_is_not_waited_for(birds):
+    root, folder = birds
+    (folder / "images.txt").unlink()
+    os.mkfifo(folder / "images.txt")
+    with pytest.raises(DataError, match=r"images\.txt: is missing, or no file"):
         data.load("birds@16", "train", root)
 
 

@@ -59,10 +59,10 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
 
 
 def test_functions_that_differ_less_at_one_gradient_norm_are_counted(loss):
-    """Question 2 of the plan: then Table 2's differences are of beta as much as of functions."""
+    """Question 2 of the plan; which of them differ beyond chance is said before."""
     own = {"sum-1": {0: range(40)}, "sum-1, beta 3250": {0: range(32)}, "sum-4": {0: range(20)}}  # sum-2: 30
     text = plain(first_paragraphs.on_losses(*loss(**own)))
-    assert "1 of 1 end nearer to sum-2 here than at β = 1000: differences there are of β as much" in text
+    assert "1 of 1 end nearer to sum-2 here than at β = 1000." in text
     text = plain(first_paragraphs.on_losses(*loss(**own, **{"sum-4, beta 509": {0: range(60)}})))
     assert "1 of 2 end nearer to sum-2 here than at β = 1000." in text
 
