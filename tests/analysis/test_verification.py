@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from at_repro import data, experiments
-from at_repro.analysis import verification
+from at_repro.analysis import attention_table, verification
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
@@ -241,6 +241,18 @@ def test_a_damaged_record_of_an_experiment_does_not_hide_what_was_verified(store
     (hand_made(run).folder / "record.json").write_text("{}")
     assert verify(store, device="cpu") == 1
     assert lines(capsys)[-1].startswith("0 of 1 records verified")
+
+
+def test_a_damaged_teacher_does_not_hide_the_others(trained, store, forged, small, hand_made, capsys):
+    """The distance of a student's maps from the teacher's cannot be measured again; all else is compared."""
+    teacher, own = hand_made(small["kd"]), trained.run.run_id
+    rows = [(own, teacher.run.run_id, "top", "distance", 0.1, "")]
+    attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
+    (teacher.folder / "predictions.csv").write_text("label,prediction\n0,0\n")
+    assert verify(store, device="cpu") == 1
+    printed = lines(capsys)
+    assert sorted(line[:6] for line in printed[:2]) == ["FAILED", "ok    "] and printed[-1].startswith("1 of 2 ")
+    assert any("a teacher's record is damaged" in line for line in printed)
 
 
 def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, hand_made, capsys):

@@ -810,3 +810,16 @@ def test_pages_in_execution_are_not_waited_for_when_a_build_ends(ends, tmp_path,
     with pytest.raises(ends, match="the other page"):
         list(book._execute_all({"failing": tmp_path / "1", "long": tmp_path / "2"}, {}))
     assert kernels[0].returncode == -signal.SIGKILL
+
+
+def test_a_foreign_kernel_of_the_same_name_is_not_taken(tmp_path, monkeypatch):
+    """Pages would be executed by another Python, with other packages."""
+    from jupyter_client.kernelspec import get_kernel_spec
+
+    folder = tmp_path / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "foreign", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert get_kernel_spec("python3").argv[0] == "/bin/false", "or this shows nothing"
+    with notebooks.environment(**notebooks.own_kernel()):
+        assert get_kernel_spec("python3").argv[0] != "/bin/false"
