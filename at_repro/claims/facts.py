@@ -149,6 +149,7 @@ class Facts:
 
     def _ratio(self, pairs: list[tuple[Run, Run]]) -> float:
         """The variance over seeds over the mean of McNemar's."""
+        self.check_test_images(run for pair in pairs for run in pair)
         differences = [self.error(run) - self.error(plain) for run, plain in pairs]
         images = [self.image_error((run,), (plain,)) ** 2 for run, plain in pairs]
         return float(np.var(differences, ddof=1) / np.mean(images))
