@@ -224,6 +224,6 @@ def studies(store):
                     records.setdefault(column, {})[run.seed] = store.find(run) or write(run, wrong[column][run.seed])
                 else:
                     missing.append(run)
-        return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
+        return Study(None, experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, "")
 
     return make

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.analysis import attention_measurement, attention_table, map_statistics, network_maps
+from at_repro.analysis.study import WithImages
 from at_repro.data import Images, ImageSet
 from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
@@ -25,28 +26,18 @@ _STATISTICS = ("entropy", "top share", "edges")
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Gallery(WithImages):
     """Photographs and networks to look at them with.
 
     Attributes:
         networks: in evaluation mode, each at its own resolution; those whose weights are here.
-        images: the test photographs, on the device; None where the data set is not here.
         lacking: what is not here, one line each, by what it is: networks by name, and "images".
         dataset: the name of the data set.
     """
 
     networks: dict[str, nn.Module]
-    images: Images | None
     lacking: dict[str, str]
     dataset: str
-
-    def examples(self, count: int) -> ImageSet | None:
-        """The first test photograph of each of the first `count` classes; None where there are no photographs."""
-        return None if self.images is None else network_maps.one_per_class(self.images).select(slice(count))
-
-    def sample(self, count: int) -> ImageSet | None:
-        """The first test photographs, in an order as good as random; all where there are fewer; None without any."""
-        return None if self.images is None else self.images.select(slice(count))
 
     def describe(self) -> str:
         """The networks, and which of them are not here, for the reader: the same with and without photographs."""
@@ -102,7 +93,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
         images = data.load(dataset, "test", data_root or None).to(place)
     except DataError:
         lacking["images"] = f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
-    return Gallery(networks, images, lacking, dataset)
+    return Gallery(images, networks, lacking, dataset)
 
 
 def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:
@@ -168,7 +159,7 @@ def update(store: Store, device: str = "auto", data_root: str = "") -> int:
         if not {(*own, statistic) for statistic in _STATISTICS} <= there:
             lacking[name] = own
     gallery = open_gallery(list(lacking), DATASET, device, data_root) if lacking else None
-    images = gallery and gallery.sample(attention_table.IMAGES)  # reading them takes seconds
+    images = gallery and gallery.sample()  # reading them takes seconds
     if not gallery or not images:
         return 0
     parts = []

@@ -55,7 +55,7 @@ def _study(store: Store, experiment: experiments.Experiment, preset: str) -> Stu
     seeds = list(store.seeds())
     by_seed = experiment.runs(preset, seeds)
     records, missing = find_records(store, by_seed)
-    return Study(experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, None, "")
+    return Study(None, experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, "")
 
 
 def _count(record: Record, plain: Record | None) -> tuple[float, float, float, float]:

@@ -21,15 +21,38 @@ CURVE_COLUMNS = ["column", "seed", "epoch", "learning_rate", "train_error", "tes
 
 
 @dataclass(frozen=True)
-class Study:
-    """The records of an experiment at one preset.
+class WithImages:
+    """What has test images to look at networks with.
+
+    Attributes:
+        images: the test images, on the device; None where the data set is not here.
+    """
+
+    images: Images | None
+
+    def examples(self, count: int = 1, classes: int | None = None) -> ImageSet | None:
+        """The first `count` test images of each of the first classes (None: of all); None where there are no images."""
+        if self.images is None:
+            return None
+        return network_maps.one_per_class(self.images, count).select(slice(classes and classes * count))
+
+    def sample(self, count: int = attention_table.IMAGES) -> ImageSet | None:
+        """The first test images, all where there are fewer; None where there are none.
+
+        Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
+        """
+        return None if self.images is None else self.images.select(slice(count))
+
+
+@dataclass(frozen=True)
+class Study(WithImages):
+    """The records of an experiment at one preset, and its test images.
 
     Attributes:
         seeds: the seeds asked for.
         columns: the run of every column of the paper's table, of the first seed.
         records: by column of the paper's table, then by seed; columns without any record are left out.
         missing: runs without a record.
-        images: the test images, on the device; None where the data set is not here.
         note: what is not shown and why, in one line: no images, or runs that are missing; else empty.
         changes: what is otherwise than in the experiment, by name, see `experiments.vary`.
     """
@@ -42,7 +65,6 @@ class Study:
     columns: dict[str, Run]
     records: dict[str, dict[int, Record]]
     missing: list[Run]
-    images: Images | None
     note: str
     changes: dict[str, object] = field(default_factory=dict)
 
@@ -58,19 +80,6 @@ class Study:
             for column in columns or self.columns
             if column in self.records and (record := self.first(column)).has_network
         }
-
-    def examples(self, count: int = 1, classes: int | None = None) -> ImageSet | None:
-        """The first `count` test images of each of the first classes (None: of all); None where there are no images."""
-        if self.images is None:
-            return None
-        return network_maps.one_per_class(self.images, count).select(slice(classes and classes * count))
-
-    def sample(self, count: int = attention_table.IMAGES) -> ImageSet | None:
-        """The first test images, all where there are fewer; None where there are none.
-
-        Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
-        """
-        return None if self.images is None else self.images.select(slice(count))
 
     def first(self, column: str) -> Record:
         """The record of a column's first seed."""
@@ -203,7 +212,7 @@ def open_study(
         if not changed:
             of_seeds = "" if asked == list(size.seeds) else f" --seeds {' '.join(map(str, asked))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
-    return Study(chosen, preset, store, device, asked, columns, records, missing, images, note, changed)
+    return Study(images, chosen, preset, store, device, asked, columns, records, missing, note, changed)
 
 
 def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[dict[str, dict[int, Record]], list[Run]]:

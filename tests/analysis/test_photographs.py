@@ -36,11 +36,11 @@ def images():
 
 @pytest.fixture
 def gallery(images):
-    return Gallery({"mean": Mean()}, images, {}, "birds@8")
+    return Gallery(images, {"mean": Mean()}, {}, "birds@8")
 
 
 def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
-    assert gallery.examples(2).labels.tolist() == [0, 1] and gallery.examples(9).labels.tolist() == [0, 1, 2]
+    assert gallery.examples(classes=2).labels.tolist() == [0, 1] and gallery.examples(classes=9).labels.tolist() == [0, 1, 2]
     assert torch.equal(gallery.sample(4).labels, gallery.images.labels[:4])
 
 
@@ -61,19 +61,19 @@ def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
 def test_without_photographs_or_networks_nothing_is_measured(images):
     assert photographs.maps({"mean": Mean()}, None) == {} == photographs.maps({}, images)
     assert photographs.agreement({}).empty and photographs.titles(Mean(), None) == []
-    empty = Gallery({"mean": Mean()}, None, {}, "birds@8")
-    assert empty.examples(3) is None and empty.sample(3) is None
+    empty = Gallery(None, {"mean": Mean()}, {}, "birds@8")
+    assert empty.examples() is None and empty.sample(3) is None
     with pytest.raises(ParameterError, match=r"^mapping: "):
         photographs.maps({}, None, "mean")
 
 
 def test_titles_are_readable(gallery):
-    assert photographs.titles(gallery.networks["mean"], gallery.examples(3)) == [
+    assert photographs.titles(gallery.networks["mean"], gallery.examples(classes=3)) == [
         "Black footed Albatross, seen as: goldfish",
         "Laysan Albatross, seen as: goldfish",
         "kitchen, seen as: goldfish",
     ], "class 1 of ImageNet"
-    assert photographs.titles(None, gallery.examples(3)) == []
+    assert photographs.titles(None, gallery.examples(classes=3)) == []
 
 
 def test_networks_stand_side_by_side_level_by_level():
