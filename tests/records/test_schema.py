@@ -73,7 +73,7 @@ def test_values_that_are_none_of_a_records(folder, changes, words):
         ("predictions.csv", "label,prediction\n", "it has no rows"),
         ("predictions.csv", "", "Empty CSV"),
         ("predictions.csv", "label,class\n1,2\n", "it has no column 'prediction'"),
-        ("predictions.csv", "label,prediction\n1,bird\n", "prediction has something else than numbers"),
+        ("predictions.csv", "label,prediction\n1,bird\n", "conversion error to int64: invalid value 'bird'"),
         ("epochs.csv", "epoch,learning_rate,train_error\n1,1,1\n", "it has no column 'test_error'"),
         (
             "epochs.csv",
@@ -84,13 +84,13 @@ def test_values_that_are_none_of_a_records(folder, changes, words):
         (
             "epochs.csv",
             "epoch,learning_rate,train_error,test_error,test_loss\n1,1,1,1,low\n",
-            "test_loss has something else than numbers",
+            "conversion error to double: invalid value 'low'",
         ),
         ("predictions.csv", "label,label,prediction\n1,2,3\n", "it has two columns of one name"),
-        ("predictions.csv", "label,prediction\n1,1e20\n", "prediction has numbers"),
+        ("predictions.csv", "label,prediction\n1,1e20\n", "invalid value '1e20'"),
         ("predictions.csv", "label,prediction\n1,2\n1\n", "Expected 2 columns"),
         ("predictions.csv", "label,prediction\n1,-1\n", "prediction has numbers"),
-        ("predictions.csv", "label,prediction\n1,0.5\n", "prediction has numbers that are no integers"),
+        ("predictions.csv", "label,prediction\n1,0.5\n", "conversion error to int64: invalid value '0.5'"),
     ],
 )
 def test_files_that_hold_something_else(folder, name, text, words):
