@@ -327,7 +327,10 @@ def maps(options: argparse.Namespace) -> None:
 def refresh(options: argparse.Namespace) -> None:
     from at_repro import data
     from at_repro.report import book, front_page
+    from at_repro.training import provenance
 
+    if provenance.commit().endswith("+changes"):
+        raise UserError("a page names the commit that executed it, and none holds at_repro as it is: commit it first")
     data.load("cifar10", "test", download=False)  # without it, figures of images would be overwritten by empty ones
     for path in [*book.refresh(), *front_page.update()]:
         print(f"refreshed {path}")

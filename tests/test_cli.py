@@ -22,6 +22,7 @@ from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
 from at_repro.records import Store
 from at_repro.report import notebooks
+from at_repro.training import provenance
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (
@@ -156,6 +157,12 @@ def test_the_option_comes_before_the_environment_variable(roots, no_training, ca
     monkeypatch.setenv("AT_REPRO_DATA", "no-data")
     line = failure(capsys, "run", NAME, "--preset", "reduced", "--data-root", "cut", "--results", "r")
     assert "train-00000-of-00001.parquet" in line
+
+
+def test_refresh_executes_no_page_with_code_that_no_commit_holds(no_training, capsys, monkeypatch):
+    """A page names the commit that executed it, for readers who want to see that code."""
+    monkeypatch.setattr(provenance, "commit", lambda: "4be1f+changes")
+    assert "commit it first" in failure(capsys, "refresh")
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
