@@ -71,7 +71,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     const cell = place.closest(".cell");
     const pictures = drawn.map(([picture]) => picture);
-    place.append(element("div", {}, ...switches), ...pictures, values, element("small", {}, place.dataset.stamp));
+    place.append(element("div", {}, ...switches), ...pictures, values);
     figure.prepend(place);
     cell.remove(); // it held nothing else
     figure.classList.add("touchable");

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import nbformat
@@ -241,6 +243,7 @@ def test_a_bug_in_a_notebook_stays_visible(checkout):
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from at_repro import cli
 from at_repro.report import notebooks
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
@@ -525,6 +528,22 @@ def test_pages_lead_to_the_repository_where_its_address_is_set(checkout):
     assert {ADDRESS, binder} <= set(buttons)
 
 
+def test_what_a_figure_was_made_from_is_written_below_its_caption():
+    """As it is, whatever Markdown would make of it; and nothing below a table, or a figure that was not executed."""
+    add = runpy.run_path(str(PAGES / "_extensions" / "figure_stamps.py"))["_add"]
+    captioned = {"mystnb": {"figure": {"caption": "Errors."}}}
+    drawn = new_output("display_data", {"image/png": ""}, metadata={"stamp": "preset smoke, 2 * CPU (a_b_c)"})
+    cells = [
+        new_code_cell(metadata=captioned, outputs=[drawn]),
+        new_code_cell(metadata=captioned, outputs=[new_output("display_data", {"text/html": ""})]),
+        new_code_cell(metadata=captioned),
+    ]
+    content = [nbformat.writes(new_notebook(cells=cells))]
+    add(SimpleNamespace(env=SimpleNamespace(doc2path=lambda page: f"{page}.ipynb")), "page", content)
+    captions = [notebooks.figure(cell)["caption"] for cell in nbformat.reads(content[0], as_version=4).cells]
+    assert captions == ["Errors.\n\npreset smoke\\, 2 \\* CPU \\(a\\_b\\_c\\)", "Errors.", "Errors."]
+
+
 @pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium here; apt-get install chromium")
 @pytest.mark.slow
 def test_all_pages_are_printed_into_one_pdf_with_a_journals_metadata(checkout, store, hand_made):
@@ -573,6 +592,7 @@ def no_internet(self):
 
 LOOK = """import os
 from pathlib import Path
+from types import SimpleNamespace
 print(preset, os.environ["AT_REPRO_TRAIN"], [str(path) for path in Path().glob("*.ipynb")])
 """
 

@@ -1,7 +1,7 @@
 """Every plot and every panel of attention maps, in one style; each function returns a matplotlib figure.
 
-The last argument of each is `stamp`, which stands below the figure: what it was made from, see `Study.stamp`. Where
-there is nothing to draw, the figure holds the stamp alone, so that its number in the book stays.
+The last argument of each is `stamp`, the figure's label: what it was made from, see `Study.stamp`; the book writes it
+below the caption. Where there is nothing to draw, the figure says so with it, so that its number in the book stays.
 """
 
 from at_repro.report.figures.encoding import Touchable

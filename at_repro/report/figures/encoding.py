@@ -12,27 +12,21 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 
-def encode(figure: Figure) -> tuple[str, bytes]:
-    """A figure as a file: its media type and its bytes.
-
-    A PNG of 256 colours with a clear ground, a third of what matplotlib writes; or a JPEG on white where that is
-    smaller, which it is of photographs.
-    """
+def encode(figure: Figure) -> bytes:
+    """A figure as a PNG of 256 colours with a clear ground: a third of what matplotlib writes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight")
     drawn = Image.open(stream).convert("RGBA")
     paletted = io.BytesIO()
     drawn.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(paletted, "PNG", optimize=True)
-    on_white = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
-    jpeg = io.BytesIO()
-    on_white.save(jpeg, "JPEG", quality=80, optimize=True, progressive=True)
-    if jpeg.tell() < paletted.tell():
-        return "image/jpeg", jpeg.getvalue()
-    return "image/png", paletted.getvalue()
+    return paletted.getvalue()
 
 
 def use_in_notebook() -> None:
-    """Lets this notebook show figures as `encode` gives them; where no notebook is executed nothing happens."""
+    """Lets this notebook show figures as `encode` gives them; where no notebook is executed nothing happens.
+
+    The stamp of a figure is in the metadata of its output, from where the book takes it into the caption.
+    """
     from IPython.core.getipython import get_ipython  # it comes with the extra `book`
 
     formatter = getattr(get_ipython(), "display_formatter", None)
@@ -44,9 +38,8 @@ def use_in_notebook() -> None:
     formatter.mimebundle_formatter.for_type(Figure, _bundle)
 
 
-def _bundle(figure: Figure, **_: object) -> dict[str, str]:
-    kind, content = encode(figure)
-    return {kind: base64.b64encode(content).decode()}
+def _bundle(figure: Figure, **_: object) -> tuple[dict[str, str], dict[str, object]]:
+    return {"image/png": base64.b64encode(encode(figure)).decode()}, {"stamp": figure.get_label()}
 
 
 class Touchable:
@@ -58,14 +51,13 @@ class Touchable:
     def __init__(self, figure: Figure):
         figure.draw_without_rendering()  # limits and ticks are settled only now
         self.panels = [_panel(axes) for axes in figure.axes if axes.lines]
-        self.stamp = figure.get_supxlabel()
 
     def __repr__(self) -> str:
         return f"{sum(len(panel['lines']) for panel in self.panels)} lines to touch"
 
     def _repr_html_(self) -> str:
         panels = escape(json.dumps(self.panels, separators=(",", ":")))
-        return f'<div class="curves" data-panels="{panels}" data-stamp="{escape(self.stamp)}"></div>'
+        return f'<div class="curves" data-panels="{panels}"></div>'
 
 
 def _panel(axes: Axes) -> dict:

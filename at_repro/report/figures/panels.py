@@ -1,6 +1,5 @@
 """Panels of images and their attention maps."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from at_repro.data import ImageSet
 from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, WIDTH, canvas, unavailable
 
 _OVER = 0.65  # opacity of maps over photographs
+_BELOW = 0.3  # inches below the rows, for two bars
 
 
 def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -> Figure:
@@ -33,10 +33,9 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
     top = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels)
     cell = min(0.85, (WIDTH - left) / wide)
     width = min(WIDTH, left + cell * wide)
-    bottom = _room(stamp, width)
-    height = top + cell * count + bottom
+    height = top + cell * count + _BELOW
     figure, axes = canvas(stamp, height, count, wide, width=width, squeeze=False, layout="none")
-    figure.subplots_adjust(left / width, bottom / height, 1, 1 - top / height, 0.05, 0.05)
+    figure.subplots_adjust(left / width, _BELOW / height, 1, 1 - top / height, 0.05, 0.05)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
@@ -50,9 +49,9 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
     for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(label, fontsize=7, pad=3)
     if not all(signed.values()):
-        _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map")
+        _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map")
     if any(signed.values()):
-        _bar(figure, bottom - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
+        _bar(figure, _BELOW - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
     return figure
 
 
@@ -75,10 +74,10 @@ def overlay_panel(
     count, wide = len(images), 1 + len(columns)
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
     top = 0.02 + 0.12 * max(label.count("\n") + 1 for label in labels)  # inches; for the labels of columns
-    cell, gap, bottom = width / wide, 0.16, _room(stamp, width)
-    height = top + count * (cell + gap) + bottom
+    cell, gap = width / wide, 0.16
+    height = top + count * (cell + gap) + _BELOW
     figure, axes = canvas(stamp, height, count, wide, width=width, squeeze=False, layout="none")
-    figure.subplots_adjust(0, bottom / height, 1, 1 - (top + gap) / height, 0.02, gap / cell)
+    figure.subplots_adjust(0, _BELOW / height, 1, 1 - (top + gap) / height, 0.02, gap / cell)
     for axis in axes.flat:
         axis.axis("off")
     photographs = images.images.permute(0, 2, 3, 1).cpu().numpy()
@@ -93,13 +92,8 @@ def overlay_panel(
             axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
     for place, label in enumerate(labels):
         figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=7, ha="center", va="top")
-    _bar(figure, bottom - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
+    _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
     return figure
-
-
-def _room(stamp: str, width: float) -> float:
-    """Inches below a panel of this width, for two bars and the lines of the stamp."""
-    return 0.36 + 0.13 * math.ceil(len(stamp) / (13.5 * width))  # a letter of the stamp is at most 1/13.5 inch wide
 
 
 def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alpha: float = 1) -> None:

@@ -190,7 +190,8 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
     places = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))
     for (method, (epoch, _, colour)), place in zip(ends.items(), places, strict=True):
         end.annotate(method, (epoch, place), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=8)
-    end.margins(x=0.3)
+    begin, finish = end.dataLim.intervalx
+    end.set_xlim(right=finish + 0.5 * (finish - begin or 1))  # names of methods stand there
     whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="test (full), train (dashed)")
     end.set(xlabel="epoch", title="test, last phase")
     return figure

@@ -4,10 +4,8 @@ Places are inches from the upper left corner. Letters are large: pages show thes
 and whole on a phone.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
@@ -16,7 +14,7 @@ from torch import Tensor
 from at_repro import attention
 from at_repro.analysis import map_statistics
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import ATTENTION, COLOURS, INK, style, unavailable
+from at_repro.report.figures.theme import ATTENTION, COLOURS, INK, canvas, unavailable
 
 _WIDTH = 5.2
 _LETTERS = 9.5  # points
@@ -34,7 +32,7 @@ def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], st
     if images is None or not {"teacher", "student", "AT"} <= groups.keys():
         return unavailable(stamp)
     maps = {name: [attention.power_sum(group)[:1] for group in own] for name, own in groups.items()}
-    figure, axis = _canvas(4.08)
+    figure, axis = _canvas(stamp, 4.08)
     side, lefts = 0.8, [1.12 + 0.97 * place for place in range(len(maps["teacher"]))]
     rows = {"teacher": (0.05, 0.48), "student": (3.68, 2.8)}  # of boxes and of maps, the upper edges
     middle, end = 1.52, lefts[-1] + side
@@ -66,7 +64,7 @@ def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], st
         _arrow(axis, (left + side / 2, rows["student"][1]), (left + side / 2, middle + side + 0.28))
     _write(axis, end + 0.23, middle + side / 2, "difference:\nadded to\nthe loss", ha="left")
     _write(axis, end + 0.23, middle + side + 0.15, "→ after AT", ha="left")
-    return _stamped(figure, axis, stamp)
+    return figure
 
 
 def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figure:
@@ -80,7 +78,7 @@ def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figu
     if not groups:
         return unavailable(stamp)
     activations = groups[len(groups) // 2][:1]
-    figure, axis = _canvas(1.55)
+    figure, axis = _canvas(stamp, 1.55)
     strongest = activations[0].square().sum((1, 2)).argsort(descending=True, stable=True)[:_CARDS].tolist()
     side, step = 0.7, 0.06
     for place, channel in enumerate(reversed(strongest)):
@@ -95,7 +93,7 @@ def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figu
         weight = "bold" if name == "sum-2" else "normal"
         _write(axis, left + wide / 2 - 0.02, 0.75 + wide / 2 + 0.1, name, weight=weight)
     _write(axis, 1.75 + wide * len(names) / 2, 0.1, "power, then sum or maximum")
-    return _stamped(figure, axis, stamp)
+    return figure
 
 
 def pairing(blocks: Mapping[str, Sequence[Sequence[Tensor]]], stamp: str) -> Figure:
@@ -111,7 +109,7 @@ def pairing(blocks: Mapping[str, Sequence[Sequence[Tensor]]], stamp: str) -> Fig
     gap, below = 0.35, 0.33
     side = (_WIDTH - gap) / (counts["student"] + counts["teacher"])
     lefts = {"student": 0.0, "teacher": side * counts["student"] + gap}
-    figure, axis = _canvas(0.2 + len(blocks["student"]) * (side + below))
+    figure, axis = _canvas(stamp, 0.2 + len(blocks["student"]) * (side + below))
     for name, left in lefts.items():
         _write(axis, left, 0.08, f"{name}, {counts[name]} blocks", ha="left", weight="bold")
     for group, of_group in enumerate(zip(blocks["student"], blocks["teacher"], strict=True)):
@@ -128,13 +126,12 @@ def pairing(blocks: Mapping[str, Sequence[Sequence[Tensor]]], stamp: str) -> Fig
         axis.plot([across[0], *across, across[1]], [line - 0.15, line, line, line - 0.15], color=COLOURS["AT"])
         away = map_statistics.distance(of_group[0][-1][:1], of_group[1][-1][:1]).item()
         _write(axis, sum(across) / 2, line + 0.09, f"group {group + 1}: distance {away:.2f}")
-    return _stamped(figure, axis, stamp)
+    return figure
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    """A figure of so many inches, without its stamp."""
-    style()
-    figure, axis = plt.subplots(figsize=(_WIDTH, height), layout="none")
+def _canvas(stamp: str, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches, and axes with a place for each of them."""
+    figure, axis = canvas(stamp, height, width=_WIDTH, layout="none")
     axis.set_position((0, 0, 1, 1))
     axis.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
     axis.axis("off")
@@ -155,13 +152,3 @@ def _write(axis: Axes, across: float, down: float, text: str, ha: str = "center"
 
 def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 1, "shrinkB": 1})
-
-
-def _stamped(figure: Figure, axis: Axes, stamp: str) -> Figure:
-    """With the stamp below, in as many lines as it needs in letters that can be read on a phone."""
-    lines = textwrap.wrap(stamp, 64)
-    top, room = axis.get_ylim()[0], 0.15 * len(lines)
-    figure.set_figheight(top + room)
-    axis.set_ylim(top + room, 0)
-    _write(axis, _WIDTH, top + room / 2, "\n".join(lines), ha="right", fontsize=9)
-    return figure

@@ -1,4 +1,4 @@
-"""The house style of every figure: width, colours, and what stands below.
+"""The house style of every figure: width, colours, letters.
 
 A figure has no ground of its own, and its letters and lines are of a grey that can be read on a light page and on a
 dark one.
@@ -54,10 +54,10 @@ def unavailable(stamp: str) -> Figure:
 
 
 def canvas(stamp: str, height: float, *grid: int, width: float = WIDTH, **settings: Any) -> tuple[Figure, Any]:
-    """A figure in the house style with the stamp below it, and its axes, see `plt.subplots`; sizes in inches."""
+    """A figure in the house style, with the stamp as its label, and its axes, see `plt.subplots`; sizes in inches."""
     style()
     figure, axes = plt.subplots(*grid, figsize=(width, height), **settings)
-    figure.supxlabel(stamp, fontsize=8, x=0.99, ha="right", wrap=True)
+    figure.set_label(stamp)
     return figure, axes
 
 
