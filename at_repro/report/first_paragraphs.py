@@ -205,11 +205,11 @@ def is_it_the_attention(students: Mapping[str, pd.DataFrame]) -> str:
     if top["p"] < _SIGNIFICANT:
         lead = f"Students whose attention is nearer to their teacher's err {'less' if top['rho'] > 0 else 'more'}"
     answer = (
-        f"**{lead}.** Over {len(own)} students ({title}) the rank correlation of test error and distance from the "
+        f"{lead}: over {len(own)} students ({title}) the rank correlation of test error and distance from the "
         f"teacher's top map is {top['rho']:.2f}, where 1 would be *the nearer, the better* (p = {top['p']:.2g})."
     )
     pairs = {name: own for name, own in students.items() if {"student", "KD"} <= set(own["method"])}
-    return answer + (_distillation(pairs) if pairs else "")
+    return " ".join([_distillation(pairs), answer] if pairs else [answer])
 
 
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
@@ -223,8 +223,8 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
         surprises += kd_near > near and kd_error < error
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
     return (
-        " With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
-        f"lower in {surprises} of {len(numbers)} pairs: {'; '.join(numbers)}."
+        "**With distillation (KD) a student looks less like its teacher than without transfer, and errs less, in "
+        f"{surprises} of {len(numbers)} pairs.** Distances of top maps and errors: {'; '.join(numbers)}."
     )
 
 
