@@ -26,7 +26,7 @@ PRESETS = {
                teacher=_SMOKE | {"epochs": 10}, student=_SMOKE | {"epochs": 8}, seeds=(0,)),
         Preset("reduced", "a laptop over a few nights: all of CIFAR-10, the paper's schedule compressed",
                teacher={"epochs": 60}, student={"epochs": 40}, seeds=(0,)),
-        Preset("paper", "one GPU: CIFAR-10, 200 epochs, five seeds, as in the paper",
+        Preset("paper", "a GPU, or a night of two cores for one seed: 200 epochs, five seeds, as in the paper",
                teacher={"epochs": 200}, student={"epochs": 200}, seeds=(0, 1, 2, 3, 4)),
     )
 }  # fmt: skip
