@@ -40,7 +40,11 @@ def gallery(images):
 
 
 def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
-    assert gallery.examples(classes=2).labels.tolist() == [0, 1] and gallery.examples(classes=9).labels.tolist() == [0, 1, 2]
+    assert gallery.examples(classes=2).labels.tolist() == [0, 1] and gallery.examples(classes=9).labels.tolist() == [
+        0,
+        1,
+        2,
+    ]
     assert torch.equal(gallery.sample(4).labels, gallery.images.labels[:4])
 
 
