@@ -209,9 +209,8 @@ def _picture(notebook: "NotebookNode", figure: str | None = None) -> bytes:
     for cell in notebook.cells:
         if figure in (None, notebooks.figure(cell).get("name")):
             for output in cell.get("outputs", []):
-                for kind in ("image/png", "image/jpeg"):
-                    if kind in output.get("data", {}):
-                        return base64.b64decode(output.data[kind])
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output.data["image/png"])
     if figure:
         raise LookupError(f"there is no figure {figure}")
     return b""
