@@ -21,7 +21,7 @@ rehearsal: .venv/installed
 	@$(BIN)/at-repro book --preset smoke --device $(DEVICE)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --nbval --nbval-current-env tests notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env tests notebooks
 
 # Tries what can go wrong: kills, full disks, damaged files, bad input. Minutes; writes the table that the book shows.
 faults: .venv/installed

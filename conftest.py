@@ -1,8 +1,8 @@
 """Settings of all tests, those of the notebooks (nbval) included."""
 
-import functools
 import os
 import signal
+from collections import Counter
 
 import pytest
 
@@ -23,9 +23,16 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Skips, visibly, the cells of notebooks that show images of a data set where it is not at hand."""
+    """Puts long files first: one that was begun last would leave all cores but its own idle.
+
+    Skips, visibly, the cells of notebooks that show images of a data set where it is not at hand.
+    """
+    from images_at_hand import are_here
+
+    long = Counter(item.path for item in items if item.get_closest_marker("slow") or hasattr(item, "cell"))
+    items.sort(key=lambda item: -long[item.path])
     for item in items:
-        missing = [name for name in _data_sets(item) if not _is_here(name)] if "needs-images" in _tags(item) else []
+        missing = [name for name in _data_sets(item) if not are_here(name)] if "needs-images" in _tags(item) else []
         if missing:
             reason = f"shows images of {', '.join(missing)}, not here; set AT_REPRO_DATA"
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -40,15 +47,3 @@ def _data_sets(item) -> list[str]:
     from at_repro.report import notebooks
 
     return notebooks.shown_images(item.parent.nb)
-
-
-@functools.cache
-def _is_here(dataset: str) -> bool:
-    from at_repro import data
-    from at_repro.errors import UserError
-
-    try:
-        data.load(dataset, "test", download=False)
-    except UserError:
-        return False
-    return True

@@ -1,7 +1,6 @@
 """The committed notebooks are regression tests: they hold what a run gives, and a wrong digit is found."""
 
 import configparser
-import functools
 import json
 import os
 import re
@@ -14,11 +13,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from images_at_hand import are_here
 from nbformat import NotebookNode
 from prose import prose
 
-from at_repro import data, experiments
-from at_repro.errors import DataError
+from at_repro import experiments
 from at_repro.records import default_folder
 from at_repro.records.record import checksum
 from at_repro.report import notebooks
@@ -162,15 +161,6 @@ def folder():
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="falsified-", dir=ROOT / "build") as path:
         yield Path(path)
-
-
-@functools.cache
-def are_here(dataset: str) -> bool:
-    try:
-        data.load(dataset, "test", download=False)
-    except DataError:
-        return False
-    return True
 
 
 @pytest.mark.slow
