@@ -23,7 +23,7 @@ from at_repro.records import Store
 from at_repro.report import book
 from at_repro.runs import ActivationTransfer, Distillation, Run
 from at_repro.training import Progress, engine
-from at_repro.training.evaluation import stored_weights
+from at_repro.training.weights import stored_weights
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
 

@@ -1,6 +1,5 @@
 """The command line: what it says, what it refuses before any training, and how it is stopped."""
 
-import importlib
 import os
 import re
 import shlex
@@ -22,13 +21,12 @@ from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
 from at_repro.records import Store
 from at_repro.report import notebooks
-from at_repro.training import provenance
+from at_repro.training import missing_runs, provenance
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (
     "experiments", "run", "status", "notebook", "sweep", "refresh", "book", "verify", "claims", "bench", "data",
 )  # fmt: skip
-trainer = importlib.import_module("at_repro.training.train")  # the package has a function of the same name
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 
@@ -52,7 +50,7 @@ def no_training(monkeypatch):
     def refuse(*arguments, **keywords):
         raise AssertionError("training or a notebook was started")
 
-    monkeypatch.setattr(trainer, "_train_cohort", refuse)
+    monkeypatch.setattr(missing_runs, "train_cohort", refuse)
     monkeypatch.setattr(notebooks, "execute", refuse)
 
 
@@ -255,7 +253,7 @@ def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(trainer, "_train_cohort", refuse)
+    monkeypatch.setattr(missing_runs, "train_cohort", refuse)
     assert run() == 0
     assert capsys.readouterr().err == ""
     # A record that was damaged since must not be reported as being there.

@@ -21,7 +21,7 @@ from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run, tasks, with_teachers
 from at_repro.training import Progress, engine, train
-from at_repro.training.train import check_networks
+from at_repro.training.missing_runs import check_networks
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client

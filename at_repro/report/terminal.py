@@ -9,7 +9,7 @@ from at_repro import data
 from at_repro.bench import costs
 from at_repro.errors import UserError, printable
 from at_repro.experiments import EXPERIMENTS, PRESETS
-from at_repro.records import Store, checkpoints
+from at_repro.records import Store, checkpoint_file
 from at_repro.records.record import duration
 from at_repro.runs import Run, tasks, with_teachers
 
@@ -54,7 +54,7 @@ def _state(run: Run, store: Store) -> tuple[str, str]:
     if record := store.find(run):
         return "recorded", record.outcome
     if (path := store.checkpoint_path(run)).exists():
-        return "in progress", f"{len(checkpoints.read_header(path)['curve'])} of {run.epochs} epochs"
+        return "in progress", f"{len(checkpoint_file.read_header(path)['curve'])} of {run.epochs} epochs"
     return "missing", f"{run.epochs} epochs"
 
 

@@ -1,4 +1,4 @@
-"""Test error of a network, and the weights as they are stored and published."""
+"""Test errors of networks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,14 +58,3 @@ def _evaluation(logits: Tensor, images: Images) -> Evaluation:
 def _missed(logits: Tensor, labels: Tensor, count: int) -> int:
     """The number of images whose label is not among the `count` largest logits."""
     return int((logits.topk(count).indices != labels.unsqueeze(1)).all(1).sum())
-
-
-def stored_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Weights as a record stores them, on the CPU: float16, except a tensor with a value beyond its range."""
-    limit = torch.finfo(torch.float16).max
-
-    def stored(value: Tensor) -> Tensor:
-        value = value.detach().cpu().contiguous()
-        return value.half() if value.is_floating_point() and value.abs().max() < limit else value.clone()
-
-    return {name: stored(value) for name, value in network.state_dict().items()}

@@ -8,7 +8,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from at_repro import files
-from at_repro.records import Store, checkpoints
+from at_repro.records import Store, checkpoint_file
 from at_repro.runs import Run
 from at_repro.runs.cohorts import cohorts
 from at_repro.training import engine
@@ -45,7 +45,7 @@ def _hold(locks: ExitStack, path: Path) -> bool:
 def _precision(run: Run, store: Store, device: torch.device) -> str:
     """The precision to train a run in: the one it was begun in, else that of its spec, "auto" being decided here."""
     if (path := store.checkpoint_path(run)).exists():
-        return checkpoints.read(path)[0]["precision"]
+        return checkpoint_file.read(path)[0]["precision"]
     return engine.fastest_precision(device) if run.precision == "auto" else run.precision
 
 

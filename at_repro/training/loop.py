@@ -1,4 +1,4 @@
-"""The cohort loop: students that share data, schedule and seed are trained together.
+"""The cohort loop: students that share data, schedule and seed are trained together, until each has its record.
 
 Each batch is augmented once and passes through each frozen teacher once, then through every student. A student
 sees nothing of the other members: its weights are the same, bit for bit on the CPU, whoever is trained beside it.
@@ -9,22 +9,121 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from at_repro import data
+from at_repro import data, networks
 from at_repro.data import Images, augment
+from at_repro.records import Store
+from at_repro.records.schema import content
 from at_repro.runs import Run
-from at_repro.training import engine
+from at_repro.runs.cohorts import teacher_layers
+from at_repro.training import engine, provenance
 from at_repro.training.batch import Teacher, TeacherBatch
-from at_repro.training.cuda_graphs import AS_WRITTEN, Replay, side_by_side
+from at_repro.training.checkpointer import Checkpointer
+from at_repro.training.cuda_graphs import AS_WRITTEN, Replay, choose_capture, side_by_side
 from at_repro.training.engine import Forward
+from at_repro.training.evaluation import evaluate, evaluate_all
 from at_repro.training.processes import ALONE, Ranks
+from at_repro.training.progress import Progress
 from at_repro.training.student import Settings, Student
 from at_repro.training.term_values import term_value
+from at_repro.training.weights import load_network, stored_weights
 
 # Of students: the steps they have done of all, and the seconds that the epoch took so far.
 Report = Callable[[Sequence[Student], int, int, float], None]
+
+
+def train_cohort(
+    runs: Sequence[Run],
+    store: Store,
+    images: Images,
+    test_images: Images,
+    device: torch.device,
+    precision: str,
+    compile: str,
+    progress: Progress,
+    ranks: Ranks,
+) -> None:
+    """Trains runs of one cohort until each has its record; each goes on where its checkpoint is.
+
+    Args:
+        images, test_images: of the runs, on the device.
+        precision, compile: see `engine.forward` and `engine.compiles`.
+
+    Raises UserError and KeyboardInterrupt as `missing_runs.train`.
+    """
+    run = runs[0]
+    engine.keep_freed_memory()
+    engine.repeat_exactly(device)
+    # torch averages gradients of a network that is called as it is.
+    compiled = engine.compiles(compile, len(images) * run.epochs) and ranks.count == 1
+    forward = engine.forward(precision, compiled)
+    # Now, not when they are recorded: the code on disk may be another by then.
+    environment = provenance.environment(device) | {"precision": precision, "compiled": compiled}
+    if ranks.count > 1:
+        environment["processes"] = ranks.count
+    fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
+    teachers = {
+        teacher: Teacher(
+            load_network(store, teacher, images, device), teacher.network, precision, compiled, teacher_layers(run)
+        )
+        for teacher in {member.teacher for member in runs if member.teacher is not None}
+    }
+    students = [Student(run, len(images.classes), device, precision, ranks) for run in runs]
+    for student in students:
+        student.restore(store.checkpoint_path(student.run), fingerprints)
+        if not ranks.first:
+            student.totals.zero_()  # what was saved is the sum of all processes
+        members = [other.run_id for other in runs if other != student.run]
+        source = networks.source(student.run.network)
+        about = environment | {"company": members} | ({"network": source} if source else {})
+        student.begin_session(fingerprints, about)
+    progress.begin(students, len(images))
+    replay = Replay(choose_capture(images, ranks.count))
+    with Checkpointer(store, ranks) as checkpointer:
+
+        def report(active: Sequence[Student], done: int, steps: int, seconds: float) -> None:
+            progress.step(done, steps, seconds)
+            checkpointer.after_step(active)
+
+        while active := [student for student in students if not student.finished]:
+            # After a stop between two checkpoints, or with a new member, students stand at different epochs:
+            # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
+            epoch = min(student.epoch for student in active)
+            active = [student for student in active if student.epoch == epoch]
+            rows = train_epoch(active, teachers, images, forward, report, ranks, replay)
+            start = time.perf_counter()
+            tests = ranks.decide(partial(_test, forward, active, test_images))
+            seconds = time.perf_counter() - start
+            for student, row, test in zip(active, rows, tests, strict=True):
+                student.spend(seconds)
+                student.end_epoch(row | test)
+            checkpointer.save(active)
+            progress.epoch(active, len(images))
+    for student in students if ranks.first else ():
+        _record(student, store, test_images)
+        progress.finished(store.load(student.run))
+
+
+def _test(forward: Forward, students: Sequence[Student], images: Images) -> list[dict]:
+    results = evaluate_all(forward, [student.network for student in students], images)
+    return [{"test_loss": result.loss, "test_error": result.error} for result in results]
+
+
+def _record(student: Student, store: Store, test_images: Images) -> None:
+    weights = stored_weights(student.network)
+    student.network.load_state_dict(weights)  # what is published is what is measured
+    result = evaluate(engine.forward("fp32", False), student.network, test_images)
+    top5 = {} if result.top5_error is None else {"top5_error": result.top5_error}
+    final = {"test_error": result.error, "test_loss": result.loss} | top5
+    curve = pd.DataFrame(student.curve)
+    parameters = sum(parameter.numel() for parameter in student.network.parameters())
+    predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
+    values = content(curve, student.sessions, final, parameters, student.diverged)
+    store.write(student.run, values, curve, predictions, weights)
+    store.checkpoint_path(student.run).unlink(missing_ok=True)
 
 
 def train_epoch(

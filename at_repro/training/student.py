@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from at_repro import losses, networks
 from at_repro.errors import UserError
-from at_repro.records import checkpoints
+from at_repro.records import checkpoint_file
 from at_repro.runs import Run, schedules
 from at_repro.runs.terms import select_groups
 from at_repro.training import engine
@@ -149,7 +149,7 @@ class Student:
             "seconds": self.seconds,
             "sessions": self.sessions,
         }
-        checkpoints.write(path, about, tensors)
+        checkpoint_file.write(path, about, tensors)
 
     def restore(self, path: Path, data: dict) -> None:
         """Goes on from a checkpoint, if there is one.
@@ -161,7 +161,7 @@ class Student:
         """
         if not path.exists():
             return
-        about, tensors = checkpoints.read(path)
+        about, tensors = checkpoint_file.read(path)
         if about["sessions"] and about["sessions"][-1]["data"] != data:
             raise UserError(
                 f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "

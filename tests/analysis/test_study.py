@@ -1,7 +1,5 @@
 """What a notebook starts from."""
 
-import importlib
-
 import pytest
 import torch
 
@@ -11,9 +9,9 @@ from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import Preset
 from at_repro.records import DamagedRecord
+from at_repro.training import missing_runs
 
 NAME = "wrn-16-2-to-16-1"
-trainer = importlib.import_module("at_repro.training.train")  # the package has a function of the same name
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def never(monkeypatch):
         raise AssertionError("trained")
 
     monkeypatch.setenv("AT_REPRO_TRAIN", "never")
-    monkeypatch.setattr(trainer, "_train_cohort", refuse)
+    monkeypatch.setattr(missing_runs, "train_cohort", refuse)
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def test_what_is_missing_is_trained_once(store, runs, monkeypatch, capsys):
     assert capsys.readouterr().err.count("recorded ") == 6, "no progress was shown"
 
     # Opened again: the same, and nothing is trained.
-    monkeypatch.setattr(trainer, "_train_cohort", None)
+    monkeypatch.setattr(missing_runs, "train_cohort", None)
     again = study(store)
     assert again.records == first.records
 
@@ -170,7 +168,7 @@ def test_seed_zero_is_not_no_seeds(store, runs, never):
 )
 def test_a_bad_value_is_one_line_before_training(runs, tmp_path, monkeypatch, change, start):
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
-    monkeypatch.setattr(trainer, "_train_cohort", None)
+    monkeypatch.setattr(missing_runs, "train_cohort", None)
     good = {"experiment": NAME, "preset": "smoke", "device": "cpu", "results": str(tmp_path / "store")}
     with pytest.raises(ParameterError) as raised:
         open_study(**good | change)

@@ -26,8 +26,7 @@ from at_repro.analysis.verification import verify
 from at_repro.data import cifar10
 from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
-from at_repro.records import DamagedRecord, Record, Store, load_record
-from at_repro.records import checkpoints as saved
+from at_repro.records import DamagedRecord, Record, Store, checkpoint_file, load_record
 from at_repro.records import record as record_module
 from at_repro.report import trust
 from at_repro.training import Student
@@ -188,7 +187,7 @@ def checkpoints(count: int, folder: Path) -> list[Row]:
         for _ in range(count):
             path.write_bytes(change(content))
             try:
-                saved.read(path)
+                checkpoint_file.read(path)
                 unseen += path.read_bytes() != content
             except UserError:
                 pass

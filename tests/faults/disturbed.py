@@ -20,7 +20,7 @@ import processes
 
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, Run
-from at_repro.training import Progress, checkpointer, train
+from at_repro.training import Progress, checkpointer, missing_runs, train
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 32, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **TINY)
@@ -175,7 +175,7 @@ def together(count: int, folder: Path, processes_at_once: int = 4) -> list[Row]:
     logs = [folder / f"process-{number}.log" for number in range(processes_at_once)]
 
     def work(log: Path) -> None:
-        sys.modules["at_repro.training.train"].WAIT = 0.1
+        missing_runs.WAIT = 0.1
         with log.open("w") as stream:
             learn(store, runs, Progress(stream))
 

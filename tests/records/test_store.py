@@ -14,7 +14,7 @@ from at_repro import files, networks
 from at_repro.errors import ParameterError, UserError
 from at_repro.records import DamagedRecord, Store, default_folder, load_record, open_store
 from at_repro.training import engine
-from at_repro.training.evaluation import stored_weights
+from at_repro.training.weights import stored_weights
 
 FILES = ("spec.json", "record.json", "epochs.csv", "predictions.csv", "weights.safetensors")
 

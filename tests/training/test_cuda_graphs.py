@@ -4,7 +4,6 @@ The capture is a parameter: here it is one that calls the step again, which read
 last test has a GPU capture.
 """
 
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -15,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from at_repro import data
 from at_repro.runs import FullActivation, GradientTransfer
-from at_repro.training import cuda_graphs, train
+from at_repro.training import cuda_graphs, loop, train
 from at_repro.training.cuda_graphs import WARM_UP, Replay
 
 pytestmark = pytest.mark.slow
@@ -57,8 +56,7 @@ def trained(runs, folder, store, monkeypatch, quiet, capture, device="cpu", comp
     """Weights and curves of the runs, trained together with this capture."""
     new = type(store)(folder, writable=True)
     with monkeypatch.context() as patch:
-        # The module of this name; the package has a function of the same name.
-        patch.setattr(sys.modules["at_repro.training.train"], "choose_capture", lambda *_: capture)
+        patch.setattr(loop, "choose_capture", lambda *_: capture)
         train(runs, new, device=device, compile=compile, progress=quiet)
     records = [new.load(run) for run in runs]
     return [record.weights() for record in records], [record.epochs().drop(columns="seconds") for record in records]
@@ -184,7 +182,7 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
     """A CPU that waited in every step would launch nothing in the meantime. Whole epochs wait, however long."""
     counts = []
     train([cohort[1].teacher], store, device="cpu", progress=quiet)
-    train_epoch = sys.modules["at_repro.training.train"].train_epoch
+    train_epoch = loop.train_epoch
 
     def counted(*arguments, **keywords):
         with Waits() as waits:
@@ -192,7 +190,7 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
         counts.append(waits.count)
         return rows
 
-    monkeypatch.setattr(sys.modules["at_repro.training.train"], "train_epoch", counted)
+    monkeypatch.setattr(loop, "train_epoch", counted)
     for size in (8, 26):
         train([replace(run, batch_size=size, epochs=2) for run in cohort], store, device="cpu", progress=quiet)
     assert counts[1] == counts[3], "seven steps of an epoch wait as often as two"

@@ -1,6 +1,5 @@
 """The cohort loop: what a student learns depends on its spec alone."""
 
-import importlib
 import math
 import random
 import shutil
@@ -19,7 +18,7 @@ from at_repro.errors import UserError
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.runs.cohorts import cohorts, with_teachers
-from at_repro.training import engine, load_network, provenance, train
+from at_repro.training import engine, load_network, loop, provenance, train
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.locks import choose
@@ -291,9 +290,8 @@ def test_a_loss_that_is_not_finite_is_seen(small, taught, quiet):
 
 def test_a_network_that_is_not_finite_at_the_end_is_no_result(small, taught, quiet, monkeypatch):
     """The last step's update shows in no loss of training; its record would hold a NaN and an error of chance."""
-    room = importlib.import_module("at_repro.training.train")  # whose name in the package is the function
-    measure = room.evaluate
-    monkeypatch.setattr(room, "evaluate", lambda *given: replace(measure(*given), loss=math.nan))
+    measure = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *given: replace(measure(*given), loss=math.nan))
     train([small["at"]], taught, device="cpu", progress=quiet)
     values = taught.load(small["at"]).values
     assert values["diverged"] == 3 and set(values["final"].values()) == {None}

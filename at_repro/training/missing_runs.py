@@ -1,0 +1,113 @@
+"""Trains what has no record yet: teachers first, then cohort by cohort, each run owned by one process."""
+
+import io
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import cache
+
+from at_repro import data, networks
+from at_repro.data import Images
+from at_repro.errors import UserError
+from at_repro.records import Store
+from at_repro.runs import Run, with_teachers
+from at_repro.training import engine
+from at_repro.training.locks import choose, tidy
+from at_repro.training.loop import train_cohort
+from at_repro.training.processes import join
+from at_repro.training.progress import Progress
+from at_repro.training.weights import usable
+
+WAIT = 5.0  # seconds between two looks at a run that another process is training
+
+
+def train(
+    runs: Iterable[Run],
+    store: Store,
+    *,
+    device: str = "auto",
+    data_root: str | None = None,
+    compile: str = "auto",
+    progress: Progress | None = None,
+) -> None:
+    """Trains every run, and every teacher it needs, that has no record in the store. Safe to call again at any time.
+
+    Everything is checked before anything is trained. A run that another process is training is waited for, not
+    repeated. A run that was stopped goes on at the step where it was, one that was killed from its last checkpoint.
+
+    Args:
+        device: "auto" (the GPU where there is one), "cpu" or "cuda".
+        data_root: see `data.data_root`.
+        compile: "auto" (where it pays), "on" or "off".
+        progress: where to report; None: standard error.
+
+    Raises:
+        ParameterError: for a value that is not allowed.
+        DataError: where a data set is missing or damaged.
+        UserError: where the disk refuses a file, the store is then as it was; or where a folder of images is no longer
+            what a record was trained on.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
+    """
+    ranks, target = join(engine.device(device))
+    wanted = [run.validate() for run in with_teachers(runs)]
+    needed = ranks.decide(lambda: [run for run in wanted if not store.has(run)])
+    progress = progress or Progress(None if ranks.first else io.StringIO())
+    check_networks(needed, store)
+    sets: dict[tuple, Images] = {}
+    for run in needed:
+        for split, subset in (("train", run.subset), ("test", None)):
+            if (run.dataset, split, subset) not in sets:
+                sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
+        ranks.check(run, len(sets[run.dataset, "train", run.subset]))
+    _check_folders([run for run in wanted if run not in needed], store, data_root)
+    if ranks.first:
+        tidy(store)
+    waited: set[Run] = set()
+    while needed := ranks.decide(lambda: [run for run in needed if not store.has(run)]):
+        with ExitStack() as locks:
+            own, precision = ranks.decide(lambda: choose(needed, store, target, locks))
+            if precision is not None:  # and so there are runs
+                images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
+                train_cohort(own, store, *images, target, precision, compile, progress, ranks)
+                continue
+        if needed[0] not in waited:
+            progress.say(f"waiting for another process that trains {needed[0].run_id}")
+            waited.add(needed[0])
+        time.sleep(WAIT)
+    if ranks.first:
+        tidy(store)
+
+
+def check_networks(needed: Sequence[Run], store: Store) -> None:
+    """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here,
+    ParameterError where "module:function" makes no network: here, and not after days of its teacher's training."""
+    for network in {run.network for run in needed}:
+        networks.group_layers(network)
+    for teacher in {run.teacher for run in needed if run.teacher is not None}:
+        if record := store.find(teacher):
+            usable(record)
+    for network in {run.network for run in needed if run.start == "imagenet"}:
+        networks.pretrained(network)
+
+
+def _check_folders(recorded: Sequence[Run], store: Store, data_root: str | None) -> None:
+    """Raises UserError for a record of a user's own folder of images whose content has changed since.
+
+    A folder that is not here has not changed: its records stand without it.
+    """
+    root = data.data_root(data_root)
+    own = [run for run in recorded if run.dataset not in data.DATA_SETS and (root / data.folder(run.dataset)).is_dir()]
+
+    @cache
+    def now(dataset: str, split: str, subset: int | None) -> tuple[str, str]:
+        images = data.load(dataset, split, root, subset)
+        return images.fingerprint, images.source
+
+    for run in own:
+        for split, subset in (("train", run.subset), ("test", None)):
+            fingerprint, source = now(run.dataset, split, subset)
+            if store.load(run).values["data"][split] != fingerprint:
+                raise UserError(
+                    f"record {run.run_id} is of other images than those in {source} now; "
+                    "delete the record, or give the folder another name"
+                )

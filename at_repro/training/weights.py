@@ -1,0 +1,45 @@
+"""The weights of a record: how a network's are stored, and a network that has them again."""
+
+import torch
+from torch import Tensor, nn
+
+from at_repro import networks
+from at_repro.data import Images
+from at_repro.errors import UserError
+from at_repro.records import Record, Store
+from at_repro.runs import Run
+from at_repro.training import engine
+
+
+def stored_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Weights as a record stores them, on the CPU: float16, except a tensor with a value beyond its range."""
+    limit = torch.finfo(torch.float16).max
+
+    def stored(value: Tensor) -> Tensor:
+        value = value.detach().cpu().contiguous()
+        return value.half() if value.is_floating_point() and value.abs().max() < limit else value.clone()
+
+    return {name: stored(value) for name, value in network.state_dict().items()}
+
+
+def load_network(store: Store, run: Run, images: Images, device: torch.device) -> nn.Module:
+    """The network of a recorded run with its stored weights, frozen, in evaluation mode.
+
+    Raises UserError where the record has no weights here, or those of other classes, or the run diverged.
+    """
+    weights = usable(store.load(run))
+    network = networks.build(run.network, len(images.classes))
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(
+            f"the weights of {run.run_id} are not those of a {run.network} for {len(images.classes)} classes"
+        ) from None
+    return engine.place(network, device).eval().requires_grad_(False)
+
+
+def usable(record: Record) -> dict[str, Tensor]:
+    """The weights of a record. Raises UserError where it has none here, or diverged."""
+    if record.diverged:
+        raise UserError(f"run {record.run.run_id} diverged in epoch {record.diverged}: its weights cannot be used")
+    return record.weights()
