@@ -265,8 +265,8 @@ def run(options: argparse.Namespace) -> None:
     )
     if measured:
         print(f"the attention of {measured} run(s) was measured: {store.folder / attention_table.FILE}")
-    asked = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
-    print(f"{asked} at preset {options.preset} have a record in {store.folder}")
+    scope = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
+    print(f"{scope} at preset {options.preset} have a record in {store.folder}")
 
 
 def status(options: argparse.Namespace) -> int:
@@ -289,19 +289,19 @@ def _told(damages: Sequence[UserError]) -> int:
 def notebook(options: argparse.Namespace) -> None:
     from at_repro.report import notebooks
 
-    given = {name: value for name, (value,) in _by_name(options.parameters, "its value").items()}
-    output = notebooks.execute(options.name, given, options.output)
+    values = {name: value for name, (value,) in _by_name(options.parameters, "its value").items()}
+    output = notebooks.execute(options.name, values, options.output)
     print(f"executed {options.name}: {output}")
 
 
 def sweep(options: argparse.Namespace) -> None:
     from at_repro.report import sweep
 
-    given = _by_name(options.parameters, "all its values")
-    for name, values in given.items():
+    parameters = _by_name(options.parameters, "all its values")
+    for name, values in parameters.items():
         if not values:
             raise ParameterError("-p", name, "a parameter and one or more values, such as: -p beta 10 100 1000")
-    print(f"the comparison is here: {sweep.sweep(options.name, given)}")
+    print(f"the comparison is here: {sweep.sweep(options.name, parameters)}")
 
 
 def _by_name(parameters: Sequence[Sequence[str]], what: str) -> dict[str, list[str]]:

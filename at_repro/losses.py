@@ -320,15 +320,15 @@ def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str, shape: str) -> None:
     check_choice("form", form, FORMS)
     if len(students) == 0 or len(students) != len(teachers):
-        given = f"{len(students)} of the student with {len(teachers)} of the teacher"
-        raise ParameterError("groups", given, "as many of the one as of the other, at least one")
+        counts = f"{len(students)} of the student with {len(teachers)} of the teacher"
+        raise ParameterError("groups", counts, "as many of the one as of the other, at least one")
     for index, (student, teacher) in enumerate(zip(students, teachers, strict=True)):
         for one in (student, teacher):
             if one.dim() != shape.count(",") + 1:  # other shapes would broadcast, or divide by the wrong number
                 raise ParameterError(f"groups[{index}]", f"tensor of shape {tuple(one.shape)}", f"a tensor {shape}")
         if len(student) != len(teacher):
-            given = f"{len(student)} samples of the student with {len(teacher)} of the teacher"
-            raise ParameterError(f"groups[{index}]", given, "the same batch for both")
+            counts = f"{len(student)} samples of the student with {len(teacher)} of the teacher"
+            raise ParameterError(f"groups[{index}]", counts, "the same batch for both")
 
 
 def _check_gradients(one: Tensor, other: Tensor) -> None:

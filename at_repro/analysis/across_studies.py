@@ -49,30 +49,30 @@ def plain(studies: Iterable[Study]) -> Members:
     return {network: where[network] for network in sorted(longest, key=lambda of: -longest[of].final["test_error"])}
 
 
-def networks(chosen: Members) -> dict[str, nn.Module]:
+def networks(group: Members) -> dict[str, nn.Module]:
     """The networks themselves, as from `Study.networks`: without those that have no stored weights or no images."""
-    loaded = {name: study.networks(column).get(column) for name, (study, column) in chosen.items()}
+    loaded = {name: study.networks(column).get(column) for name, (study, column) in group.items()}
     return {name: network for name, network in loaded.items() if network is not None}
 
 
-def table(chosen: Members, statistic: str) -> pd.DataFrame:
+def table(group: Members, statistic: str) -> pd.DataFrame:
     """A row per network: `epochs`, `test_error` in percent, and a statistic of its attention at every level.
 
     From the table of `attention_table`, see there; NaN for what was not measured.
     """
-    stores = {study.store.folder: study.store for study, _ in chosen.values()}
+    stores = {study.store.folder: study.store for study, _ in group.values()}
     parts = [attention_table.by_level(store, statistic) for store in stores.values()]
     levels = pd.concat([pd.DataFrame(columns=network_maps.LEVELS, dtype=float), *parts])
-    records = [study.first(column) for study, column in chosen.values()]
+    records = [study.first(column) for study, column in group.values()]
     rows = [(record.run.run_id, record.run.epochs, record.final["test_error"]) for record in records]
-    index = pd.Index(list(chosen), dtype="str", name="network")
+    index = pd.Index(list(group), dtype="str", name="network")
     table = pd.DataFrame(rows, index, ["run_id", "epochs", "test_error"])
     return table.join(levels[list(network_maps.LEVELS)], on="run_id").drop(columns="run_id")
 
 
-def describe(chosen: Members) -> str:
+def describe(group: Members) -> str:
     """A line per network: its name and its run id."""
-    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in chosen.items())
+    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in group.items())
 
 
 def pretrained(study: Study, statistic: str) -> pd.DataFrame:

@@ -100,8 +100,10 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
             network = torchvision.models.get_model(name, weights=weights, **settings)
             if weights is None:
                 return Model(network, 224)
-            seen = weights.transforms()
-            return Model(network, seen.crop_size[0], _pixels(seen.mean, seen.std), weights.meta["categories"])
+            transforms = weights.transforms()
+            return Model(
+                network, transforms.crop_size[0], _pixels(transforms.mean, transforms.std), weights.meta["categories"]
+            )
         timm = _timm()
         if timm is not None and timm.is_model(name):
             network = timm.create_model(name, pretrained=published, **settings)

@@ -66,13 +66,13 @@ def measure(
     sample, recorded = _sample(images), store.weight_checksums()
     parts = []
     for run, teacher in dict.fromkeys(pairs):
-        own, taught = maps_of(run), None if teacher is None else maps_of(teacher)
-        if own is None or (teacher is not None and taught is None):
+        own, others = maps_of(run), None if teacher is None else maps_of(teacher)
+        if own is None or (teacher is not None and others is None):
             continue
-        if taught is None:
+        if others is None:
             rows = map_statistics.measure({"run": own}, sample, _ALONE)
         else:
-            rows = map_statistics.measure({"teacher": taught, "run": own}, sample, OF_PAIRS, "teacher")
+            rows = map_statistics.measure({"teacher": others, "run": own}, sample, OF_PAIRS, "teacher")
         run_id, teacher_id = _names((run, teacher))
         weights = attention_table.weights_name(*(recorded[name] for name in (run_id, teacher_id) if name))
         parts.append(means(rows[rows["network"] == "run"]).assign(run_id=run_id, teacher=teacher_id, weights=weights))

@@ -73,8 +73,8 @@ def load(store: Store) -> pd.DataFrame:
         advice = "restore it from git, or delete it, and at-repro run measures anew what has weights"
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
     recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
-    gone = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(recorded, *pair)]
-    return table[~pd.MultiIndex.from_frame(pairs).isin(gone)] if gone else table
+    stale = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(recorded, *pair)]
+    return table[~pd.MultiIndex.from_frame(pairs).isin(stale)] if stale else table
 
 
 def _read(path: Path) -> pd.DataFrame:

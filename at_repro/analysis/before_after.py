@@ -54,9 +54,9 @@ def movement(study: Study, method: str, count: int) -> pd.DataFrame:
     networks = study.networks("student", method)
     parts = []
     for outcome in outcomes(study, method) if len(networks) == 2 else ():
-        if chosen := images(study, method, outcome, count):
-            maps = network_maps.by_network(networks, chosen)
-            distances = map_statistics.measure(maps, chosen, ["distance"], "student")
+        if sample := images(study, method, outcome, count):
+            maps = network_maps.by_network(networks, sample)
+            distances = map_statistics.measure(maps, sample, ["distance"], "student")
             parts.append(distances[distances["network"] == method].assign(outcome=outcome))
     columns = [*map_statistics.COLUMNS, "outcome"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -27,12 +27,14 @@ def gradient_norms_at_init(study: Study) -> pd.DataFrame:
     A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
     """
     images = study.sample(IMAGES)
-    taught = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
+    students = (
+        {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
+    )
     rows = []
-    for teacher in dict.fromkeys(run.teacher for run in taught.values()):
+    for teacher in dict.fromkeys(run.teacher for run in students.values()):
         if images is None or teacher is None or not study.store.has_network(teacher):
             continue
-        own = {column: run for column, run in taught.items() if run.teacher == teacher}
+        own = {column: run for column, run in students.items() if run.teacher == teacher}
         rows += _of_teacher(teacher, own, study.store, images)
     return pd.DataFrame(rows, columns=["method", *COLUMNS]).set_index("method")
 
@@ -42,7 +44,7 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
     batch = augment.normalize(images.images, *data.normalization(images.name))
     layers = [other for run in columns.values() for term in run.terms for _, other in term.layers or ()]
     network = load_network(store, teacher, images, images.device)
-    seen = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
+    view = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
     rows = []
     for column, run in columns.items():
         student = Student(run, len(images.classes), images.device, "fp32")
@@ -51,7 +53,7 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
         task = _gradient_norm(own.losses.mean(), student)
         for term, weight in zip(run.terms, weights, strict=True):
             if term.needs_teacher:
-                value = weight * term_value(term, own, seen)
+                value = weight * term_value(term, own, view)
                 rows.append((column, weight, value.item(), _gradient_norm(value, student), task))
     return rows
 

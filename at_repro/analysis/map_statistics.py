@@ -158,16 +158,16 @@ def part_masks(images: ImageSet) -> Tensor:
 
 # Of maps, their images and the teacher's maps, which may be none; None where a statistic does not apply.
 STATISTICS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]] = {
-    "entropy": lambda maps, images, taught: 100 * entropy(maps),
-    "top share": lambda maps, images, taught: 100 * top_share(maps),
-    "edges": lambda maps, images, taught: correlation(maps, _edges(images, *maps.shape[1:])),
-    "on object": lambda maps, images, taught: None if images.masks is None else 100 * share(maps, images.masks.cpu()),
-    "on object, surplus": lambda maps, images, taught: (
+    "entropy": lambda maps, images, teacher: 100 * entropy(maps),
+    "top share": lambda maps, images, teacher: 100 * top_share(maps),
+    "edges": lambda maps, images, teacher: correlation(maps, _edges(images, *maps.shape[1:])),
+    "on object": lambda maps, images, teacher: None if images.masks is None else 100 * share(maps, images.masks.cpu()),
+    "on object, surplus": lambda maps, images, teacher: (
         None if images.masks is None else 100 * surplus(maps, images.masks.cpu())
     ),
-    "on parts": lambda maps, images, taught: 100 * share(maps, part_masks(images)) if images.name == FACES else None,
-    "distance": lambda maps, images, taught: (
-        None if taught is None or taught.shape != maps.shape else distance(maps, taught)
+    "on parts": lambda maps, images, teacher: 100 * share(maps, part_masks(images)) if images.name == FACES else None,
+    "distance": lambda maps, images, teacher: (
+        None if teacher is None or teacher.shape != maps.shape else distance(maps, teacher)
     ),
 }
 """By name: shares, entropy and surplus in percent."""
@@ -190,7 +190,7 @@ def measure(
     Returns:
         The `COLUMNS` network, mapping, level, image (counted from 0), statistic and value.
     """
-    taught = networks.get(teacher, {})
+    targets = networks.get(teacher, {})
     parts = [
         pd.DataFrame({"network": network, "mapping": mapping, "level": level, "image": range(len(value)),
                       "statistic": statistic, "value": value.double().numpy()})
@@ -198,6 +198,6 @@ def measure(
         for mapping, levels in maps.items()
         for level, own in levels.items()
         for statistic in statistics
-        if images and (value := STATISTICS[statistic](own, images, taught.get(mapping, {}).get(level))) is not None
+        if images and (value := STATISTICS[statistic](own, images, targets.get(mapping, {}).get(level))) is not None
     ]  # fmt: skip
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS).astype({"value": float})

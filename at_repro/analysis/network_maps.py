@@ -127,10 +127,10 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
     for batch in images.chunks(BATCH) if networks else ():
         gradients = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
         for name, own in gradients.items():
-            taught = gradients.get("teacher", torch.full_like(own, float("nan")))
+            teacher = gradients.get("teacher", torch.full_like(own, float("nan")))
             other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
             parts[name].append(
-                torch.stack([own.norm(dim=1), _cosine(own, other), (own - taught).norm(dim=1), _cosine(own, taught)])
+                torch.stack([own.norm(dim=1), _cosine(own, other), (own - teacher).norm(dim=1), _cosine(own, teacher)])
             )
     means = [(name, *torch.cat(own, 1).double().nanmean(1).tolist()) for name, own in parts.items()]
     return pd.DataFrame(means, columns=["network", "norm", "symmetry", "distance", "cosine"])

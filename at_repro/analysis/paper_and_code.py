@@ -74,17 +74,17 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
     """
     batch = augment.normalize(images.images, *data.normalization(images.name))
     with torch.no_grad():
-        seen, taught = student(batch), teacher(batch)
-    energy = _maps(seen.groups, "sum-2")
+        output, target = student(batch), teacher(batch)
+    energy = _maps(output.groups, "sum-2")
     own = {
-        "form": _gradient_ratio(student, taught.groups, batch),
-        "channels": _distance([group.float().square().mean(1) for group in seen.groups], energy),
-        "signs": _distance([group.float().sum(1) for group in seen.groups], _maps(seen.groups, "sum-1")),
-        "distillation": _old_distillation(seen.logits, taught.logits),
+        "form": _gradient_ratio(student, target.groups, batch),
+        "channels": _distance([group.float().square().mean(1) for group in output.groups], energy),
+        "signs": _distance([group.float().sum(1) for group in output.groups], _maps(output.groups, "sum-1")),
+        "distillation": _old_distillation(output.logits, target.logits),
     }
     if isinstance(student, WideResNet):
-        own["place"] = _distance(_maps(_activated(student, seen.groups), "sum-2"), energy)
-    weights = [1000 / group[0, 0].numel() for group in seen.groups]
+        own["place"] = _distance(_maps(_activated(student, output.groups), "sum-2"), energy)
+    weights = [1000 / group[0, 0].numel() for group in output.groups]
     return own | dict(zip(level_names(len(weights)), weights, strict=True))
 
 
@@ -105,12 +105,12 @@ def _formatted(size: str, sizes: dict[str, float]) -> str:
         return ""
 
 
-def _gradient_ratio(student: nn.Module, taught: tuple[Tensor, ...], batch: Tensor) -> float:
+def _gradient_ratio(student: nn.Module, target: tuple[Tensor, ...], batch: Tensor) -> float:
     norms = []
     for form, beta in (("code", 1000.0), ("paper", 0.1)):
         with torch.no_grad():
             groups = [group.requires_grad_() for group in student(batch).groups]
-        loss = beta * activation_transfer(groups, taught, form=form)
+        loss = beta * activation_transfer(groups, target, form=form)
         norms.append(torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, groups)]).norm())
     return (norms[0] / norms[1]).item()
 

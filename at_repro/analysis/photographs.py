@@ -49,9 +49,9 @@ class Gallery(WithImages):
 
     def stamp(self, *names: str) -> str:
         """What a figure of these networks (none: of all) was made from, and what it lacks."""
-        chosen = [name for name in names or self.networks if name in self.networks]
-        made = "; ".join([self.dataset, *(f"{name} at {self.networks[name].resolution} px" for name in chosen)])
-        return "; without ".join([made, *self.lacking.values()])
+        present = [name for name in names or self.networks if name in self.networks]
+        source = "; ".join([self.dataset, *(f"{name} at {self.networks[name].resolution} px" for name in present)])
+        return "; without ".join([source, *self.lacking.values()])
 
 
 def check_networks(names: list[str]) -> None:
@@ -103,9 +103,9 @@ def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:
     """
     if network is None or images is None:
         return []
-    seen = network_maps.predictions(network, images).tolist()
+    classes = network_maps.predictions(network, images).tolist()
     labels = [_readable(images.classes[label]) for label in images.labels.tolist()]
-    return [f"{label}, seen as: {imagenet.CATEGORIES[of]}" for label, of in zip(labels, seen, strict=True)]
+    return [f"{label}, seen as: {imagenet.CATEGORIES[of]}" for label, of in zip(labels, classes, strict=True)]
 
 
 def maps(

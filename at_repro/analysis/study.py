@@ -185,8 +185,8 @@ def open_study(
     policy = policy if train_missing else "never"
     own_seeds = None if seeds in ((), [], "") else seeds
     original = experiments.get(experiment)
-    chosen = experiments.vary(original, **changes)
-    by_seed = chosen.runs(preset, own_seeds)
+    variant = experiments.vary(original, **changes)
+    by_seed = variant.runs(preset, own_seeds)
     size = original.size(preset)
     changed = {  # compared unchecked: two changes may be right together that are not alone
         name: value
@@ -206,13 +206,13 @@ def open_study(
     if policy == "missing":
         for of_seed in by_seed:
             attention_measurement.update(store, of_seed, images)
-    asked = list(own_seeds or size.seeds)
+    all_seeds = list(own_seeds or size.seeds)
     if missing and not note:
         note = "the runs that are missing"
         if not changed:
-            of_seeds = "" if asked == list(size.seeds) else f" --seeds {' '.join(map(str, asked))}"
+            of_seeds = "" if all_seeds == list(size.seeds) else f" --seeds {' '.join(map(str, all_seeds))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
-    return Study(images, chosen, preset, store, device, asked, columns, records, missing, note, changed)
+    return Study(images, variant, preset, store, device, all_seeds, columns, records, missing, note, changed)
 
 
 def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[dict[str, dict[int, Record]], list[Run]]:

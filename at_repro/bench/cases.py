@@ -32,15 +32,15 @@ class Cohort:
 
     def __init__(self, images: ImageSet, student: str, terms: list[tuple[Term, ...]], teacher: str, compiled: bool):
         device = images.device
-        taught_by = Run(teacher, epochs=1)
+        teacher_run = Run(teacher, epochs=1)
         self.images = images.subset(BATCH * _steps(device))
         precision = engine.fastest_precision(device)
         self.forward = engine.forward(precision, compiled)
         self.students = [
-            Student(Run(student, epochs=10**6, terms=own, teacher=taught_by if own else None), 10, device, precision)
+            Student(Run(student, epochs=10**6, terms=own, teacher=teacher_run if own else None), 10, device, precision)
             for own in terms
         ]
-        self.teachers = {taught_by: _teacher(teacher, device, compiled)}
+        self.teachers = {teacher_run: _teacher(teacher, device, compiled)}
         self.replay = Replay(choose_capture(images))
 
     def train(self) -> None:

@@ -82,12 +82,12 @@ def operations(cohort: Sequence[Run]) -> float:
     twice, and twice as many with mirror images. The teacher sees a batch once, whoever learns from it, and twice more,
     forward and backward, where its gradient is asked for.
     """
-    (taught_by,) = {run.teacher for run in cohort} - {None} or {None}
+    (teacher,) = {run.teacher for run in cohort} - {None} or {None}
     passes = {run: 3 << _any(run, "needs_gradient") << _any(run, "needs_mirror") for run in cohort}
     forward = sum(count * _forward(run.network) for run, count in passes.items())
-    if taught_by is not None:
+    if teacher is not None:
         of_gradient = any(_any(run, "needs_gradient") for run in cohort if run.teacher is not None)
-        forward += (3 if of_gradient else 1) * _forward(taught_by.network)
+        forward += (3 if of_gradient else 1) * _forward(teacher.network)
     return _positions(cohort[0]) * forward
 
 

@@ -54,10 +54,10 @@ def train_epoch(
     for images, labels in batches:
         images, labels = images.to(device), labels.to(device)
         with torch.no_grad():
-            taught = teacher(images)
+            target = teacher(images)
         output = student(images)
         loss = cross_entropy(output.logits, labels)
-        loss = loss + 1000 * losses.activation_transfer(output.groups, taught.groups)
+        loss = loss + 1000 * losses.activation_transfer(output.groups, target.groups)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -32,7 +32,7 @@ class Evidence:
         runs: ids of what it was computed from.
         late: the second estimator, mean of the last phase of the learning rate, where there is one; its interval is
             NaN for fewer than three seeds.
-        taught: False where a teacher was not better than the plain student: it had nothing to hand on.
+        fair: False where a teacher was not better than the plain student: it had nothing to hand on.
         lacks: what would decide it, for readers, where that is not seeds.
         seeds: that would decide it, see `verdicts.seeds_to_decide`; None where no number in reach does.
         seconds: of training that one more seed takes.
@@ -44,7 +44,7 @@ class Evidence:
     chances: tuple[float, float] = (1.0, 1.0)
     runs: tuple[str, ...] = ()
     late: tuple[float, float, float] | None = None
-    taught: bool = True
+    fair: bool = True
     lacks: str = ""
     seeds: int | None = None
     seconds: float = 0.0
@@ -122,7 +122,7 @@ class Errors(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of every seed that has all records; None without one."""
-        sides, taught = {}, True
+        sides, fair = {}, True
         for columns in facts.columns(self.experiment, preset):
             if not {*self.better, *self.worse} <= columns.keys():  # a column of another preset
                 return None
@@ -130,7 +130,7 @@ class Errors(Comparison):
             both = (*better, *worse)
             if all(facts.record(run) for run in both):
                 sides[max(run.seed for run in both)] = better, worse
-                taught = taught and all(facts.is_taught(run, columns.get("student")) for run in both)
+                fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in both)
         if not sides:
             return None
         estimate = facts.estimate(list(sides.values()), self.early)
@@ -143,7 +143,7 @@ class Errors(Comparison):
             self.margin.chances(estimate),
             tuple(run.run_id for run in runs),
             late=None if self.early else (fmean(late), *significance.interval(late)),
-            taught=taught,
+            fair=fair,
             seeds=verdicts.seeds_to_decide(estimate.difference, estimate.error * math.sqrt(len(sides)), self.margin),
             seconds=sum(facts.recorded(run).training_seconds for run in runs) / len(sides),
         )
@@ -180,7 +180,7 @@ class Either(_Several):
             return None
         best = min(evidences, key=lambda evidence: evidence.difference)
         chances = verdicts.any_of([evidence.chances for evidence in evidences], len(self.comparisons))
-        return replace(best, chances=chances, taught=all(evidence.taught for evidence in evidences))
+        return replace(best, chances=chances, fair=all(evidence.fair for evidence in evidences))
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class MeanOf(_Several):
             estimate,
             (1.0, 1.0) if missing else BELOW.chances(estimate),
             tuple(run_id for evidence in evidences.values() for run_id in evidence.runs),
-            taught=all(evidence.taught for evidence in evidences.values()),
+            fair=all(evidence.fair for evidence in evidences.values()),
             lacks=f"{missing} pair(s) not run" if missing else "more seeds",
         )
 
@@ -275,12 +275,12 @@ class Cost(Comparison):
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
 
 
-def over_networks(differences: dict[Any, float], networks: int, runs: Sequence[str], taught: bool = True) -> Evidence:
+def over_networks(differences: dict[Any, float], networks: int, runs: Sequence[str], fair: bool = True) -> Evidence:
     """What so many networks say, which are the replicates: fewer than three differences decide nothing."""
     estimate = significance.of_replicates(list(differences.values()))
     chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
     scope = f"{networks} networks" if networks > 1 else "one network"
-    return Evidence(differences, scope, estimate, chances, tuple(runs), taught=taught, lacks="more networks")
+    return Evidence(differences, scope, estimate, chances, tuple(runs), fair=fair, lacks="more networks")
 
 
 def _mean_of(columns: Sequence[str]) -> str:

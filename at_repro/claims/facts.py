@@ -154,7 +154,7 @@ class Facts:
         images = [self.image_error((run,), (plain,)) ** 2 for run, plain in pairs]
         return float(np.var(differences, ddof=1) / np.mean(images))
 
-    def is_taught(self, run: Run, student: Run | None) -> bool:
+    def has_better_teacher(self, run: Run, student: Run | None) -> bool:
         """Whether its teacher, if it has one, is better than the plain student by the interval of one run."""
         teacher = run.teacher
         if teacher is None or student is None or not (self.record(teacher) and self.record(student)):

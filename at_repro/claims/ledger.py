@@ -63,7 +63,7 @@ def compare(store: Store, preset: str = "reduced") -> pd.DataFrame:
 def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) -> tuple:
     stand_in = comparison.stand_in(preset)
     setting = OURS_ALONE if claim in QUESTIONS else STAND_IN if stand_in else SETTINGS[preset]
-    verdict = evidence.verdict if evidence.taught or claim in QUESTIONS else NOT_TESTED
+    verdict = evidence.verdict if evidence.fair or claim in QUESTIONS else NOT_TESTED
     low, high = evidence.estimate.interval if evidence.estimate else (math.nan, math.nan)
     more = evidence.seeds if verdict == UNDECIDED else None
     seeds = math.nan if more is None else more
@@ -93,7 +93,7 @@ def conclude(compared: pd.DataFrame) -> pd.DataFrame:
         parts = {preset: by_claim.get((claim.name, setting), tested[:0]) for preset, setting in SETTINGS.items()}
         verdict_of = {preset: _verdict(claim, preset, part) for preset, part in parts.items()}
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
-        part, verdict, counted = parts[preset], verdict_of[preset], _counted(claim, preset)
+        part, verdict, count = parts[preset], verdict_of[preset], _count(claim, preset)
         runs = list(dict.fromkeys(chain(*part["runs"])))
         rows[claim.name] = {
             "claim": claim.text,
@@ -101,11 +101,11 @@ def conclude(compared: pd.DataFrame) -> pd.DataFrame:
             "setting": SETTINGS[preset] if len(part) else "",
             "scope": "; ".join(dict.fromkeys(part["scope"])),
             "on": "; ".join(dict.fromkeys(part["on"])),
-            "compared": f"{len(part)} of {counted}",
+            "compared": f"{len(part)} of {count}",
             "effects": "; ".join(part["effect"]),
             "200 epochs": verdict_of["paper"],
             "fewer epochs": verdict_of["reduced"],
-            "to decide": _to_decide(verdict, part, counted),
+            "to decide": _to_decide(verdict, part, count),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "stated": plan.stated(claim.name, runs),
@@ -152,7 +152,7 @@ def between(low: float, high: float) -> str:
     return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
 
 
-def _counted(claim: Claim, preset: str) -> int:
+def _count(claim: Claim, preset: str) -> int:
     """How many comparisons a claim has at a preset: those of stand-ins do not count."""
     return sum(not comparison.stand_in(preset) for comparison in claim.comparisons)
 
@@ -160,32 +160,32 @@ def _counted(claim: Claim, preset: str) -> int:
 def _verdict(claim: Claim, preset: str, part: pd.DataFrame) -> str:
     if claim.is_arithmetic and len(part):
         return SANITY_CHECK
-    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _counted(claim, preset))
+    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _count(claim, preset))
 
 
-def _to_decide(verdict: str, part: pd.DataFrame, counted: int) -> str:
+def _to_decide(verdict: str, part: pd.DataFrame, count: int) -> str:
     """What an undecided claim lacks: comparisons that were not run, and seeds of those that were."""
     if verdict != UNDECIDED:
         return ""
-    told = [f"{counted - len(part)} comparison(s) not run"] if len(part) < counted else []
+    needs = [f"{count - len(part)} comparison(s) not run"] if len(part) < count else []
     unsettled = part[part["verdict"] == UNDECIDED]
-    told += [lacks for lacks in dict.fromkeys(unsettled["lacks"]) if lacks]
+    needs += [lacks for lacks in dict.fromkeys(unsettled["lacks"]) if lacks]
     by_seeds = unsettled[unsettled["lacks"] == ""]
     if by_seeds["seeds_to_decide"].isna().any():
-        told.append("no number of seeds in reach")
+        needs.append("no number of seeds in reach")
     elif len(by_seeds):
         hours = by_seeds["hours_to_decide"].sum()
-        told.append(f"{by_seeds['seeds_to_decide'].max():.0f} seeds, about {hours:.0f} h")
-    return "; ".join(told)
+        needs.append(f"{by_seeds['seeds_to_decide'].max():.0f} seeds, about {hours:.0f} h")
+    return "; ".join(needs)
 
 
 def subjects(runs: list[Run]) -> str:
     """Such as "wrn-16-1 from wrn-16-2 on cifar10, 40 epochs"; where nobody was taught, the networks."""
     if not runs:
         return ""
-    named = [f"{run.network} from {run.teacher.network}" for run in runs if run.teacher]
-    named = named or [run.network for run in runs]
+    pairs = [f"{run.network} from {run.teacher.network}" for run in runs if run.teacher]
+    pairs = pairs or [run.network for run in runs]
     epochs = ", ".join(map(str, sorted({run.epochs for run in runs})))
     return (
-        f"{', '.join(dict.fromkeys(named))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}, {epochs} epochs"
+        f"{', '.join(dict.fromkeys(pairs))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}, {epochs} epochs"
     )

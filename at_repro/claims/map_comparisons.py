@@ -45,21 +45,21 @@ class Maps(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the pairs that were measured."""
-        differences, runs, taught = {}, [], True
+        differences, runs, fair = {}, [], True
         for name, lower, higher in self.pairs if preset in self.presets else ():
             by_seed = {}
             for columns in facts.columns(name, preset):
                 keys = [_key(columns, *place) for place in (lower, higher)]
                 if all(key in facts.attention for key in keys):
                     runs_here = [columns[place[0]] for place in (lower, higher)]
-                    taught = taught and all(facts.is_taught(run, columns.get("student")) for run in runs_here)
+                    fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in runs_here)
                     by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
             if by_seed:
                 differences[f"{lower[0]} of {name}"] = fmean(by_seed.values())
                 runs += [run_id for keys in by_seed for run_id, *_ in keys]
         if not differences:
             return None
-        return over_networks(differences, len(differences), list(dict.fromkeys(runs)), taught)
+        return over_networks(differences, len(differences), list(dict.fromkeys(runs)), fair)
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,10 @@ class ImageSet:
         check_subset(count, len(self))
         return self.select(slice(count))
 
-    def select(self, chosen: Tensor | slice) -> "ImageSet":
+    def select(self, places: Tensor | slice) -> "ImageSet":
         """The images at these places: an int64 tensor, whose order is kept, or a slice."""
-        masks = None if self.masks is None else self.masks[chosen]
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], masks=masks)
+        masks = None if self.masks is None else self.masks[places]
+        return replace(self, images=self.images[places], labels=self.labels[places], masks=masks)
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with its tensors on `device`."""
@@ -91,10 +91,10 @@ class ImageSet:
             part: what is kept of a tensor of the whole batch, such as this process's part.
             first: the batch to begin with; those before it are drawn and not yielded.
         """
-        for number, chosen in enumerate(order.to(self.device).split(size)):
-            batch = AUGMENTATIONS[augmentation](self.images[chosen], generator)
+        for number, places in enumerate(order.to(self.device).split(size)):
+            batch = AUGMENTATIONS[augmentation](self.images[places], generator)
             if number >= first:
-                yield part(batch), part(self.labels[chosen])
+                yield part(batch), part(self.labels[places])
 
     @property
     def names(self) -> list[str]:

@@ -94,8 +94,8 @@ def _objects(uniform: Uniform, labels: np.ndarray) -> np.ndarray:
     x, y = (cos * x + sin * y) / (scale * stretch), (cos * y - sin * x) / scale * stretch
     inside = np.empty(x.shape, dtype=bool)
     for label, (outline, size) in enumerate(OUTLINES.values()):
-        chosen = labels == label
-        inside[chosen] = outline(x[chosen] / np.float32(size), y[chosen] / np.float32(size))
+        own = labels == label
+        inside[own] = outline(x[own] / np.float32(size), y[own] / np.float32(size))
     blocks = inside.reshape(_CHUNK, _SIZE, _POINTS, _SIZE, _POINTS)
     return blocks.sum(axis=(2, 4), dtype=np.int64).astype(np.float32) / _POINTS**2
 

@@ -67,8 +67,8 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
         runs = experiment.columns(preset, seed)
         teachers = {run.teacher for run in runs.values()}
-        varied = {name: _varied(run, run in teachers, changes) for name, run in runs.items()}
-        return {name: run.validate() for name, run in varied.items()}
+        variant = {name: _vary_run(run, run in teachers, changes) for name, run in runs.items()}
+        return {name: run.validate() for name, run in variant.items()}
 
     return replace(experiment, columns=columns)
 
@@ -76,19 +76,19 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
 CHANGES = ("student", "teacher", "mapping", "beta", "epochs", "dataset")
 
 
-def _varied(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
+def _vary_run(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
     fields: dict[str, Any] = {"network": changes.get("teacher" if teaches else "student", run.network)}
     if not teaches and changes.get("epochs", 0) != 0:
         fields["epochs"] = changes["epochs"]
     if changes.get("dataset", "") not in ("", run.dataset):
         fields |= {"dataset": changes["dataset"], "subset": None}
     if run.teacher is not None:
-        fields["teacher"] = _varied(run.teacher, True, changes)
-    fields["terms"] = tuple(_varied_term(term, changes) for term in run.terms)
+        fields["teacher"] = _vary_run(run.teacher, True, changes)
+    fields["terms"] = tuple(_vary_term(term, changes) for term in run.terms)
     return replace(run, **fields)
 
 
-def _varied_term(term: Term, changes: dict[str, object]) -> Term:
+def _vary_term(term: Term, changes: dict[str, object]) -> Term:
     """A column about another mapping or beta than the usual one stays what it is."""
     if not isinstance(term, ActivationTransfer):
         return term

@@ -33,16 +33,16 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     return frozen.requires_grad_(False)
 
 
-def _fold(traced: fx.GraphModule) -> fx.GraphModule:
-    layers = dict(traced.named_modules())
-    for norm in [node for node in traced.graph.nodes if node.op == "call_module"]:
+def _fold(module: fx.GraphModule) -> fx.GraphModule:
+    layers = dict(module.named_modules())
+    for norm in [node for node in module.graph.nodes if node.op == "call_module"]:
         conv = norm.args[0]
         if not isinstance(layers[norm.target], nn.BatchNorm2d) or not isinstance(layers.get(conv.target), nn.Conv2d):
             continue
         if len(conv.users) == 1:
-            traced.set_submodule(conv.target, fuse_conv_bn_eval(layers[conv.target], layers[norm.target]))
+            module.set_submodule(conv.target, fuse_conv_bn_eval(layers[conv.target], layers[norm.target]))
             norm.replace_all_uses_with(conv)
-            traced.graph.erase_node(norm)
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    return traced
+            module.graph.erase_node(norm)
+    module.delete_all_unused_submodules()
+    module.recompile()
+    return module

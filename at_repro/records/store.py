@@ -116,10 +116,10 @@ class Store:
 
     def _load(self, folder: Path) -> Record:
         state = _state(folder)
-        known = self._read.get(folder)
-        if known is None or not state or state != known[0]:
-            known = self._read[folder] = state, load_record(folder)
-        return known[1]
+        entry = self._read.get(folder)
+        if entry is None or not state or state != entry[0]:
+            entry = self._read[folder] = state, load_record(folder)
+        return entry[1]
 
     def has(self, run: Run) -> bool:
         """Whether a run has a record. Raises DamagedRecord where that is not whole: nothing is built on half of one."""

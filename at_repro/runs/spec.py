@@ -85,7 +85,7 @@ class Run:
 
         Raises ParameterError for a field or kind of term that is unknown, missing or of another structure.
         """
-        values = _checked("run", values, cls)
+        values = _check_fields("run", values, cls)
         check_kind("network", values["network"], str, "a name")  # the run id is made of it
         for name in {"terms", "milestones"} & values.keys():
             check_kind(name, values[name], list | tuple, "a list")
@@ -130,7 +130,7 @@ def _term(values: dict) -> Term:
     values = dict(values)
     kind = values.pop("kind", None)
     check_choice("term", kind, tuple(TERMS))
-    values = _checked(f"term {kind}", values, TERMS[kind])
+    values = _check_fields(f"term {kind}", values, TERMS[kind])
     return TERMS[kind](**{name: _tuples(value) for name, value in values.items()})
 
 
@@ -139,12 +139,12 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _checked(what: str, given: dict, kind: type) -> dict:
+def _check_fields(what: str, values: dict, kind: type) -> dict:
     """A copy of the fields given for a dataclass: none that it does not have, and all that have no default."""
-    check_kind(what, given, dict, "an object with fields")
-    for name in given:
+    check_kind(what, values, dict, "an object with fields")
+    for name in values:
         check_choice(f"field of {what}", name, [field.name for field in fields(kind)])
     for field in fields(kind):
-        if field.default is MISSING and field.name not in given:
-            raise ParameterError(what, given, f"an object with the field {field.name!r}")
-    return dict(given)
+        if field.default is MISSING and field.name not in values:
+            raise ParameterError(what, values, f"an object with the field {field.name!r}")
+    return dict(values)

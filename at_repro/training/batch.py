@@ -29,8 +29,8 @@ class FeatureExtractor:
 
     def sort(self, output: Output) -> tuple[Output, dict[str, Tensor]]:
         """What `module` returned as the network's own output, and the activations by the layers' names."""
-        named = dict(zip(self._names, output.groups, strict=True))
-        return Output(output.logits, output.groups[: len(self.groups)]), named
+        by_name = dict(zip(self._names, output.groups, strict=True))
+        return Output(output.logits, output.groups[: len(self.groups)]), by_name
 
 
 class Teacher:

@@ -175,8 +175,8 @@ def _memory_left(device: torch.device) -> int:
     """Bytes that can still be taken: what is free, and what torch has kept for later."""
     if device.type != "cuda":
         return 0
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
+    reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reserve
 
 
 @torch.no_grad()

@@ -14,15 +14,17 @@ from at_repro.runs.cohorts import cohorts
 from at_repro.training import engine
 
 
-def choose(needed: Sequence[Run], store: Store, device: torch.device, locks: ExitStack) -> tuple[list[Run], str | None]:
+def choose(
+    missing: Sequence[Run], store: Store, device: torch.device, locks: ExitStack
+) -> tuple[list[Run], str | None]:
     """The runs to train next, which are locked until `locks` closes, and their precision: of the first cohort that can
     be trained now those that nobody else is training; no run where others have all.
 
     Teachers come first and by themselves, since others wait for them.
     """
-    ready = [run for run in needed if run.teacher is None or store.has(run.teacher)]
-    awaited = {run.teacher for run in needed}
-    first, rest = [run for run in ready if run in awaited], [run for run in ready if run not in awaited]
+    ready = [run for run in missing if run.teacher is None or store.has(run.teacher)]
+    teachers = {run.teacher for run in missing}
+    first, rest = [run for run in ready if run in teachers], [run for run in ready if run not in teachers]
     for cohort in cohorts(first) + cohorts(rest):
         # Another process may have finished a run in between.
         if own := [run for run in cohort if _hold(locks, store.lock_path(run)) and not store.has(run)]:

@@ -49,44 +49,44 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
     """
     ranks, target = join(engine.device(device))
-    wanted = [run.validate() for run in with_teachers(runs)]
-    needed = ranks.decide(lambda: [run for run in wanted if not store.has(run)])
+    all_runs = [run.validate() for run in with_teachers(runs)]
+    missing = ranks.decide(lambda: [run for run in all_runs if not store.has(run)])
     progress = progress or Progress(None if ranks.first else io.StringIO())
-    check_networks(needed, store)
+    check_networks(missing, store)
     sets: dict[tuple, Images] = {}
-    for run in needed:
+    for run in missing:
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
         ranks.check(run, len(sets[run.dataset, "train", run.subset]))
-    _check_folders([run for run in wanted if run not in needed], store, data_root)
+    _check_folders([run for run in all_runs if run not in missing], store, data_root)
     if ranks.first:
         tidy(store)
     waited: set[Run] = set()
-    while needed := ranks.decide(lambda: [run for run in needed if not store.has(run)]):
+    while missing := ranks.decide(lambda: [run for run in missing if not store.has(run)]):
         with ExitStack() as locks:
-            own, precision = ranks.decide(lambda: choose(needed, store, target, locks))
+            own, precision = ranks.decide(lambda: choose(missing, store, target, locks))
             if precision is not None:  # and so there are runs
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
                 train_cohort(own, store, *images, target, precision, compile, progress, ranks)
                 continue
-        if needed[0] not in waited:
-            progress.say(f"waiting for another process that trains {needed[0].run_id}")
-            waited.add(needed[0])
+        if missing[0] not in waited:
+            progress.say(f"waiting for another process that trains {missing[0].run_id}")
+            waited.add(missing[0])
         time.sleep(WAIT)
     if ranks.first:
         tidy(store)
 
 
-def check_networks(needed: Sequence[Run], store: Store) -> None:
+def check_networks(missing: Sequence[Run], store: Store) -> None:
     """Raises UserError where a teacher has a record without usable weights, DataError where ImageNet's are not here,
     ParameterError where "module:function" makes no network: here, and not after days of its teacher's training."""
-    for network in {run.network for run in needed}:
+    for network in {run.network for run in missing}:
         networks.group_layers(network)
-    for teacher in {run.teacher for run in needed if run.teacher is not None}:
+    for teacher in {run.teacher for run in missing if run.teacher is not None}:
         if record := store.find(teacher):
             usable(record)
-    for network in {run.network for run in needed if run.start == "imagenet"}:
+    for network in {run.network for run in missing if run.start == "imagenet"}:
         networks.pretrained(network)
 
 

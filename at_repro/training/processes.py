@@ -43,9 +43,9 @@ class Ranks:
         """What the first process chooses, for all; the others do not call `choose`."""
         if self.count == 1:
             return choose()
-        chosen: list[Any] = [choose() if self.first else None]  # the first one's comes into its place
-        distributed.broadcast_object_list(chosen)
-        return chosen[0]
+        choice: list[Any] = [choose() if self.first else None]  # the first one's comes into its place
+        distributed.broadcast_object_list(choice)
+        return choice[0]
 
     def share(self, batch: Tensor) -> Tensor:
         """This process's part of a batch, along the first dimension: parts differ by one image at most."""

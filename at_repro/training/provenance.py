@@ -49,8 +49,8 @@ def execution(device: str = "cpu", **parameters: object) -> str:
     for name in {"data_root", "results"} & parameters.keys():
         if isinstance(folder := parameters[name], str):
             parameters[name] = Path(folder).name
-    given = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
-    first = f"parameters: {given}\n" if given else ""
+    text = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
+    first = f"parameters: {text}\n" if text else ""
     where, when = device_name(engine.device(device)), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit()}, {when}"
 
@@ -85,10 +85,10 @@ def commit() -> str:
         # Installed below somebody's own repository, this package is none of that repository's files.
         _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
         name = _git(package, "rev-parse", "HEAD")
-        changed = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ".")
+        changes = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return name + ("+changes" if changed else "")
+    return name + ("+changes" if changes else "")
 
 
 def _git(folder: Path, *arguments: str) -> str:

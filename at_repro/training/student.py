@@ -44,8 +44,8 @@ class Student:
             networks.load_pretrained_(network, run.network, engine.generator(run.seed, "last layer"))
         self._fixed_norms = networks.freeze_(network, run.network, run.frozen_groups, run.norms == "fixed")
         self.network: nn.Module = engine.place(network, device)
-        named = [own for term in run.terms for own, _ in term.layers or ()]
-        self.extractor = FeatureExtractor(self.network, run.network, named)
+        layers = [own for term in run.terms for own, _ in term.layers or ()]
+        self.extractor = FeatureExtractor(self.network, run.network, layers)
         self.extractor.module = ranks.together(self.extractor.module)
         self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
