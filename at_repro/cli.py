@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from at_repro import files
 from at_repro.errors import ParameterError, UserError, check_choice, printable
@@ -117,21 +117,15 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("run", run, "train what has no record yet; give the same command again to continue after a stop")
     command.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="a name from `at-repro experiments`")
-    _add_preset(command)
-    _add_runs(command)
-    _add_device(command)
-    command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
+    _add_options(command, "preset", "seeds", "columns", "device", "compile")
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="local:N (worker processes), or a Dask scheduler's address"
     )
-    _add_data_root(command)
-    _add_results(command)
+    _add_options(command, "data-root", "results")
 
     command = add("status", status, "show records, runs in progress and missing runs")
     command.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
-    _add_preset(command)
-    _add_runs(command)
-    _add_results(command)
+    _add_options(command, "preset", "seeds", "columns", "results")
 
     command = add("notebook", notebook, "execute one notebook through papermill")
     command.add_argument("name", metavar="NAME", help="for example attention_maps")
@@ -160,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--layout", help="NCHW or NHWC, where a layer's shape does not tell")
     command.add_argument("--grid", nargs=2, type=int, metavar=("H", "W"), help="of tokens that are no square")
     command.add_argument("--size", type=int, metavar="PIXELS", help="the model's resolution (default: of its weights)")
-    _add_device(command)
+    _add_options(command, "device")
     command.add_argument("-o", "--output", default="maps.png", metavar="FILE", help="the figure (default: %(default)s)")
     command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write entropy and top share")
 
@@ -169,30 +163,24 @@ def parser() -> argparse.ArgumentParser:
     command = add("book", book, "build the report from the committed records, or train and build it at a preset")
     command.add_argument("--preset", help="smoke, reduced or paper: train what has no record, execute every page")
     command.add_argument("--pdf", action="store_true", help="also print it as one PDF, by the system's Chromium")
-    _add_device(command)
-    _add_data_root(command)
-    _add_results(command)
+    _add_options(command, "device", "data-root", "results")
 
     command = add("verify", verify, "recompute test errors from stored weights and compare them with the records")
     command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record that has weights)")
-    _add_device(command)
-    _add_data_root(command)
-    _add_results(command)
+    _add_options(command, "device", "data-root", "results")
 
     command = add("claims", claims, "show what the records say about each claim of the paper")
     command.add_argument("--results", metavar="DIR", help="the record store (default: the committed records)")
     command.add_argument("-o", "--output", metavar="FILE", help="also write the whole ledger as CSV")
 
     command = add("bench", bench, "measure what training costs here, against the targets; on an idle machine, minutes")
-    _add_device(command)
-    command.add_argument("--compile", default="auto", help="auto (where it pays), on or off (default: %(default)s)")
-    _add_data_root(command)
+    _add_options(command, "device", "compile", "data-root")
     command.add_argument("-o", "--output", metavar="FILE", help="also write what was measured as JSON")
 
     command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
     command.add_argument("names", nargs="*", metavar="NAME", help="cifar10, shapes, or a folder of the data root and a "
                          "size, such as photos@64 (default: cifar10 and shapes)")  # fmt: skip
-    _add_data_root(command)
+    _add_options(command, "data-root")
     return top
 
 
@@ -202,32 +190,27 @@ def _examples(command: str = "") -> str:
     return "\n".join(["examples:", *(f"  at-repro {line}\n      {text}" for line, text in examples)])
 
 
-def _add_preset(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--preset", default="smoke", help="smoke, reduced or paper (default: %(default)s)")
-
-
-def _add_runs(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seeds", nargs="+", type=_seed, metavar="SEED", help="integers from 0 (default: those of "
-                         "the preset)")  # fmt: skip
-    command.add_argument("--columns", nargs="+", metavar="COLUMN", help="of the experiment's table (default: all)")
-
-
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: integers from 0")
     return int(text)
 
 
-def _add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+# What several commands take, by name.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "preset": {"default": "smoke", "help": "smoke, reduced or paper (default: %(default)s)"},
+    "seeds": {"nargs": "+", "type": _seed, "metavar": "SEED", "help": "integers from 0 (default: those of the preset)"},
+    "columns": {"nargs": "+", "metavar": "COLUMN", "help": "of the experiment's table (default: all)"},
+    "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
+    "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
+    "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else a cache folder of yours"},
+    "results": {"metavar": "DIR", "help": "the record store (default: that of the preset)"},
+}
 
 
-def _add_data_root(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data-root", metavar="DIR", help="default: $AT_REPRO_DATA, else a cache folder of yours")
-
-
-def _add_results(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--results", metavar="DIR", help="the record store (default: that of the preset)")
+def _add_options(command: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        command.add_argument(f"--{name}", **_OPTIONS[name])
 
 
 # Each command imports what it needs, so that --help and a wrong option answer at once.
