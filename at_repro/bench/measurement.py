@@ -12,9 +12,7 @@ from at_repro.records.record import duration
 from at_repro.training import Progress, engine, provenance
 
 
-def run(
-    device: str = "auto", data_root: str | None = None, compile: str = "auto", progress: Progress | None = None
-) -> dict:
+def run(device: str = "auto", data_root: str | None = None, compile: str = "auto") -> dict:
     """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
 
     The machine should be idle: every case is a comparison within this process, but others make it noisy. Cases
@@ -24,7 +22,7 @@ def run(
     """
     target = engine.device(device)
     compiled = engine.compiles(compile, 10**9)
-    progress = progress or Progress()
+    progress = Progress()
     images, left_out = _images(data_root)
     images = images.to(target)
     measured: dict[str, Callable[[], list[cases.Row]]] = {

@@ -1,6 +1,5 @@
 """The benchmark measures the loop that trains, against the field's, in ratios; no test depends on a duration."""
 
-import io
 import json
 import os
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +12,6 @@ from at_repro import bench, data
 from at_repro.bench import cases, measurement, plain, timing
 from at_repro.data import augment
 from at_repro.errors import UserError
-from at_repro.training import Progress
 from at_repro.training.term_values import term_value
 
 
@@ -160,7 +158,7 @@ def test_a_target_names_what_the_cases_measure(images, measured):
     assert {name for name in targets if "share" in name or "AT" in name} <= names
 
 
-def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
+def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch, capsys):
     """The last one needs the extra `book`: all that was measured in minutes before would be gone."""
     known = ("against_plain", "cohort", "peak", "processes", "data_share", "growth", "imports", "memory")
     for name in known:
@@ -171,15 +169,14 @@ def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch):
     monkeypatch.setattr(
         measurement, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"})
     )
-    told = io.StringIO()
-    found = measurement.run("cpu", compile="off", progress=Progress(told))
+    found = measurement.run("cpu", compile="off")
     assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
     assert found["left_out"] == {"memory": "no data", "at-repro book": "no Jupyter Book here"}
-    assert "at-repro book: left out, no Jupyter Book here" in told.getvalue()
+    assert "at-repro book: left out, no Jupyter Book here" in capsys.readouterr().err
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_: 1 / 0)
     with pytest.raises(UserError, match=r"^nothing could be measured: no data; division by zero; no Jupyter Book here"):
-        measurement.run("cpu", compile="off", progress=Progress(told))
+        measurement.run("cpu", compile="off")
 
 
 def test_a_process_that_was_killed_had_no_last_word():
