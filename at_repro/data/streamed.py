@@ -91,10 +91,8 @@ class StreamedSet:
 
     def select(self, places: Tensor | slice) -> ImageSet:
         """The images at these places, in memory, as tests see them. Raises DataError for a file that is damaged."""
-        indices = torch.arange(len(self))[places.cpu() if isinstance(places, Tensor) else places]
-        part = replace(
-            self, paths=[self.paths[place] for place in indices], labels=self.labels[indices.to(self.device)]
-        )
+        own = torch.arange(len(self))[places.cpu() if isinstance(places, Tensor) else places]
+        part = replace(self, paths=[self.paths[place] for place in own], labels=self.labels[own.to(self.device)])
         none = torch.empty(0, 3, self.resolution, self.resolution, dtype=torch.uint8, device=self.device)
         images = torch.cat([*(chunk.images for chunk in part.chunks(_CHUNK)), none])
         return ImageSet(self.name, self.split, images, part.labels, self.classes, source=self.source)

@@ -95,19 +95,19 @@ def train_on(
 
     progress = progress or Progress()
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
-    wanted = [run.validate() for run in with_teachers(runs)]
-    needed = [run for run in wanted if not store.has(run)]
-    for dataset, split in product(dict.fromkeys(run.dataset for run in needed), data.SPLITS):
+    all_runs = [run.validate() for run in with_teachers(runs)]
+    missing = [run for run in all_runs if not store.has(run)]
+    for dataset, split in product(dict.fromkeys(run.dataset for run in missing), data.SPLITS):
         data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing
-    check_networks(needed, store)
+    check_networks(missing, store)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
-    groups = [left for task in tasks(wanted) if (left := [run for run in task if run in needed])]
+    groups = [left for task in tasks(all_runs) if (left := [run for run in task if run in missing])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
         client.wait_for_workers(1)
     resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in _workers(client)) else {}
-    progress.say(f"{len(needed)} run(s) in {len(groups)} cohort(s); watch them at {client.dashboard_link}")
+    progress.say(f"{len(missing)} run(s) in {len(groups)} cohort(s); watch them at {client.dashboard_link}")
     task_of: dict[Run, object] = {}
     for group in groups:
         before = [task_of[run.teacher] for run in group if run.teacher in task_of]
@@ -119,9 +119,9 @@ def train_on(
     done = 0
     for task in as_completed(set(task_of.values())):
         try:
-            recorded, error = task.result()
+            lines, error = task.result()
         except KilledWorker as killed:
-            recorded = []
+            lines = []
             error = (
                 f"{task.key}: {killed.allowed_failures + 1} workers died while they trained it; is there memory "
                 "enough? What is recorded stays, and the same command continues"
@@ -129,9 +129,9 @@ def train_on(
         if error:
             client.cancel(list(task_of.values()))
             raise UserError(error)
-        done += len(recorded)
-        for line in recorded:
-            progress.say(f"recorded {line} ({done} of {len(needed)})")
+        done += len(lines)
+        for line in lines:
+            progress.say(f"recorded {line} ({done} of {len(missing)})")
 
 
 def _train(

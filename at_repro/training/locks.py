@@ -14,16 +14,14 @@ from at_repro.runs.cohorts import cohorts
 from at_repro.training import engine
 
 
-def choose(
-    missing: Sequence[Run], store: Store, device: torch.device, locks: ExitStack
-) -> tuple[list[Run], str | None]:
+def choose(runs: Sequence[Run], store: Store, device: torch.device, locks: ExitStack) -> tuple[list[Run], str | None]:
     """The runs to train next, which are locked until `locks` closes, and their precision: of the first cohort that can
     be trained now those that nobody else is training; no run where others have all.
 
     Teachers come first and by themselves, since others wait for them.
     """
-    ready = [run for run in missing if run.teacher is None or store.has(run.teacher)]
-    teachers = {run.teacher for run in missing}
+    ready = [run for run in runs if run.teacher is None or store.has(run.teacher)]
+    teachers = {run.teacher for run in runs}
     first, rest = [run for run in ready if run in teachers], [run for run in ready if run not in teachers]
     for cohort in cohorts(first) + cohorts(rest):
         # Another process may have finished a run in between.
