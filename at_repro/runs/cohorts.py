@@ -18,8 +18,8 @@ def with_teachers(runs: Iterable[Run]) -> list[Run]:
 def tasks(runs: Iterable[Run]) -> list[list[Run]]:
     """What can be handed to several machines: every teacher by itself, before the cohorts of the other runs."""
     runs = with_teachers(runs)
-    awaited = {run.teacher for run in runs}
-    return [[run] for run in runs if run in awaited] + cohorts([run for run in runs if run not in awaited])
+    teachers = {run.teacher for run in runs}
+    return [[run] for run in runs if run in teachers] + cohorts([run for run in runs if run not in teachers])
 
 
 def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
