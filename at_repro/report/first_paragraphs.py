@@ -225,8 +225,8 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
         surprises += kd_near > near and kd_error < error
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
     return (
-        "**With distillation (KD) a student looks less like its teacher than without transfer, and errs less, in "
-        f"{surprises} of {len(numbers)} pairs.** Distances of top maps and errors: {'; '.join(numbers)}."
+        "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
+        f"lower in {surprises} of {len(numbers)} pairs**: {'; '.join(numbers)}."
     )
 
 

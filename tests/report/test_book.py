@@ -784,6 +784,12 @@ def test_tables_are_numbered_as_tables_and_no_number_is_left_out(site):
 
 
 @pytest.mark.slow
+def test_no_docstring_is_taken_for_a_type(site):
+    """Napoleon took what stands before its first colon for one."""
+    assert [path.name for path in (site / "api").glob("*.html") if ">Type<" in path.read_text()] == []
+
+
+@pytest.mark.slow
 def test_pages_fetch_nothing_from_other_hosts(site):
     pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
     assert {name: found for name, found in pages.items() if found} == {}
