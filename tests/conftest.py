@@ -38,6 +38,9 @@ def store(tmp_path):
     return Store(tmp_path / "results", writable=True)
 
 
+# The images come in chunks of 200, from which every training of a test takes its few: generated once, copied by each.
+shapes._chunk = functools.cache(shapes._chunk)
+
 DATA = Path(os.environ["AT_REPRO_DATA"]) if os.environ.get("AT_REPRO_DATA") else None
 _cifar10 = cifar10.cifar10
 
@@ -62,8 +65,8 @@ def images_read_anew(monkeypatch):
 
 @pytest.fixture
 def few_test_images(monkeypatch):
-    """A test set of 100 images: most of the time of a small run is its evaluation."""
-    monkeypatch.setitem(shapes.SIZES, "test", 100)
+    """A test set of 20 images: much of the time of a small run is its evaluation."""
+    monkeypatch.setitem(shapes.SIZES, "test", 20)
 
 
 @pytest.fixture
@@ -104,7 +107,8 @@ def hand_made(store):
 
     `predicted` are the classes of the test images, whose `labels` are 0, 1, 2 and so on unless given, and then so many
     images are kept; of the four here one is wrong.
-    `curve` has the test error of each epoch; the learning rate drops before the last one.
+    `curve` has the test error of each epoch; the learning rate drops before the last one. `weights` are the network's
+    first ones unless given, which takes a second for a large one.
     """
 
     def write(
@@ -112,6 +116,7 @@ def hand_made(store):
         curve: Sequence[float] = (20.0, 25.0),
         predicted: Sequence[int] = (0, 1, 2, 9),
         labels: Sequence[int] | None = None,
+        weights: dict[str, torch.Tensor] | None = None,
         **changes,
     ):
         values = {
@@ -133,7 +138,7 @@ def hand_made(store):
         epochs[["train_error", "train_loss", "test_loss"]] = 50.0, loss, 1 / 3
         labels = range(len(predicted)) if labels is None else labels
         predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
-        return store.write(run, values, epochs, predictions, _first_weights(run.network, run.seed))
+        return store.write(run, values, epochs, predictions, weights or _first_weights(run.network, run.seed))
 
     return write
 

@@ -7,14 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from at_repro import data
+from at_repro.data import shapes as generated
 from at_repro.data.image_set import ImageSet
 from at_repro.data.outlines import OUTLINES
 from at_repro.data.shapes import CLASSES, shapes
 from at_repro.data.textures import Uniform
 
 
+@pytest.fixture(scope="module", autouse=True)
+def generated_anew():
+    """Other tests generate a chunk once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generated, "_chunk", generated._chunk.__wrapped__)
+        yield
+
+
 @pytest.fixture(scope="module")
-def train() -> ImageSet:
+def train(generated_anew) -> ImageSet:
     return shapes("train")
 
 

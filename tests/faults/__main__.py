@@ -5,6 +5,7 @@ python tests/faults --full --output book/faults.json
 """
 
 import argparse
+import functools
 import json
 import random
 import sys
@@ -53,6 +54,9 @@ def main() -> int:
     random.seed(options.seed)
     torch.set_num_threads(1)
     shapes.SIZES["test"] = 20
+    shapes._chunk = functools.cache(shapes._chunk)
+    for split in shapes.SIZES:
+        shapes.shapes(split, 1)  # here, and not in every child
     start, rows = time.perf_counter(), []
     for proof, counts in PROOFS.items():
         if counts[options.full]:

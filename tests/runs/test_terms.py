@@ -53,7 +53,7 @@ def test_every_term_trains_every_network(student, teacher, precision, images, ad
     The images are the same in every epoch, and the learning rate is one at which so few steps do not overshoot; it
     falls once, before the last step.
     """
-    monkeypatch.setitem(shapes.SIZES, "test", 20)
+    monkeypatch.setitem(shapes.SIZES, "test", 10)
     fields = SMOKE | {
         "subset": images, "epochs": 3, "augmentation": "none", "precision": precision, "milestones": (0.7,),
         "learning_rate": 0.001 if "nobn" in student else 0.01,
@@ -82,7 +82,7 @@ def test_the_activation_transfer_of_table_3_trains(monkeypatch, store, quiet):
 
     The recipe of Table 3 at `smoke`, with 16 images and five epochs, a step each; without flips, on the same images.
     """
-    monkeypatch.setitem(shapes.SIZES, "test", 20)
+    monkeypatch.setitem(shapes.SIZES, "test", 10)
     fields = SMOKE | {"subset": 16, "epochs": 5, "augmentation": "none", "weight_decay": 0.0}
     taught_by = Run("nin-wide-norelu", **fields | {"epochs": 2})
     ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
