@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 
 from at_repro import bench, claims, experiments
 from at_repro.analysis import attention_table
@@ -42,6 +43,7 @@ def recorded(hand_made, store):
                     predicted=[9] * wrong + [0, 1] * 100,
                     final={"test_error": error},
                     diverged=None if error is not None else 2,
+                    weights={"w": torch.zeros(1)},  # of which the ledger reads nothing
                 )
 
     return write
@@ -140,6 +142,16 @@ def test_one_run_is_widened_by_the_spread_that_several_seeds_show(recorded, stor
     evidence = AT.evidence("paper", Facts(store))
     assert evidence.estimate.error == pytest.approx(ratio * 100 * math.sqrt((0.05 - 0.05**2) / 200))
     assert evidence.estimate.freedom == 2 and evidence.verdict == UNDECIDED
+
+
+def test_no_spread_is_measured_of_a_pair_on_other_test_images(recorded, hand_made, store):
+    """It would widen every other interval by a number that means nothing."""
+    columns = experiments.get(MAIN).runs("paper", [0])[0]
+    hand_made(columns["KD"], predicted=[9] * 30 + [0, 1] * 100, labels=[0, 1] * 100, data={"test": "2" * 64})
+    recorded(MAIN, student=[15.0] * 3, kd=[15.0, 11.0, 7.0])
+    both = f"{columns['KD'].run_id} and {columns['student'].run_id}"
+    with pytest.raises(UserError, match=f"^{both} were measured on different test images"):
+        Facts(store).spread  # noqa: B018  a property
 
 
 def test_both_estimators_are_shown(recorded, hand_made, store):
