@@ -75,6 +75,9 @@ def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, 
         hand.start()
         cluster.train_on(client, RUNS, store, device="cpu", data_root=data_root, progress=Progress(told))
         hand.join(timeout=60)
+        again = Progress(io.StringIO())  # what has a record is not trained again
+        cluster.train_on(client, RUNS, store, device="cpu", data_root=data_root, progress=again)
+    assert again.stream.getvalue().startswith("0 run(s) in 0 cohort(s)")
     assert killed, "nothing was killed: this test proves nothing"
     assert not store.in_progress.exists() or not list(store.in_progress.glob("*.safetensors"))
     lines = told.getvalue().splitlines()
@@ -88,19 +91,6 @@ def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, 
     for run in (TEACHER, OTHER, *RUNS):
         own, other = store.load(run).weights(), plain.load(run).weights()
         assert all(torch.equal(own[name], value) for name, value in other.items()), run.run_id
-
-    with cluster.connect("local:1") as client:  # what has a record is not trained again
-        cluster.train_on(
-            client, RUNS, store, device="cpu", data_root=data_root, progress=Progress(again := io.StringIO())
-        )
-    assert again.getvalue().startswith("0 run(s) in 0 cohort(s)")
-
-
-def test_an_error_on_a_worker_is_one_line(data_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_train", lambda *_: ([], "the disk is full"))
-    store = Store(tmp_path / "records", writable=True)
-    with cluster.connect("local:1") as client, pytest.raises(UserError, match=r"^the disk is full$"):
-        cluster.train_on(client, [TEACHER], store, device="cpu", data_root=data_root, progress=Progress(io.StringIO()))
 
 
 @pytest.mark.parametrize(
@@ -145,15 +135,16 @@ def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypa
     assert store.has(TEACHER) and store.has(OTHER)
 
 
-def test_workers_that_die_again_and_again_are_one_line(data_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_train", lambda *_: os._exit(9))  # as when the memory is used up
-    store = Store(tmp_path / "records", writable=True)
+def test_an_error_on_a_worker_and_workers_that_die_again_and_again_are_one_line(data_root, store, quiet, monkeypatch):
     with cluster.connect("local:1") as client:
         client.run_on_scheduler(allow_no_failure)
-        with pytest.raises(UserError, match=rf"^{TEACHER.run_id}: 1 workers died .* the same command continues$"):
-            cluster.train_on(
-                client, [TEACHER], store, device="cpu", data_root=data_root, progress=Progress(io.StringIO())
-            )
+        for run, happens, line in (
+            (TEACHER, lambda *_: ([], "the disk is full"), "the disk is full"),
+            (OTHER, lambda *_: os._exit(9), rf"{OTHER.run_id}: 1 workers died .* the same command continues"),
+        ):
+            monkeypatch.setattr(cluster, "_train", happens)
+            with pytest.raises(UserError, match=f"^{line}$"):
+                cluster.train_on(client, [run], store, device="cpu", data_root=data_root, progress=quiet)
 
 
 def allow_no_failure(dask_scheduler) -> None:
