@@ -101,9 +101,9 @@ def test_the_provenance_of_a_record(small, store, quiet):
     assert answers["what was trained?"] == (record.run.canonical_json())
     assert answers["by which code?"] == record.values["environment"]["commit"]
     assert answers["by how many processes?"] == "1"
-    assert answers["with what result?"] == f"{record.final['test_error']:.2f} % wrong"
+    assert answers["with what result?"] == f"test error {record.final['test_error']:.2f} %"
     wrong = (record.predictions()["label"] != record.predictions()["prediction"]).sum()
-    assert answers["is that what was predicted?"] == f"{wrong} of 20 differ from their labels"
+    assert answers["is that what was predicted?"] == f"{wrong} of 20 predictions differ from their labels"
 
 
 def test_the_provenance_of_a_record_of_older_code(hand_made, small):

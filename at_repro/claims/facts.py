@@ -28,12 +28,10 @@ class Spread:
     Attributes:
         ratio: of the standard deviations; 1 at least, since the images of a test set are chance as well.
         freedom: degrees of freedom that it was measured with; infinite where nothing was, and the ratio is 1.
-        series: of how many pairs of columns.
     """
 
     ratio: float
     freedom: float
-    series: int
 
 
 class Facts:
@@ -136,11 +134,11 @@ class Facts:
                         ratios[plain][tuple(run.run_id for run, _ in pairs)] = self._ratio(pairs)
                         freedom[plain] = len(pairs) - 1
         if not ratios:
-            return Spread(1.0, math.inf, 0)
+            return Spread(1.0, math.inf)
         # Pairs that share a plain student are not independent: together they have the freedom of one.
         total = sum(freedom.values())
         square = sum(freedom[plain] * float(np.mean(list(values.values()))) for plain, values in ratios.items()) / total
-        return Spread(max(1.0, math.sqrt(square)), total, sum(map(len, ratios.values())))
+        return Spread(max(1.0, math.sqrt(square)), total)
 
     def _are_paired(self, run: Run, plain: Run) -> bool:
         records = self.record(run), self.record(plain)

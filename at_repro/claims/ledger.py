@@ -127,19 +127,24 @@ def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["asked", "comparison", "here", "effect", "scope", "finding"])
 
 
-def summary(ledger: pd.DataFrame) -> str:
-    """How many claims have which verdict, and how many of the decided ones not at the paper's length, in sentences.
+def counts(ledger: pd.DataFrame) -> dict[str, int]:
+    """How many claims have which verdict, without the sanity checks."""
+    verdicts = _of_the_paper(ledger)["verdict"]
+    return {verdict: int((verdicts == verdict).sum()) for verdict in VERDICTS}
 
-    Sanity checks are not counted.
-    """
-    counted = ledger[[not BY_NAME[name].is_arithmetic for name in ledger.index]]
-    verdicts = ", ".join(f"{(counted['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS)
-    decided = counted[counted["verdict"].isin([SUPPORTED, CONTRADICTED])]
-    shortened = (decided["setting"] == SETTINGS["reduced"]).sum()
-    aside = (
-        f" Of the {len(decided)} decided, {shortened} rest on trainings shorter than the paper's." if shortened else ""
-    )
-    return f"Of {len(counted)} claims: {verdicts}.{aside}"
+
+def summary(ledger: pd.DataFrame) -> str:
+    """`counts`, and how many of the decided claims are not at the paper's length, in sentences."""
+    by_verdict, rows = counts(ledger), _of_the_paper(ledger)
+    shortened = (rows["verdict"].isin([SUPPORTED, CONTRADICTED]) & (rows["setting"] == SETTINGS["reduced"])).sum()
+    decided = by_verdict[SUPPORTED] + by_verdict[CONTRADICTED]
+    aside = f" Of the {decided} decided, {shortened} rest on trainings shorter than the paper's." if shortened else ""
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in by_verdict.items())
+    return f"Of {len(rows)} claims: {verdicts}.{aside}"
+
+
+def _of_the_paper(ledger: pd.DataFrame) -> pd.DataFrame:
+    return ledger[[not BY_NAME[name].is_arithmetic for name in ledger.index]]
 
 
 def effect(row: Any) -> str:

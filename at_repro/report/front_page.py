@@ -104,8 +104,7 @@ def errors(study: Study) -> str:
 
 def counts(ledger: pd.DataFrame) -> str:
     """Four cards for the landing page with the number of claims of each verdict."""
-    told = claims.summary(ledger)
-    number = {verdict: count for count, verdict in re.findall(r"(\d+) ([a-z ]+)", told)}
+    number = claims.counts(ledger)
     cards = [
         f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
         for verdict, text in {

@@ -50,16 +50,17 @@ class Page:
         self.studies.append(open_study(experiment, **given | other))
         return self.studies[-1]
 
-    def made_from(self) -> str:
-        """The runs of every study that was opened, see `Study.describe`, or that it has no records."""
-        return "\n".join(
+    def closing(self, *others: str) -> str:
+        """What the page was made from, on what, by which code and when it was executed: its last line of code.
+
+        The runs of every study that was opened, see `Study.describe`, or that it has no records; what `others` say; the
+        parameters, see `provenance.execution`.
+        """
+        studies = [
             study.describe() if study.records else f"experiment {study.experiment.name}, {study.origin}: no records"
             for study in self.studies
-        )
-
-    def executed(self) -> str:
-        """The parameters, and on what, by which code and when they were executed: see `provenance.execution`."""
-        return provenance.execution(**self.parameters)
+        ]
+        return "\n".join([*studies, *others, provenance.execution(**self.parameters)])
 
 
 def read(defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:

@@ -80,7 +80,7 @@ def provenance(record: Record | None) -> pd.DataFrame:
 
 
 def _answers(record: Record) -> list[tuple[str, str, str]]:
-    values, table = record.values, record.predictions()
+    values = record.values
     environment, sessions = values["environment"], values.get("sessions", [])
     packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
     stops = "; ".join(f"epoch {session['epoch']}, step {session['step']}" for session in sessions[1:])
@@ -92,8 +92,7 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
     }
     known = {what: answer or "not recorded" for what, answer in told.items()}
     images = ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in values["data"].items())
-    error = f"diverged in epoch {record.diverged}" if record.diverged else f"{record.final['test_error']:.2f} % wrong"
-    wrong = f"{(table['label'] != table['prediction']).sum()} of {len(table)} differ from their labels"
+    wrong = f"{record.wrong().sum()} of {len(record.wrong())} predictions differ from their labels"
     return [
         ("which run?", record.folder.name, "the folder's name"),
         ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),
@@ -104,7 +103,7 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
         ("by how many processes?", known["sessions"], "record.json: sessions"),
         ("in what time?", known["time"], "record.json: seconds"),
         ("on which images?", images, "record.json: data"),
-        ("with what result?", error, "record.json: final"),
+        ("with what result?", record.outcome, "record.json: final"),
         ("is that what was predicted?", wrong, "predictions.csv"),
         ("are the files as written?", f"{len(values['files'])} checksums agree", "record.json: files, checksum"),
     ]

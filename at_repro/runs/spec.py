@@ -1,4 +1,8 @@
-"""The specification of a run: everything that decides its numbers, and nothing else."""
+"""The specification of a run: everything that decides its numbers, and nothing else.
+
+To and from JSON by hand: cattrs was tried on all specs, and needed hooks for floats, terms and the teacher in the run,
+while its errors name neither the parameter nor what is allowed.
+"""
 
 import hashlib
 import json

@@ -30,12 +30,13 @@ def test_a_study_is_what_the_parameters_ask_for(names):
 
 def test_a_page_names_what_it_was_made_from(names, hand_made):
     page = Page(names)
-    assert page.made_from() == ""
+    assert "preset smoke, seed 0" not in page.closing(), "no study is open"
     run = page.study("wrn-16-2-to-16-1", train_missing=False).columns["student"]
-    assert page.made_from() == "experiment wrn-16-2-to-16-1, preset smoke, seed 0: no records"
+    assert page.closing().startswith("experiment wrn-16-2-to-16-1, preset smoke, seed 0: no records\n")
     hand_made(run)
     page.study("wrn-16-2-to-16-1", train_missing=False)
-    assert f"  student  {run.run_id}\n" in page.made_from() and "  not run  " in page.made_from()
+    end = page.closing("a gallery")
+    assert f"  student  {run.run_id}\n" in end and "  not run  " in end and "\na gallery\n" in end
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,6 @@ def test_a_wrong_value_ends_at_once(names, name, value):
 
 
 def test_the_end_names_parameters_and_no_folders(names):
-    end = Page(names).executed()
+    end = Page(names).closing()
     assert "preset 'smoke', seeds [0], data_root '', results 'results', student 'wrn-10-1', epochs 3, count 2" in end
     assert "executed on CPU" in end
