@@ -50,17 +50,17 @@ class Page:
         self.studies.append(open_study(experiment, **given | other))
         return self.studies[-1]
 
-    def closing(self, *others: str) -> str:
+    def closing(self, *made_from: str) -> str:
         """What the page was made from, on what, by which code and when it was executed: its last line of code.
 
-        The runs of every study that was opened, see `Study.describe`, or that it has no records; what `others` say; the
-        parameters, see `provenance.execution`.
+        Where it is not told what it was `made_from`: the runs of every study that was opened, see `Study.describe`, or
+        that it has no records. Then the parameters, see `provenance.execution`.
         """
         studies = [
             study.describe() if study.records else f"experiment {study.experiment.name}, {study.origin}: no records"
             for study in self.studies
         ]
-        return "\n".join([*studies, *others, provenance.execution(**self.parameters)])
+        return "\n".join([*(made_from or studies), provenance.execution(**self.parameters)])
 
 
 def read(defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:

@@ -154,7 +154,7 @@ def test_rows_of_a_network_without_a_record_stay_and_give_way_to_those_of_other_
 
 def test_without_images_or_on_other_ones_nothing_is_measured(trained, store, images):
     assert attention_measurement.update(store, trained, None) == 0
-    assert attention_measurement.update(store, trained, images.subset(50)) == 0
+    assert attention_measurement.update(store, trained, images.subset(10)) == 0
     assert load(store).empty and not (store.folder / FILE).exists()
 
 

@@ -18,7 +18,7 @@ class Made(Study):
     def of(ends: list[tuple], curves: list[tuple], name: str = "training-length", preset: str = "reduced") -> "Made":
         experiment = experiments.get(name)
         (columns,) = experiment.runs(preset, [0])
-        made = Made(experiment, preset, None, "cpu", [0, 1], columns, {}, [], None, "")
+        made = Made(None, experiment, preset, None, "cpu", [0, 1], columns, {}, [], "")
         object.__setattr__(made, "rows", (ends, curves))
         return made
 
