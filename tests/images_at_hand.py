@@ -1,9 +1,8 @@
 """Which data sets are here, for cells of notebooks that show their images."""
 
 from at_repro import data
+from at_repro.data import cifar10
 from at_repro.errors import UserError
-
-CIFAR10 = ("cifar-10-batches-py", "cifar10/plain_text", "plain_text")  # as torchvision and hubs name its folder
 
 
 def are_here(dataset: str) -> bool:
@@ -12,4 +11,5 @@ def are_here(dataset: str) -> bool:
         root = data.data_root(None)
     except UserError:
         return False
-    return any((root / name).is_dir() for name in (CIFAR10 if dataset == "cifar10" else [data.folder(dataset)]))
+    folders = (cifar10._BATCHES, *cifar10._SHARDS) if dataset == "cifar10" else [data.folder(dataset)]
+    return any((root / folder).is_dir() for folder in folders)

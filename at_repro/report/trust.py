@@ -92,7 +92,8 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
     }
     known = {what: answer or "not recorded" for what, answer in told.items()}
     images = ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in values["data"].items())
-    wrong = f"{record.wrong().sum()} of {len(record.wrong())} predictions differ from their labels"
+    wrong = record.wrong()
+    differing = f"{wrong.sum()} of {len(wrong)} predictions differ from their labels"
     return [
         ("which run?", record.folder.name, "the folder's name"),
         ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),
@@ -104,6 +105,6 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
         ("in what time?", known["time"], "record.json: seconds"),
         ("on which images?", images, "record.json: data"),
         ("with what result?", record.outcome, "record.json: final"),
-        ("is that what was predicted?", wrong, "predictions.csv"),
+        ("is that what was predicted?", differing, "predictions.csv"),
         ("are the files as written?", f"{len(values['files'])} checksums agree", "record.json: files, checksum"),
     ]

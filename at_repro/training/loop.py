@@ -15,7 +15,7 @@ from torch import Tensor
 
 from at_repro import data, networks
 from at_repro.data import Images, augment
-from at_repro.records import Store
+from at_repro.records import Record, Store
 from at_repro.records.schema import content
 from at_repro.runs import Run
 from at_repro.runs.cohorts import teacher_layers
@@ -103,8 +103,7 @@ def train_cohort(
             checkpointer.save(active)
             progress.epoch(active, len(images))
     for student in students if ranks.first else ():
-        _record(student, store, test_images)
-        progress.finished(store.load(student.run))
+        progress.finished(_record(student, store, test_images))
 
 
 def _test(forward: Forward, students: Sequence[Student], images: Images) -> list[dict]:
@@ -112,7 +111,7 @@ def _test(forward: Forward, students: Sequence[Student], images: Images) -> list
     return [{"test_loss": result.loss, "test_error": result.error} for result in results]
 
 
-def _record(student: Student, store: Store, test_images: Images) -> None:
+def _record(student: Student, store: Store, test_images: Images) -> Record:
     weights = stored_weights(student.network)
     student.network.load_state_dict(weights)  # what is published is what is measured
     result = evaluate(engine.forward("fp32", False), student.network, test_images)
@@ -122,8 +121,9 @@ def _record(student: Student, store: Store, test_images: Images) -> None:
     parameters = sum(parameter.numel() for parameter in student.network.parameters())
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
     values = content(curve, student.sessions, final, parameters, student.diverged)
-    store.write(student.run, values, curve, predictions, weights)
+    record = store.write(student.run, values, curve, predictions, weights)
     store.checkpoint_path(student.run).unlink(missing_ok=True)
+    return record
 
 
 def train_epoch(

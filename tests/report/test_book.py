@@ -243,7 +243,6 @@ def test_a_bug_in_a_notebook_stays_visible(checkout):
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
-from types import SimpleNamespace
 from at_repro import cli
 from at_repro.report import notebooks
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
@@ -592,7 +591,6 @@ def no_internet(self):
 
 LOOK = """import os
 from pathlib import Path
-from types import SimpleNamespace
 print(preset, os.environ["AT_REPRO_TRAIN"], [str(path) for path in Path().glob("*.ipynb")])
 """
 
