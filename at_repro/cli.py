@@ -359,12 +359,12 @@ def claims(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> None:
     from at_repro import bench, data
-    from at_repro.bench import measurement
+    from at_repro.bench import benchmark
 
     data.data_root(options.data_root)
     if options.output:
         files.output(options.output)
-    result = measurement.run(options.device, options.data_root, options.compile)
+    result = benchmark.measure(options.device, options.data_root, options.compile)
     print(bench.table(result))
     if options.output:
         print(f"written: {bench.save(result, options.output)}")

@@ -16,7 +16,7 @@ import torch
 from torchvision import datasets
 
 from at_repro import experiments
-from at_repro.bench import measurement
+from at_repro.bench import benchmark
 from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
 from at_repro.records import Store
@@ -292,7 +292,7 @@ def test_claims_are_shown_and_written(capsys, tmp_path, monkeypatch):
     assert lines[-1].startswith(f"Of {len(paper_claims.CLAIMS) - 1} claims: ")
     (tmp_path / "store").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measurement, "run", None)  # what would be measured for minutes is not begun
+    monkeypatch.setattr(benchmark, "measure", None)  # what would be measured for minutes is not begun
     for command in (["claims", "--results", "store"], ["bench"]):
         assert "a file that can be written" in failure(capsys, *command, "-o", str(tmp_path))
 

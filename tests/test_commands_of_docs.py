@@ -21,7 +21,7 @@ from papermill.cli import papermill
 from prose import prose
 
 from at_repro import cli, experiments, records
-from at_repro.bench import measurement
+from at_repro.bench import benchmark
 from at_repro.data import shapes
 from at_repro.report import book, pdf
 
@@ -52,7 +52,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "render", lambda stage: stage)
     monkeypatch.setattr(pdf, "chromium", lambda: "chromium")
     monkeypatch.setattr(pdf, "write", lambda stage, store: stage / pdf.NAME)
-    monkeypatch.setattr(measurement, "run", lambda *_: {"environment": {}, "rows": []})
+    monkeypatch.setattr(benchmark, "measure", lambda *_: {"environment": {}, "rows": []})
     with patch.dict(shapes.SIZES), patch.dict(experiments.PRESETS), patch.dict(experiments.EXPERIMENTS):
         short.shorten()
         yield tmp_path

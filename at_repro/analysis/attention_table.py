@@ -61,8 +61,8 @@ def load(store: Store) -> pd.DataFrame:
 
     Left out is what was measured of other weights than those that are recorded now, or by another version of a
     statistic's definition, which the file names in a column of its own. Rows of networks without a record
-    are there as well, see `photographs.update`. Raises DataError where the file cannot be read, is not the one that was
-    written, or holds a value that its statistic cannot have.
+    are there as well, see `imagenet_gallery.update`. Raises DataError where the file cannot be read, is not the one
+    that was written, or holds a value that its statistic cannot have.
     """
     path = store.folder / FILE
     if not path.exists():

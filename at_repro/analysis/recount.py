@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from at_repro import experiments
-from at_repro.analysis import tables
+from at_repro.analysis import error_tables
 from at_repro.analysis.study import Study, find_records
 from at_repro.records import Record, Store
 
@@ -29,7 +29,7 @@ def recount(store: Store) -> pd.DataFrame:
             study = _study(store, experiment, preset)
             plain = {column: _plain(study, column) for column in study.records}
             compared = {
-                name: tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
+                name: error_tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
             }
             for row in study.errors().dropna(subset="test_error").itertuples():
                 own, reference = study.records[row.column][row.seed], plain[row.column]

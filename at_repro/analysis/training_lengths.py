@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from at_repro.analysis import tables
+from at_repro.analysis import error_tables
 from at_repro.analysis.study import Study
 
 
@@ -21,12 +21,12 @@ def final(*studies: Study) -> pd.DataFrame:
 
 
 def comparisons(*studies: Study) -> pd.DataFrame:
-    """Every method against the plain student of the same length and seed, see `tables.comparisons`; index: `epochs`."""
+    """Every method against its length's plain student, by seed, see `error_tables.comparisons`; index: `epochs`."""
     parts = []
     for study in studies:
         lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
         for plain in [column for column in lengths if column.startswith("student")]:
-            rows = tables.comparisons(study, plain)
+            rows = error_tables.comparisons(study, plain)
             of_length = rows[rows["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain])
             parts.append(of_length.assign(method=_methods(of_length["method"])))
     return _together(parts).set_index("epochs")

@@ -55,7 +55,7 @@ GPU_TARGETS = {"wrn-16-1 from wrn-16-2, AT: ours": Target(60_000, True)}  # on o
 
 
 def load(path: str | Path = "") -> dict:
-    """A saved result of `measurement.run`; empty: the committed one, `book/bench.json`, or no rows without one.
+    """A saved result of `benchmark.measure`; empty: the committed one, `book/bench.json`, or no rows without one.
 
     Raises ParameterError where a file that is named holds something else.
     """
@@ -75,7 +75,7 @@ def stamp(results: dict) -> str:
 
 
 def frame(results: dict) -> "pd.DataFrame":
-    """A result of `measurement.run` with columns case, measured, value, unit, target ("" if none) and met."""
+    """A result of `benchmark.measure` with columns case, measured, value, unit, target ("" if none) and met."""
     import pandas as pd
 
     rows = []
@@ -95,7 +95,7 @@ def readable(results: dict) -> "pd.DataFrame":
 
 
 def compare(results: Sequence[dict]) -> "pd.DataFrame":
-    """Results of `measurement.run` beside each other as text: a row per measurement, a column per machine that has any.
+    """Results of `benchmark.measure` beside each other as text: a row per quantity, a column per machine that has any.
 
     Behind a value stand its target and whether it is met.
     """
@@ -113,12 +113,12 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
 
 
 def table(results: dict) -> str:
-    """The result of `measurement.run` as text."""
+    """The result of `benchmark.measure` as text."""
     return readable(results).to_string(index=False)
 
 
 def save(results: dict, path: str | Path) -> Path:
-    """Writes the result of `measurement.run` as JSON. Raises UserError where the file cannot be written."""
+    """Writes the result of `benchmark.measure` as JSON. Raises UserError where the file cannot be written."""
     path = files.output(path)
     files.write(path, json.dumps(results, indent=1) + "\n")
     return path

@@ -1,7 +1,7 @@
 """The paper's tables and figures as runs, at each preset, and the numbers that the paper prints."""
 
+from at_repro.experiments.definitions import EXPERIMENTS, METHODS, TABLE_1, columns_of, get
 from at_repro.experiments.presets import PRESETS, Preset, get_preset
-from at_repro.experiments.tables import EXPERIMENTS, METHODS, TABLE_1, columns_of, get
 from at_repro.experiments.variations import CHANGES, Experiment, vary
 
 __all__ = [

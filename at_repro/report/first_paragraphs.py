@@ -79,7 +79,7 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
 
     Args:
         sizes: see `paper_and_code.sizes`; empty where nothing was measured.
-        distances: of students' maps from the teacher's, see `tables.map_distances`.
+        distances: of students' maps from the teacher's, see `error_tables.map_distances`.
     """
     text = (
         "**A student is trained to have its teacher's attention maps.** A map says how active a network is at each "

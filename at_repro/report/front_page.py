@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from at_repro import claims, files
-from at_repro.analysis import network_maps, photographs, tables
+from at_repro.analysis import error_tables, imagenet_gallery, network_maps
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import DataError, UserError
 from at_repro.networks import ResizeInput, imagenet
 from at_repro.records import open_store
-from at_repro.report import book, notebooks, photograph
+from at_repro.report import book, cat_photograph, notebooks
 from at_repro.report.figures import ATTENTION
 
 if TYPE_CHECKING:  # it comes with the extra `book`
@@ -96,7 +96,7 @@ def _flagship() -> Study:
 
 def errors(study: Study) -> str:
     """Test errors beside the paper's as a Markdown table, of a study of Table 1's second row."""
-    table = tables.readable(tables.errors(study))
+    table = error_tables.readable(error_tables.errors(study))
     table = table.rename_axis("test error, %").reset_index()
     lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
@@ -159,8 +159,8 @@ def banner() -> bytes:
     Raises DataError where the weights are not here.
     """
     network = ResizeInput(imagenet.pretrained(_NETWORK), imagenet.RESOLUTIONS[_NETWORK]).eval()
-    images = photograph.load("photographs@256", 256)
-    maps = photographs.maps({_NETWORK: network}, images)[_NETWORK]
+    images = cat_photograph.load("photographs@256", 256)
+    maps = imagenet_gallery.maps({_NETWORK: network}, images)[_NETWORK]
     return _with_maps(images.images[0], [maps[level][0] for level in _LEVELS.values()])
 
 

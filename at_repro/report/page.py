@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from at_repro import bench, data, experiments
-from at_repro.analysis import network_maps, photographs
+from at_repro.analysis import imagenet_gallery, network_maps
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import ParameterError, check_choice, check_count, is_number
 from at_repro.records import Store
@@ -95,7 +95,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "data_root": lambda _, value: data.data_root(value or None),
     "results": lambda _, value: value and Store(value),
     "mappings": lambda _, value: network_maps.check_mappings(value),
-    "networks": lambda _, value: photographs.check_networks(value),
+    "networks": lambda _, value: imagenet_gallery.check_networks(value),
     "photographs": lambda name, value: check_choice(name, value, ("birds", "scenes")),
     "method": lambda name, value: check_choice(name, value, experiments.METHODS),
     "measured": lambda _, value: bench.load(value),

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from at_repro import experiments
-from at_repro.analysis import recount, tables
+from at_repro.analysis import error_tables, recount
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_errors_gains_and_p_are_counted_from_predictions(rows):
 
 
 def test_a_page_that_computes_something_else_is_named(rows, monkeypatch):
-    comparisons = tables.comparisons
-    monkeypatch.setattr(tables, "comparisons", lambda *given: comparisons(*given).assign(p=0.5))
+    comparisons = error_tables.comparisons
+    monkeypatch.setattr(error_tables, "comparisons", lambda *given: comparisons(*given).assign(p=0.5))
     table = rows()
     assert table["pages"].to_dict() == {"student": "", "AT": "25 / 25 / 0.5"}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from at_repro import bench, data
-from at_repro.bench import cases, measurement, plain, timing
+from at_repro.bench import benchmark, cases, plain, timing
 from at_repro.data import augment
 from at_repro.errors import UserError
 from at_repro.training.term_values import term_value
@@ -167,16 +167,16 @@ def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch, capsys):
     monkeypatch.setattr(bench, "LISTS", ())
     monkeypatch.setattr(bench, "LONG", ("book",))
     monkeypatch.setattr(
-        measurement, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"})
+        benchmark, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"})
     )
-    found = measurement.run("cpu", compile="off")
+    found = benchmark.measure("cpu", compile="off")
     assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
     assert found["left_out"] == {"memory": "no data", "at-repro book": "no Jupyter Book here"}
     assert "at-repro book: left out, no Jupyter Book here" in capsys.readouterr().err
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_: 1 / 0)
     with pytest.raises(UserError, match=r"^nothing could be measured: no data; division by zero; no Jupyter Book here"):
-        measurement.run("cpu", compile="off")
+        benchmark.measure("cpu", compile="off")
 
 
 def test_a_process_that_was_killed_had_no_last_word():

