@@ -60,7 +60,7 @@ def update_experiment(
 
 
 def measure(
-    store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
+    store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.NetworkMaps | None]
 ) -> pd.DataFrame:
     """The rows of the table for these pairs; none for a pair without maps of the first `IMAGES` images, see `maps`."""
     sample, recorded = _sample(images), store.weight_checksums()
@@ -91,7 +91,7 @@ def means(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(
-    store: Store, run: Run, images: Images, maps_of: Callable[[Run], map_statistics.Maps | None]
+    store: Store, run: Run, images: Images, maps_of: Callable[[Run], map_statistics.NetworkMaps | None]
 ) -> tuple[str, int]:
     """The first number of a run's rows that its maps do not give, empty where all agree; and how many were compared.
 
@@ -134,7 +134,7 @@ def _statistics(pair: Pair) -> tuple[str, ...]:
     return OF_MAPS + own.get(run.dataset, ())
 
 
-def maps(store: Store, run: Run, images: Images) -> map_statistics.Maps | None:
+def maps(store: Store, run: Run, images: Images) -> map_statistics.NetworkMaps | None:
     """Of the first `IMAGES` images; None where the record has no weights here, or was measured on other images."""
     record = store.find(run)
     if record is None or not record.has_network or not record.measured_on(images):

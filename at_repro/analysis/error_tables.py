@@ -14,7 +14,7 @@ NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see significance.of_replicates
 
 
-def errors(study: Study) -> pd.DataFrame:
+def by_method(study: Study) -> pd.DataFrame:
     """Ours beside the paper's, a row per method of the paper's table.
 
     Columns, errors in percent:
@@ -28,8 +28,8 @@ def errors(study: Study) -> pd.DataFrame:
     - `deviation`: ours minus the paper's
     - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
     """
-    recorded = study.errors().groupby("column")
-    finished = study.errors().dropna(subset="test_error").groupby("column")  # what diverged has no error
+    recorded = study.test_errors().groupby("column")
+    finished = study.test_errors().dropna(subset="test_error").groupby("column")  # what diverged has no error
     frame = pd.DataFrame(index=pd.Index(study.columns, name="method"))
     frame["ours"] = finished["test_error"].median()
     by_column = dict(iter(finished["test_error"]))
@@ -61,7 +61,9 @@ def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
         studies: by the pair; the columns are their methods.
     """
     columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
-    text = {pair: readable(errors(study)).reindex(columns=columns).astype(object).T for pair, study in studies.items()}
+    text = {
+        pair: readable(by_method(study)).reindex(columns=columns).astype(object).T for pair, study in studies.items()
+    }
     return pd.concat(text, names=["pair", "error"]).fillna("")
 
 
@@ -73,7 +75,7 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
     Args:
         studies: see `pairs`.
     """
-    parts = {pair: errors(study)[["ours", "paper"]] for pair, study in studies.items()}
+    parts = {pair: by_method(study)[["ours", "paper"]] for pair, study in studies.items()}
     differences = [own.sub(own.loc["student"]).drop(["student", "teacher"]) for own in parts.values()]
     return pd.concat(differences, keys=parts, names=["pair", "method"]).reset_index()
 
@@ -119,7 +121,7 @@ def published(*tables: str) -> pd.DataFrame:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `errors` as text for readers: an interval in one cell, no column that is empty, "not run" said."""
+    """The table of `by_method` as text for readers: an interval in one cell, no empty column, "not run" said."""
     rows = list(table.itertuples())
     text = pd.DataFrame(index=table.index)
     text["ours"] = [f"{row.ours:.2f}" if row.seeds else "diverged" if row.diverged else NOT_RUN for row in rows]
@@ -158,7 +160,7 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
 def beside(
     errors: Mapping[str, pd.DataFrame], studies: Sequence[Study], references: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
-    """Several tables of `errors` for readers, one below the other, and how far each method is from a reference.
+    """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
 
     Columns `ours`, `seeds`, `paper`, those of `top5` where there are any, and for each reference one such as
     `minus student (p)`, "+0.43 (0.11)": the median over seeds, and p of McNemar's test of each seed, see `comparisons`;
@@ -198,7 +200,7 @@ def paired(study: Study, reference: str = "student") -> pd.DataFrame:
     """
     teachers = {run.teacher for run in study.columns.values()}  # there may be two of them
     methods = [name for name in study.records if name != reference and study.columns[name] not in teachers]
-    errors = study.errors().pivot(index="seed", columns="column", values="test_error")
+    errors = study.test_errors().pivot(index="seed", columns="column", values="test_error")
     differences = errors.reindex(columns=methods).sub(errors.reindex(columns=[reference])[reference], axis=0)
     rows = {
         method: (len(own), own.mean(), *significance.interval(own))
@@ -215,7 +217,7 @@ def phases(study: Study) -> pd.DataFrame:
     Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
     are noise. What diverged is left out.
     """
-    finished = study.errors().dropna(subset="test_error")[["column", "seed"]]
+    finished = study.test_errors().dropna(subset="test_error")[["column", "seed"]]
     curves = study.curves().merge(finished)
     means = curves.groupby(["column", "seed", "learning_rate"], sort=False)["test_error"].mean()
     return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
@@ -269,7 +271,7 @@ def map_distances(study: Study) -> pd.DataFrame:
     Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_table`: so
     without weights and images. A row per method, a column per level; no rows where nothing was measured.
     """
-    runs = study.errors().set_index("run_id")["column"].rename("method")
+    runs = study.test_errors().set_index("run_id")["column"].rename("method")
     distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
     both = distances.join(runs, how="inner")
     by_method = both.groupby("method", sort=False)

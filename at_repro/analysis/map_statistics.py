@@ -12,7 +12,7 @@ from torch import Tensor
 from at_repro import attention
 from at_repro.data import ImageSet
 
-Maps = Mapping[str, Mapping[str, Tensor]]  # of one network, (N, H, W) by mapping function and level
+NetworkMaps = Mapping[str, Mapping[str, Tensor]]  # of one network, (N, H, W) by mapping function and level
 
 COLUMNS = ["network", "mapping", "level", "image", "statistic", "value"]
 
@@ -174,7 +174,7 @@ STATISTICS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]
 
 
 def measure(
-    networks: Mapping[str, Maps],
+    networks: Mapping[str, NetworkMaps],
     images: ImageSet | None,
     statistics: Iterable[str],
     teacher: str = "",

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis.map_statistics import Maps
+from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
 from at_repro.networks import Output, tap
@@ -45,7 +45,7 @@ def of_groups(groups: Sequence[Tensor], mappings: Sequence[str]) -> dict[str, di
     }
 
 
-def join(batches: Sequence[Maps]) -> dict[str, dict[str, Tensor]]:
+def join(batches: Sequence[NetworkMaps]) -> dict[str, dict[str, Tensor]]:
     """The maps of all batches, one or more, as those of one, see `of_groups`."""
     return {
         mapping: {level: torch.cat([batch[mapping][level] for batch in batches]) for level in levels}

@@ -31,7 +31,7 @@ def recount(store: Store) -> pd.DataFrame:
             compared = {
                 name: error_tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
             }
-            for row in study.errors().dropna(subset="test_error").itertuples():
+            for row in study.test_errors().dropna(subset="test_error").itertuples():
                 own, reference = study.records[row.column][row.seed], plain[row.column]
                 other = study.records.get(reference, {}).get(row.seed)
                 counts = _count(own, None if other is None or other.diverged else other)

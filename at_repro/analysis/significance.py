@@ -11,21 +11,21 @@ import scipy  # whose parts are loaded when they are used: its tests take most o
 ALPHA = 0.025  # on one side: what a 95 % interval leaves out there
 
 
-Number = TypeVar("Number", float, np.ndarray)
+FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
 
 
 @dataclass(frozen=True)
-class Estimate(Generic[Number]):
+class Estimate(Generic[FloatOrArray]):
     """A difference, its standard error, and the degrees of freedom of that: numbers, or arrays of many at once."""
 
-    difference: Number
-    error: Number
+    difference: FloatOrArray
+    standard_error: FloatOrArray
     freedom: float
 
     @property
-    def interval(self) -> tuple[Number, Number]:
+    def interval(self) -> tuple[FloatOrArray, FloatOrArray]:
         """The 95 % interval, low and high, by Student's t."""
-        half = self.error * scipy.special.stdtrit(self.freedom, 1 - ALPHA)
+        half = self.standard_error * scipy.special.stdtrit(self.freedom, 1 - ALPHA)
         return self.difference - half, self.difference + half
 
 
@@ -43,9 +43,9 @@ def of_replicates(differences: Sequence[float] | np.ndarray) -> Estimate | None:
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of independent differences, with the fewest degrees of freedom of any: rather too wide."""
-    error = np.sqrt(sum(of_one.error**2 for of_one in estimates)) / len(estimates)
+    standard_error = np.sqrt(sum(of_one.standard_error**2 for of_one in estimates)) / len(estimates)
     mean = sum(of_one.difference for of_one in estimates) / len(estimates)
-    return Estimate(mean, error, min(of_one.freedom for of_one in estimates))
+    return Estimate(mean, standard_error, min(of_one.freedom for of_one in estimates))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -85,7 +85,7 @@ class Study(WithImages):
         """The record of a column's first seed."""
         return next(iter(self.records[column].values()))
 
-    def errors(self) -> pd.DataFrame:
+    def test_errors(self) -> pd.DataFrame:
         """A row per record: column, seed, test_error and best_test_error (percent; NaN where it diverged), run_id."""
         rows = [
             (column, seed, record.final["test_error"], record.values["best"]["test_error"], record.run.run_id)

@@ -13,7 +13,9 @@ def final(*studies: Study) -> pd.DataFrame:
     percent, the median over them; `difference`, of method minus plain student of the same length and seed, the median
     in percentage points, NaN where no plain student has finished.
     """
-    parts = [_differences(study.errors().dropna(subset="test_error"), study, ["epochs", "seed"]) for study in studies]
+    parts = [
+        _differences(study.test_errors().dropna(subset="test_error"), study, ["epochs", "seed"]) for study in studies
+    ]
     rows = _together(parts)
     groups = rows.groupby(["method", "epochs"], sort=False)
     ends = groups[["test_error", "difference"]].median()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, network_maps
-from at_repro.analysis.map_statistics import Maps
+from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.analysis.recount import recount
 from at_repro.data import Images
 from at_repro.errors import DataError, ParameterError, UserError, printable
@@ -166,7 +166,7 @@ def _findings(
         images = test_images(dataset)
         if isinstance(images, DataError):  # it is None of these: they would have a finding
             raise images
-        maps: dict[str, Maps] = {}
+        maps: dict[str, NetworkMaps] = {}
         records = sorted(records, key=lambda record: record.run.run_id not in taught_by)
         for first in range(0, len(records), TOGETHER):
             yield from _together(store, records[first : first + TOGETHER], images, count, maps)
@@ -228,7 +228,7 @@ def _without_images(record: Record, absent: DataError, labels: Counter[bytes]) -
 
 
 def _together(
-    store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, Maps]
+    store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, NetworkMaps]
 ) -> Iterator[tuple[str, Finding]]:
     """Findings of records whose networks see the images in one pass; adds their maps to those that are known."""
     networks: dict[str, nn.Module] = {}
@@ -254,7 +254,7 @@ class _Looking:
 
     def __init__(self) -> None:
         self._forward = engine.forward("fp32", False)
-        self._maps: dict[nn.Module, list[Maps]] = defaultdict(list)
+        self._maps: dict[nn.Module, list[NetworkMaps]] = defaultdict(list)
         self._seen: Counter[nn.Module] = Counter()
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Output:
@@ -266,12 +266,12 @@ class _Looking:
             self._seen[network] += len(batch)
         return output
 
-    def maps(self, network: nn.Module) -> Maps:
+    def maps(self, network: nn.Module) -> NetworkMaps:
         return network_maps.join(self._maps[network])
 
 
 def _compare(
-    store: Store, record: Record, result: Evaluation, images: Images, count: int | None, maps: dict[str, Maps]
+    store: Store, record: Record, result: Evaluation, images: Images, count: int | None, maps: dict[str, NetworkMaps]
 ) -> Finding:
     """A record against what its network gives on the images, or on the first `count`."""
     error = record.final["test_error"]
@@ -289,7 +289,7 @@ def _compare(
     if changed > TOLERANCE * len(images):
         return Finding(text)
 
-    def maps_of(run: Run) -> Maps | None:
+    def maps_of(run: Run) -> NetworkMaps | None:
         if run.run_id not in maps and (own := attention_measurement.maps(store, run, images)) is not None:
             maps[run.run_id] = own
         return maps.get(run.run_id)

@@ -90,7 +90,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Errors(Comparison):
+class ErrorComparison(Comparison):
     """The columns `better` of an experiment have a lower test error than the columns `worse`, each side's mean.
 
     `early` compares the mean of the epochs before the learning rate first drops, else the last epoch. A `bound` is in
@@ -144,17 +144,19 @@ class Errors(Comparison):
             tuple(run.run_id for run in runs),
             late=None if self.early else (fmean(late), *significance.interval(late)),
             fair=fair,
-            seeds=verdicts.seeds_to_decide(estimate.difference, estimate.error * math.sqrt(len(sides)), self.margin),
+            seeds=verdicts.seeds_to_decide(
+                estimate.difference, estimate.standard_error * math.sqrt(len(sides)), self.margin
+            ),
             seconds=sum(facts.recorded(run).training_seconds for run in runs) / len(sides),
         )
 
 
 @dataclass(frozen=True)
-class _Several(Comparison):
+class _ErrorComparisons(Comparison):
     """Several comparisons of errors that are judged as one."""
 
-    comparisons: tuple[Errors, ...]
-    unit: ClassVar[str] = Errors.unit
+    comparisons: tuple[ErrorComparison, ...]
+    unit: ClassVar[str] = ErrorComparison.unit
 
     @property
     def experiment(self) -> str:
@@ -162,12 +164,12 @@ class _Several(Comparison):
         return self.comparisons[0].experiment
 
     def runs(self, preset: str) -> list[Run]:
-        """As of `Errors`, of all of them."""
+        """As of `ErrorComparison`, of all of them."""
         return [run for comparison in self.comparisons for run in comparison.runs(preset)]
 
 
 @dataclass(frozen=True)
-class Either(_Several):
+class BestOf(_ErrorComparisons):
     """At least one of several comparisons: the best one, after Holm's correction for their number."""
 
     def __str__(self) -> str:
@@ -184,7 +186,7 @@ class Either(_Several):
 
 
 @dataclass(frozen=True)
-class MeanOf(_Several):
+class MeanOf(_ErrorComparisons):
     """The mean of several comparisons, such as over the pairs of a table."""
 
     def __str__(self) -> str:
@@ -215,8 +217,8 @@ class SignTest(Comparison):
     Settings share plain students and teachers: they are not quite independent.
     """
 
-    settings: tuple[tuple[str, Errors], ...]  # by preset
-    unit: ClassVar[str] = Errors.unit
+    settings: tuple[tuple[str, ErrorComparison], ...]  # by preset
+    unit: ClassVar[str] = ErrorComparison.unit
 
     def __str__(self) -> str:
         _, first = self.settings[0]

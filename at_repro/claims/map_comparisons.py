@@ -11,23 +11,23 @@ from at_repro.claims.facts import Facts, slope
 from at_repro.claims.verdicts import BELOW
 from at_repro.runs import Run
 
-Place = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
+Quantity = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
 
 
 @dataclass(frozen=True)
-class Maps(Comparison):
-    """A statistic of attention is lower at one place than at another, in networks that are the replicates.
+class MapComparison(Comparison):
+    """One statistic of attention is lower than another, in networks that are the replicates.
 
     An interval over images would say nothing of another training: the unit is the network, and three decide at the
     least. The teacher's seed is one for all students: it counts once.
 
     Attributes:
-        pairs: the lower and the higher place, by experiment: each pair is one replicate, the mean of its seeds.
+        pairs: the lower and the higher quantity, by experiment: each pair is one replicate, the mean of its seeds.
         presets: at which the networks compared are trained alike; at others the claim is not tested.
     """
 
     name: str
-    pairs: tuple[tuple[str, Place, Place], ...]
+    pairs: tuple[tuple[str, Quantity, Quantity], ...]
     presets: tuple[str, ...] = ("reduced", "paper")
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Maps(Comparison):
     def runs(self, preset: str) -> list[Run]:
         """Whose maps are compared, of the first seed."""
         pairs = [(experiments.get(name).runs(preset, [0])[0], lower, higher) for name, lower, higher in self.pairs]
-        return [columns[column] for columns, *places in pairs for column, *_ in places]
+        return [columns[column] for columns, *quantities in pairs for column, *_ in quantities]
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the pairs that were measured."""
@@ -49,9 +49,9 @@ class Maps(Comparison):
         for name, lower, higher in self.pairs if preset in self.presets else ():
             by_seed = {}
             for columns in facts.columns(name, preset):
-                keys = [_key(columns, *place) for place in (lower, higher)]
+                keys = [_key(columns, *quantity) for quantity in (lower, higher)]
                 if all(key in facts.attention for key in keys):
-                    runs_here = [columns[place[0]] for place in (lower, higher)]
+                    runs_here = [columns[column] for column, *_ in (lower, higher)]
                     fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in runs_here)
                     by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
             if by_seed:
@@ -63,7 +63,7 @@ class Maps(Comparison):
 
 
 @dataclass(frozen=True)
-class Pretrained(Comparison):
+class PretrainedComparison(Comparison):
     """A statistic of attention is lower in the weaker of two networks with ImageNet weights, on photographs.
 
     Three networks are two steps from weak to strong: too few to decide.

@@ -1,15 +1,15 @@
 """What each claim of the paper says about runs: the comparisons it is made of, their margins, and how they combine.
 
 They are the plan: `plan` says when each was stated and what was known by then. A claim is "every" of its comparisons
-unless one of them says otherwise (`MeanOf`, `Either`, `SignTest`).
+unless one of them says otherwise (`MeanOf`, `BestOf`, `SignTest`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from at_repro.claims.comparisons import Comparison, Cost, Either, Errors, MeanOf, SignTest
-from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
+from at_repro.claims.comparisons import BestOf, Comparison, Cost, ErrorComparison, MeanOf, SignTest
+from at_repro.claims.map_comparisons import MapComparison, PretrainedComparison, Trend
 from at_repro.claims.verdicts import BELOW, Margin
 from at_repro.experiments import TABLE_1
 
@@ -53,21 +53,23 @@ class Claim:
     is_arithmetic: bool = False
 
 
-def _below(experiment: str, better: str, *worse: str) -> list[Errors]:
-    return [Errors(experiment, (better,), (column,)) for column in worse]
+def _below(experiment: str, better: str, *worse: str) -> list[ErrorComparison]:
+    return [ErrorComparison(experiment, (better,), (column,)) for column in worse]
 
 
-def _above(experiment: str, worse: str, *better: str) -> list[Errors]:
-    return [Errors(experiment, (column,), (worse,)) for column in better]
+def _above(experiment: str, worse: str, *better: str) -> list[ErrorComparison]:
+    return [ErrorComparison(experiment, (column,), (worse,)) for column in better]
 
 
-def _each(experiments: tuple[str, ...], better: str, worse: str, margin: Margin = BELOW) -> tuple[Errors, ...]:
-    return tuple(Errors(experiment, (better,), (worse,), margin) for experiment in experiments)
+def _each(experiments: tuple[str, ...], better: str, worse: str, margin: Margin = BELOW) -> tuple[ErrorComparison, ...]:
+    return tuple(ErrorComparison(experiment, (better,), (worse,), margin) for experiment in experiments)
 
 
-def _of_plain(name: str, lower: tuple[str, str], higher: tuple[str, str]) -> Maps:
+def _of_plain(name: str, lower: tuple[str, str], higher: tuple[str, str]) -> MapComparison:
     """Over the plain networks of Table 1, of which two alone are trained at preset paper; a side: level, statistic."""
-    return Maps(name, tuple((row, (column, *lower), (column, *higher)) for row, column in _PLAIN), presets=("reduced",))
+    return MapComparison(
+        name, tuple((row, (column, *lower), (column, *higher)) for row, column in _PLAIN), presets=("reduced",)
+    )
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -85,7 +87,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Top-level maps cover the whole object, more than low ones",
         "Section 3.1, Figure 1",
         [
-            Maps(
+            MapComparison(
                 "surplus on the object of low maps below that of top ones",
                 tuple(("objects", (network, "low", _SURPLUS), (network, "top", _SURPLUS)) for network in _SHAPES),
                 presets=("reduced",),
@@ -104,7 +106,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Middle-level maps fire on the most discriminative parts: eyes, nose and lips of a face",
         "Section 3.1, Figure 3",
         [
-            Maps(
+            MapComparison(
                 f"share on the parts of a face of {level} maps below that of middle ones",
                 (("faces", ("network", level, "on parts"), ("network", "middle", "on parts")),),
                 presets=("reduced",),
@@ -119,7 +121,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Section 3.1, Figure 4",
         [
             *(
-                Maps(
+                MapComparison(
                     f"top share of the student's {level} maps below that of the teacher's",
                     tuple((row, ("student", level, "top share"), ("teacher", level, "top share")) for row in TABLE_1),
                     presets=("paper",),
@@ -127,8 +129,8 @@ CLAIMS: tuple[Claim, ...] = (
                 for level in _LEVELS
             ),
             # Middle and top, as in Figure 4.
-            Pretrained(_LITES, "level 3", "top share"),
-            Pretrained(_LITES, "level 4", "top share"),
+            PretrainedComparison(_LITES, "level 3", "top share"),
+            PretrainedComparison(_LITES, "level 4", "top share"),
         ],
     ),
     Claim(
@@ -166,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
         [
             SignTest(
                 (
-                    ("paper", Errors(_MAIN, ("AT",), ("student",))),
+                    ("paper", ErrorComparison(_MAIN, ("AT",), ("student",))),
                     *(("reduced", one) for one in _each(TABLE_1, "AT", "student")),  # of 40 epochs
                     *(
                         ("reduced", one)
@@ -194,10 +196,10 @@ CLAIMS: tuple[Claim, ...] = (
         "AT and F-ActT both speed up early convergence, but only AT ends clearly better",
         "Section 4.1, Figure 7b",
         [
-            *(Errors("convergence", (column,), ("student",), early=True) for column in ("AT", "F-ActT")),
-            Errors("convergence", ("AT",), ("student",)),
-            Errors("convergence", ("AT",), ("F-ActT",), CLEARLY),
-            Errors("convergence", ("F-ActT",), ("student",), LITTLE),
+            *(ErrorComparison("convergence", (column,), ("student",), early=True) for column in ("AT", "F-ActT")),
+            ErrorComparison("convergence", ("AT",), ("student",)),
+            ErrorComparison("convergence", ("AT",), ("F-ActT",), CLEARLY),
+            ErrorComparison("convergence", ("F-ActT",), ("student",), LITTLE),
         ],
     ),
     Claim(
@@ -224,7 +226,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table 1",
         [
             *_below("wrn-40-1-to-16-1", "AT", "KD", "student"),
-            Errors("wrn-40-1-to-16-1", ("KD",), ("student",), LITTLE),
+            ErrorComparison("wrn-40-1-to-16-1", ("KD",), ("student",), LITTLE),
         ],
     ),
     Claim(
@@ -250,8 +252,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Sum-based mapping functions are alike and, on average, beat the max-based one",
         "Table 2",
         [
-            Errors("mapping-functions", ("sum-1", "sum-2", "sum-4"), ("max-1",)),
-            *(Errors("mapping-functions", (name,), ("sum-2",), ALIKE) for name in ("sum-1", "sum-4")),
+            ErrorComparison("mapping-functions", ("sum-1", "sum-2", "sum-4"), ("max-1",)),
+            *(ErrorComparison("mapping-functions", (name,), ("sum-2",), ALIKE) for name in ("sum-1", "sum-4")),
         ],
     ),
     # Each where the term's gradient is as long as with the l2 norm, and where others were tried.
@@ -265,7 +267,7 @@ CLAIMS: tuple[Claim, ...] = (
         "l1",
         "Normalising by the l1 norm would do as well",
         "Section 3.1",
-        [Errors("mapping-functions", ("l1 normalised, beta 42000",), ("sum-2",), ALIKE)],
+        [ErrorComparison("mapping-functions", ("l1 normalised, beta 42000",), ("sum-2",), ALIKE)],
     ),
     Claim(
         "gradient-at",
@@ -297,7 +299,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table 4",
         [
             *_each(_TASKS, "AT", "student"),
-            Either(_each(_TASKS, "AT", "KD")),
+            BestOf(_each(_TASKS, "AT", "KD")),
         ],
         certain=False,
     ),
@@ -306,11 +308,11 @@ CLAIMS: tuple[Claim, ...] = (
         "After transfer the student's top attention maps look like the teacher's",
         "Appendix",
         [
-            Maps(
+            MapComparison(
                 "distance of AT's top maps from the teacher's below that of the plain student's",
                 tuple((row, ("AT", "top", "distance"), ("student", "top", "distance")) for row in TABLE_1),
             ),
-            Maps(
+            MapComparison(
                 "distance of AT's last maps from the teacher's below that of the plain student's, fine-tuned",
                 tuple((task, ("AT", "level 4", "distance"), ("student", "level 4", "distance")) for task in _TASKS),
             ),
@@ -342,9 +344,11 @@ QUESTIONS: tuple[Claim, ...] = (
         "Are mapping functions alike where each has the same gradient norm? (question 2 of the plan)",
         "",
         [
-            Errors("mapping-functions", ("sum-1, beta 3250",), ("sum-2",), ALIKE),
-            Errors("mapping-functions", ("sum-4, beta 509",), ("sum-2",), ALIKE),
-            Errors("mapping-functions", ("sum-1, beta 3250", "sum-2", "sum-4, beta 509"), ("max-1, beta 2540",)),
+            ErrorComparison("mapping-functions", ("sum-1, beta 3250",), ("sum-2",), ALIKE),
+            ErrorComparison("mapping-functions", ("sum-4, beta 509",), ("sum-2",), ALIKE),
+            ErrorComparison(
+                "mapping-functions", ("sum-1, beta 3250", "sum-2", "sum-4, beta 509"), ("max-1, beta 2540",)
+            ),
         ],
     ),
 )

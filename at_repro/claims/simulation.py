@@ -14,7 +14,7 @@ import pandas as pd
 from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
 from at_repro.claims import verdicts
-from at_repro.claims.comparisons import Comparison, Either, Errors, MeanOf, SignTest
+from at_repro.claims.comparisons import BestOf, Comparison, ErrorComparison, MeanOf, SignTest
 from at_repro.claims.paper_claims import BY_NAME, CLAIMS
 from at_repro.claims.verdicts import BELOW, Chances
 from at_repro.experiments import paper_numbers
@@ -42,8 +42,8 @@ def table(draws: int = 2000) -> pd.DataFrame:
         own = [comparison for comparison in comparisons if _is_printed(comparison)]
         for world in WORLDS if own else ():
             for seeds in SEEDS:
-                errors = _Errors(_truth(own, world), (draws, seeds), rng)
-                chances = np.array([_chances(comparison, errors) for comparison in own])
+                samples = _ErrorSamples(_truth(own, world), (draws, seeds), rng)
+                chances = np.array([_chances(comparison, samples) for comparison in own])
                 outcomes = [verdicts.every(of_draw, len(own)) for of_draw in chances.transpose(2, 0, 1).tolist()]
                 shares = [100 * outcomes.count(verdict) / draws for verdict in COLUMNS[3:]]
                 rows.append((claim, world, seeds, *shares))
@@ -60,10 +60,10 @@ def readable(simulated: pd.DataFrame) -> pd.DataFrame:
     return shares[order].reindex([text for text in texts.values() if text in shares.index]).round(0).astype(int)
 
 
-def _parts(comparison: Comparison) -> list[Errors]:
-    if isinstance(comparison, Errors):
+def _parts(comparison: Comparison) -> list[ErrorComparison]:
+    if isinstance(comparison, ErrorComparison):
         return [comparison]
-    if isinstance(comparison, Either | MeanOf):
+    if isinstance(comparison, BestOf | MeanOf):
         return list(comparison.comparisons)
     return [one for _, one in comparison.settings] if isinstance(comparison, SignTest) else []
 
@@ -77,7 +77,7 @@ def _is_printed(comparison: Comparison) -> bool:
     )  # fmt: skip
 
 
-def _number(part: Errors, column: str) -> float | None:
+def _number(part: ErrorComparison, column: str) -> float | None:
     number = paper_numbers.of_experiment(part.experiment, column.split(",")[0])
     return None if number is None else number.value
 
@@ -106,7 +106,7 @@ def _spread(experiment: str) -> float:
     return SPREADS.get(experiment, SPREAD)
 
 
-class _Errors:
+class _ErrorSamples:
     """Errors of runs around their truth, (draws, seeds) of each column: one that several comparisons share is one."""
 
     def __init__(self, truth: Truth, shape: tuple[int, int], rng: np.random.Generator):
@@ -117,23 +117,23 @@ class _Errors:
         spread = _spread(experiment) / np.sqrt(2)  # a paired difference has that of two runs
         return self.truth[experiment, column] + spread * self.rng.standard_normal(self.shape)
 
-    def estimate(self, part: Errors, preset: str = "") -> Estimate:
+    def estimate(self, part: ErrorComparison, preset: str = "") -> Estimate:
         sides = ([self.runs(preset, part.experiment, name) for name in side] for side in (part.better, part.worse))
         better, worse = (np.mean(side, axis=0) for side in sides)
         # Of one run: known, from its test images.
-        error = _spread(part.experiment) * np.sqrt((1 / len(part.better) + 1 / len(part.worse)) / 2)
+        standard_error = _spread(part.experiment) * np.sqrt((1 / len(part.better) + 1 / len(part.worse)) / 2)
         return significance.of_replicates(better - worse) or Estimate(
-            (better - worse).mean(-1), np.full(len(better), error), FREEDOM
+            (better - worse).mean(-1), np.full(len(better), standard_error), FREEDOM
         )
 
 
-def _chances(comparison: Comparison, errors: _Errors) -> Chances:
+def _chances(comparison: Comparison, samples: _ErrorSamples) -> Chances:
     """The p-values of a comparison in every draw, as arrays."""
     parts = _parts(comparison)
-    if isinstance(comparison, Errors):
-        return comparison.margin.chances(errors.estimate(comparison))
+    if isinstance(comparison, ErrorComparison):
+        return comparison.margin.chances(samples.estimate(comparison))
     if isinstance(comparison, MeanOf):
-        return BELOW.chances(significance.mean_of([errors.estimate(part) for part in parts]))
+        return BELOW.chances(significance.mean_of([samples.estimate(part) for part in parts]))
     if isinstance(comparison, SignTest):
-        return verdicts.signs([errors.estimate(one, at).difference for at, one in comparison.settings])
-    return verdicts.any_of([part.margin.chances(errors.estimate(part)) for part in parts], len(parts))
+        return verdicts.signs([samples.estimate(one, at).difference for at, one in comparison.settings])
+    return verdicts.any_of([part.margin.chances(samples.estimate(part)) for part in parts], len(parts))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from at_repro.analysis.significance import ALPHA, Estimate, Number
+from at_repro.analysis.significance import ALPHA, Estimate, FloatOrArray
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
@@ -28,7 +28,7 @@ class Margin:
     bound: float = 0.0
     alike: bool = False
 
-    def chances(self, estimate: Estimate[Number]) -> tuple[Number, Number]:
+    def chances(self, estimate: Estimate[FloatOrArray]) -> tuple[FloatOrArray, FloatOrArray]:
         """One-sided p-values: small ones speak for the claim, and against it.
 
         For "alike" two one-sided tests, of which both have to speak for it.
@@ -47,13 +47,13 @@ class Margin:
 BELOW = Margin()
 
 
-def _tail(estimate: Estimate[Number], bound: float) -> Number:
+def _tail(estimate: Estimate[FloatOrArray], bound: float) -> FloatOrArray:
     """The probability of a difference at least as large as the estimate, if `bound` were the truth."""
     excess = np.asarray(estimate.difference - bound)
-    error = np.asarray(estimate.error)
+    standard_error = np.asarray(estimate.standard_error)
     certain = np.where(excess == 0, 0.5, excess < 0)  # where all replicates agree to the last digit
     with np.errstate(divide="ignore", invalid="ignore"):
-        chance: Any = np.where(error == 0, certain, special.stdtr(estimate.freedom, -excess / error))
+        chance: Any = np.where(standard_error == 0, certain, special.stdtr(estimate.freedom, -excess / standard_error))
     return chance[()]
 
 
@@ -77,14 +77,14 @@ def every(chances: Sequence[Chances], count: int) -> str:
     return SUPPORTED if supported else UNDECIDED
 
 
-def any_of(chances: Sequence[tuple[Number, Number]], count: int) -> tuple[Number, Number]:
+def any_of(chances: Sequence[tuple[FloatOrArray, FloatOrArray]], count: int) -> tuple[FloatOrArray, FloatOrArray]:
     """The p-values of "at least one of `count`": the best one after Holm's correction; the worst, if all were run."""
     speaks = np.minimum(1.0, np.min([chance for chance, _ in chances], axis=0) * count)
     against = np.max([against for _, against in chances], axis=0)
     return speaks, against if len(chances) == count else np.ones_like(against)[()]
 
 
-def signs(differences: Sequence[Number]) -> tuple[Number, Number]:
+def signs(differences: Sequence[FloatOrArray]) -> tuple[FloatOrArray, FloatOrArray]:
     """The sign test over settings: p-values of so many negative, and so many positive, differences; without zeros."""
     values = np.asarray(differences)
     negative, positive = (values < 0).sum(0), (values > 0).sum(0)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, verdicts
-from at_repro.claims.comparisons import Errors
+from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.ledger import SETTINGS, between, summary
 from at_repro.report.figures.theme import INK, PALETTE, canvas, unavailable
 
@@ -59,7 +59,7 @@ def answer(ledger: pd.DataFrame) -> str:
 
 def effects(compared: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of test errors for a plot, in both settings, each once: with an interval, and below 3 points."""
-    own = compared[compared["setting"].isin(SETTINGS.values()) & (compared["unit"] == Errors.unit)]
+    own = compared[compared["setting"].isin(SETTINGS.values()) & (compared["unit"] == ErrorComparison.unit)]
     own = own[own["low"].notna() & (own["difference"].abs() < _REACH)]
     return own.drop_duplicates(["setting", "difference", "low", "runs"])
 

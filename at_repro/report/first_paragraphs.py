@@ -63,7 +63,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
     """How many mapping functions differ less from sum-2 there than at beta 1000: question 2 of the plan."""
-    medians = functions.errors().groupby("column")["test_error"].median()
+    medians = functions.test_errors().groupby("column")["test_error"].median()
     gaps = (medians - medians.get("sum-2", math.nan)).abs().dropna()
     pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
     pairs = [(name, function) for name, function in pairs if name != function and function in gaps]
@@ -331,7 +331,7 @@ def judge(facts: Facts, study: Study, column: str, reference: str = "student") -
 
 def error(study: Study, column: str, form: str = "{}") -> str:
     """The test error of a column, the median over its seeds, such as 9.26 %, in a form; nothing without one."""
-    errors = study.errors()
+    errors = study.test_errors()
     median = errors.loc[errors["column"] == column, "test_error"].median()
     return form.format(f"{median:.2f}\N{NO-BREAK SPACE}%") if median == median else ""
 

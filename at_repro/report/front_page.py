@@ -87,16 +87,16 @@ def _filled(page: Path, **parts: str) -> str:
 def results(ledger: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and a sentence
     that counts the verdicts."""
-    return f"{errors(_flagship())}\n{claims.summary(ledger)}\n"
+    return f"{error_table(_flagship())}\n{claims.summary(ledger)}\n"
 
 
 def _flagship() -> Study:
     return open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
 
 
-def errors(study: Study) -> str:
+def error_table(study: Study) -> str:
     """Test errors beside the paper's as a Markdown table, of a study of Table 1's second row."""
-    table = error_tables.readable(error_tables.errors(study))
+    table = error_tables.readable(error_tables.by_method(study))
     table = table.rename_axis("test error, %").reset_index()
     lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

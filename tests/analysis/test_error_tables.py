@@ -21,8 +21,8 @@ def wilson(wrong: int, images: int) -> tuple[float, float]:
     return 100 * (centre - half), 100 * (centre + half)
 
 
-def errors(study: Study) -> pd.DataFrame:
-    return error_tables.errors(study)
+def by_method(study: Study) -> pd.DataFrame:
+    return error_tables.by_method(study)
 
 
 def test_what_the_methods_of_several_pairs_gain(studies):
@@ -56,7 +56,7 @@ def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
     groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
     forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
-    both = {"groups": error_tables.errors(groups), "forms": error_tables.errors(forms)}
+    both = {"groups": error_tables.by_method(groups), "forms": error_tables.by_method(forms)}
     found = error_tables.beside(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
     assert list(found.columns) == ["ours", "seeds", "paper", "minus usual (p)"]
     assert found.loc[("groups", "group 1")].tolist() == ["9.00", 1, "8.11", "+1.00 (0.5)"]
@@ -71,7 +71,7 @@ def test_top5_errors_stand_beside_the_papers(studies):
     found = error_tables.top5(study)
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
-    errors = {"ImageNet": error_tables.errors(study)}
+    errors = {"ImageNet": error_tables.by_method(study)}
     beside = error_tables.beside(errors, [study], {"student": ["student"]})
     assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
 
@@ -115,7 +115,7 @@ def test_errors_of_one_seed_beside_the_paper(studies):
         "reduced", student={0: range(20)}, at={0: range(17)}, f_actt={0: range(19)}, kd={0: range(15)},
         at_kd={0: range(16)}, teacher={0: range(13)},
     )  # fmt: skip
-    table = errors(study)
+    table = by_method(study)
     assert list(table.index) == ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"] and table.index.name == "method"
     assert table["ours"].tolist() == [10, 8.5, 9.5, 7.5, 8, 6.5]
     assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "Table 1, second row"
@@ -128,14 +128,14 @@ def test_errors_of_one_seed_beside_the_paper(studies):
 
 def test_errors_of_two_seeds_have_the_interval_of_the_test_set(studies):
     """Two seeds are too few for an interval over seeds; their median is the mean of the two."""
-    table = errors(studies("reduced", at={0: range(16), 1: range(20)}))
+    table = by_method(studies("reduced", at={0: range(16), 1: range(20)}))
     assert table.loc["AT", ["ours", "seeds", "best"]].tolist() == [9, 2, 8.5]
     assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
 
 
 def test_errors_of_three_seeds_are_medians(studies):
     study = studies("reduced", at={0: range(30), 1: range(16), 2: range(18)}, teacher={0: range(13)})
-    at, teacher = (errors(study).loc[method] for method in ("AT", "teacher"))
+    at, teacher = (by_method(study).loc[method] for method in ("AT", "teacher"))
     assert at[["ours", "seeds", "best"]].tolist() == [9, 3, 8.5], "the median, not the mean of 10.67"
     assert at["deviation"] == pytest.approx(9 - 7.93)
     half = 4.30265 * 3.785939 / 3**0.5  # Student's t of two degrees of freedom; the standard deviation of 8, 9 and 15
@@ -145,7 +145,7 @@ def test_errors_of_three_seeds_are_medians(studies):
 
 
 def test_errors_of_what_is_not_run(studies):
-    table = errors(studies("reduced", at={0: range(17)}))
+    table = by_method(studies("reduced", at={0: range(17)}))
     for method in ("student", "F-ActT", "KD", "AT+KD", "teacher"):
         row = table.loc[method]
         assert row[["ours", "low", "high", "best", "deviation"]].isna().all(), "a number without a record"
@@ -154,14 +154,14 @@ def test_errors_of_what_is_not_run(studies):
 
 
 def test_errors_of_nothing(studies):
-    table = errors(studies("reduced"))
+    table = by_method(studies("reduced"))
     assert len(table) == 6 and table["ours"].isna().all()
 
 
 def test_what_diverged_has_no_error_and_is_counted(studies):
     """The median is that of the seeds that finished, also where the first one did not."""
     study = studies("reduced", student={0: None}, at={0: None, 1: range(18)}, kd={0: range(16), 1: None, 2: range(14)})
-    table = errors(study)
+    table = by_method(study)
     assert table[["seeds", "diverged"]].values.tolist() == [[0, 1], [1, 1], [0, 0], [2, 1], [0, 0], [0, 0]]
     assert table.loc["student", ["ours", "low", "high", "best", "deviation"]].isna().all()
     assert table.loc["AT", "ours"] == 9
@@ -172,7 +172,7 @@ def test_what_diverged_has_no_error_and_is_counted(studies):
 
 def test_other_data_are_not_compared_with_the_paper(studies):
     """The paper's errors on CIFAR-10 say nothing about generated shapes."""
-    table = errors(studies("smoke", student={0: range(20)}, at={0: range(17)}))
+    table = by_method(studies("smoke", student={0: range(20)}, at={0: range(17)}))
     assert table["paper"].isna().all() and table["deviation"].isna().all()
     assert table.loc["AT", "ours"] == 8.5
 
@@ -180,7 +180,7 @@ def test_other_data_are_not_compared_with_the_paper(studies):
 @pytest.mark.parametrize(("name", "changes"), [("forms-and-betas", {}), ("wrn-16-2-to-16-1", {"teacher": "wrn-40-2"})])
 def test_what_the_paper_does_not_print_has_no_deviation(name, changes, studies):
     """Other networks than the paper's are held against nothing."""
-    table = errors(replace(studies("reduced", name, student={0: range(17)}), changes=changes))
+    table = by_method(replace(studies("reduced", name, student={0: range(17)}), changes=changes))
     assert table["paper"].isna().all() and table["deviation"].isna().all()
 
 
@@ -194,7 +194,7 @@ def test_tables_of_the_paper_as_they_are_printed():
 
 def test_readable_beside_the_paper(studies):
     study = studies("reduced", student={0: range(20)}, at={0: range(15)}, kd={0: None})
-    shown = error_tables.readable(errors(study))
+    shown = error_tables.readable(by_method(study))
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds", "diverged", "paper", "deviation"]
     assert shown["ours"].tolist() == ["10.00", "7.50", "not run", "diverged", "not run", "not run"]
     low, high = wilson(15, IMAGES)
@@ -207,13 +207,13 @@ def test_readable_beside_the_paper(studies):
 
 
 def test_readable_has_no_empty_columns(studies):
-    shown = error_tables.readable(errors(studies("smoke", at={0: range(15)})))
+    shown = error_tables.readable(by_method(studies("smoke", at={0: range(15)})))
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds"]
     assert "nan" not in shown.to_string().lower()
 
 
 def test_readable_without_records_says_so(studies):
-    shown = error_tables.readable(errors(studies("smoke")))
+    shown = error_tables.readable(by_method(studies("smoke")))
     assert shown["ours"].tolist() == ["not run"] * 6 and "nan" not in shown.to_string().lower()
 
 

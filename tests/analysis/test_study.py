@@ -54,7 +54,7 @@ def test_what_is_missing_is_trained_once(store, runs, monkeypatch, capsys):
     assert torch.equal(trained["AT"].state_dict()["fc.weight"], weights["fc.weight"])
     assert list(again.networks("teacher", "AT")) == ["teacher", "AT"]
 
-    errors = again.errors().set_index("column")
+    errors = again.test_errors().set_index("column")
     assert errors.loc["KD", "test_error"] == first.records["KD"][0].final["test_error"]
     curves = again.curves()
     assert list(curves.columns[:3]) == ["column", "seed", "epoch"]
@@ -78,7 +78,7 @@ def test_with_never_what_is_missing_is_listed(store, runs, never, hand_made):
     assert all(f"not run  {run.run_id}" in opened.describe() for run in opened.missing)
     assert len({line.index("shapes-") for line in opened.describe().splitlines()[1:]}) == 1, "ids in one column"
     assert opened.note == "the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset smoke)"
-    assert opened.errors()["column"].tolist() == ["AT"]
+    assert opened.test_errors()["column"].tolist() == ["AT"]
     assert list(opened.networks()) == ["AT"]
 
 
@@ -103,7 +103,7 @@ def test_with_never_an_empty_store_can_be_shown_and_is_not_made(tmp_path, runs, 
     monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "none")
     opened = open_study(NAME, "smoke")
     assert opened.records == {} and len(opened.missing) == 6 and opened.networks() == {}
-    assert opened.errors().empty and opened.curves().empty
+    assert opened.test_errors().empty and opened.curves().empty
     assert {"column", "seed", "epoch", "train_error", "test_error"} <= set(opened.curves().columns)
     assert not (tmp_path / "none").exists()
 
@@ -114,7 +114,7 @@ def test_a_network_without_weights_or_that_diverged_is_left_out(store, runs, nev
     hand_made(runs["student"], diverged=1)
     opened = study(store)
     assert list(opened.networks()) == ["KD"]
-    assert opened.errors().set_index("column")["test_error"].isna().to_dict() == {
+    assert opened.test_errors().set_index("column")["test_error"].isna().to_dict() == {
         "student": True, "AT": False, "KD": False,
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ class Made(Study):
         object.__setattr__(made, "rows", (ends, curves))
         return made
 
-    def errors(self) -> pd.DataFrame:
+    def test_errors(self) -> pd.DataFrame:
         return pd.DataFrame(self.rows[0], columns=["column", "seed", "test_error"])
 
     def curves(self) -> pd.DataFrame:

@@ -9,17 +9,17 @@ import torch
 from at_repro import bench, claims, experiments
 from at_repro.analysis import attention_table
 from at_repro.claims import paper_claims
-from at_repro.claims.comparisons import Cost, Errors
+from at_repro.claims.comparisons import Cost, ErrorComparison
 from at_repro.claims.facts import Facts
 from at_repro.claims.ledger import FINDINGS
-from at_repro.claims.map_comparisons import Maps, Pretrained, Trend
+from at_repro.claims.map_comparisons import MapComparison, PretrainedComparison, Trend
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
 from at_repro.errors import UserError
 from at_repro.experiments import TABLE_1, paper_numbers
 from at_repro.records import DamagedRecord, open_store
 
 MAIN = "wrn-16-2-to-16-1"
-AT = Errors(MAIN, ("AT",), ("student",))
+AT = ErrorComparison(MAIN, ("AT",), ("student",))
 NAMES = {"at": "AT", "kd": "KD", "at_kd": "AT+KD", "f_actt": "F-ActT"}
 
 
@@ -86,14 +86,16 @@ def test_every_rule_names_columns_levels_and_statistics_that_exist(name, store, 
     ]
     for rule in claim.comparisons:
         for preset in at_presets:
-            assert rule.runs(preset) or isinstance(rule, Pretrained), f"{name}: {rule}"  # KeyError without a column
+            assert rule.runs(preset) or isinstance(rule, PretrainedComparison), (
+                f"{name}: {rule}"
+            )  # KeyError without a column
             if not isinstance(rule, Cost):
                 assert rule.evidence(preset, Facts(store)) is None, f"{name}: {rule}"
-        if isinstance(rule, Maps):
+        if isinstance(rule, MapComparison):
             assert {place[1:] for _, *pair in rule.pairs for place in pair} <= measured["of maps"], f"{name}: {rule}"
-        if isinstance(rule, Trend | Pretrained):
+        if isinstance(rule, Trend | PretrainedComparison):
             assert (rule.level, rule.statistic) in measured["of maps"], f"{name}: {rule}"
-        if isinstance(rule, Pretrained):
+        if isinstance(rule, PretrainedComparison):
             assert {f"imagenet-{network}" for network in rule.networks} <= measured["networks"], f"{name}: {rule}"
 
 
@@ -140,7 +142,7 @@ def test_one_run_is_widened_by_the_spread_that_several_seeds_show(recorded, stor
     assert facts.spread.ratio == pytest.approx(ratio) and facts.spread.freedom == 2
     recorded(MAIN, at=[10.0])
     evidence = AT.evidence("paper", Facts(store))
-    assert evidence.estimate.error == pytest.approx(ratio * 100 * math.sqrt((0.05 - 0.05**2) / 200))
+    assert evidence.estimate.standard_error == pytest.approx(ratio * 100 * math.sqrt((0.05 - 0.05**2) / 200))
     assert evidence.estimate.freedom == 2 and evidence.verdict == UNDECIDED
 
 
@@ -168,7 +170,7 @@ def test_early_errors_are_those_before_the_rate_drops(hand_made, store):
     columns = experiments.get("convergence").runs("paper", [0])[0]
     hand_made(columns["student"], curve=[60.0, 50.0, 40.0, 10.0], final={"test_error": 10.0})
     hand_made(columns["AT"], curve=[40.0, 55.0, 25.0, 12.0], final={"test_error": 12.0})
-    early, late = (Errors("convergence", ("AT",), ("student",), early=early) for early in (True, False))
+    early, late = (ErrorComparison("convergence", ("AT",), ("student",), early=early) for early in (True, False))
     assert early.evidence("paper", Facts(store)).differences == {0: -10.0}
     assert late.evidence("paper", Facts(store)).differences == {0: 2.0}
     assert early.evidence("paper", Facts(store)).late is None
@@ -184,7 +186,7 @@ def test_guessing_is_wrong_as_often_as_there_are_classes(hand_made, store):
 
 def test_several_columns_are_compared_by_their_mean(recorded, store):
     recorded("one-or-three", group_1=[8.0], group_2=[10.0], group_3=[9.5])
-    both = Errors("one-or-three", ("group 1", "group 2"), ("group 3",))
+    both = ErrorComparison("one-or-three", ("group 1", "group 2"), ("group 3",))
     assert both.evidence("paper", Facts(store)).differences == {0: -0.5}
 
 
@@ -343,7 +345,7 @@ def test_what_no_network_could_contradict_is_a_sanity_check(store):
 
 
 def test_networks_that_nobody_here_trained_are_a_finding_of_stand_ins(store):
-    rule = Pretrained(("efficientnet-lite0", "efficientnet-lite1"), "level 4", "top share")
+    rule = PretrainedComparison(("efficientnet-lite0", "efficientnet-lite1"), "level 4", "top share")
     measure(store, "top share", {(f"imagenet-efficientnet-lite{n}", "", "level 4"): 30.0 + 8 * n for n in range(3)})
     evidence = rule.evidence("paper", Facts(store))
     assert evidence.difference == -8.0 and evidence.verdict == UNDECIDED, "one step from weak to strong"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from at_repro.claims import paper_claims, plan
-from at_repro.claims.comparisons import Errors, MeanOf
+from at_repro.claims.comparisons import ErrorComparison, MeanOf
 from at_repro.claims.paper_claims import BY_NAME
 from at_repro.claims.verdicts import Margin
 from at_repro.experiments import TABLE_1, get
@@ -38,7 +38,7 @@ def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, ha
 def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeypatch):
     plan.state(store, path)
     plan._read.cache_clear()
-    wider = [Errors(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in TABLE_1]
+    wider = [ErrorComparison(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in TABLE_1]
     changed = replace(paper_claims.BY_NAME["f-actt"], comparisons=wider)
     monkeypatch.setitem(paper_claims.BY_NAME, "f-actt", changed)
     assert plan.stated("f-actt", ["a run"], path).startswith("changed since it was stated on 20")

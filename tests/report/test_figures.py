@@ -44,7 +44,7 @@ def images():
 
 
 def table(**changes) -> pd.DataFrame:
-    """As from `error_tables.errors`."""
+    """As from `error_tables.by_method`."""
     columns = {
         "ours": [9.0, 8.5, 8.25, 8.0, 6.5],
         "low": [8.5, 8.0, 7.75, 7.5, 6.0],
@@ -119,7 +119,7 @@ def by_length(*methods: str) -> pd.DataFrame:
 
 
 def by_loss() -> dict[str, pd.DataFrame]:
-    """As from `error_tables.errors`: one method diverged, one is not run, and one run stands in both tables."""
+    """As from `error_tables.by_method`: one method diverged, one is not run, and one run stands in both tables."""
     columns = ["ours", "low", "high", "paper", "diverged", "run_id"]
     functions = {
         "student": (10.5, 10.0, 11.0, 8.77, 0, "plain"),

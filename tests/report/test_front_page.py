@@ -41,7 +41,7 @@ def test_the_committed_pages_are_up_to_date():
 def test_what_the_landing_page_says_follows_from_the_records():
     intro = (ROOT / "book" / "intro.md").read_text()
     study = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
-    ours = study.errors().set_index("column")["test_error"]
+    ours = study.test_errors().set_index("column")["test_error"]
     published = {
         column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
     }
@@ -80,7 +80,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     outside = {"fine-tuning-birds": UNDECIDED, "fine-tuning-scenes": UNDECIDED, "imagenet-resnet18": CONTRADICTED}
     for name, verdict in outside.items():
         study = open_study(name, "reduced", train_missing=False)
-        medians = study.errors().groupby("column")["test_error"].median()
+        medians = study.test_errors().groupby("column")["test_error"].median()
         assert f"{medians['AT']:.2f} %" in intro and f"{medians['student']:.2f})" in intro
         assert first_paragraphs.judge(facts, study, "AT")[0] == verdict
 

@@ -17,7 +17,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     Dashed, with its interval, the plain student of the table. A method without an error has its reason instead.
 
     Args:
-        tables: by the panel's title, see `error_tables.errors`.
+        tables: by the panel's title, see `error_tables.by_method`.
         sharex: whether all panels have one axis, since all are of the same images; what they share stands in the first.
     """
     if sharex:
@@ -64,7 +64,7 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     is named in the corner, with its norm. Methods without a norm, and those that are not run, are not drawn.
 
     Args:
-        tables: see `error_tables.errors`; of a run that is in several of them, only the last is drawn.
+        tables: see `error_tables.by_method`; of a run that is in several of them, only the last is drawn.
         norms: by method, see `gradient_norms_at_init`.
     """
     table = pd.concat(tables.values())
