@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,12 +167,37 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
+_verified: dict[Path, tuple[tuple, Record]] = {}
+# As git's index does with a file that is as young as the look at it: within one tick of a file system's clock, two
+# seconds at the most, it may change once more and look the same.
+_TICK = 2 * 10**9
+
+
 def load_record(folder: Path) -> Record:
-    """Reads a record and checks that it is whole, and as `schema` says.
+    """Reads a record and checks that it is whole, and as `schema` says: once per process, while its files are the same.
 
     Raises DamagedRecord; of its kinds, NewerRecord for what this version does not know, UnreadableRecord for files that
     the system does not let it read.
     """
+    now, state = time.time_ns(), _state(folder)
+    if state and folder in _verified and _verified[folder][0] == state:
+        return _verified[folder][1]
+    record = _verify(folder)
+    if all(changed < now - _TICK for changed, *_ in state):
+        _verified[folder] = state, record
+    return record
+
+
+def _state(folder: Path) -> tuple[tuple, ...]:
+    """What changes with any file of a record, without a look inside; first of each when it changed, in nanoseconds."""
+    try:
+        entries = [(entry.stat(), entry.name) for entry in os.scandir(folder)]
+    except OSError:  # it is not there, or another process replaces it
+        return ()
+    return tuple(sorted((of.st_ctime_ns, of.st_mtime_ns, of.st_ino, of.st_size, name) for of, name in entries))
+
+
+def _verify(folder: Path) -> Record:
     with _reading(folder, "record.json"):
         values = schema.parse(folder / "record.json")
         written = values.pop("checksum", None)

@@ -65,7 +65,6 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, writable: bool = False):
-        self._read: dict[Path, tuple[tuple, Record]] = {}
         self._aside: set[Path] = set()
         try:
             self.folder = Path(folder).expanduser().resolve()
@@ -107,19 +106,9 @@ class Store:
         return self.in_progress / f"{_file_name(run)}.lock"
 
     def find(self, run: Run) -> Record | None:
-        """The record of a run, None where there is none. Raises DamagedRecord where that is not whole.
-
-        Here and in `all` checksums are verified once for as long as the files are as they were: many ask for the same.
-        """
+        """The record of a run, None where there is none. Raises DamagedRecord where that is not whole."""
         folder = self.record_path(run)
-        return self._load(folder) if folder.is_dir() and folder not in self._aside else None
-
-    def _load(self, folder: Path) -> Record:
-        state = _state(folder)
-        entry = self._read.get(folder)
-        if entry is None or not state or state != entry[0]:
-            entry = self._read[folder] = state, load_record(folder)
-        return entry[1]
+        return load_record(folder) if folder.is_dir() and folder not in self._aside else None
 
     def has(self, run: Run) -> bool:
         """Whether a run has a record. Raises DamagedRecord where that is not whole: nothing is built on half of one."""
@@ -148,7 +137,7 @@ class Store:
         checksums = {}
         for run_id, folder in self.folders().items():
             with suppress(DamagedRecord):
-                values = self._load(folder).values
+                values = load_record(folder).values
                 checksums[run_id] = "" if values["diverged"] else values["files"]["weights.safetensors"]
         return checksums
 
@@ -165,7 +154,7 @@ class Store:
         damages = []
         for folder in self.folders().values():
             try:
-                if wrong := self._load(folder).contradiction():
+                if wrong := load_record(folder).contradiction():
                     raise DamagedRecord(folder, wrong)
             except DamagedRecord as error:
                 damages.append(error)
@@ -174,7 +163,7 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record of the store, by run id. Raises DamagedRecord."""
-        return [self._load(path) for path in self.folders().values()]
+        return [load_record(path) for path in self.folders().values()]
 
     def write(
         self,
@@ -255,15 +244,6 @@ _COLUMNS: dict[str, Callable[[Record], object]] = {
     "device": lambda record: record.values["environment"]["device"],
     "commit": lambda record: record.values["environment"]["commit"],
 }
-
-
-def _state(folder: Path) -> tuple:
-    """What changes with any file of a record, without a look inside: names, times of change, sizes, inodes."""
-    try:
-        entries = [(entry.name, entry.stat()) for entry in os.scandir(folder)]
-    except OSError:  # another process replaces it
-        return ()
-    return tuple(sorted((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in entries))
 
 
 def _file_name(run: Run) -> str:

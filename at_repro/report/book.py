@@ -66,7 +66,7 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
     """
     cores = os.cpu_count() or 1
     workers = max(1, min(cores, len(jobs), 8))
-    store = open_store(COMMITTED)  # one for all pages: it reads every record once
+    store = open_store(COMMITTED)
 
     def run(name: str) -> None:
         say(f"executing notebook {name}")

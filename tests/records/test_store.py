@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 
 from at_repro import files, networks
 from at_repro.errors import ParameterError, UserError
-from at_repro.records import DamagedRecord, Store, default_folder, load_record, open_store
+from at_repro.records import DamagedRecord, Store, default_folder, load_record, open_store, record
+from at_repro.records.record import sha256
 from at_repro.training import engine
 from at_repro.training.weights import stored_weights
 
@@ -127,6 +129,47 @@ def test_no_flipped_bit_of_record_json_changes_a_number_unseen(run, hand_made):
             except DamagedRecord:
                 continue
             assert seen == whole, f"bit {bit} of byte {position}"
+
+
+@pytest.fixture
+def read_files(monkeypatch):
+    """The names of the files whose checksums are computed."""
+    names = []
+    monkeypatch.setattr(record, "sha256", lambda path: names.append(path.name) or sha256(path))
+    return names
+
+
+def test_a_record_is_verified_once_whoever_reads_it(store, run, hand_made, read_files, monkeypatch):
+    """Everything asks for records, and checksums of all of them take seconds."""
+    folder = hand_made(run).folder
+    monkeypatch.setattr("time.time_ns", lambda now=time.time_ns: now() + 10**10)  # its files are old
+    first = store.load(run)
+    read_files.clear()
+    assert Store(store.folder).find(run) is first is load_record(folder) and store.all() == [first]
+    assert not read_files, "read again"
+    replace_with_damage(folder)
+    with pytest.raises(DamagedRecord, match=r"predictions\.csv"):
+        Store(store.folder).find(run)
+
+
+def test_a_file_changed_in_the_tick_in_which_it_was_read_is_seen(store, run, hand_made, monkeypatch):
+    """To the clock of the file system it is the file that was read."""
+    folder = hand_made(run).folder
+    state = record._state(folder)
+    monkeypatch.setattr(record, "_state", lambda folder: state)
+    assert store.load(run) and store.load(run)
+    flip(folder / "predictions.csv")
+    with pytest.raises(DamagedRecord, match=r"predictions\.csv"):
+        store.load(run)
+
+
+def replace_with_damage(folder: Path) -> None:
+    """Another file of the same length takes the place of the predictions, maybe within a tick."""
+    other = folder.parent / "other"
+    shutil.copyfile(folder / "predictions.csv", other)
+    flip(other)
+    os.utime(other, ns=(0, (folder / "predictions.csv").stat().st_mtime_ns))
+    other.replace(folder / "predictions.csv")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"text"', "{}", '{"checksum": 1}', "{", "\x00", "NaN"])
