@@ -1,4 +1,4 @@
-"""The two errors that users see as one line: a bad parameter, and data that is not there."""
+"""What users see as a line: the errors that are theirs to mend, and names and times as text."""
 
 import sys
 from collections.abc import Collection, Iterable
@@ -31,6 +31,13 @@ class DataError(UserError):
 def printable(line: str) -> str:
     """A line for a terminal: names of files and classes may hold its control characters, or be no text at all."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units a person would use."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:

@@ -15,10 +15,9 @@ from at_repro.analysis import attention_measurement, attention_table, network_ma
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.analysis.recount import recount
 from at_repro.data import Images
-from at_repro.errors import DataError, ParameterError, UserError, printable
+from at_repro.errors import DataError, ParameterError, UserError, duration, printable
 from at_repro.networks import Output, fold_batch_norms
 from at_repro.records import DamagedRecord, Record, Store, load_record
-from at_repro.records.record import duration
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import Evaluation, evaluate_all

@@ -7,8 +7,7 @@ from functools import partial
 from at_repro import bench, data
 from at_repro.bench import cases
 from at_repro.data import ImageSet
-from at_repro.errors import DataError, UserError
-from at_repro.records.record import duration
+from at_repro.errors import DataError, UserError, duration
 from at_repro.training import Progress, engine, provenance
 
 

@@ -160,13 +160,6 @@ class Record:
         return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the two units a person would use."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 _verified: dict[Path, tuple[tuple, Record]] = {}
 # As git's index does with a file that is as young as the look at it: within one tick of a file system's clock, two
 # seconds at the most, it may change once more and look the same.

@@ -10,8 +10,8 @@ from torch import Tensor
 from at_repro import data, experiments
 from at_repro.analysis import network_maps
 from at_repro.data import ImageSet
+from at_repro.errors import duration
 from at_repro.records import Store, open_store
-from at_repro.records.record import duration
 from at_repro.runs import ActivationTransfer, Run
 from at_repro.training import engine, load_network, train
 

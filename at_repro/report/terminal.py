@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from at_repro import data
 from at_repro.bench import costs
-from at_repro.errors import UserError, printable
+from at_repro.errors import UserError, duration, printable
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.records import Store, checkpoint_file
-from at_repro.records.record import duration
 from at_repro.runs import Run, tasks, with_teachers
 
 if TYPE_CHECKING:

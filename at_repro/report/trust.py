@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from at_repro import experiments, files
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, duration
 from at_repro.records import Record, Store, load_record, open_store
-from at_repro.records.record import duration
 from at_repro.runs import with_teachers
 from at_repro.training import engine
 from at_repro.training.provenance import environment

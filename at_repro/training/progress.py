@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from at_repro.errors import duration
 from at_repro.records import Record
-from at_repro.records.record import duration
 from at_repro.training.student import Student
 
 

@@ -22,7 +22,7 @@ import disturbed
 import misuse
 
 from at_repro.data import shapes
-from at_repro.records.record import duration
+from at_repro.errors import duration
 from at_repro.report import trust
 from at_repro.training import provenance
 
