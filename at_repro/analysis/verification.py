@@ -37,9 +37,9 @@ class Finding:
     """What is wrong with a record, empty where nothing is; what was compared; and what was not, and why."""
 
     problem: str = ""
-    compared: str = ""
-    left_out: str = ""
-    absent: DataError | None = None  # where nothing could be compared at all
+    comparison: str = ""
+    omission: str = ""
+    absence: DataError | None = None  # where nothing could be compared at all
 
 
 def verify(
@@ -88,29 +88,29 @@ def verify(
     def labels() -> Labels:
         return _labels_of_all(store)
 
-    chosen = list(dict.fromkeys(run_ids)) or list(folders)
+    selection = list(dict.fromkeys(run_ids)) or list(folders)
     findings: list[Finding] = []
     start = time.monotonic()
     try:
-        for run_id, finding in _findings(store, chosen, images, labels, count):
+        for run_id, finding in _findings(store, selection, images, labels, count):
             findings.append(finding)
-            kind = "skipped" if finding.absent else "FAILED" if finding.problem else "ok"
-            text = finding.absent or finding.problem or finding.compared
+            kind = "skipped" if finding.absence else "FAILED" if finding.problem else "ok"
+            text = finding.absence or finding.problem or finding.comparison
             print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
-            _say_left(len(findings), len(chosen), time.monotonic() - start)
+            _print_time_left(len(findings), len(selection), time.monotonic() - start)
     except KeyboardInterrupt:
-        print(f"{_clear()}interrupted: {len(chosen) - len(findings)} of {len(chosen)} records are not compared")
+        print(f"{_clear()}interrupted: {len(selection) - len(findings)} of {len(selection)} records are not compared")
         raise
-    skipped = [finding.absent for finding in findings if finding.absent]
-    if len(skipped) == len(chosen):
-        raise skipped[0]
-    differing = 0 if run_ids or count else _print_numbers(store)
-    left_out = Counter(finding.left_out for finding in findings if finding.left_out)
-    for what, records in left_out.items():
+    absences = [finding.absence for finding in findings if finding.absence]
+    if len(absences) == len(selection):
+        raise absences[0]
+    mismatches = 0 if run_ids or count else _print_numbers(store)
+    omissions = Counter(finding.omission for finding in findings if finding.omission)
+    for what, records in omissions.items():
         print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
     failures = sum(bool(finding.problem) for finding in findings)
-    print(f"{len(chosen) - failures - len(skipped)} of {len(chosen)} records verified in {store.folder}")
-    return 1 if failures or differing else 0
+    print(f"{len(selection) - failures - len(absences)} of {len(selection)} records verified in {store.folder}")
+    return 1 if failures or mismatches else 0
 
 
 def _print_numbers(store: Store) -> int:
@@ -119,24 +119,26 @@ def _print_numbers(store: Store) -> int:
     numbers = recount(store)
     if numbers.empty:
         return 0
-    differing = int((numbers["pages"] != "").sum())
+    mismatches = int((numbers["pages"] != "").sum())
     print("the numbers of the pages, counted again from curves and predictions:")
     print(
         numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).astype(object).fillna("").to_string(index=False)
     )
-    print(f"{differing or 'none'} of these {len(numbers)} rows differ{'s' * (differing == 1)} from what the pages show")
-    return differing
+    print(
+        f"{mismatches or 'none'} of these {len(numbers)} rows differ{'s' * (mismatches == 1)} from what the pages show"
+    )
+    return mismatches
 
 
 def _clear() -> str:
     return "\r\033[K" if sys.stderr.isatty() and sys.stdout.isatty() else ""
 
 
-def _say_left(done: int, records: int, seconds: float) -> None:
+def _print_time_left(count: int, records: int, seconds: float) -> None:
     """On a terminal a line that is rewritten, as records differ in what they cost: roughly."""
-    if sys.stderr.isatty() and done < records:
-        left = duration(seconds / done * (records - done))
-        print(f"\r{done} of {records} records, about {left} left", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty() and count < records:
+        remaining = duration(seconds / count * (records - count))
+        print(f"\r{count} of {records} records, about {remaining} left", end="", file=sys.stderr, flush=True)
 
 
 def _findings(
@@ -147,7 +149,7 @@ def _findings(
     count: int | None,
 ) -> Iterator[tuple[str, Finding]]:
     """Each record's finding; those of one data set are compared together, teachers first: students are held to them."""
-    waiting: dict[str, list[Record]] = {}
+    by_dataset: dict[str, list[Record]] = {}
     folders = store.folders()
     for run_id in run_ids:
         try:
@@ -159,17 +161,17 @@ def _findings(
         if finding:
             yield run_id, finding
         else:
-            waiting.setdefault(record.run.dataset, []).append(record)
-    taught_by = set(attention_table.load(store)["teacher"])
-    for dataset, records in waiting.items():
+            by_dataset.setdefault(record.run.dataset, []).append(record)
+    teachers = set(attention_table.load(store)["teacher"])
+    for dataset, records in by_dataset.items():
         images = test_images(dataset)
         if isinstance(images, DataError):  # it is None of these: they would have a finding
             raise images
         maps: dict[str, NetworkMaps] = {}
-        records = sorted(records, key=lambda record: record.run.run_id not in taught_by)
+        records = sorted(records, key=lambda record: record.run.run_id not in teachers)
         for first in range(0, len(records), TOGETHER):
             yield from _together(store, records[first : first + TOGETHER], images, count, maps)
-            maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in taught_by}
+            maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in teachers}
 
 
 def _labels_of_all(store: Store) -> Labels:
@@ -189,8 +191,8 @@ def _without_network(
     record: Record, test_images: Callable[[str], TestImages], labels: Callable[[], Labels]
 ) -> Finding | None:
     """What can be found without running the network; None where that has to be done."""
-    if wrong := record.contradiction():
-        return Finding(wrong)
+    if contradiction := record.contradiction():
+        return Finding(contradiction)
     images = test_images(record.run.dataset)
     if isinstance(images, DataError):
         return _without_images(record, images, labels()[record.values["data"]["test"]])
@@ -201,28 +203,28 @@ def _without_network(
         return Finding("its labels are not those of the test images")
     if not record.has_network:
         return Finding(
-            compared=f"{record.outcome}, as its curve and predictions on these test images say (no weights are here)",
-            left_out="what its network gives: it diverged, or its weights are not here",
+            comparison=f"{record.outcome}, as its curve and predictions on these test images say (no weights are here)",
+            omission="what its network gives: it diverged, or its weights are not here",
         )
     return None
 
 
-def _without_images(record: Record, absent: DataError, labels: Counter[bytes]) -> Finding:
+def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) -> Finding:
     """What the other records that were measured on the same images, see Labels, say of one."""
     same, records = labels[_labels(record)], labels.total()
     agree = f"its labels are those of {same} of the {records} records measured on the same test images"
     if 2 * same <= records:
         return Finding(agree)
     if record.has_network:
-        return Finding(left_out=f"everything, {record.run.dataset} is not here", absent=absent)
+        return Finding(omission=f"everything, {record.run.dataset} is not here", absence=absence)
     here, follows = "neither weights nor test images are here", "as its curve and predictions say"
     if records == 1:
         return Finding(
-            compared=f"{record.outcome} if its labels are right, {follows} ({here}: its labels are not compared)",
-            left_out=f"what its network gives, and labels: {here}, nor another record of the same images",
+            comparison=f"{record.outcome} if its labels are right, {follows} ({here}: its labels are not compared)",
+            omission=f"what its network gives, and labels: {here}, nor another record of the same images",
         )
     return Finding(
-        compared=f"{record.outcome}, {follows}; {agree} ({here})", left_out=f"what its network gives: {here}"
+        comparison=f"{record.outcome}, {follows}; {agree} ({here})", omission=f"what its network gives: {here}"
     )
 
 
@@ -239,30 +241,30 @@ def _together(
             yield record.run.run_id, Finding(str(error))
         except UserError:
             yield record.run.run_id, Finding(f"its weights are not those of a {record.run.network}")
-    looking = _Looking()
-    seen = images if count is None else images.select(slice(count))
-    results = dict(zip(networks, evaluate_all(looking, list(networks.values()), seen), strict=True))
-    maps |= {run_id: looking.maps(network) for run_id, network in networks.items()}
+    forward = _ForwardWithMaps()
+    sample = images if count is None else images.select(slice(count))
+    results = dict(zip(networks, evaluate_all(forward, list(networks.values()), sample), strict=True))
+    maps |= {run_id: forward.maps(network) for run_id, network in networks.items()}
     for record in records:
         if record.run.run_id in results:
             yield record.run.run_id, _compare(store, record, results[record.run.run_id], images, count, maps)
 
 
-class _Looking:
+class _ForwardWithMaps:
     """Runs networks in float32, and keeps the maps of the first images that each sees."""
 
     def __init__(self) -> None:
         self._forward = engine.forward("fp32", False)
         self._maps: dict[nn.Module, list[NetworkMaps]] = defaultdict(list)
-        self._seen: Counter[nn.Module] = Counter()
+        self._image_counts: Counter[nn.Module] = Counter()
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Output:
         output = self._forward(network, batch)
-        left = attention_table.IMAGES - self._seen[network]
-        if left > 0:
-            first = [group[:left] for group in output.groups]
+        remaining = attention_table.IMAGES - self._image_counts[network]
+        if remaining > 0:
+            first = [group[:remaining] for group in output.groups]
             self._maps[network].append(network_maps.of_groups(first, attention_measurement.MAPPINGS))
-            self._seen[network] += len(batch)
+            self._image_counts[network] += len(batch)
         return output
 
     def maps(self, network: nn.Module) -> NetworkMaps:
@@ -274,18 +276,20 @@ def _compare(
 ) -> Finding:
     """A record against what its network gives on the images, or on the first `count`."""
     error = record.final["test_error"]
-    recorded = record.predictions()["prediction"].to_numpy()[:count]
-    changed = int((result.predictions.numpy() != recorded).sum())
+    predictions = record.predictions()["prediction"].to_numpy()[:count]
+    disagreements = int((result.predictions.numpy() != predictions).sum())
     if count is not None:
-        text = f"recorded {error:.2f} %, {changed} of the first {len(recorded)} predictions differ"
-        if changed > BORDERLINE:
+        text = f"recorded {error:.2f} %, {disagreements} of the first {len(predictions)} predictions differ"
+        if disagreements > BORDERLINE:
             return Finding(text)
-        return Finding(compared=text, left_out=f"attention, and all but the first {len(recorded)} predictions")
+        return Finding(comparison=text, omission=f"attention, and all but the first {len(predictions)} predictions")
     top5 = record.final.get("top5_error")
     if top5 is not None and result.top5_error is not None and abs(result.top5_error - top5) > 100 * TOLERANCE:
         return Finding(f"recorded a top-5 error of {top5:.2f} %, recomputed {result.top5_error:.2f} %")
-    text = f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {changed} of {len(images)} predictions differ"
-    if changed > TOLERANCE * len(images):
+    text = (
+        f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {disagreements} of {len(images)} predictions differ"
+    )
+    if disagreements > TOLERANCE * len(images):
         return Finding(text)
 
     def maps_of(run: Run) -> NetworkMaps | None:
@@ -294,9 +298,9 @@ def _compare(
         return maps.get(run.run_id)
 
     try:
-        wrong, compared = attention_measurement.compare(store, record.run, images, maps_of)
+        deviation, values = attention_measurement.compare(store, record.run, images, maps_of)
     except DamagedRecord as error:  # of the teacher, whose own line it ends
-        return Finding(compared=text, left_out=f"attention, as a teacher's record is damaged: {error}")
-    if wrong:
-        return Finding(f"{attention_table.FILE} has {wrong}")
-    return Finding(compared=text, left_out="" if compared else f"attention: {attention_table.FILE} has nothing of it")
+        return Finding(comparison=text, omission=f"attention, as a teacher's record is damaged: {error}")
+    if deviation:
+        return Finding(f"{attention_table.FILE} has {deviation}")
+    return Finding(comparison=text, omission="" if values else f"attention: {attention_table.FILE} has nothing of it")
