@@ -22,13 +22,13 @@ def members(studies: Iterable[Study]) -> Members:
     Of each study the teacher first, then AT, then the others.
     Where one name would stand for several lengths of training, the length is part of it: "WRN-16-2, 60 epochs".
     """
-    places: dict[Run, tuple[Study, str]] = {}
+    sources: dict[Run, tuple[Study, str]] = {}
     for study in studies:
         for column, record in sorted(_firsts(study), key=lambda first: {"teacher": 0, "AT": 1}.get(first[0], 2)):
-            places.setdefault(record.run, (study, column))
-    names = {run: _name(run, column) for run, (_, column) in places.items()}
-    alike = Counter(names.values())
-    return {name if alike[name] == 1 else f"{name}, {run.epochs} epochs": places[run] for run, name in names.items()}
+            sources.setdefault(record.run, (study, column))
+    names = {run: _name(run, column) for run, (_, column) in sources.items()}
+    counts = Counter(names.values())
+    return {name if counts[name] == 1 else f"{name}, {run.epochs} epochs": sources[run] for run, name in names.items()}
 
 
 def _name(run: Run, column: str) -> str:
@@ -40,19 +40,19 @@ def _name(run: Run, column: str) -> str:
 def plain(studies: Iterable[Study]) -> Members:
     """What learnt from labels alone, the weakest first: of each network the run that trained longest, by its name."""
     longest: dict[str, Record] = {}
-    where: Members = {}
+    sources: Members = {}
     for study in studies:
         for column, record in _firsts(study):
             network = record.run.network.upper()
             if not record.run.terms and (network not in longest or longest[network].run.epochs < record.run.epochs):
-                longest[network], where[network] = record, (study, column)
-    return {network: where[network] for network in sorted(longest, key=lambda of: -longest[of].final["test_error"])}
+                longest[network], sources[network] = record, (study, column)
+    return {network: sources[network] for network in sorted(longest, key=lambda of: -longest[of].final["test_error"])}
 
 
 def networks(group: Members) -> dict[str, nn.Module]:
     """The networks themselves, as from `Study.networks`: without those that have no stored weights or no images."""
-    loaded = {name: study.networks(column).get(column) for name, (study, column) in group.items()}
-    return {name: network for name, network in loaded.items() if network is not None}
+    candidates = {name: study.networks(column).get(column) for name, (study, column) in group.items()}
+    return {name: network for name, network in candidates.items() if network is not None}
 
 
 def table(group: Members, statistic: str) -> pd.DataFrame:
@@ -123,8 +123,8 @@ def _students(study: Study) -> pd.DataFrame:
         if run.run_id in distances.index and (record := study.store.find(run)) and not record.diverged
     ]
     frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *distances])
-    ordered = frame.sort_values(frame.columns[-1], ignore_index=True)
-    return ordered.set_axis(pd.RangeIndex(1, len(ordered) + 1))
+    frame = frame.sort_values(frame.columns[-1], ignore_index=True)
+    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
 
 
 def rank_correlations(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -141,9 +141,9 @@ def rank_correlations(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for level in networks.columns[networks.columns.get_loc("test_error") + 1 :]:
             pairs = networks[[level, "test_error"]].dropna().astype(float)
             if len(pairs) > 2:
-                without = [pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index]
+                rhos = [pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index]
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
-                rows[group, level] = (len(pairs), rho, p, min(without), max(without))
+                rows[group, level] = (len(pairs), rho, p, min(rhos), max(rhos))
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
     return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
 

@@ -20,7 +20,7 @@ from at_repro.networks.initialise import seeded_from
 RANDOM = "random"
 """What stands for weights that nobody trained."""
 
-_PHOTOGRAPHS = (folders.MEAN, folders.STD)
+_OF_PHOTOGRAPHS = (folders.MEAN, folders.STD)
 # The last layers of all models here and in torchvision, and of none an inner one.
 _HEADS = ("fc", "classifier", "head", "heads")
 _CIFAR10 = (augment.CIFAR10_MEAN, augment.CIFAR10_STD)
@@ -38,7 +38,7 @@ class Model(NamedTuple):
 
     network: nn.Module
     resolution: int
-    normalization: tuple[Sequence[float], Sequence[float]] = _PHOTOGRAPHS
+    normalization: tuple[Sequence[float], Sequence[float]] = _OF_PHOTOGRAPHS
     categories: Sequence[str] = ()
 
 
@@ -59,13 +59,17 @@ def load_model(name: str, weights: str | None = None) -> Model:
     state = None if weights in (None, RANDOM) else _read(str(weights))
     with seeded_from(torch.Generator().manual_seed(0)):
         classes = None if state is None else _count_classes(state)
-        model = _own(name, classes) if networks.is_function(name) else _known(name, weights is None, classes)
+        model = (
+            _model_of_function(name, classes)
+            if networks.is_function(name)
+            else _model_of_name(name, weights is None, classes)
+        )
     if state is not None:
         _load_(model.network, state, str(weights))
     return model._replace(network=model.network.eval())
 
 
-def _own(name: str, classes: int | None) -> Model:
+def _model_of_function(name: str, classes: int | None) -> Model:
     function = networks.load_function(name)
     try:
         inspect.signature(function).bind()
@@ -78,11 +82,11 @@ def _own(name: str, classes: int | None) -> Model:
     return Model(network, 224)
 
 
-def _known(name: str, published: bool, classes: int | None) -> Model:
+def _model_of_name(name: str, published: bool, classes: int | None) -> Model:
     if name in imagenet.RESOLUTIONS:
         network = imagenet.pretrained(name) if published else networks.build(name, classes or 1000)
         categories = imagenet.CATEGORIES if classes in (None, 1000) else ()
-        return Model(network, imagenet.RESOLUTIONS[name], _PHOTOGRAPHS, categories)
+        return Model(network, imagenet.RESOLUTIONS[name], _OF_PHOTOGRAPHS, categories)
     try:
         network = networks.build(name, classes or 10)
     except ParameterError:
@@ -152,11 +156,11 @@ def _count_classes(state: Mapping[str, Tensor]) -> int | None:
 def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
     """Gives a network its weights. Raises DataError with the first names that differ."""
     own = network.state_dict()
-    named, faults = min(((names, _faults(own, names)) for names in _namings(state)), key=lambda each: len(each[1]))
+    weights, faults = min(((names, _faults(own, names)) for names in _namings(state)), key=lambda each: len(each[1]))
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise DataError(f"{file}: weights of another architecture: {', '.join(faults[:3])}{more}")
-    network.load_state_dict(named)
+    network.load_state_dict(weights)
 
 
 def _namings(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:

@@ -18,7 +18,7 @@ from at_repro.training import engine, load_network
 Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
 
 MAPPINGS = ("sum-1", "sum-2", "sum-4")
-_ALONE = [name for name in map_statistics.STATISTICS if name not in OF_PAIRS]
+_ALONE = [name for name in map_statistics.FUNCTIONS if name not in OF_PAIRS]
 
 
 def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> int:
@@ -31,7 +31,7 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     if images is None:
         return 0
     return attention_table.add(
-        store, measure(store, _missing(store, columns), images, cache(partial(maps, store, images=images)))
+        store, rows_of_pairs(store, _missing(store, columns), images, cache(partial(maps, store, images=images)))
     )
 
 
@@ -47,7 +47,7 @@ def update_experiment(
 
     Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
     """
-    place = engine.device(device)
+    target = engine.device(device)
     # Reading images takes seconds, and mostly there is nothing new.
     new = [columns for columns in experiments.get(name).runs(preset, seeds) if _missing(store, columns)]
     if not new:
@@ -56,37 +56,37 @@ def update_experiment(
         images = data.load(next(iter(new[0].values())).dataset, "test", data_root, download=False)
     except DataError:
         return 0
-    return sum(update(store, columns, images.to(place)) for columns in new)
+    return sum(update(store, columns, images.to(target)) for columns in new)
 
 
-def measure(
+def rows_of_pairs(
     store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.NetworkMaps | None]
 ) -> pd.DataFrame:
     """The rows of the table for these pairs; none for a pair without maps of the first `IMAGES` images, see `maps`."""
-    sample, recorded = _sample(images), store.weight_checksums()
+    sample, checksums = _sample(images), store.weight_checksums()
     parts = []
     for run, teacher in dict.fromkeys(pairs):
         own, others = maps_of(run), None if teacher is None else maps_of(teacher)
         if own is None or (teacher is not None and others is None):
             continue
         if others is None:
-            rows = map_statistics.measure({"run": own}, sample, _ALONE)
+            rows = map_statistics.tabulate({"run": own}, sample, _ALONE)
         else:
-            rows = map_statistics.measure({"teacher": others, "run": own}, sample, OF_PAIRS, "teacher")
+            rows = map_statistics.tabulate({"teacher": others, "run": own}, sample, OF_PAIRS, "teacher")
         run_id, teacher_id = _names((run, teacher))
-        weights = attention_table.weights_name(*(recorded[name] for name in (run_id, teacher_id) if name))
+        weights = attention_table.weights_name(*(checksums[name] for name in (run_id, teacher_id) if name))
         parts.append(means(rows[rows["network"] == "run"]).assign(run_id=run_id, teacher=teacher_id, weights=weights))
     return pd.concat(parts)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def means(measured: pd.DataFrame) -> pd.DataFrame:
-    """What the table holds of a network's rows of `map_statistics.measure`: columns level, statistic and value.
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the table holds of a network's rows of `map_statistics.tabulate`: columns level, statistic and value.
 
     Means over the images that have a value: a map without any mass has none.
     """
-    mapping = measured["mapping"].where(measured["mapping"] != "sum-2", "")
-    names = measured["statistic"].str.cat(mapping, ", ").str.removesuffix(", ")
-    rows = measured.assign(statistic=names)[names.isin(STATISTICS)]
+    mapping = rows["mapping"].where(rows["mapping"] != "sum-2", "")
+    names = rows["statistic"].str.cat(mapping, ", ").str.removesuffix(", ")
+    rows = rows.assign(statistic=names)[names.isin(STATISTICS)]
     return rows.groupby(["level", "statistic"], sort=False)["value"].mean().dropna().reset_index()
 
 
@@ -98,14 +98,14 @@ def compare(
     Another processor rounds otherwise: a thousandth of a value is allowed.
     """
     table, folders = attention_table.load(store), store.folders()
-    recorded = table[table["run_id"] == run.run_id]
-    names = [name for name in recorded["teacher"].unique() if not name or name in folders]
+    rows = table[table["run_id"] == run.run_id]
+    names = [name for name in rows["teacher"].unique() if not name or name in folders]
     pairs: list[Pair] = [(run, load_record(folders[name]).run if name else None) for name in names]
-    both = recorded.merge(measure(store, pairs, images, maps_of), on=KEY, suffixes=("", "_now"))
+    both = rows.merge(rows_of_pairs(store, pairs, images, maps_of), on=KEY, suffixes=("", "_now"))
     now, then = (both[name].astype(float) for name in ("value_now", "value"))
-    wrong = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
+    deviations = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
     text = "{level} {statistic} {value:g}, recomputed {value_now:.6g}"
-    return "" if wrong.empty else text.format(**wrong.iloc[0]), len(both)
+    return "" if deviations.empty else text.format(**deviations.iloc[0]), len(both)
 
 
 def _names(pair: Pair) -> tuple[str, str]:
@@ -121,8 +121,8 @@ def _missing(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
     for run in columns.values():
         teacher = run.teacher or columns.get("teacher")
         pairs += [(run, None), *([(run, teacher)] if teacher not in (None, run) else [])]
-    lacking = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
-    return [pair for pair in lacking if all(run is None or store.has_network(run) for run in pair)]
+    incomplete = [pair for pair in pairs if any((*_names(pair), name) not in there for name in _statistics(pair))]
+    return [pair for pair in incomplete if all(run is None or store.has_network(run) for run in pair)]
 
 
 def _statistics(pair: Pair) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ def load(store: Store) -> pd.DataFrame:
     except (ValueError, KeyError, OSError) as error:
         advice = "restore it from git, or delete it, and at-repro run measures anew what has weights"
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
-    recorded, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
-    stale = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _stands(recorded, *pair)]
+    checksums, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
+    stale = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _is_current(checksums, *pair)]
     return table[~pd.MultiIndex.from_frame(pairs).isin(stale)] if stale else table
 
 
@@ -86,8 +86,8 @@ def _read(path: Path) -> pd.DataFrame:
     if table.duplicated(KEY).any():
         raise ValueError("it has two values of one statistic")
     bounds = pd.DataFrame([_RANGES[name] for name in table["statistic"]], table.index, ["low", "high"], dtype=float)
-    possible = np.isfinite(table["value"]) & table["value"].between(bounds["low"], bounds["high"])
-    for row in table[~possible].itertuples():
+    plausible = np.isfinite(table["value"]) & table["value"].between(bounds["low"], bounds["high"])
+    for row in table[~plausible].itertuples():
         raise ValueError(f"{row.run_id} {row.level} {row.statistic} is {row.value:g}")
     return table
 
@@ -108,10 +108,10 @@ def by_level(store: Store, statistic: str, teacher: str = "") -> pd.DataFrame:
     return rows.pivot(index="run_id", columns="level", values="value")[list(pd.unique(rows["level"]))]
 
 
-def _stands(recorded: Mapping[str, str], run_id: str, teacher: str, weights: str) -> bool:
+def _is_current(checksums: Mapping[str, str], run_id: str, teacher: str, weights: str) -> bool:
     """Whether a pair's rows are of the weights that are recorded, as far as both are known."""
     ids = [name for name in (run_id, teacher) if name]
-    now = [recorded[name] for name in ids if name in recorded]
+    now = [checksums[name] for name in ids if name in checksums]
     return not weights or len(now) < len(ids) or weights == weights_name(*now)
 
 
@@ -139,8 +139,8 @@ def add(store: Store, rows: pd.DataFrame) -> int:
         with FileLock(store.in_progress / "attention.lock"):
             table = load(store)  # under the lock: another process may have measured the same in the meantime
             now = {(row.run_id, row.teacher): row.weights for row in rows.itertuples()}
-            stands = [now.get((row.run_id, row.teacher), row.weights) == row.weights for row in table.itertuples()]
-            table = table[np.array(stands, dtype=bool)]
+            current = [now.get((row.run_id, row.teacher), row.weights) == row.weights for row in table.itertuples()]
+            table = table[np.array(current, dtype=bool)]
             new = rows[~pd.MultiIndex.from_frame(rows[KEY]).isin(pd.MultiIndex.from_frame(table[KEY]))]
             if len(new):
                 write(store, pd.concat([part for part in (table, new) if len(part)]))

@@ -18,10 +18,10 @@ def outcomes(study: Study, method: str) -> dict[str, list[int]]:
     records = [study.first(name) for name in ("student", method) if name in study.records]
     if len(records) < 2 or any(record.diverged for record in records):
         return {}
-    was, is_now = (record.predictions().eval("label == prediction") for record in records)
+    first, second = (record.predictions().eval("label == prediction") for record in records)
     masks = {
-        "newly right": ~was & is_now, "newly wrong": was & ~is_now,
-        "right in both": was & is_now, "wrong in both": ~was & ~is_now,
+        "newly right": ~first & second, "newly wrong": first & ~second,
+        "right in both": first & second, "wrong in both": ~first & ~second,
     }  # fmt: skip
     return {outcome: mask.index[mask].tolist() for outcome, mask in masks.items()}
 
@@ -49,14 +49,14 @@ def movement(study: Study, method: str, count: int) -> pd.DataFrame:
     Args:
         count: images of each outcome that are measured, the first ones.
 
-    Returns rows of `map_statistics.measure`, with the column `outcome`.
+    Returns rows of `map_statistics.tabulate`, with the column `outcome`.
     """
     networks = study.networks("student", method)
     parts = []
     for outcome in outcomes(study, method) if len(networks) == 2 else ():
         if sample := images(study, method, outcome, count):
             maps = network_maps.by_network(networks, sample)
-            distances = map_statistics.measure(maps, sample, ["distance"], "student")
+            distances = map_statistics.tabulate(maps, sample, ["distance"], "student")
             parts.append(distances[distances["network"] == method].assign(outcome=outcome))
     columns = [*map_statistics.COLUMNS, "outcome"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -28,21 +28,21 @@ def by_method(study: Study) -> pd.DataFrame:
     - `deviation`: ours minus the paper's
     - `run_id`: of the first seed; "not run" for a method without a record, whose numbers are NaN
     """
-    recorded = study.test_errors().groupby("column")
-    finished = study.test_errors().dropna(subset="test_error").groupby("column")  # what diverged has no error
+    records = study.test_errors().groupby("column")
+    results = study.test_errors().dropna(subset="test_error").groupby("column")  # what diverged has no error
     frame = pd.DataFrame(index=pd.Index(study.columns, name="method"))
-    frame["ours"] = finished["test_error"].median()
-    by_column = dict(iter(finished["test_error"]))
+    frame["ours"] = results["test_error"].median()
+    by_column = dict(iter(results["test_error"]))
     frame[["low", "high"]] = [_interval(study, column, by_column.get(column, ())) for column in frame.index]
-    frame["seeds"] = finished.size().reindex(frame.index, fill_value=0)
-    frame["diverged"] = recorded.size().reindex(frame.index, fill_value=0) - frame["seeds"]
-    frame["best"] = finished["best_test_error"].median()
+    frame["seeds"] = results.size().reindex(frame.index, fill_value=0)
+    frame["diverged"] = records.size().reindex(frame.index, fill_value=0) - frame["seeds"]
+    frame["best"] = results["best_test_error"].median()
     name, as_published = study.experiment.name, _as_published(study)
     numbers = [paper_numbers.of_experiment(name, column) if as_published else None for column in frame.index]
     frame["paper"] = [math.nan if number is None else number.value for number in numbers]
     frame["published"] = ["" if number is None else str(number) for number in numbers]
     frame["deviation"] = frame["ours"] - frame["paper"]
-    frame["run_id"] = recorded["run_id"].first().reindex(frame.index, fill_value=NOT_RUN)
+    frame["run_id"] = records["run_id"].first().reindex(frame.index, fill_value=NOT_RUN)
     return frame
 
 
@@ -105,7 +105,7 @@ def top5(study: Study) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
-def others() -> pd.DataFrame:
+def other_reports() -> pd.DataFrame:
     """What others published, in percent of test images: accuracy of the student, and how much more with a teacher."""
     rows = pd.DataFrame(paper_numbers.ACCURACIES)
     index = ["source", "task", "row"]
@@ -114,7 +114,7 @@ def others() -> pd.DataFrame:
     return gains.fillna("").assign(student=table["student"])[["student", *gains]].rename_axis(columns=None)
 
 
-def published(*tables: str) -> pd.DataFrame:
+def paper_table(*tables: str) -> pd.DataFrame:
     """What the paper prints in these tables, as text: a row per row of theirs and a column per method."""
     numbers = {(n.row, n.column): str(n) for n in paper_numbers.NUMBERS if n.table in tables}
     return pd.Series(numbers).rename_axis([None, "method"]).unstack(sort=False).fillna("")
@@ -157,7 +157,7 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
 
 
-def beside(
+def stack(
     errors: Mapping[str, pd.DataFrame], studies: Sequence[Study], references: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
     """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
@@ -173,25 +173,25 @@ def beside(
         references: by the name of the reference, its column in each study.
     """
     parts = {}
-    for place, (about, study) in enumerate(zip(errors, studies, strict=True)):
+    for index, (about, study) in enumerate(zip(errors, studies, strict=True)):
         table = errors[about]
         part = readable(table).reindex(columns=["ours", "seeds", "paper"]).join(top5(study))
         for name, columns in references.items():
-            compared = comparisons(study, columns[place]).groupby("method")
-            p = compared["p"].agg(lambda of_seeds: ", ".join(map(_p, of_seeds)))
-            part[f"minus {name} (p)"] = compared["difference"].median().map("{:+.2f}".format) + " (" + p + ")"
+            rows = comparisons(study, columns[index]).groupby("method")
+            p = rows["p"].agg(lambda of_seeds: ", ".join(map(_p, of_seeds)))
+            part[f"minus {name} (p)"] = rows["difference"].median().map("{:+.2f}".format) + " (" + p + ")"
         parts[about] = part.assign(run_id=table["run_id"])
     both = pd.concat(parts, names=["about"]).astype(object).fillna("").reset_index()
     both = both.loc[:, both.ne("").any()]  # the paper may have no number for any
-    repeated = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
-    return both[~repeated].drop(columns="run_id").set_index(["about", "method"])
+    duplicates = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
+    return both[~duplicates].drop(columns="run_id").set_index(["about", "method"])
 
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def paired(study: Study, reference: str = "student") -> pd.DataFrame:
+def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame:
     """Every other column against `reference`, paired by seed, a row per column that shares seeds with it.
 
     Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
@@ -217,24 +217,24 @@ def phases(study: Study) -> pd.DataFrame:
     Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
     are noise. What diverged is left out.
     """
-    finished = study.test_errors().dropna(subset="test_error")[["column", "seed"]]
-    curves = study.curves().merge(finished)
+    results = study.test_errors().dropna(subset="test_error")[["column", "seed"]]
+    curves = study.curves().merge(results)
     means = curves.groupby(["column", "seed", "learning_rate"], sort=False)["test_error"].mean()
     return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 
-def means(measured: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
+def means(statistics: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
     A second and a third decimal are there where the interval would be zeros without them.
 
     Args:
-        measured: see `map_statistics.measure`.
+        statistics: see `map_statistics.tabulate`.
 
     Returns:
         A row per network and level, or whatever `by` says, in their order, and a column per statistic.
     """
-    values = measured.groupby([*by, "statistic"], sort=False)["value"]
+    values = statistics.groupby([*by, "statistic"], sort=False)["value"]
     text = [_with_interval(mean, half) for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]
     return pd.Series(text, values.size().index, dtype=str).unstack("statistic", sort=False).rename_axis(columns=None)
 
@@ -258,8 +258,8 @@ def milestones(study: Study) -> pd.DataFrame:
             if student is None or record.diverged or student.diverged:
                 continue
             curve = record.epochs()
-            reached = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
-            first = reached.min() if len(reached) else float("nan")
+            epochs = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
+            first = epochs.min() if len(epochs) else float("nan")
             rows.append((column, first, 100 * first / len(curve), record.early_errors().mean()))
     frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
     return frame.groupby("method", sort=False).median()

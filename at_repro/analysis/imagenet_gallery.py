@@ -22,7 +22,7 @@ GRAD_CAM = "Grad-CAM"
 DATASET = "cub50@144"
 """The photographs that the networks of `update` are measured on."""
 
-_STATISTICS = ("entropy", "top share", "edges")
+_OF_PHOTOGRAPHS = ("entropy", "top share", "edges")
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Gallery(WithImages):
 
     Attributes:
         networks: in evaluation mode, each at its own resolution; those whose weights are here.
-        lacking: what is not here, one line each, by what it is: networks by name, and "images".
+        absences: what is not here, one line each, by what it is: networks by name, and "images".
         dataset: the name of the data set.
     """
 
     networks: dict[str, nn.Module]
-    lacking: dict[str, str]
+    absences: dict[str, str]
     dataset: str
 
     def describe(self) -> str:
@@ -45,13 +45,14 @@ class Gallery(WithImages):
             f"{name}: {parameter_count(network):,} parameters, sees {network.resolution} x {network.resolution} pixels"
             for name, network in self.networks.items()
         ]
-        return "\n".join(lines + [reason for what, reason in self.lacking.items() if what != "images"])
+        return "\n".join(lines + [reason for what, reason in self.absences.items() if what != "images"])
 
     def stamp(self, *names: str) -> str:
         """What a figure of these networks (none: of all) was made from, and what it lacks."""
-        present = [name for name in names or self.networks if name in self.networks]
-        source = "; ".join([self.dataset, *(f"{name} at {self.networks[name].resolution} px" for name in present)])
-        return "; without ".join([source, *self.lacking.values()])
+        resolutions = [
+            f"{name} at {self.networks[name].resolution} px" for name in names or self.networks if name in self.networks
+        ]
+        return "; without ".join(["; ".join([self.dataset, *resolutions]), *self.absences.values()])
 
 
 def check_networks(names: list[str]) -> None:
@@ -78,22 +79,22 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     data.check_name(dataset)
     if dataset in data.DATA_SETS:  # they are not normalised as photographs are
         raise ParameterError("dataset", dataset, FOLDERS)
-    place = engine.device(device)
+    target = engine.device(device)
     networks: dict[str, nn.Module] = {}
-    lacking: dict[str, str] = {}
+    absences: dict[str, str] = {}
     images: Images | None = None
     for name in names:
         try:
             network = imagenet.pretrained(name)
         except DataError as error:
-            lacking[name] = str(error)
+            absences[name] = str(error)
         else:
-            networks[name] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(place).eval()
+            networks[name] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(target).eval()
     try:
-        images = data.load(dataset, "test", data_root or None).to(place)
+        images = data.load(dataset, "test", data_root or None).to(target)
     except DataError:
-        lacking["images"] = f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
-    return Gallery(images, networks, lacking, dataset)
+        absences["images"] = f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
+    return Gallery(images, networks, absences, dataset)
 
 
 def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:
@@ -150,22 +151,22 @@ def update(store: Store, device: str = "auto", data_root: str = "") -> int:
     """
     table = attention_table.load(store)
     there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
-    lacking = {}
+    keys = {}
     for name in efficientnet.NAMES:
         try:
             own = f"imagenet-{name}", _checksum(imagenet.pretrained(name))[:12]
         except DataError:
             continue
-        if not {(*own, statistic) for statistic in _STATISTICS} <= there:
-            lacking[name] = own
-    gallery = open_gallery(list(lacking), DATASET, device, data_root) if lacking else None
+        if not {(*own, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
+            keys[name] = own
+    gallery = open_gallery(list(keys), DATASET, device, data_root) if keys else None
     images = gallery and gallery.sample()  # reading them takes seconds
     if not gallery or not images:
         return 0
     parts = []
     for name, maps in network_maps.by_network(gallery.networks, images).items():
-        run_id, weights = lacking[name]
-        means = attention_measurement.means(map_statistics.measure({name: maps}, images, _STATISTICS))
+        run_id, weights = keys[name]
+        means = attention_measurement.means(map_statistics.tabulate({name: maps}, images, _OF_PHOTOGRAPHS))
         parts.append(means.assign(run_id=run_id, teacher="", weights=weights))
     return attention_table.add(store, pd.concat(parts)[attention_table.COLUMNS])
 

@@ -157,7 +157,7 @@ def part_masks(images: ImageSet) -> Tensor:
 
 
 # Of maps, their images and the teacher's maps, which may be none; None where a statistic does not apply.
-STATISTICS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]] = {
+FUNCTIONS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]] = {
     "entropy": lambda maps, images, teacher: 100 * entropy(maps),
     "top share": lambda maps, images, teacher: 100 * top_share(maps),
     "edges": lambda maps, images, teacher: correlation(maps, _edges(images, *maps.shape[1:])),
@@ -173,7 +173,7 @@ STATISTICS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]
 """By name: shares, entropy and surplus in percent."""
 
 
-def measure(
+def tabulate(
     networks: Mapping[str, NetworkMaps],
     images: ImageSet | None,
     statistics: Iterable[str],
@@ -184,7 +184,7 @@ def measure(
     Args:
         networks: their maps by name.
         images: the N images of these maps; None only where there are none.
-        statistics: names, see `STATISTICS`; those that do not apply have no rows.
+        statistics: names, see `FUNCTIONS`; those that do not apply have no rows.
         teacher: the network to whose maps the distance is; empty: there is none.
 
     Returns:
@@ -198,6 +198,6 @@ def measure(
         for mapping, levels in maps.items()
         for level, own in levels.items()
         for statistic in statistics
-        if images and (value := STATISTICS[statistic](own, images, targets.get(mapping, {}).get(level))) is not None
+        if images and (value := FUNCTIONS[statistic](own, images, targets.get(mapping, {}).get(level))) is not None
     ]  # fmt: skip
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS).astype({"value": float})

@@ -66,7 +66,7 @@ def maps(network: nn.Module, images: Images, mapping: str = "sum-2") -> list[Ten
 def by_network(
     networks: Mapping[str, nn.Module], images: Images, mappings: Sequence[str] = ("sum-2",)
 ) -> dict[str, dict[str, dict[str, Tensor]]]:
-    """`maps_by_mapping` of several networks, for `map_statistics.measure`."""
+    """`maps_by_mapping` of several networks, for `map_statistics.tabulate`."""
     return {name: maps_by_mapping(network, images, mappings) for name, network in networks.items()}
 
 

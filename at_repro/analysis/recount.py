@@ -28,7 +28,7 @@ def recount(store: Store) -> pd.DataFrame:
         for experiment in experiments.EXPERIMENTS.values():
             study = _study(store, experiment, preset)
             plain = {column: _plain(study, column) for column in study.records}
-            compared = {
+            comparisons = {
                 name: error_tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
             }
             for row in study.test_errors().dropna(subset="test_error").itertuples():
@@ -36,9 +36,9 @@ def recount(store: Store) -> pd.DataFrame:
                 other = study.records.get(reference, {}).get(row.seed)
                 counts = _count(own, None if other is None or other.diverged else other)
                 pages = (row.test_error, math.nan, math.nan)
-                if (row.column, row.seed) in compared[reference].index:
-                    paired = compared[reference].loc[(row.column, row.seed)]
-                    pages = (row.test_error, -paired["difference"], paired["p"])
+                if (row.column, row.seed) in comparisons[reference].index:
+                    comparison = comparisons[reference].loc[(row.column, row.seed)]
+                    pages = (row.test_error, -comparison["difference"], comparison["p"])
                 text = "" if _alike(counts[1:], pages) else " / ".join(f"{value:.4g}" for value in pages)
                 rows.append((preset, experiment.name, row.column, row.seed, *counts, text))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -60,21 +60,21 @@ def _study(store: Store, experiment: experiments.Experiment, preset: str) -> Stu
 
 def _count(record: Record, plain: Record | None) -> tuple[float, float, float, float]:
     """Error of the last epoch and of the predictions, gain, and p; NaN for the plain student itself."""
-    wrong = _wrong(record.folder)
+    mistakes = _mistakes(record.folder)
     with (record.folder / "epochs.csv").open(newline="") as file:
         last = float(list(csv.DictReader(file))[-1]["test_error"])
-    error = 100 * sum(wrong) / len(wrong)
+    error = 100 * sum(mistakes) / len(mistakes)
     if plain is None or plain.folder == record.folder:
         return last, error, math.nan, math.nan
-    others = _wrong(plain.folder)
-    better = sum(theirs and not ours for ours, theirs in zip(wrong, others, strict=True))
-    worse = sum(ours and not theirs for ours, theirs in zip(wrong, others, strict=True))
+    others = _mistakes(plain.folder)
+    better = sum(theirs and not ours for ours, theirs in zip(mistakes, others, strict=True))
+    worse = sum(ours and not theirs for ours, theirs in zip(mistakes, others, strict=True))
     tail = sum(math.comb(better + worse, count) for count in range(min(better, worse) + 1))
-    return last, error, 100 * (better - worse) / len(wrong), min(1.0, 2 * tail / 2 ** (better + worse))
+    return last, error, 100 * (better - worse) / len(mistakes), min(1.0, 2 * tail / 2 ** (better + worse))
 
 
 @cache
-def _wrong(folder: Path) -> list[bool]:
+def _mistakes(folder: Path) -> list[bool]:
     with (folder / "predictions.csv").open(newline="") as file:
         names, *rows = csv.reader(file)
     label, prediction = map(names.index, ("label", "prediction"))

@@ -54,9 +54,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return estimate.interval if estimate else (math.nan, math.nan)
 
 
-def error_interval(wrong: int, images: int) -> tuple[float, float]:
+def error_interval(mistakes: int, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval, in percent, of one run's test error: how far it may be off as the test set is finite."""
-    interval = scipy.stats.binomtest(wrong, images).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(mistakes, images).proportion_ci(method="wilson")
     return 100 * interval.low, 100 * interval.high
 
 
@@ -73,8 +73,8 @@ def mcnemar(labels: Sequence[int], first: Sequence[int], second: Sequence[int]) 
     right_first, right_second = np.asarray(first) == labels, np.asarray(second) == labels
     only_first = int((right_first & ~right_second).sum())
     only_second = int((right_second & ~right_first).sum())
-    differing = only_first + only_second
-    p = scipy.stats.binomtest(only_first, differing).pvalue if differing else 1.0
+    disagreements = only_first + only_second
+    p = scipy.stats.binomtest(only_first, disagreements).pvalue if disagreements else 1.0
     return only_first, only_second, float(p)
 
 

@@ -188,7 +188,7 @@ def open_study(
     variant = experiments.vary(original, **changes)
     by_seed = variant.runs(preset, own_seeds)
     size = original.size(preset)
-    changed = {  # compared unchecked: two changes may be right together that are not alone
+    variations = {  # compared unchecked: two changes may be right together that are not alone
         name: value
         for name, value in changes.items()
         if experiments.vary(original, **{name: value}).columns(size, 0) != original.columns(size, 0)
@@ -209,10 +209,10 @@ def open_study(
     all_seeds = list(own_seeds or size.seeds)
     if missing and not note:
         note = "the runs that are missing"
-        if not changed:
+        if not variations:
             of_seeds = "" if all_seeds == list(size.seeds) else f" --seeds {' '.join(map(str, all_seeds))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
-    return Study(images, variant, preset, store, device, all_seeds, columns, records, missing, note, changed)
+    return Study(images, variant, preset, store, device, all_seeds, columns, records, missing, note, variations)
 
 
 def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[dict[str, dict[int, Record]], list[Run]]:

@@ -59,7 +59,7 @@ def first_view(networks: dict[str, nn.Module], images: ImageSet | None, mapping:
         return pd.DataFrame(columns=columns)
     first, shown = images.select(slice(1)), dict(list(networks.items())[:2])
     maps = network_maps.by_network(shown, first, [mapping])
-    tidy = map_statistics.measure(maps, first, columns[1:], next(iter(shown)))
+    tidy = map_statistics.tabulate(maps, first, columns[1:], next(iter(shown)))
     table = tidy.pivot_table("value", ["network", "level"], "statistic", sort=False)
     says = {name: images.classes[network_maps.predictions(network, first)[0]] for name, network in shown.items()}
     return table.rename_axis(columns=None).assign(says=table.index.get_level_values("network").map(says))[columns]

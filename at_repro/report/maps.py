@@ -27,7 +27,7 @@ DRAWN = 8
 """How many pictures a figure shows."""
 
 _BATCH = 16
-_STATISTICS = ("entropy", "top share")
+_CSV_STATISTICS = ("entropy", "top share")
 
 
 def draw(
@@ -95,7 +95,7 @@ def draw(
             if start == 0:
                 _save(images, maps, titles, output, f"{model}; weights: {weights or 'published'}; {', '.join(layers)}")
             if rows is not None:
-                frame = map_statistics.measure({model: {mapping: maps}}, images, _STATISTICS)
+                frame = map_statistics.tabulate({model: {mapping: maps}}, images, _CSV_STATISTICS)
                 frame["image"] = [str(part[index]) for index in frame["image"]]
                 frame.to_csv(rows, mode="a", header=start == 0, index=False, float_format="%.6g")
                 done = start + len(part)

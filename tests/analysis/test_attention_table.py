@@ -132,7 +132,7 @@ def test_the_names_of_all_statistics_are_known(trained, store, images):
         ("cifar10", replace(two, masks=None)),
         (map_statistics.FACES, replace(two, name=map_statistics.FACES, masks=None)),
     ):
-        rows = map_statistics.measure({"run": maps}, pictures, attention_measurement._ALONE)
+        rows = map_statistics.tabulate({"run": maps}, pictures, attention_measurement._ALONE)
         names = attention_measurement.means(rows)["statistic"].tolist()
         known = attention_measurement._statistics((replace(run, dataset=dataset), None))
         assert sorted(names) == sorted(known)
@@ -201,7 +201,7 @@ def test_checksums_stay_text(store):
 
 
 def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, store, images, monkeypatch):
-    measure = attention_measurement.measure
+    measure = attention_measurement.rows_of_pairs
 
     def late(*given):
         rows = measure(*given)
@@ -209,7 +209,7 @@ def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, sto
         attention_measurement.update(store, {"teacher": trained["teacher"]}, images)
         return rows
 
-    monkeypatch.setattr(attention_measurement, "measure", late)
+    monkeypatch.setattr(attention_measurement, "rows_of_pairs", late)
     attention_measurement.update(store, trained, images)
     both = load(store)
     assert both["run_id"].nunique() == 3 and not both.duplicated(["run_id", "teacher", "level", "statistic"]).any()

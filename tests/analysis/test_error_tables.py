@@ -49,7 +49,7 @@ def test_a_second_teacher_is_no_method(studies):
     """Table 3 has one for the terms on gradients and one for activation-based transfer."""
     wrong = {"student": {0: range(20)}, "KD": {0: range(10)}, "teacher": {0: ()}, "teacher of AT": {0: ()}}
     study = studies("smoke", "gradient-methods", **wrong)
-    assert list(error_tables.paired(study).index) == ["KD"]
+    assert list(error_tables.paired_differences(study).index) == ["KD"]
 
 
 def test_tables_stand_below_each_other_and_beside_a_reference(studies):
@@ -57,7 +57,7 @@ def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
     forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
     both = {"groups": error_tables.by_method(groups), "forms": error_tables.by_method(forms)}
-    found = error_tables.beside(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
+    found = error_tables.stack(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
     assert list(found.columns) == ["ours", "seeds", "paper", "minus usual (p)"]
     assert found.loc[("groups", "group 1")].tolist() == ["9.00", 1, "8.11", "+1.00 (0.5)"]
     assert found.loc[("groups", "all groups"), "minus usual (p)"] == ""
@@ -72,12 +72,12 @@ def test_top5_errors_stand_beside_the_papers(studies):
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
     errors = {"ImageNet": error_tables.by_method(study)}
-    beside = error_tables.beside(errors, [study], {"student": ["student"]})
+    beside = error_tables.stack(errors, [study], {"student": ["student"]})
     assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
 
 
 def test_what_others_published_are_gains_over_their_student():
-    found = error_tables.others()
+    found = error_tables.other_reports()
     rep = found.loc["RepDistiller"].droplevel("task").loc["wrn-16-2 from wrn-40-2"]
     assert rep[["student", "AT", "KD"]].tolist() == [73.26, "+0.82", "+1.66"], "74.08 and 74.92 against 73.26"
     assert found.loc["Knowledge-Distillation-Zoo", "KD"].tolist() == [""], "it published none"
@@ -186,7 +186,7 @@ def test_what_the_paper_does_not_print_has_no_deviation(name, changes, studies):
 
 def test_tables_of_the_paper_as_they_are_printed():
     """Table 4 for birds: 28.5, 27 (?), 27 (?) and 26.5; Table 5 has no KD."""
-    found = error_tables.published("Table 4", "Table 5")
+    found = error_tables.paper_table("Table 4", "Table 5")
     birds = {"student": "28.5", "KD": "27 (?)", "AT": "27 (?)", "teacher": "26.5"}
     assert found.loc["resnet18 from resnet34, CUB-200-2011"].to_dict() == birds
     assert found.loc["resnet18 from resnet34, ImageNet top-5", "KD"] == "" and len(found) == 4
@@ -250,19 +250,19 @@ def test_paired_differences_are_of_the_same_seeds(studies):
         at={0: range(16), 1: range(22), 2: range(12), 3: range(90), 4: range(9)}, kd={1: range(32), 2: None},
         teacher={0: range(10)},
     )  # fmt: skip
-    found = error_tables.paired(study)
+    found = error_tables.paired_differences(study)
     assert list(found.index) == ["AT", "KD"], "the teacher's seed means nothing to a student"
     half = 4.30265 * 2 / 3**0.5  # Student's t of two degrees of freedom, a standard deviation of 2
     assert found.loc["AT"].tolist() == pytest.approx([3, -4, -4 - half, -4 + half], abs=1e-4)
     assert found.loc["KD", ["seeds", "difference"]].tolist() == [1, 1]
     assert found.loc["KD", ["low", "high"]].isna().all()
-    other = error_tables.paired(study, "AT")
+    other = error_tables.paired_differences(study, "AT")
     assert list(other.index) == ["student", "KD"] and other.loc["student", "difference"] == 4
 
 
 def test_paired_differences_of_nothing(studies):
     for study in (studies("smoke"), studies("reduced", at={0: range(9)})):
-        found = error_tables.paired(study)
+        found = error_tables.paired_differences(study)
         assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high"]
 
 

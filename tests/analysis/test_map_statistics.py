@@ -37,7 +37,7 @@ def table(maps: dict[str, list[torch.Tensor]], images: ImageSet, taught: list[to
     levels = ("low", "middle", "top")
     networks = {"own": {mapping: dict(zip(levels, of_one, strict=False)) for mapping, of_one in maps.items()}}
     networks |= {"teacher": {"sum-2": dict(zip(levels, taught, strict=False))}} if taught else {}
-    rows = map_statistics.measure(networks, images, map_statistics.STATISTICS, "teacher" if taught else "")
+    rows = map_statistics.tabulate(networks, images, map_statistics.FUNCTIONS, "teacher" if taught else "")
     return means(rows[rows["network"] == "own"]).set_index(["level", "statistic"])["value"].to_dict()
 
 
@@ -217,7 +217,7 @@ def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size(images):
 
 def test_every_network_mapping_level_and_image_has_a_row_per_statistic(images):
     maps = {"sum-1": {"low": UNIFORM.expand(60, 8, 8), "top": PEAK.expand(60, 8, 8)}}
-    frame = map_statistics.measure({"a": maps, "b": maps}, images, ["entropy", "on parts", "top share"])
+    frame = map_statistics.tabulate({"a": maps, "b": maps}, images, ["entropy", "on parts", "top share"])
     assert list(frame) == ["network", "mapping", "level", "image", "statistic", "value"]
     assert len(frame) == 2 * 2 * 60 * 2, "shapes are no faces: a statistic that does not apply has no rows"
     assert frame["image"].tolist() == list(range(60)) * 8 and pd.api.types.is_float_dtype(frame["value"])
@@ -225,8 +225,8 @@ def test_every_network_mapping_level_and_image_has_a_row_per_statistic(images):
     assert values["b", "top"].tolist() == pytest.approx([0, 100], abs=1e-4)
     assert values["a", "low"].tolist() == pytest.approx([100, 700 / 64], rel=1e-5)
     for nothing in (
-        map_statistics.measure({}, images, ["edges"]),
-        map_statistics.measure({"a": maps}, None, ["edges"]),
+        map_statistics.tabulate({}, images, ["edges"]),
+        map_statistics.tabulate({"a": maps}, None, ["edges"]),
     ):
         assert nothing.empty and list(nothing) == list(frame)
 
@@ -241,6 +241,6 @@ def test_a_distance_by_hand():
 def test_every_student_is_held_against_the_teacher_at_every_level(images):
     near, far = {"low": PEAK.expand(60, 8, 8)}, {"low": (1 - PEAK / 7).expand(60, 8, 8)}
     networks = {"near": {"max-1": near}, "wrn": {"max-1": near}, "far": {"max-1": far}}
-    values = map_statistics.measure(networks, images, ["distance"], "wrn").groupby("network")["value"].mean()
+    values = map_statistics.tabulate(networks, images, ["distance"], "wrn").groupby("network")["value"].mean()
     assert values.to_dict() == pytest.approx({"near": 0, "wrn": 0, "far": 2**0.5}, abs=1e-6)
-    assert map_statistics.measure(networks, images, ["distance"], "absent").empty
+    assert map_statistics.tabulate(networks, images, ["distance"], "absent").empty

@@ -99,7 +99,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(folder, monkeypatch):
     (folder / "many").mkdir()
     for number in range(128):
         shutil.copy("pictures/00.jpg", folder / "many" / f"{number:03d}.jpg")
-    alive, measure, picture = [], maps.map_statistics.measure, maps.folders.load_square
+    alive, measure, picture = [], maps.map_statistics.tabulate, maps.folders.load_square
 
     def count(networks, images, statistics):
         gc.collect()
@@ -108,7 +108,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(folder, monkeypatch):
         alive.append((len(objects), sum(tensor.untyped_storage().nbytes() for tensor in tensors)))
         return measure(networks, images, statistics)
 
-    monkeypatch.setattr(maps.map_statistics, "measure", count)
+    monkeypatch.setattr(maps.map_statistics, "tabulate", count)
     monkeypatch.setattr(maps.folders, "load_square", lambda path, _: picture(path, 32))  # in a fiftieth of the time
     monkeypatch.setattr(maps, "_save", lambda *_: None)
     assert draw("many", csv="maps.csv", layers=["low"]) == 128
