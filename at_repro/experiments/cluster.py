@@ -19,7 +19,7 @@ import torch
 from at_repro import data
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
-from at_repro.runs import Run, tasks, with_teachers
+from at_repro.runs import Run, checks, tasks, with_teachers
 from at_repro.training import Progress, engine, train
 from at_repro.training.missing_runs import check_networks
 
@@ -95,7 +95,7 @@ def train_on(
 
     progress = progress or Progress()
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
-    all_runs = [run.validate() for run in with_teachers(runs)]
+    all_runs = [checks.validate(run) for run in with_teachers(runs)]
     missing = [run for run in all_runs if not store.has(run)]
     for dataset, split in product(dict.fromkeys(run.dataset for run in missing), data.SPLITS):
         data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing

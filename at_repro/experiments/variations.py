@@ -65,10 +65,12 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
         check_choice("change", name, CHANGES)
 
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
+        from at_repro.runs import checks  # which ask networks, and so torch: a list of experiments does without
+
         runs = experiment.columns(preset, seed)
         teachers = {run.teacher for run in runs.values()}
         variant = {name: _vary_run(run, run in teachers, changes) for name, run in runs.items()}
-        return {name: run.validate() for name, run in variant.items()}
+        return {name: checks.validate(run) for name, run in variant.items()}
 
     return replace(experiment, columns=columns)
 

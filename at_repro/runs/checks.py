@@ -1,23 +1,21 @@
 """What is allowed in the spec of a run, by itself and together with its networks and images."""
 
 import math
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 from at_repro import data, networks
 from at_repro.errors import ParameterError, check_choice, check_count, check_kind, check_weight, is_integer, is_number
 from at_repro.networks import imagenet
+from at_repro.runs.spec import Run
 from at_repro.runs.terms import Term
-
-if TYPE_CHECKING:  # the spec asks for its checks, not the other way round
-    from at_repro.runs import Run
 
 STARTS = ("random", "imagenet")
 NORMS = ("trained", "fixed")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
-def check(run: "Run") -> None:
-    """Raises ParameterError for the first value of a run, or of its teacher, that is not allowed."""
+def validate(run: Run) -> Run:
+    """Raises ParameterError for the first value of a run, or of its teacher, that is not allowed; returns the run."""
     data.check_name(run.dataset)
     networks.check_name(run.network)
     check_count("epochs", run.epochs)
@@ -47,9 +45,10 @@ def check(run: "Run") -> None:
         check_kind("terms", term, Term, "a tuple of terms")
         term.validate()
     if run.teacher is not None:
-        check_kind("teacher", run.teacher, type(run), "a run")
-        run.teacher.validate()
+        check_kind("teacher", run.teacher, Run, "a run")
+        validate(run.teacher)
     _check_together(run)
+    return run
 
 
 def _check_range(parameter: str, value: object, low: float, high: float) -> None:
@@ -58,7 +57,7 @@ def _check_range(parameter: str, value: object, low: float, high: float) -> None
         raise ParameterError(parameter, value, allowed)
 
 
-def _check_together(run: "Run") -> None:
+def _check_together(run: Run) -> None:
     """Raises ParameterError unless the terms of a run go together, and with its networks."""
     pairing, teacher = [term for term in run.terms if term.needs_teacher], run.teacher
     if sum(term.replaces_task for term in run.terms) > 1:

@@ -85,7 +85,7 @@ class Run:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Run":
-        """The inverse of `to_dict`, whose values `validate` then checks.
+        """The inverse of `to_dict`, whose values `checks.validate` then checks.
 
         Raises ParameterError for a field or kind of term that is unknown, missing or of another structure.
         """
@@ -100,13 +100,6 @@ class Run:
         if "milestones" in values:
             values["milestones"] = tuple(values["milestones"])
         return cls(**values)
-
-    def validate(self) -> "Run":
-        """Raises ParameterError for the first value that is not allowed; returns the run."""
-        from at_repro.runs import checks  # it asks networks and data sets, and so torch: a list of runs does without
-
-        checks.check(self)
-        return self
 
 
 def _without_defaults(item: Run | Term) -> dict:

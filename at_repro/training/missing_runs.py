@@ -10,7 +10,7 @@ from at_repro import data, networks
 from at_repro.data import Images
 from at_repro.errors import UserError
 from at_repro.records import Store
-from at_repro.runs import Run, with_teachers
+from at_repro.runs import Run, checks, with_teachers
 from at_repro.training import engine
 from at_repro.training.locks import choose, tidy
 from at_repro.training.loop import train_cohort
@@ -49,7 +49,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
     """
     ranks, target = join(engine.device(device))
-    all_runs = [run.validate() for run in with_teachers(runs)]
+    all_runs = [checks.validate(run) for run in with_teachers(runs)]
     missing = ranks.decide(lambda: [run for run in all_runs if not store.has(run)])
     progress = progress or Progress(None if ranks.first else io.StringIO())
     check_networks(missing, store)

@@ -12,7 +12,7 @@ from shards import write_shard
 
 from at_repro import data
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.runs import Run
+from at_repro.runs import Run, checks
 from at_repro.training import train
 
 
@@ -95,7 +95,7 @@ def test_the_order_is_by_content_and_a_subset_is_a_prefix(photos):
 
 
 def test_a_network_is_trained_on_them(photos, store, quiet):
-    run = Run("wrn-10-1", 1, dataset="photos@16", batch_size=4, precision="fp32").validate()
+    run = checks.validate(Run("wrn-10-1", 1, dataset="photos@16", batch_size=4, precision="fp32"))
     train([run], store, data_root=str(photos), progress=quiet)
     record = store.load(run)
     assert len(record.predictions()) == 2 and run.run_id.startswith("photos@16-wrn-10-1-plain-s0-")

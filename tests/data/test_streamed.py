@@ -17,7 +17,7 @@ from at_repro.data import jpeg, streamed
 from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output
 from at_repro.records import Store
-from at_repro.runs import ActivationTransfer, Run
+from at_repro.runs import ActivationTransfer, Run, checks
 from at_repro.training import engine, loop, train
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.evaluation import evaluate
@@ -322,7 +322,7 @@ def test_a_name_needs_a_size(name):
 @pytest.mark.parametrize("augmentation", ["crop-flip", "flip", "window-flip"])
 def test_what_workers_do_not_do_is_refused_before_anything_is_read(augmentation):
     with pytest.raises(ParameterError, match=r"^augmentation: .*; allowed: resized-crop-flip, none$"):
-        replace(TEACHER, augmentation=augmentation).validate()
+        checks.validate(replace(TEACHER, augmentation=augmentation))
 
 
 def test_students_are_trained_on_them_and_go_on_where_they_stopped(root, tmp_path, monkeypatch):

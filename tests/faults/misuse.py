@@ -14,7 +14,7 @@ from at_repro import cli
 from at_repro.data import DATA_SETS, augmentations
 from at_repro.errors import ParameterError
 from at_repro.experiments import EXPERIMENTS
-from at_repro.runs import Run
+from at_repro.runs import Run, checks
 from at_repro.runs.checks import PRECISIONS
 from at_repro.runs.terms import TERMS
 
@@ -125,7 +125,7 @@ def specs_and_commands(count: int, folder: Path) -> list[Row]:
 
 def _is_refused(spec: dict) -> bool:
     try:
-        Run.from_dict(spec).validate()
+        checks.validate(Run.from_dict(spec))
     except ParameterError as error:
         return "\n" not in str(error) and "allowed:" in str(error)
     except Exception as error:

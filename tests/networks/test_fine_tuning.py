@@ -6,7 +6,7 @@ from torch import nn
 
 from at_repro import data, networks
 from at_repro.errors import ParameterError
-from at_repro.runs import Run
+from at_repro.runs import Run, checks
 from at_repro.training import Student, engine, train
 from at_repro.training.loop import train_epoch
 
@@ -67,7 +67,8 @@ def test_fixed_norms_are_all_of_them_and_nothing_else():
 def test_training_changes_what_is_not_frozen_and_nothing_else(few_test_images):
     """Statistics of the norms included, which no optimiser touches."""
     run = Run("efficientnet-lite0", 1, "shapes", 32, batch_size=16, start="imagenet", norms="fixed", frozen_groups=1,
-              precision="fp32", learning_rate=0.01, augmentation="window-flip").validate()  # fmt: skip
+              precision="fp32", learning_rate=0.01, augmentation="window-flip")  # fmt: skip
+    checks.validate(run)
     student = Student(run, 10, torch.device("cpu"), "fp32")
     before = {name: value.clone() for name, value in student.network.state_dict().items()}
     train_epoch([student], {}, data.load("shapes", "train", subset=32), engine.forward("fp32", False), lambda *_: None)

@@ -16,7 +16,7 @@ from at_repro.analysis.any_model import load_model
 from at_repro.errors import ParameterError
 from at_repro.networks import registry
 from at_repro.records import Store
-from at_repro.runs import ActivationTransfer, Run
+from at_repro.runs import ActivationTransfer, Run, checks
 from at_repro.training import Progress, train
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
@@ -91,7 +91,7 @@ def test_a_record_of_a_network_that_is_not_registered_is_one_clear_error(registe
     train([run], store, device="cpu", progress=quiet)
     registry._REGISTERED.clear()
     with pytest.raises(ParameterError, match=r"^network: 'own-two' "):
-        run.validate()
+        checks.validate(run)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def module(tmp_path, monkeypatch):
 
 
 def test_a_function_of_a_module_is_trained_recorded_verified_and_looked_at(module, store, quiet, few_test_images):
-    run = Run("mine:Two", epochs=1, **TINY).validate()
+    run = checks.validate(Run("mine:Two", epochs=1, **TINY))
     assert "mine" not in sys.modules, "a spec is read without anybody's code"
     taught = Run("wrn-10-1", epochs=1, teacher=run, terms=(ActivationTransfer(groups=(0, 1)),), **TINY)
     train([taught], store, device="cpu", progress=quiet)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from at_repro.errors import ParameterError
-from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run, SymmetryNorm
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run, SymmetryNorm, checks
 
 TEACHER = Run("wrn-16-2", epochs=60)
 
@@ -92,7 +92,7 @@ def test_whatever_decides_the_numbers_changes_the_identity(change):
 )
 def test_a_bad_value_is_one_line_that_names_the_parameter(change, parameter):
     with pytest.raises(ParameterError) as raised:
-        Run(**{"network": "wrn-16-1", "epochs": 1} | change).validate()
+        checks.validate(Run(**{"network": "wrn-16-1", "epochs": 1} | change))
     text = str(raised.value)
     assert text.startswith(f"{parameter}: ")
     assert "\n" not in text and "allowed:" in text
@@ -105,7 +105,7 @@ def test_a_bad_value_is_one_line_that_names_the_parameter(change, parameter):
 )  # fmt: skip
 def test_a_value_of_another_kind_is_one_line_too(change):
     with pytest.raises(ParameterError) as raised:
-        Run(**{"network": "wrn-16-1", "epochs": 1} | change).validate()
+        checks.validate(Run(**{"network": "wrn-16-1", "epochs": 1} | change))
     assert "\n" not in str(raised.value)
 
 

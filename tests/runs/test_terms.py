@@ -9,7 +9,16 @@ import torch
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import PRESETS
-from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.runs import (
+    ActivationTransfer,
+    Distillation,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    Run,
+    SymmetryNorm,
+    checks,
+)
 from at_repro.runs.cohorts import cohorts
 from at_repro.training import Student, train
 
@@ -130,13 +139,13 @@ def test_layers_named_in_a_spec_are_paired(few_test_images, store, quiet):
 def test_layers_that_are_not_there_are_refused(layers, named):
     run = Run("wrn-10-1", epochs=1, terms=(ActivationTransfer(layers=layers),), teacher=Run("wrn-10-2", epochs=1))
     with pytest.raises(ParameterError, match=f"^layers: .*{named}"):
-        run.validate()
+        checks.validate(run)
 
 
 def test_layers_exclude_groups():
     term = ActivationTransfer(layers=(("group0", "group0"),), groups=(1,))
     with pytest.raises(ParameterError, match=r"^groups: "):
-        Run("wrn-10-1", epochs=1, terms=(term,), teacher=Run("wrn-10-2", epochs=1)).validate()
+        checks.validate(Run("wrn-10-1", epochs=1, terms=(term,), teacher=Run("wrn-10-2", epochs=1)))
 
 
 @pytest.mark.slow
@@ -173,7 +182,7 @@ def test_f_actt_on_some_groups_has_adapters_for_those_alone(few_test_images, sto
     """A network with more groups can then be the teacher, and no adapter is left untrained in the checkpoint."""
     taught_by = Run("resnet18", **FIELDS)
     run = Run("wrn-10-1", terms=(FullActivation(groups=(0, 2)),), teacher=taught_by, **FIELDS)
-    student = Student(run.validate(), 10, torch.device("cpu"), "fp32")
+    student = Student(checks.validate(run), 10, torch.device("cpu"), "fp32")
     assert [tuple(adapter.weight.shape[:2]) for adapter in student.adapters] == [(64, 16), (256, 64)]
     train([run], store, device="cpu", progress=quiet)
     assert store.load(run).diverged is None
@@ -193,4 +202,4 @@ def test_f_actt_on_some_groups_has_adapters_for_those_alone(few_test_images, sto
 def test_terms_that_could_not_be_trained_are_refused_before(terms, parameter):
     run = Run("wrn-10-1", epochs=1, terms=terms, teacher=Run("wrn-10-2", epochs=1))
     with pytest.raises(ParameterError, match=f"^{parameter}: "):
-        run.validate()
+        checks.validate(run)

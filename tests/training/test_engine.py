@@ -7,7 +7,7 @@ import torch
 
 from at_repro import data, networks
 from at_repro.errors import DataError, ParameterError
-from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run
+from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run, checks
 from at_repro.training import Student, engine
 from at_repro.training.batch import FeatureExtractor, StudentBatch, Teacher
 from at_repro.training.loop import batches
@@ -69,7 +69,7 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
 @pytest.mark.parametrize("term", [ActivationTransfer(), ActivationTransfer(mapping="max-1"), FullActivation()])
 def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precision):
     """Maps and losses stay in float32 in both precisions: what is compiled may round in another order, no more."""
-    run = Run("wrn-10-1", 1, terms=(term,), teacher=Run("wrn-16-1", 1)).validate()
+    run = checks.validate(Run("wrn-10-1", 1, terms=(term,), teacher=Run("wrn-16-1", 1)))
     student = Student(run, 10, torch.device("cpu"), precision)
     teacher = networks.build("wrn-16-1", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
     taught = Teacher(teacher, "wrn-16-1", precision, False).see(IMAGES, LABELS)

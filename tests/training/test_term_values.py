@@ -5,7 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from at_repro import networks
-from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
+from at_repro.runs import (
+    ActivationTransfer,
+    Distillation,
+    FullActivation,
+    GradientTransfer,
+    MinL2,
+    Run,
+    SymmetryNorm,
+    checks,
+)
 from at_repro.training import Student, engine
 from at_repro.training.batch import Teacher
 from at_repro.training.term_values import term_value
@@ -89,7 +98,7 @@ def test_table_3_compares_what_the_convolutions_return():
     ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
     taught_by = networks.build("nin-wide-norelu", 10, torch.Generator().manual_seed(5)).eval().requires_grad_(False)
     run = Run("nin-thin-nobn", epochs=10, terms=(ActivationTransfer(layers=ends),), teacher=Run("nin-wide-norelu", 1))
-    student = Student(run.validate(), 10, torch.device("cpu"), "fp32")
+    student = Student(checks.validate(run), 10, torch.device("cpu"), "fp32")
     taught = Teacher(taught_by, "nin-wide-norelu", "fp32", False, [other for _, other in ends]).see(IMAGES, LABELS)
     found = term_value(run.terms[0], student.see(IMAGES, LABELS, PLAIN), taught).item()
 
