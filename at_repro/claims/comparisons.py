@@ -128,7 +128,7 @@ class ErrorComparison(Comparison):
                 return None
             better, worse = (tuple(columns[name] for name in side) for side in (self.better, self.worse))
             both = (*better, *worse)
-            if all(facts.record(run) for run in both):
+            if all(facts.find(run) for run in both):
                 sides[max(run.seed for run in both)] = better, worse
                 fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in both)
         if not sides:
@@ -147,7 +147,7 @@ class ErrorComparison(Comparison):
             seeds=verdicts.seeds_to_decide(
                 estimate.difference, estimate.standard_error * math.sqrt(len(sides)), self.margin
             ),
-            seconds=sum(facts.recorded(run).training_seconds for run in runs) / len(sides),
+            seconds=sum(facts.load(run).training_seconds for run in runs) / len(sides),
         )
 
 
@@ -198,15 +198,15 @@ class MeanOf(_ErrorComparisons):
         if not evidences:
             return None
         estimate = significance.mean_of([evidence.estimate for evidence in evidences.values() if evidence.estimate])
-        missing = len(self.comparisons) - len(evidences)
+        gaps = len(self.comparisons) - len(evidences)
         return Evidence(
             {name: evidence.difference for name, evidence in evidences.items()},
             f"{len(evidences)} of {len(self.comparisons)} pairs",
             estimate,
-            (1.0, 1.0) if missing else BELOW.chances(estimate),
+            (1.0, 1.0) if gaps else BELOW.chances(estimate),
             tuple(run_id for evidence in evidences.values() for run_id in evidence.runs),
             fair=all(evidence.fair for evidence in evidences.values()),
-            lacks=f"{missing} pair(s) not run" if missing else "more seeds",
+            lacks=f"{gaps} pair(s) not run" if gaps else "more seeds",
         )
 
 

@@ -39,9 +39,9 @@ class Facts:
 
     def __init__(self, store: Store):
         self.store = store
-        self.record = cache(store.find)
-        self.recorded = cache(store.load)
-        self.wrong = cache(self._wrong)
+        self.find = cache(store.find)
+        self.load = cache(store.load)
+        self.mistakes = cache(self._mistakes)
         self.phase_error = cache(self._phase_error)
         self.columns = cache(self._columns)
 
@@ -53,24 +53,24 @@ class Facts:
     def _seeds(self) -> list[int]:
         return self.store.seeds()
 
-    def _wrong(self, run: Run) -> np.ndarray:
+    def _mistakes(self, run: Run) -> np.ndarray:
         """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""
-        record = self.recorded(run)
+        record = self.load(run)
         if record.diverged:  # as good as guessing
             labels = record.predictions()["label"]
             return np.full(len(labels), 1 - 1 / labels.nunique())
-        return record.wrong().astype(float)
+        return record.mistakes().astype(float)
 
     def error(self, run: Run, early: bool = False) -> float:
         """Test error in percent of the last epoch, or the mean of those before the learning rate first drops."""
-        record = self.recorded(run)
+        record = self.load(run)
         if record.diverged:
-            return 100 * float(self.wrong(run).mean())
+            return 100 * float(self.mistakes(run).mean())
         return float(record.early_errors().mean()) if early else record.final["test_error"]
 
     def _phase_error(self, run: Run) -> float:
         """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
-        record = self.recorded(run)
+        record = self.load(run)
         return math.nan if record.diverged else float(record.late_errors().mean())
 
     def image_error(self, better: Side, worse: Side) -> float:
@@ -78,7 +78,7 @@ class Facts:
 
         McNemar's where both sides are one run: the images are the same, and only those count on which the sides differ.
         """
-        sides = [np.mean([self.wrong(run) for run in side], axis=0) for side in (better, worse)]
+        sides = [np.mean([self.mistakes(run) for run in side], axis=0) for side in (better, worse)]
         return 100 * float(np.std(sides[0] - sides[1])) / math.sqrt(len(sides[0]))
 
     def early_error(self, better: Side, worse: Side) -> float:
@@ -87,17 +87,17 @@ class Facts:
         At a high learning rate errors differ more from epoch to epoch than test images explain.
         """
         shares = [np.mean([self.error(run, early=True) for run in side]) / 100 for side in (better, worse)]
-        images = sum(share * (1 - share) for share in shares) / len(self.wrong(better[0]))
-        if any(self.recorded(run).diverged for run in (*better, *worse)):
+        images = sum(share * (1 - share) for share in shares) / len(self.mistakes(better[0]))
+        if any(self.load(run).diverged for run in (*better, *worse)):
             return 100 * math.sqrt(images)
-        curves = [np.mean([self.recorded(run).early_errors() for run in side], axis=0) for side in (better, worse)]
+        curves = [np.mean([self.load(run).early_errors() for run in side], axis=0) for side in (better, worse)]
         epochs = float(np.var(curves[0] - curves[1])) / len(curves[0])
         return math.sqrt(100**2 * images + epochs)
 
     def check_test_images(self, runs: Iterable[Run]) -> None:
         """Raises UserError, with both run ids, where two of the runs were measured on different test images."""
         for one, other in pairwise(runs):
-            if self.recorded(one).values["data"]["test"] != self.recorded(other).values["data"]["test"]:
+            if self.load(one).values["data"]["test"] != self.load(other).values["data"]["test"]:
                 raise UserError(
                     f"{one.run_id} and {other.run_id} were measured on different test images: they cannot be compared"
                 )
@@ -141,7 +141,7 @@ class Facts:
         return Spread(max(1.0, math.sqrt(square)), total)
 
     def _are_paired(self, run: Run, plain: Run) -> bool:
-        records = self.record(run), self.record(plain)
+        records = self.find(run), self.find(plain)
         is_transfer = run.terms and run.seed == plain.seed  # one precision against another is no such pair
         return bool(is_transfer and all(record and not record.diverged for record in records))
 
@@ -155,7 +155,7 @@ class Facts:
     def has_better_teacher(self, run: Run, student: Run | None) -> bool:
         """Whether its teacher, if it has one, is better than the plain student by the interval of one run."""
         teacher = run.teacher
-        if teacher is None or student is None or not (self.record(teacher) and self.record(student)):
+        if teacher is None or student is None or not (self.find(teacher) and self.find(student)):
             return True
         return BELOW.chances(self.estimate([((teacher,), (student,))]))[0] < ALPHA
 

@@ -69,15 +69,15 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     seeds = math.nan if more is None else more
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     runs = comparison.runs(preset)
-    compared = [run for run in runs if run.run_id in evidence.runs] or runs
+    evidence_runs = [run for run in runs if run.run_id in evidence.runs] or runs
     return (
-        claim.name, setting, str(comparison), subjects(compared) or stand_in, evidence.difference, low, high,
+        claim.name, setting, str(comparison), subjects(evidence_runs) or stand_in, evidence.difference, low, high,
         comparison.unit, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
         evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
 
 
-def conclude(compared: pd.DataFrame) -> pd.DataFrame:
+def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
     """A row per claim of the paper, in its order, from a frame of `compare`; the index is the claim's name.
 
     Columns: `claim`; `verdict`, in the paper's setting where anything was run there, else in the shortened one;
@@ -86,11 +86,11 @@ def conclude(compared: pd.DataFrame) -> pd.DataFrame:
     hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
     """
     rows = {}
-    compared = compared.assign(effect=[f"{row.comparison}: {effect(row)}" for row in compared.itertuples()])
-    tested = compared[(compared["setting"] != STAND_IN) & (compared["verdict"] != NOT_TESTED)]
-    by_claim = dict(iter(tested.groupby(["claim", "setting"])))
+    comparisons = comparisons.assign(effect=[f"{row.comparison}: {effect(row)}" for row in comparisons.itertuples()])
+    eligible = comparisons[(comparisons["setting"] != STAND_IN) & (comparisons["verdict"] != NOT_TESTED)]
+    by_claim = dict(iter(eligible.groupby(["claim", "setting"])))
     for claim in CLAIMS:
-        parts = {preset: by_claim.get((claim.name, setting), tested[:0]) for preset, setting in SETTINGS.items()}
+        parts = {preset: by_claim.get((claim.name, setting), eligible[:0]) for preset, setting in SETTINGS.items()}
         verdict_of = {preset: _verdict(claim, preset, part) for preset, part in parts.items()}
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
         part, verdict, count = parts[preset], verdict_of[preset], _count(claim, preset)
@@ -108,18 +108,18 @@ def conclude(compared: pd.DataFrame) -> pd.DataFrame:
             "to decide": _to_decide(verdict, part, count),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
-            "stated": plan.stated(claim.name, runs),
+            "stated": plan.history(claim.name, runs),
             "runs": " ".join(runs),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
-def elsewhere(compared: pd.DataFrame) -> pd.DataFrame:
+def elsewhere(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of stand-ins, and the questions of our own, each with its own finding: no verdict on the paper.
 
     Columns `asked`, the claim or question; `comparison`; `here`, what stands in; `effect`; `scope`; `finding`.
     """
-    own = compared[compared["setting"].isin([STAND_IN, OURS_ALONE])]
+    own = comparisons[comparisons["setting"].isin([STAND_IN, OURS_ALONE])]
     rows = [
         (BY_NAME[row.claim].text, row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict])
         for row in own.itertuples()
@@ -136,9 +136,9 @@ def counts(ledger: pd.DataFrame) -> dict[str, int]:
 def summary(ledger: pd.DataFrame) -> str:
     """`counts`, and how many of the decided claims are not at the paper's length, in sentences."""
     by_verdict, rows = counts(ledger), _of_the_paper(ledger)
-    shortened = (rows["verdict"].isin([SUPPORTED, CONTRADICTED]) & (rows["setting"] == SETTINGS["reduced"])).sum()
-    decided = by_verdict[SUPPORTED] + by_verdict[CONTRADICTED]
-    aside = f" Of the {decided} decided, {shortened} rest on trainings shorter than the paper's." if shortened else ""
+    shorter = (rows["verdict"].isin([SUPPORTED, CONTRADICTED]) & (rows["setting"] == SETTINGS["reduced"])).sum()
+    decisions = by_verdict[SUPPORTED] + by_verdict[CONTRADICTED]
+    aside = f" Of the {decisions} decided, {shorter} rest on trainings shorter than the paper's." if shorter else ""
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in by_verdict.items())
     return f"Of {len(rows)} claims: {verdicts}.{aside}"
 
@@ -173,9 +173,9 @@ def _to_decide(verdict: str, part: pd.DataFrame, count: int) -> str:
     if verdict != UNDECIDED:
         return ""
     needs = [f"{count - len(part)} comparison(s) not run"] if len(part) < count else []
-    unsettled = part[part["verdict"] == UNDECIDED]
-    needs += [lacks for lacks in dict.fromkeys(unsettled["lacks"]) if lacks]
-    by_seeds = unsettled[unsettled["lacks"] == ""]
+    open_rows = part[part["verdict"] == UNDECIDED]
+    needs += [lacks for lacks in dict.fromkeys(open_rows["lacks"]) if lacks]
+    by_seeds = open_rows[open_rows["lacks"] == ""]
     if by_seeds["seeds_to_decide"].isna().any():
         needs.append("no number of seeds in reach")
     elif len(by_seeds):

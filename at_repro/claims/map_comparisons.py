@@ -119,7 +119,7 @@ class Trend(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """The slope over networks, by least squares."""
-        keys = {run: (run.run_id, "", self.level, self.statistic) for run in self.runs(preset) if facts.record(run)}
+        keys = {run: (run.run_id, "", self.level, self.statistic) for run in self.runs(preset) if facts.find(run)}
         runs = [run for run, key in keys.items() if key in facts.attention]
         estimate = slope([facts.error(run) for run in runs], [facts.attention[keys[run]] for run in runs])
         if estimate is None:

@@ -32,8 +32,8 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     To be committed before the runs that they are about. Returns the rules' names.
     """
     statements = _read(path) if path.exists() else []
-    known = {name: digest for statement in statements for name, digest in statement["rules"].items()}
-    new = {name: fingerprint(name) for name in BY_NAME if known.get(name) != fingerprint(name)}
+    digests = {name: digest for statement in statements for name, digest in statement["rules"].items()}
+    new = {name: fingerprint(name) for name in BY_NAME if digests.get(name) != fingerprint(name)}
     if new:
         entry = {
             "stated": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -44,7 +44,7 @@ def state(store: Store, path: Path = FILE) -> list[str]:
     return list(new)
 
 
-def stated(name: str, runs: Iterable[str], path: Path = FILE) -> str:
+def history(name: str, runs: Iterable[str], path: Path = FILE) -> str:
     """For readers: when the rule of a claim was stated, and how many of its runs were known by then.
 
     "another rule than on …" where it was stated anew, "changed since it was stated" where it is another one now.
@@ -57,8 +57,8 @@ def stated(name: str, runs: Iterable[str], path: Path = FILE) -> str:
     if last["rules"][name] != fingerprint(name):
         return f"changed since it was stated on {last['stated']}"
     when = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
-    known = len(set(runs) & set(last["known"]))
-    return f"{when}, knowing {known} of its {len(runs)} runs" if runs else when
+    count = len(set(runs) & set(last["known"]))
+    return f"{when}, knowing {count} of its {len(runs)} runs" if runs else when
 
 
 @cache

@@ -50,10 +50,10 @@ def table(draws: int = 2000) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def readable(simulated: pd.DataFrame) -> pd.DataFrame:
+def readable(frequencies: pd.DataFrame) -> pd.DataFrame:
     """`table` for readers, a row per claim: percent supported and contradicted, by world and number of seeds."""
     texts = {claim.name: claim.text for claim in CLAIMS} | {ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"}
-    long = simulated.assign(claim=simulated["claim"].map(texts)).set_index(["claim", "world", "seeds"])
+    long = frequencies.assign(claim=frequencies["claim"].map(texts)).set_index(["claim", "world", "seeds"])
     shares = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
     shares = shares.reorder_levels([1, 0, 2], axis=1)
     order = [(world, verdict, seeds) for world in WORLDS for verdict in COLUMNS[3:5] for seeds in SEEDS]
@@ -90,11 +90,11 @@ def _truth(comparisons: Sequence[Comparison], world: str) -> Truth:
     truth: Truth = {}
     for part in parts:
         for column in (*part.worse, *part.better):
-            printed = _number(part, column)
-            if world == WORLDS[1] or printed is None:  # what is claimed to do as well and is not printed does
-                printed = _number(part, part.worse[0]) if world == WORLDS[0] else 0.0
-            assert printed is not None  # see `_is_printed`
-            truth[part.experiment, column] = printed
+            value = _number(part, column)
+            if world == WORLDS[1] or value is None:  # what is claimed to do as well and is not printed does
+                value = _number(part, part.worse[0]) if world == WORLDS[0] else 0.0
+            assert value is not None  # see `_is_printed`
+            truth[part.experiment, column] = value
     if world == WORLDS[1] and all(part.margin.alike for part in parts):
         for part in parts:
             for column in part.better:

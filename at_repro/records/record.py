@@ -93,7 +93,7 @@ class Record:
 
         return pd.DataFrame(self._predictions)
 
-    def wrong(self) -> "np.ndarray":
+    def mistakes(self) -> "np.ndarray":
         """bool, one per test image: whether the network takes it for another class. Raises DamagedRecord."""
         return self._predictions["label"] != self._predictions["prediction"]
 

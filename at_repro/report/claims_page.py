@@ -38,49 +38,51 @@ def answer(ledger: pd.DataFrame) -> str:
     """How many claims have which verdict and which are decided, as Markdown."""
     if not (ledger["verdict"] != NOT_TESTED).any():
         return "**No claim is tested by these records.**"
-    decided = {verdict: _with(verdict, ledger)["claim"] for verdict in (SUPPORTED, CONTRADICTED)}
+    claims = {verdict: _with(verdict, ledger)["claim"] for verdict in (SUPPORTED, CONTRADICTED)}
     lines = [
         f"- *{verdict.capitalize()}*: {'; '.join(f'“{claim}”' for claim in texts)}."
-        for verdict, texts in decided.items()
+        for verdict, texts in claims.items()
         if len(texts)
     ]
-    undecided = _with(UNDECIDED, ledger)
-    if len(undecided):
+    open_claims = _with(UNDECIDED, ledger)
+    if len(open_claims):
         lines.append(
-            f"- *Undecided*: {len(undecided)}, because a 95 % interval reaches both sides or runs are missing."
+            f"- *Undecided*: {len(open_claims)}, because a 95 % interval reaches both sides or runs are missing."
         )
-    if len(untested := _with(NOT_TESTED, ledger)):
-        lines.append(f"- *Not tested*: {len(untested)}, for which stand-ins alone were trained, or nothing.")
-    tested = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
-    several = sum("seeds" in scope for scope in tested["scope"])
-    lines.append(f"- *How sure*: of the {len(tested)} tested, {several or 'none'} with three seeds or more.")
+    if len(gaps := _with(NOT_TESTED, ledger)):
+        lines.append(f"- *Not tested*: {len(gaps)}, for which stand-ins alone were trained, or nothing.")
+    judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
+    several = sum("seeds" in scope for scope in judgements["scope"])
+    lines.append(f"- *How sure*: of the {len(judgements)} tested, {several or 'none'} with three seeds or more.")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
 
 
-def effects(compared: pd.DataFrame) -> pd.DataFrame:
+def effects(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of test errors for a plot, in both settings, each once: with an interval, and below 3 points."""
-    own = compared[compared["setting"].isin(SETTINGS.values()) & (compared["unit"] == ErrorComparison.unit)]
-    own = own[own["low"].notna() & (own["difference"].abs() < _REACH)]
-    return own.drop_duplicates(["setting", "difference", "low", "runs"])
+    rows = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["unit"] == ErrorComparison.unit)]
+    rows = rows[rows["low"].notna() & (rows["difference"].abs() < _REACH)]
+    return rows.drop_duplicates(["setting", "difference", "low", "runs"])
 
 
-def forest(compared: pd.DataFrame, stamp: str) -> Figure:
+def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     """Differences of test errors with their 95 % intervals: filled in the paper's setting, open in a shortened one.
 
     Args:
-        compared: columns comparison, difference, low, high (points), setting and verdict, see `effects`.
+        comparisons: columns comparison, difference, low, high (points), setting and verdict, see `effects`.
     """
-    if compared.empty:
+    if comparisons.empty:
         return unavailable(stamp)
-    names = list(dict.fromkeys(compared["comparison"]))
+    names = list(dict.fromkeys(comparisons["comparison"]))
     figure, axis = canvas(stamp, 1 + 0.24 * len(names))
     axis.axvline(0, color=INK, linewidth=1)
-    for row in compared.itertuples():
-        own = row.setting == "the paper's"
+    for row in comparisons.itertuples():
+        is_paper = row.setting == "the paper's"
         colour = _COLOURS.get(row.verdict, INK)
-        place = names.index(row.comparison) + (-0.17 if own else 0.17)
-        axis.hlines(place, row.low, row.high, color=colour, linewidth=1.5)
-        axis.plot(row.difference, place, "o", color=colour, markerfacecolor=colour if own else "none", markersize=5)
+        height = names.index(row.comparison) + (-0.17 if is_paper else 0.17)
+        axis.hlines(height, row.low, row.high, color=colour, linewidth=1.5)
+        axis.plot(
+            row.difference, height, "o", color=colour, markerfacecolor=colour if is_paper else "none", markersize=5
+        )
     axis.set(ylim=(len(names) - 0.4, -0.6), xlabel="difference of test errors (points)")
     axis.set_yticks(range(len(names)), [shorten(name, 50, placeholder=" …") for name in names], fontsize=7)
     axis.grid(visible=False, axis="y")
@@ -100,73 +102,73 @@ class SortableTable:
 
     Args:
         table: its columns are the headings; a cell that names a verdict has it in colour.
-        folded: by row, what is folded away below it: lines by their title; lines that are empty are left out.
+        details: by row, what is folded away below it: lines by their title; lines that are empty are left out.
         links: by row, where the text of the last column leads.
     """
 
-    def __init__(self, table: pd.DataFrame, folded: Sequence[Mapping[str, Sequence[str]]], links: Sequence[str]):
-        self.table, self.folded, self.links = table, folded, links
+    def __init__(self, table: pd.DataFrame, details: Sequence[Mapping[str, Sequence[str]]], links: Sequence[str]):
+        self.table, self.details, self.links = table, details, links
 
     def __repr__(self) -> str:
         return self.table.to_string(index=False)
 
     def _repr_html_(self) -> str:
         headings = "".join(f"<th><button>{escape(name)}</button></th>" for name in self.table)
-        rows = zip(self.table.itertuples(index=False), self.folded, self.links, strict=True)
+        rows = zip(self.table.itertuples(index=False), self.details, self.links, strict=True)
         bodies = "\n".join(self._row(*row) for row in rows)
         return f'<table class="sortable"><thead><tr>{headings}</tr></thead>\n{bodies}</table>'
 
-    def _row(self, cells: Sequence[str], folded: Mapping[str, Sequence[str]], link: str) -> str:
+    def _row(self, cells: Sequence[str], details: Mapping[str, Sequence[str]], link: str) -> str:
         *texts, last = cells
         cells_html = "".join(f"<td>{_coloured(text)}</td>" for text in texts)
         cells_html += f'<td><a href="{escape(link)}">{escape(last)}</a></td>'
-        parts = {title: [line for line in lines if line] for title, lines in folded.items()}
+        parts = {title: [line for line in lines if line] for title, lines in details.items()}
         lists = "".join(
             f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_coloured(line)}</li>' for line in lines)}</ul>"
             for title, lines in parts.items()
             if lines
         )
         titles = ", ".join(title.lower() for title, lines in parts.items() if lines)
-        details = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
-        return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{details}</td></tr></tbody>'
+        html = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
+        return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{html}</td></tr></tbody>'
 
 
-def table(ledger: pd.DataFrame, compared: pd.DataFrame) -> SortableTable:
+def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     """A row per claim: verdict, and the effect that supports it least in both settings; all of them fold out.
 
     Args:
-        ledger, compared: see `ledger.conclude` and `ledger.compare`.
+        ledger, comparisons: see `ledger.conclude` and `ledger.compare`.
     """
-    rows, folded = [], []
+    rows, details = [], []
     for name, claim in ledger.iterrows():
-        own = compared[(compared["claim"] == name) & compared["setting"].isin(SETTINGS.values())]
+        rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         cells = [
-            _weakest(own[own["setting"] == setting], claim[column])
+            _weakest(rows_of_claim[rows_of_claim["setting"] == setting], claim[column])
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
-        tested = "; ".join(text for text in (claim["setting"], claim["on"], claim["scope"]) if text)
-        rows.append((claim["claim"], claim["verdict"], *cells, tested, PAGES[str(name)].replace("_", " ")))
-        folded.append({
-            "Comparisons": [_line(row) for row in own.itertuples()],
+        subject = "; ".join(text for text in (claim["setting"], claim["on"], claim["scope"]) if text)
+        rows.append((claim["claim"], claim["verdict"], *cells, subject, PAGES[str(name)].replace("_", " ")))
+        details.append({
+            "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],
             "To decide it": [claim["to decide"]],
             "Rule": [f"{claim['rule']} (from {claim['source']}; stated {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
     columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "tested on", "page"]
     links = [f"{PAGES[str(name)]}.html" for name in ledger.index]
-    return SortableTable(pd.DataFrame(rows, columns=columns), folded, links)
+    return SortableTable(pd.DataFrame(rows, columns=columns), details, links)
 
 
 def _with(verdict: str, ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[ledger["verdict"] == verdict]
 
 
-def _weakest(own: pd.DataFrame, verdict: str) -> str:
+def _weakest(rows: pd.DataFrame, verdict: str) -> str:
     """The effect of the comparison that speaks least for the claim, of how many, and the verdict of all."""
-    if own.empty:
+    if rows.empty:
         return ""
-    least = next(own.sort_values("for", ascending=False, kind="stable").itertuples())
-    return f"{effect(least)}{f', the weakest of {len(own)}' * (len(own) > 1)}; {verdict}"
+    least = next(rows.sort_values("for", ascending=False, kind="stable").itertuples())
+    return f"{effect(least)}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
 
 
 def _line(row) -> str:

@@ -91,8 +91,8 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
     }
     known = {what: answer or "not recorded" for what, answer in told.items()}
     images = ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in values["data"].items())
-    wrong = record.wrong()
-    differing = f"{wrong.sum()} of {len(wrong)} predictions differ from their labels"
+    mistakes = record.mistakes()
+    differing = f"{mistakes.sum()} of {len(mistakes)} predictions differ from their labels"
     return [
         ("which run?", record.folder.name, "the folder's name"),
         ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),

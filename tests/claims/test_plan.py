@@ -24,14 +24,14 @@ def path(tmp_path):
 def test_every_rule_is_stated_as_it_is():
     """A rule that is changed after its runs is another rule: state it anew with `plan.state`, before new runs."""
     for name in paper_claims.BY_NAME:
-        assert plan.stated(name, []).startswith("20"), f"{name}: {plan.stated(name, [])}"
+        assert plan.history(name, []).startswith("20"), f"{name}: {plan.history(name, [])}"
 
 
 def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, hand_made):
     runs = [columns["AT"] for columns in get("wrn-16-2-to-16-1").runs("reduced", [0, 1])]
     hand_made(runs[0])
     assert set(plan.state(store, path)) == set(paper_claims.BY_NAME)
-    assert plan.stated("at", [run.run_id for run in runs], path).endswith(", knowing 1 of its 2 runs")
+    assert plan.history("at", [run.run_id for run in runs], path).endswith(", knowing 1 of its 2 runs")
     assert plan.state(store, path) == [], "nothing is new"
 
 
@@ -41,11 +41,11 @@ def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeyp
     wider = [ErrorComparison(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in TABLE_1]
     changed = replace(paper_claims.BY_NAME["f-actt"], comparisons=wider)
     monkeypatch.setitem(paper_claims.BY_NAME, "f-actt", changed)
-    assert plan.stated("f-actt", ["a run"], path).startswith("changed since it was stated on 20")
+    assert plan.history("f-actt", ["a run"], path).startswith("changed since it was stated on 20")
     assert plan.state(store, path) == ["f-actt"], "stated anew, beside the old statement"
     plan._read.cache_clear()
     assert len(json.loads(path.read_text())) == 2
-    assert ", another rule than on 20" in plan.stated("f-actt", ["a run"], path), "or it would pass for the first one"
+    assert ", another rule than on 20" in plan.history("f-actt", ["a run"], path), "or it would pass for the first one"
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeyp
 def test_another_kind_of_comparison_is_another_rule(name, change, monkeypatch):
     """The mean of two is not the better one of two, though their columns and margins are the same."""
     monkeypatch.setitem(paper_claims.BY_NAME, name, replace(paper_claims.BY_NAME[name], **change))
-    assert plan.stated(name, []).startswith("changed since it was stated")
+    assert plan.history(name, []).startswith("changed since it was stated")
 
 
 def test_the_level_of_the_test_belongs_to_every_rule(monkeypatch):
     monkeypatch.setattr(plan, "ALPHA", 0.2)
-    assert plan.stated("at", []).startswith("changed since it was stated")
+    assert plan.history("at", []).startswith("changed since it was stated")
 
 
 def test_the_benchmark_was_known_when_its_rule_was_stated():
-    assert plan.stated("cost", ["bench.json"]).endswith("knowing 1 of its 1 runs")
+    assert plan.history("cost", ["bench.json"]).endswith("knowing 1 of its 1 runs")
 
 
 def test_a_rule_that_nobody_stated_is_called_so(path):
-    assert plan.stated("at", [], path) == "not stated"
+    assert plan.history("at", [], path) == "not stated"
