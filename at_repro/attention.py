@@ -134,12 +134,12 @@ def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
     maps = full_precision(maps)
     if norm == "none":
         return maps
-    scaled = maps / peaks(maps)
+    maps = maps / peaks(maps)
     every = tuple(range(1, maps.dim()))
     # The largest entry is now 1 and the norm at least 1, unless the peak was below SMALLEST_NORM.
     if norm == "l1":
-        return scaled / scaled.abs().sum(dim=every, keepdim=True).clamp_min(1)
-    return scaled / scaled.square().sum(dim=every, keepdim=True).clamp_min(1).sqrt()
+        return maps / maps.abs().sum(dim=every, keepdim=True).clamp_min(1)
+    return maps / maps.square().sum(dim=every, keepdim=True).clamp_min(1).sqrt()
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -212,13 +212,15 @@ def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
     if scores.shape != activations.shape[:1] or activations.dim() != 4:
         raise ParameterError("scores", f"tensor of shape {tuple(scores.shape)}", "one per image of activations 4-D")
     if not (scores.requires_grad and activations.requires_grad):
-        wanted = "activations that require grad; of a frozen network: call the network with images.requires_grad_()"
-        raise ParameterError("activations", "tensor without gradient", wanted)
+        requirement = (
+            "activations that require grad; of a frozen network: call the network with images.requires_grad_()"
+        )
+        raise ParameterError("activations", "tensor without gradient", requirement)
     (slopes,) = torch.autograd.grad(scores.sum(), activations, retain_graph=True, allow_unused=True)
     if slopes is None:
         raise ParameterError("activations", "tensor that the scores do not depend on", "what they were computed from")
     if not slopes.any():  # a transformer's last block, of which the class token alone is read
-        wanted = "a layer whose positions reach the scores: name an earlier block, or the norm inside the last one"
-        raise ParameterError("layers", "one at whose positions every gradient is 0", wanted)
+        requirement = "a layer whose positions reach the scores: name an earlier block, or the norm inside the last one"
+        raise ParameterError("layers", "one at whose positions every gradient is 0", requirement)
     weights = full_precision(slopes).mean((2, 3), keepdim=True)
     return (weights * full_precision(activations.detach())).sum(1).relu()

@@ -75,8 +75,8 @@ def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     from at_repro.data import augment, folders, shapes
 
     check_name(name)
-    published = {"shapes": (shapes.MEAN, shapes.STD), "cifar10": (augment.CIFAR10_MEAN, augment.CIFAR10_STD)}
-    return published.get(name, (folders.MEAN, folders.STD))
+    known_sets = {"shapes": (shapes.MEAN, shapes.STD), "cifar10": (augment.CIFAR10_MEAN, augment.CIFAR10_STD)}
+    return known_sets.get(name, (folders.MEAN, folders.STD))
 
 
 def augmentations(name: str) -> tuple[str, ...]:
@@ -91,15 +91,15 @@ def data_root(root: str | Path | None = None) -> Path:
 
     The cache folder need not exist. Raises ParameterError where a folder is given that does not.
     """
-    for source, given in (("data root", root), ("AT_REPRO_DATA", os.environ.get("AT_REPRO_DATA"))):
-        if given:
+    for source, text in (("data root", root), ("AT_REPRO_DATA", os.environ.get("AT_REPRO_DATA"))):
+        if text:
             try:
-                if (path := Path(given).expanduser()).is_dir():
+                if (path := Path(text).expanduser()).is_dir():
                     return path
             # Too long; an unknown user's home; a number; a null byte.
             except (OSError, RuntimeError, TypeError, ValueError):
                 pass
-            raise ParameterError(source, str(given), "a folder that exists")
+            raise ParameterError(source, str(text), "a folder that exists")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return cache / "at_repro" / "data"
 

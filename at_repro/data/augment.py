@@ -20,7 +20,7 @@ CIFAR10_STD = (63.0, 62.1, 66.7)
 
 
 def crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
-    """Reflect-pads, crops back to the original size at a random place and flips half of the images left to right.
+    """Reflect-pads, crops back to the original size at a random position and flips half of the images left to right.
 
     Source: Section 4.1 of the paper ("horizontal flips and random crops ... 4 pixels" of reflect padding).
 
@@ -108,8 +108,8 @@ def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, widt
         -1, 2, 3
     )
     grid = functional.affine_grid(transforms, list(images.shape), align_corners=False)
-    sampled = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-    return sampled.round_().to(torch.uint8)
+    samples = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return samples.round_().to(torch.uint8)
 
 
 def draw_shift_flip(count: int, generator: torch.Generator, padding: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,11 +117,11 @@ def draw_shift_flip(count: int, generator: torch.Generator, padding: int) -> tup
 
     One integer per image holds all three, so that the number of draws is fixed and small.
     """
-    places = 2 * padding + 1
-    draw = torch.randint(2 * places * places, (count,), generator=generator, device=generator.device)
+    positions = 2 * padding + 1
+    draw = torch.randint(2 * positions * positions, (count,), generator=generator, device=generator.device)
     flipped = draw % 2 == 1
-    place = draw // 2
-    return place // places - padding, place % places - padding, flipped
+    position = draw // 2
+    return position // positions - padding, position % positions - padding, flipped
 
 
 def shift_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor, size: int | None = None) -> Tensor:

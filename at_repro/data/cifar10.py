@@ -61,14 +61,14 @@ def _read_batches(split: str, root: Path) -> tuple[torch.Tensor, torch.Tensor, t
         batches = datasets.CIFAR10(root, train=split == "train", download=False)
     except RuntimeError:
         raise DataError(
-            f"{folder}: {', '.join(_damaged(folder))} missing or damaged (checksum); "
+            f"{folder}: {', '.join(_faulty_files(folder))} missing or damaged (checksum); "
             f"delete the folder, and CIFAR-10 is downloaded again"
         ) from None
     images = torch.from_numpy(batches.data).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(batches.targets, dtype=torch.int64), tuple(batches.classes), folder
 
 
-def _damaged(folder: Path) -> list[str]:
+def _faulty_files(folder: Path) -> list[str]:
     kind = datasets.CIFAR10
     files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     return [name for name, md5 in files if not check_integrity(folder / name, md5)]
@@ -88,8 +88,8 @@ def _download(root: Path) -> None:
 
 
 def _missing(root: Path, reason: str) -> DataError:
-    places = ", ".join([f"{_BATCHES}/", *(f"{folder}/*.parquet" for folder in _SHARDS)])
+    names = ", ".join([f"{_BATCHES}/", *(f"{folder}/*.parquet" for folder in _SHARDS)])
     return DataError(
-        f"CIFAR-10 is not in {root} ({reason}); looked for {places}; set AT_REPRO_DATA or --data-root to a folder that "
+        f"CIFAR-10 is not in {root} ({reason}); looked for {names}; set AT_REPRO_DATA or --data-root to a folder that "
         "holds one of them (with internet, torchvision downloads it there); the preset smoke needs no data"
     )

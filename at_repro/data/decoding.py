@@ -20,30 +20,30 @@ _DAMAGES = (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.Dec
 
 
 @contextmanager
-def open_image(encoded: str | Path | BinaryIO, place: str | None = None) -> Iterator[Image.Image]:
+def open_image(file: str | Path | BinaryIO, origin: str | None = None) -> Iterator[Image.Image]:
     """A picture in the mode in which it is stored, whose head is read and no pixel yet.
 
     Args:
-        encoded: a file in one of FORMATS, whatever its name.
-        place: what an error calls it; None: its path.
+        file: in one of FORMATS, whatever its name.
+        origin: what an error calls it; None: its path.
 
     Raises DataError, also for what is read of it, or raised as a ValueError, inside.
     """
-    place = place or str(encoded)
-    if isinstance(encoded, str | Path) and os.path.exists(encoded) and not os.path.isfile(encoded):
-        raise DataError(f"{place} is no file")  # a pipe would be waited for
+    origin = origin or str(file)
+    if isinstance(file, str | Path) and os.path.exists(file) and not os.path.isfile(file):
+        raise DataError(f"{origin} is no file")  # a pipe would be waited for
     try:
-        with Image.open(encoded, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             yield image
     except Image.UnidentifiedImageError:
-        raise DataError(f"{place}: the image is none of {', '.join(FORMATS)}") from None
+        raise DataError(f"{origin}: the image is none of {', '.join(FORMATS)}") from None
     except _DAMAGES as error:
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{origin}: {error}") from None
 
 
-def open_upright(encoded: str | Path) -> Image.Image:
+def open_upright(file: str | Path) -> Image.Image:
     """A picture as `upright` returns it. Raises DataError."""
-    with open_image(encoded) as image:
+    with open_image(file) as image:
         return upright(image)
 
 

@@ -45,12 +45,12 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
 def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
     images: Iterable[Tensor]
     archive, source = published_archives.read(folder, split), folder
-    if archive is None and not (source := place(folder, split)).is_dir():
+    if archive is None and not (source := split_folder(folder, split)).is_dir():
         images, labels, classes = read_shards(find_shards(folder, source.name))
         source = folder
     else:
         photographs, classes = archive or list_images(source)
-        images = (_decoded(photograph) for photograph in photographs)
+        images = (_decode(photograph) for photograph in photographs)
         labels = torch.tensor([photograph.label for photograph in photographs])
     if not len(labels):
         raise DataError(f"{source} holds no {split} images")
@@ -60,7 +60,7 @@ def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tu
 def _classes(folder: Path, split: str) -> tuple[str, ...]:
     if archive := published_archives.read(folder, split):
         return archive[1]
-    of_split = place(folder, split)
+    of_split = split_folder(folder, split)
     return list_classes(of_split) if of_split.is_dir() else shard_classes(find_shards(folder, of_split.name)[0])
 
 
@@ -70,7 +70,7 @@ def check_classes(folder: Path, classes: Sequence[str], others: Sequence[str]) -
         raise DataError(f"{folder}: the classes of its splits differ: {', '.join(sorted({*classes} ^ {*others}))}")
 
 
-def place(folder: Path, split: str) -> Path:
+def split_folder(folder: Path, split: str) -> Path:
     """The folder of a split, or the beginning of the names of its shards. Raises DataError where there is neither."""
     for name in SPLITS[split]:
         if (folder / name).is_dir() or find_shards(folder, name):
@@ -101,7 +101,7 @@ def list_classes(of_split: Path) -> tuple[str, ...]:
     raise DataError(f"{of_split} holds no folder of a class")
 
 
-def _decoded(photograph: Photograph) -> Tensor:
+def _decode(photograph: Photograph) -> Tensor:
     """The part of an image that counts, upright, as uint8 (3, H, W). Raises DataError."""
     image = decoding.open_upright(photograph.path)
     return transforms.pil_to_tensor(image.crop(photograph.box) if photograph.box else image)

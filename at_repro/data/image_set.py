@@ -42,10 +42,10 @@ class ImageSet:
         check_subset(count, len(self))
         return self.select(slice(count))
 
-    def select(self, places: Tensor | slice) -> "ImageSet":
-        """The images at these places: an int64 tensor, whose order is kept, or a slice."""
-        masks = None if self.masks is None else self.masks[places]
-        return replace(self, images=self.images[places], labels=self.labels[places], masks=masks)
+    def select(self, indices: Tensor | slice) -> "ImageSet":
+        """The images at these indices: an int64 tensor, whose order is kept, or a slice."""
+        masks = None if self.masks is None else self.masks[indices]
+        return replace(self, images=self.images[indices], labels=self.labels[indices], masks=masks)
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with its tensors on `device`."""
@@ -84,17 +84,17 @@ class ImageSet:
         """Batches to train on: uint8 images, augmented, and labels.
 
         Args:
-            order: int64, the places of the images in the order in which they are seen.
+            order: int64, the indices of the images in the order in which they are seen.
             size: images per batch; the last batch may be smaller.
             augmentation: one of `augment.AUGMENTATIONS`.
             generator: of the augmentation. It advances by whole batches, whatever is yielded of them.
             part: what is kept of a tensor of the whole batch, such as this process's part.
             first: the batch to begin with; those before it are drawn and not yielded.
         """
-        for number, places in enumerate(order.to(self.device).split(size)):
-            batch = AUGMENTATIONS[augmentation](self.images[places], generator)
+        for number, indices in enumerate(order.to(self.device).split(size)):
+            batch = AUGMENTATIONS[augmentation](self.images[indices], generator)
             if number >= first:
-                yield part(batch), part(self.labels[places])
+                yield part(batch), part(self.labels[indices])
 
     @property
     def names(self) -> list[str]:

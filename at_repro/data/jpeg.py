@@ -15,7 +15,7 @@ from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 _END = b"\xff\xd9"  # the marker at the end of every whole file
 
 
-class Encoded(NamedTuple):
+class JpegFile(NamedTuple):
     """A file that waits to be decoded: its path, its bytes, uint8 (B,), and the draws of its augmentation, if any."""
 
     path: str
@@ -65,7 +65,7 @@ def decode(contents: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     return decode_jpeg(list(contents), mode=ImageReadMode.RGB, device=device)
 
 
-def beside(device: torch.device, work: Callable[[], Tensor]) -> Tensor:
+def on_own_stream(device: torch.device, work: Callable[[], Tensor]) -> Tensor:
     """What `work` returns; on a GPU it is computed on a stream of its own, and does not wait for the steps before."""
     if device.type != "cuda":
         return work()

@@ -42,7 +42,7 @@ def check_name(name: str) -> None:
 
 def is_streamed(name: str) -> bool:
     """Whether the images of this data set stay in their files, see `streamed`."""
-    return (parsed := parse(name)) is not None and parsed.streamed
+    return (parts := parse(name)) is not None and parts.streamed
 
 
 def size(name: str, split: str) -> int:
@@ -54,7 +54,7 @@ def size(name: str, split: str) -> int:
 def resolution(name: str) -> int:
     """Height and width of the images in pixels, known without reading them. Raises ParameterError for a wrong name."""
     check_name(name)
-    return 32 if (parsed := parse(name)) is None else parsed.resolution
+    return 32 if (parts := parse(name)) is None else parts.resolution
 
 
 def window_resolution(resolution: int) -> int:
@@ -64,6 +64,6 @@ def window_resolution(resolution: int) -> int:
 
 def folder(name: str) -> str:
     """The folder of the data root that a user's own data set is in. Raises ParameterError for one of DATA_SETS."""
-    if (parsed := parse(name)) is None:
+    if (parts := parse(name)) is None:
         raise ParameterError("data set", name, [FOLDERS, STREAMED])
-    return parsed.folder
+    return parts.folder

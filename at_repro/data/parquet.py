@@ -37,8 +37,8 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     if len(totals := set(shards.values())) > 1:
         raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {', '.join(shards)}")
     for total in totals:
-        wanted = [f"{split}-{index:0{len(total)}d}-of-{total}.parquet" for index in range(int(total))]
-        if missing := [name for name in wanted if name not in shards]:
+        names = [f"{split}-{index:0{len(total)}d}-of-{total}.parquet" for index in range(int(total))]
+        if missing := [name for name in names if name not in shards]:
             raise DataError(f"{folder}: {', '.join(missing)} of {int(total)} shards missing; download again")
     return [folder / name for name in shards]
 
@@ -69,13 +69,13 @@ def read_shards(
         names.append(shard_classes(path))
         if names[-1] != names[0]:
             raise DataError(f"{path}: its class names are not those of {paths[0].name}")
-        for row, (encoded, label) in enumerate(zip(*columns, strict=True)):
-            place = f"{path}: row {row}"
+        for row, (content, label) in enumerate(zip(*columns, strict=True)):
+            origin = f"{path}: row {row}"
             if label is None or not 0 <= label < len(names[0]):
-                raise DataError(f"{place}: label {label} is not in 0 to {len(names[0]) - 1}")
-            if encoded is None:
-                raise DataError(f"{place}: the image is missing")
-            images.append(_decode(encoded, size, place))
+                raise DataError(f"{origin}: label {label} is not in 0 to {len(names[0]) - 1}")
+            if content is None:
+                raise DataError(f"{origin}: the image is missing")
+            images.append(_decode(content, size, origin))
             labels.append(label)
     return images, torch.tensor(labels, dtype=torch.int64), names[0]
 
@@ -121,8 +121,8 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: cannot be read, download it again ({str(error).splitlines()[0]})")
 
 
-def _decode(encoded: bytes, size: tuple[int, int] | None, place: str) -> Tensor:
-    with open_image(io.BytesIO(encoded), place) as image:
+def _decode(content: bytes, size: tuple[int, int] | None, origin: str) -> Tensor:
+    with open_image(io.BytesIO(content), origin) as image:
         if size is not None and image.mode != "RGB":
             raise ValueError(f"the image is of mode {image.mode}, not RGB")
         if size is not None and image.size != size[::-1]:

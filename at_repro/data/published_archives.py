@@ -43,14 +43,14 @@ def read(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]] |
 
 def _birds(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]]:
     lists = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
-    names, labels, trained, boxes, classes = (_numbered(folder / f"{name}.txt") for name in lists)
-    if not names.keys() == labels.keys() == trained.keys() == boxes.keys() or not set(labels.values()) <= set(classes):
+    names, labels, splits, boxes, classes = (_numbered(folder / f"{name}.txt") for name in lists)
+    if not names.keys() == labels.keys() == splits.keys() == boxes.keys() or not set(labels.values()) <= set(classes):
         raise DataError(f"{folder}: its lists do not name the same photographs; unpack the archive again")
     order = list(classes)
     photographs = [
         Photograph(folder / "images" / name, order.index(labels[key]), _box(folder, boxes[key]))
         for key, name in names.items()
-        if (trained[key] == "1") == (split == "train")
+        if (splits[key] == "1") == (split == "train")
     ]
     return photographs, tuple(name.split(".", 1)[-1].replace("_", " ") for name in classes.values())
 
@@ -76,8 +76,8 @@ def _scenes(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]
 def _numbered(path: Path) -> dict[str, str]:
     """What a text file says of each number that its lines begin with."""
     lines = [line.partition(" ") for line in _lines(path)]
-    if wrong := [number for number, _, rest in lines if not rest]:
-        raise DataError(f"{path}: nothing stands behind {wrong[0]!r}")
+    if faults := [number for number, _, rest in lines if not rest]:
+        raise DataError(f"{path}: nothing stands behind {faults[0]!r}")
     return {number: rest for number, _, rest in lines}
 
 

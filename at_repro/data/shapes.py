@@ -23,7 +23,7 @@ _POINTS = 3
 
 
 def shapes(split: str, count: int | None = None) -> ImageSet:
-    """Generates the set: each image shows one of ten shapes with a random place, size, tilt, colour and texture.
+    """Generates the set: each image shows one of ten shapes with a random position, size, tilt, colour and texture.
 
     Objects and clutter have colours and textures from the same distribution, so that only the outline tells the class.
     Image i is the same on every machine and whatever `count`. Images 10 i to 10 i + 9 hold every class once.
@@ -89,8 +89,8 @@ def _objects(uniform: Uniform, labels: np.ndarray) -> np.ndarray:
     scale = uniform(_CHUNK, 1, 1, low=10, high=12.5)
     stretch = uniform(_CHUNK, 1, 1, low=0.9, high=1.1)
     # Far enough from the edge for all but the tips of the longest shapes.
-    place = scale + uniform(2, _CHUNK, 1, 1) * (_SIZE - 2 * scale)
-    x, y = _centred(place[0], place[1], _POINTS)
+    centre = scale + uniform(2, _CHUNK, 1, 1) * (_SIZE - 2 * scale)
+    x, y = _centred(centre[0], centre[1], _POINTS)
     x, y = (cos * x + sin * y) / (scale * stretch), (cos * y - sin * x) / scale * stretch
     inside = np.empty(x.shape, dtype=bool)
     for label, (outline, size) in enumerate(OUTLINES.values()):

@@ -26,7 +26,7 @@ AUGMENTATIONS = ("resized-crop-flip", "none")
 _CHUNK = 64  # images that `select` has decoded at a time
 _AHEAD = 4  # batches that are decoded before they are asked for
 
-# Places of images, and for each the five draws of its augmentation; None: as tests see it.
+# Indices of images, and for each the five draws of its augmentation; None: as tests see it.
 Task = tuple[Sequence[int], Iterable[Tensor | None]]
 
 Picture = TypeVar("Picture", Image.Image, Tensor)
@@ -42,21 +42,23 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     """
     check_choice("split", split, folders.SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
-    place, other = (folders.place(root / folder, part) for part in (split, "test" if split == "train" else "train"))
-    for part in (place, other):
+    source, other = (
+        folders.split_folder(root / folder, part) for part in (split, "test" if split == "train" else "train")
+    )
+    for part in (source, other):
         if not part.is_dir():
             raise DataError(f"{part} is no folder: only files can be streamed, no shards")
-    photographs, classes = folders.list_images(place)
+    photographs, classes = folders.list_images(source)
     folders.check_classes(root / folder, classes, folders.list_classes(other))
     for photograph in photographs:
         if not str(photograph.path).lower().endswith(folders.SUFFIXES):
             raise DataError(f"{photograph.path} is none of {', '.join(folders.SUFFIXES)}")
-    start = len(os.path.join(place, ""))
+    start = len(os.path.join(source, ""))
     files = [(str(photograph.path)[start:], photograph.label) for photograph in photographs]
     files.sort(key=lambda file: hashlib.blake2b(os.fsencode(file[0]), digest_size=16).digest())
     paths, labels = zip(*files, strict=True)
     on_cpu = torch.tensor(labels)
-    return StreamedSet(name, split, paths, on_cpu, classes, str(place), resolution, on_cpu.device)
+    return StreamedSet(name, split, paths, on_cpu, classes, str(source), resolution, on_cpu.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +91,12 @@ class StreamedSet:
         check_subset(count, len(self))
         return replace(self, paths=self.paths[:count], labels=self.labels[:count])
 
-    def select(self, places: Tensor | slice) -> ImageSet:
-        """The images at these places, in memory, as tests see them. Raises DataError for a file that is damaged."""
-        own = torch.arange(len(self))[places.cpu() if isinstance(places, Tensor) else places]
-        part = replace(self, paths=[self.paths[place] for place in own], labels=self.labels[own.to(self.device)])
+    def select(self, indices: Tensor | slice) -> ImageSet:
+        """The images at these indices, in memory, as tests see them. Raises DataError for a file that is damaged."""
+        numbers = torch.arange(len(self))[indices.cpu() if isinstance(indices, Tensor) else indices]
+        part = replace(
+            self, paths=[self.paths[index] for index in numbers], labels=self.labels[numbers.to(self.device)]
+        )
         none = torch.empty(0, 3, self.resolution, self.resolution, dtype=torch.uint8, device=self.device)
         images = torch.cat([*(chunk.images for chunk in part.chunks(_CHUNK)), none])
         return ImageSet(self.name, self.split, images, part.labels, self.classes, source=self.source)
@@ -104,8 +108,8 @@ class StreamedSet:
     def chunks(self, size: int) -> Iterator[ImageSet]:
         """All images in their order, so many at a time, as tests see them. Raises DataError for a damaged file."""
         parts = [range(len(self))[start : start + size] for start in range(0, len(self), size)]
-        decoded = self._decoded((part, [None] * len(part)) for part in parts)
-        for part, images in zip(parts, decoded, strict=True):
+        batches = self._decode((part, [None] * len(part)) for part in parts)
+        for part, images in zip(parts, batches, strict=True):
             labels = self.labels[part.start : part.stop]
             yield ImageSet(self.name, self.split, images, labels, self.classes, source=self.source)
 
@@ -124,19 +128,21 @@ class StreamedSet:
         Raises DataError.
         """
         whole = order.cpu().split(size)
-        own = [part(places) for places in whole]
+        parts = [part(indices) for indices in whole]
 
         def tasks() -> Iterator[Task]:
-            for number, places in enumerate(own):
-                draws: Iterable[Tensor | None] = [None] * len(places)
+            for number, indices in enumerate(parts):
+                draws: Iterable[Tensor | None] = [None] * len(indices)
                 if augmentation != "none":
                     draws = part(torch.rand(5, len(whole[number]), generator=generator).T)
                 if number >= first:
-                    yield places.tolist(), draws
+                    yield indices.tolist(), draws
 
-        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of `torchrun`, which decode their own parts
-        for places, images in zip(own[first:], self._decoded(tasks(), beside), strict=True):
-            yield images, self.labels[self._sent(places)]
+        processes = int(
+            os.environ.get("LOCAL_WORLD_SIZE", "1")
+        )  # processes of `torchrun`, which decode their own parts
+        for indices, images in zip(parts[first:], self._decode(tasks(), processes), strict=True):
+            yield images, self.labels[self._send(indices)]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -155,60 +161,60 @@ class StreamedSet:
             digest.update(b"%b\0%d\0%d\n" % (os.fsencode(path), size, label))
         return digest.hexdigest()
 
-    def _decoded(self, tasks: Iterable[Task], processes: int = 1) -> Iterator[Tensor]:
+    def _decode(self, tasks: Iterable[Task], processes: int = 1) -> Iterator[Tensor]:
         """uint8 (N, 3, H, W) on the device for each task in turn; threads read, and decode, a few tasks ahead."""
-        pool, waiting = ThreadPoolExecutor(_threads(processes)), deque[list[Future]]()
+        pool, queue = ThreadPoolExecutor(_threads(processes)), deque[list[Future]]()
         try:
             for task in tasks:
-                waiting.append([pool.submit(self._read, place, draw) for place, draw in zip(*task, strict=True)])
-                if len(waiting) > _AHEAD:
-                    yield self._gathered(waiting.popleft(), pool)
-            while waiting:
-                yield self._gathered(waiting.popleft(), pool)
+                queue.append([pool.submit(self._read, index, draw) for index, draw in zip(*task, strict=True)])
+                if len(queue) > _AHEAD:
+                    yield self._gather(queue.popleft(), pool)
+            while queue:
+                yield self._gather(queue.popleft(), pool)
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _read(self, place: int, draws: Tensor | None) -> Tensor | jpeg.Encoded:
+    def _read(self, index: int, draws: Tensor | None) -> Tensor | jpeg.JpegFile:
         """As `_image`; as it is in its file if the device decodes that."""
-        path = os.path.join(self.source, self.paths[place])
+        path = os.path.join(self.source, self.paths[index])
         if jpeg.decodes(self.device) and (content := jpeg.content(path)) is not None:
-            return jpeg.Encoded(path, content, draws)
+            return jpeg.JpegFile(path, content, draws)
         return self._image(path, draws)
 
     def _image(self, path: str, draws: Tensor | None) -> Tensor:
         """uint8 (H, W, 3): the order in which files hold an image, and in which convolutions are fastest."""
-        return torch.from_numpy(np.array(self._cropped(open_upright(path), draws)))
+        return torch.from_numpy(np.array(self._crop(open_upright(path), draws)))
 
-    def _gathered(self, images: list[Future], pool: ThreadPoolExecutor) -> Tensor:
+    def _gather(self, images: list[Future], pool: ThreadPoolExecutor) -> Tensor:
         results = [image.result() for image in images]
-        if any(isinstance(image, jpeg.Encoded) for image in results):
-            return jpeg.beside(self.device, partial(self._decoded_there, results, pool))
-        return self._sent(torch.stack(results)).permute(0, 3, 1, 2)
+        if any(isinstance(image, jpeg.JpegFile) for image in results):
+            return jpeg.on_own_stream(self.device, partial(self._decode_on_device, results, pool))
+        return self._send(torch.stack(results)).permute(0, 3, 1, 2)
 
-    def _decoded_there(self, images: list[Tensor | jpeg.Encoded], pool: ThreadPoolExecutor) -> Tensor:
+    def _decode_on_device(self, images: list[Tensor | jpeg.JpegFile], pool: ThreadPoolExecutor) -> Tensor:
         """The same of images of which some are still to be decoded, on the device, by it."""
-        files = [image for image in images if isinstance(image, jpeg.Encoded)]
+        files = [image for image in images if isinstance(image, jpeg.JpegFile)]
         try:
-            decoded = jpeg.decode([file.content for file in files], self.device)
+            tensors = jpeg.decode([file.content for file in files], self.device)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:  # one is damaged or unknown to the decoder: Pillow says which, or knows it
-            again = pool.map(lambda file: self._image(file.path, file.draws), files)
-            cropped = (self._sent(image).permute(2, 0, 1) for image in again)
+            pictures = pool.map(lambda file: self._image(file.path, file.draws), files)
+            crops = (self._send(image).permute(2, 0, 1) for image in pictures)
         else:
-            cropped = (self._cropped(image, file.draws) for image, file in zip(decoded, files, strict=True))
+            crops = (self._crop(image, file.draws) for image, file in zip(tensors, files, strict=True))
         return torch.stack(
             [
-                next(cropped) if isinstance(image, jpeg.Encoded) else self._sent(image).permute(2, 0, 1)
+                next(crops) if isinstance(image, jpeg.JpegFile) else self._send(image).permute(2, 0, 1)
                 for image in images
             ]
         )
 
-    def _sent(self, tensor: Tensor) -> Tensor:
+    def _send(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, without waiting for what that is doing."""
         return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
-    def _cropped(self, image: Picture, draws: Tensor | None) -> Picture:
+    def _crop(self, image: Picture, draws: Tensor | None) -> Picture:
         """The part that these draws choose, or that tests see, as a square; of Pillow's images or uint8 (3, H, W)."""
         size = [self.resolution, self.resolution]
         if draws is None:
@@ -216,8 +222,8 @@ class StreamedSet:
         rows, columns = transforms.get_size(image)
         area, shape, down, right = draws[:4]
         shares = augment.parts(area, shape, down, right, columns / rows)
-        sides = (rows, columns, rows, columns)
-        top, left, height, width = (round(share.item() * side) for share, side in zip(shares, sides, strict=True))
+        sizes = (rows, columns, rows, columns)
+        top, left, height, width = (round(share.item() * size) for share, size in zip(shares, sizes, strict=True))
         image = transforms.resized_crop(image, top, left, max(1, height), max(1, width), size)
         return transforms.horizontal_flip(image) if draws[4] < 0.5 else image
 

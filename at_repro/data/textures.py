@@ -31,12 +31,12 @@ class Uniform:
 
 def unit_vectors(uniform: Uniform, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random directions, float32 (count, 1, 1) each for x and y: a point on the edge of a square, normalised."""
-    along, side = uniform(count, 1, 1, low=-1, high=1), uniform(count, 1, 1)
-    across = np.where(side < 0.5, np.float32(-1), np.float32(1))
+    along, edge = uniform(count, 1, 1, low=-1, high=1), uniform(count, 1, 1)
+    across = np.where(edge < 0.5, np.float32(-1), np.float32(1))
     length = np.sqrt(along * along + 1)
-    turned = side * 4 % 2 < 1
+    is_turned = edge * 4 % 2 < 1
     x, y = along / length, across / length
-    return np.where(turned, x, y), np.where(turned, y, x)
+    return np.where(is_turned, x, y), np.where(is_turned, y, x)
 
 
 def smooth_noise(uniform: Uniform, count: int, size: int, cells: int) -> np.ndarray:

@@ -177,13 +177,15 @@ def weights(name: str) -> dict[str, Tensor]:
 def _ours(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The package's dictionary of parameters by our names: there blocks are numbered through all stages."""
     _, blocks = _SIZES[name]
-    places = [f"stage{stage}.{block}" for stage, count in enumerate(blocks, 1) for block in range(count)]
+    positions = [f"stage{stage}.{block}" for stage, count in enumerate(blocks, 1) for block in range(count)]
     parts = {"_expand_conv": "expand.conv", "_bn0": "expand.norm", "_depthwise_conv": "depthwise.conv",
              "_bn1": "depthwise.norm", "_project_conv": "project.conv", "_bn2": "project.norm"}  # fmt: skip
     ends = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "_conv_head": "head.conv", "_bn1": "head.norm", "_fc": "fc"}
-    renamed = {}
+    parameters = {}
     for key, value in state.items():
         layer, tensor = key.rsplit(".", 1)
         block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", layer)
-        renamed[f"{places[int(block[1])]}.{parts[block[2]]}.{tensor}" if block else f"{ends[layer]}.{tensor}"] = value
-    return renamed
+        parameters[f"{positions[int(block[1])]}.{parts[block[2]]}.{tensor}" if block else f"{ends[layer]}.{tensor}"] = (
+            value
+        )
+    return parameters

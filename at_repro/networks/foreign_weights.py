@@ -42,16 +42,16 @@ def from_authors(params: Mapping) -> WideResNet:
     params.pop("", None)
     network = build(*_structure(params), generator=torch.Generator())
     assert isinstance(network, WideResNet)  # by its name
-    expected = to_authors(network)
-    common = expected.keys() & params.keys()
+    reference = to_authors(network)
+    common = reference.keys() & params.keys()
     faults = {
-        "missing": expected.keys() - params.keys(),
-        "unknown": params.keys() - expected.keys(),
-        "wrong shape": {name for name in common if _shape(params[name]) != expected[name].shape},
+        "missing": reference.keys() - params.keys(),
+        "unknown": params.keys() - reference.keys(),
+        "wrong shape": {name for name in common if _shape(params[name]) != reference[name].shape},
     }
     if any(faults.values()):
-        listed = [f"{fault}: {', '.join(sorted(map(str, names)))}" for fault, names in faults.items() if names]
-        raise DataError(f"not the parameters of a WRN; {'; '.join(listed)}")
+        texts = [f"{fault}: {', '.join(sorted(map(str, names)))}" for fault, names in faults.items() if names]
+        raise DataError(f"not the parameters of a WRN; {'; '.join(texts)}")
     state = {name: params[theirs] for name, theirs in _names(network).items()}
     network.load_state_dict(state, strict=False)  # not strict: the public code does not count batches
     return network
@@ -129,8 +129,8 @@ def _structure(params: Mapping) -> tuple[str, int]:
     last_layer = _shape(params.get("fc.weight"))
     if not blocks or len(last_layer) != 2 or last_layer[1] < 64:
         first = ", ".join(list(map(str, params))[:5])
-        wanted = "group0.block0 or block1.layer.0, and fc.weight (K, 64 k)"
-        raise DataError(f"not the parameters of a WRN; it needs {wanted}, and begins with: {first or 'nothing'}")
+        requirement = "group0.block0 or block1.layer.0, and fc.weight (K, 64 k)"
+        raise DataError(f"not the parameters of a WRN; it needs {requirement}, and begins with: {first or 'nothing'}")
     return f"wrn-{6 * len(blocks) + 4}-{last_layer[1] // 64}", last_layer[0]
 
 

@@ -69,8 +69,8 @@ def register(name: str, factory: Constructor) -> None:
         _outline(name)
     except Exception as error:  # whatever somebody else's code raises
         del _REGISTERED[name]
-        wanted = f"a function from a number of classes to a module that returns an Output ({error!r})"
-        raise ParameterError("factory", getattr(factory, "__name__", factory), wanted) from error
+        requirement = f"a function from a number of classes to a module that returns an Output ({error!r})"
+        raise ParameterError("factory", getattr(factory, "__name__", factory), requirement) from error
 
 
 def is_function(name: object) -> bool:
@@ -86,13 +86,13 @@ def load_function(name: str) -> Callable:
     module, _, function = name.partition(":")
     sys.path.insert(0, folder := os.getcwd())
     try:
-        loaded = getattr(importlib.import_module(module), function)
-        inspect.signature(loaded)
+        factory = getattr(importlib.import_module(module), function)
+        inspect.signature(factory)
     except Exception as error:  # whatever somebody else's code raises
         raise ParameterError("network", name, f"a function in a module that can be imported ({error!r})") from error
     finally:
         sys.path.remove(folder)
-    return loaded
+    return factory
 
 
 def source(name: str) -> dict[str, str]:
@@ -196,10 +196,10 @@ def _outline(name: str) -> _Outline:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         output = network(torch.zeros(1, 3, 32, 32, device="meta"))
     if not isinstance(output, Output) or output.logits.shape != (1, 10):
-        wanted = (
+        requirement = (
             "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
         )
-        raise ParameterError("network", name, wanted)
+        raise ParameterError("network", name, requirement)
     layers = tapped_layers(network) or tuple(
         next(layer for layer, result in outputs.items() if result is group) for group in output.groups
     )

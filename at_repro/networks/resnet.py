@@ -59,10 +59,10 @@ def weights(name: str) -> dict[str, Tensor]:
         DataError: they are not in the cache and cannot be downloaded, or are damaged. Only a download is compared with
             its hash; a file that is in the cache is taken for what its name says.
     """
-    published = _WEIGHTS[name]
+    source = _WEIGHTS[name]
     try:
-        return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        return source.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # no connection; a download that does not have the hash in its name
         reason = str(error).partition("\n")[0]
         cache = os.path.join(torch.hub.get_dir(), "checkpoints")
-        raise DataError(f"{name}: no weights ({reason}); put {published.url} into {cache} by other means") from error
+        raise DataError(f"{name}: no weights ({reason}); put {source.url} into {cache} by other means") from error

@@ -59,12 +59,14 @@ def tap(
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
-    return _Tapped(model, layers, layout, grid)
+    return _TapNetwork(model, layers, layout, grid)
 
 
 def tapped_layers(network: nn.Module) -> tuple[str, ...]:
     """Names of the layers that a network of `tap` returns as its groups; none for any other."""
-    return tuple(f"model.{recorder.layer}" for recorder in network._recorders) if isinstance(network, _Tapped) else ()
+    return (
+        tuple(f"model.{recorder.layer}" for recorder in network._recorders) if isinstance(network, _TapNetwork) else ()
+    )
 
 
 @torch.no_grad()
@@ -154,9 +156,9 @@ class _Reader:
     def read(self, layer: str, output: object) -> tuple[Tensor, Tensor]:
         """A layer's output as a group, and computed from that what the model goes on with. Raises ParameterError."""
         if not isinstance(output, Tensor) or output.dim() not in (3, 4) or len(output) != len(self.image):
-            given = f"tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            wanted = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
-            raise ParameterError("layers", layer, f"{wanted}; it returned a {given}")
+            kind = f"tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            requirement = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
+            raise ParameterError("layers", layer, f"{requirement}; it returned a {kind}")
         if output.dim() == 3:
             height, width = self.grid or self._square(layer, output.shape[1])
             prefix = output.shape[1] - height * width
@@ -171,11 +173,11 @@ class _Reader:
 
     def _square(self, layer: str, length: int) -> tuple[int, int]:
         for prefix in _PREFIXES:
-            side = math.isqrt(max(length - prefix, 0))
-            if side and side**2 == length - prefix and self.fits(side, side):
-                return side, side
-        wanted = f"height and width of the map: {layer} returned {length} tokens, which are no square of the image"
-        raise ParameterError("grid", self.grid, wanted)
+            size = math.isqrt(max(length - prefix, 0))
+            if size and size**2 == length - prefix and self.fits(size, size):
+                return size, size
+        requirement = f"height and width of the map: {layer} returned {length} tokens, which are no square of the image"
+        raise ParameterError("grid", self.grid, requirement)
 
     def _recognise(self, layer: str, shape: torch.Size) -> str:
         """The layout whose height and width are to each other as the image's, or alike: some models resize."""
@@ -188,8 +190,8 @@ class _Reader:
             return "NCHW"
         if channels_last and not channels_first and self.channels_last:
             return "NHWC"
-        wanted = f"{' or '.join(LAYOUTS)}: the shape {tuple(shape)} of {layer} does not tell which"
-        raise ParameterError("layout", self.layout, wanted)
+        requirement = f"{' or '.join(LAYOUTS)}: the shape {tuple(shape)} of {layer} does not tell which"
+        raise ParameterError("layout", self.layout, requirement)
 
     def fits(self, height: int, width: int) -> bool:
         """Whether a map of this size can be of the whole image: sizes are rounded, up or down."""
@@ -213,12 +215,12 @@ class _Recorder:
     def __call__(self, module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
         if self.reader is None:
             return None
-        group, passed_on = self.reader.read(self.layer, output)
+        group, replacement = self.reader.read(self.layer, output)
         self.groups.append(group)
-        return passed_on
+        return replacement
 
 
-class _Tapped(nn.Module):
+class _TapNetwork(nn.Module):
     # Hooks rather than torch.fx, which cannot follow every model's control flow.
 
     def __init__(self, model: nn.Module, layers: Sequence[str], layout: str | None, grid: tuple[int, int] | None):
@@ -260,6 +262,6 @@ def _logits(result: object) -> Tensor:
             return inner
     if isinstance(result, tuple | list) and result and isinstance(result[0], Tensor):
         return result[0]
-    given = f"{type(result).__name__} of {', '.join(map(str, result))}" if isinstance(result, Mapping) else result
-    wanted = "one that returns logits, a tuple that begins with them, or has them as 'logits' or 'out'"
-    raise ParameterError("model", f"a model that returned {given!r}"[:200], wanted)
+    kind = f"{type(result).__name__} of {', '.join(map(str, result))}" if isinstance(result, Mapping) else result
+    requirement = "one that returns logits, a tuple that begins with them, or has them as 'logits' or 'out'"
+    raise ParameterError("model", f"a model that returned {kind!r}"[:200], requirement)

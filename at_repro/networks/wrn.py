@@ -72,9 +72,9 @@ class Block(nn.Module):
         self.convdim = _conv(inputs, outputs, 1, stride) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        activated = F.relu(self.bn0(x))
-        residual = self.conv1(F.relu(self.bn1(self.conv0(activated))))
-        shortcut = x if self.convdim is None else self.convdim(activated)
+        activation = F.relu(self.bn0(x))
+        residual = self.conv1(F.relu(self.bn1(self.conv0(activation))))
+        shortcut = x if self.convdim is None else self.convdim(activation)
         return residual + shortcut
 
 
