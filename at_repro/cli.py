@@ -242,12 +242,12 @@ def run(options: argparse.Namespace) -> None:
     if not processes.is_first():
         return
     device = "auto" if options.cluster and options.device == "cuda" else options.device  # workers' GPUs are not ours
-    measured = sum(
+    count = sum(
         attention_measurement.update_experiment(name, options.preset, store, options.seeds, device, options.data_root)
         for name in options.experiments
     )
-    if measured:
-        print(f"the attention of {measured} run(s) was measured: {store.folder / attention_table.FILE}")
+    if count:
+        print(f"the attention of {count} run(s) was measured: {store.folder / attention_table.FILE}")
     scope = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
     print(f"{scope} at preset {options.preset} have a record in {store.folder}")
 
@@ -259,10 +259,10 @@ def status(options: argparse.Namespace) -> int:
     # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
     text, damages = terminal.status(_runs(options), Store(options.results or default_folder(options.preset)))
     print(text)
-    return _told(damages)
+    return _print_damages(damages)
 
 
-def _told(damages: Sequence[UserError]) -> int:
+def _print_damages(damages: Sequence[UserError]) -> int:
     """A line for each damaged record, of which a command did without, and the exit code that says so."""
     for damage in damages:
         _say(f"at-repro: {printable(str(damage))}")
@@ -354,7 +354,7 @@ def claims(options: argparse.Namespace) -> int:
     if output:
         files.write(output, ledger.to_csv())
     print(terminal.claims(ledger))
-    return _told(damages)
+    return _print_damages(damages)
 
 
 def bench(options: argparse.Namespace) -> None:

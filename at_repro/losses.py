@@ -144,8 +144,8 @@ def full_activation_transfer(
     distances = []
     for index, (student, teacher) in enumerate(zip(student_groups, teacher_groups, strict=True)):
         if student.shape[1] != teacher.shape[1]:
-            wanted = f"the teacher's {teacher.shape[1]} channels: put an adapter (a 1x1 convolution) between them"
-            raise ParameterError(f"student_groups[{index}]", f"{student.shape[1]} channels", wanted)
+            requirement = f"the teacher's {teacher.shape[1]} channels: put an adapter (a 1x1 convolution) between them"
+            raise ParameterError(f"student_groups[{index}]", f"{student.shape[1]} channels", requirement)
         student, teacher = _same_size(full_precision(student), full_precision(teacher))
         distances.append(_distance(normalize(student) - normalize(teacher), form))
     return sum(distances[1:], distances[0])
@@ -170,8 +170,8 @@ def adapters(
         ParameterError: unequal numbers of groups.
     """
     if len(student_channels) != len(teacher_channels):
-        wanted = f"as many groups as the teacher has ({len(teacher_channels)})"
-        raise ParameterError("student_channels", list(student_channels), wanted)
+        requirement = f"as many groups as the teacher has ({len(teacher_channels)})"
+        raise ParameterError("student_channels", list(student_channels), requirement)
     layers = nn.ModuleList()
     for student, teacher in zip(student_channels, teacher_channels, strict=True):
         if student == teacher:
@@ -199,12 +199,14 @@ def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
         ParameterError: temperature not positive and finite, or logits of different shapes.
     """
     if student_logits.shape != teacher_logits.shape:
-        wanted = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
-        raise ParameterError("student_logits", f"tensor of shape {tuple(student_logits.shape)}", wanted)
-    return divergence(softened(student_logits, temperature), softened(teacher_logits, temperature), temperature)
+        requirement = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
+        raise ParameterError("student_logits", f"tensor of shape {tuple(student_logits.shape)}", requirement)
+    return divergence(
+        log_probabilities(student_logits, temperature), log_probabilities(teacher_logits, temperature), temperature
+    )
 
 
-def softened(logits: Tensor, temperature: float) -> Tensor:
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     """Logarithms of the class probabilities at temperature T: a teacher's serve all its students.
 
     Args:

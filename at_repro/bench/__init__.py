@@ -82,8 +82,8 @@ def frame(results: dict) -> "pd.DataFrame":
     targets = TARGETS if results["environment"].get("device", "CPU").startswith("CPU") else GPU_TARGETS
     for case, name, value, unit in results["rows"]:
         target = targets.get(name)
-        judged = ("", "") if target is None else (str(target), target.judge(value))
-        rows.append((case, name, value, unit, *judged))
+        judgement = ("", "") if target is None else (str(target), target.judge(value))
+        rows.append((case, name, value, unit, *judgement))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -105,8 +105,8 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
     for result in results:
         if result["rows"]:
             table = readable(result).set_index("measured")
-            judged = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
-            own = table["value"] + " " + table["unit"] + judged
+            judgement = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
+            own = table["value"] + " " + table["unit"] + judgement
             columns[stamp(result)] = pd.concat([pd.Series({"code": result["environment"]["commit"][:7]}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")

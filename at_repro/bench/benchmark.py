@@ -22,9 +22,9 @@ def measure(device: str = "auto", data_root: str | None = None, compile: str = "
     target = engine.device(device)
     compiled = engine.compiles(compile, 10**9)
     progress = Progress()
-    images, left_out = _images(data_root)
+    images, omissions = _images(data_root)
     images = images.to(target)
-    measured: dict[str, Callable[[], list[cases.Row]]] = {
+    functions: dict[str, Callable[[], list[cases.Row]]] = {
         "against the plain loop": lambda: cases.against_plain(images, compiled),
         "cohort": lambda: cases.cohort(images, compiled),
         "peak": lambda: cases.peak(images, compiled),
@@ -37,32 +37,32 @@ def measure(device: str = "auto", data_root: str | None = None, compile: str = "
     engine.keep_freed_memory()
     start = time.perf_counter()
     rows = []
-    for name, case in measured.items():
-        began = time.perf_counter()
-        if name not in left_out:
+    for name, case in functions.items():
+        case_start = time.perf_counter()
+        if name not in omissions:
             try:
                 rows += [[name, *row] for row in case()]
             except Exception as error:  # whatever it is, what the other cases have found stays
-                left_out[name] = (str(error).splitlines() or [type(error).__name__])[0]
-        took = f"measured in {duration(time.perf_counter() - began)}"
-        progress.say(f"{name}: {f'left out, {left_out[name]}' if name in left_out else took}")
+                omissions[name] = (str(error).splitlines() or [type(error).__name__])[0]
+        text = f"measured in {duration(time.perf_counter() - case_start)}"
+        progress.say(f"{name}: {f'left out, {omissions[name]}' if name in omissions else text}")
     if not rows:
-        raise UserError(f"nothing could be measured: {'; '.join(dict.fromkeys(left_out.values()))}")
+        raise UserError(f"nothing could be measured: {'; '.join(dict.fromkeys(omissions.values()))}")
     return {
         "environment": provenance.environment(target) | {"compiled": compiled, "images": images.name},
         "seconds": time.perf_counter() - start,
-        "left_out": left_out,
+        "left_out": omissions,
         "rows": rows,
     }
 
 
 def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
     """The images to train on: CIFAR-10, else generated ones of its size, and the cases that have to be left out."""
-    left_out: dict[str, str] = {}
+    omissions: dict[str, str] = {}
     try:
         images = data.load("cifar10", "train", data_root)
     except DataError:
         images = data.load("shapes", "train")
-        left_out = {"memory": "CIFAR-10 is not here"}
+        omissions = {"memory": "CIFAR-10 is not here"}
     assert isinstance(images, ImageSet)  # neither is streamed
-    return images, left_out
+    return images, omissions

@@ -65,9 +65,9 @@ def table(results: dict, preset: str = "paper") -> "pd.DataFrame":
     rows = []
     for of_table in runs.values():
         hours = [(unit, operations(unit) / rate / 3600) for unit in tasks(of_table)]
-        shared = sum(length for unit, length in hours if unit[0] in together)
-        single = [(unit, length) for unit, length in hours if unit[0] not in together]
-        ends = (shared / number + makespan(single, number) for number in DEVICES)
+        common = sum(length for unit, length in hours if unit[0] in together)
+        separate = [(unit, length) for unit, length in hours if unit[0] not in together]
+        ends = (common / number + makespan(separate, number) for number in DEVICES)
         rows.append([len(of_table), sum(length for _, length in hours), *ends])
     columns = ["runs", "device-hours", *(f"{number} device{'s' * (number > 1)}" for number in DEVICES)]
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
@@ -84,14 +84,14 @@ def operations(cohort: Sequence[Run]) -> float:
     """
     (teacher,) = {run.teacher for run in cohort} - {None} or {None}
     passes = {run: 3 << _any(run, "needs_gradient") << _any(run, "needs_mirror") for run in cohort}
-    forward = sum(count * _forward(run.network) for run, count in passes.items())
+    forward = sum(count * _forward_operations(run.network) for run, count in passes.items())
     if teacher is not None:
         of_gradient = any(_any(run, "needs_gradient") for run in cohort if run.teacher is not None)
-        forward += (3 if of_gradient else 1) * _forward(teacher.network)
+        forward += (3 if of_gradient else 1) * _forward_operations(teacher.network)
     return _positions(cohort[0]) * forward
 
 
-def _forward(network: str) -> int:
+def _forward_operations(network: str) -> int:
     if network not in OPERATIONS:
         from at_repro import networks  # torch, which the list of experiments does without
 
@@ -105,14 +105,14 @@ def makespan(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> floa
     Longest first, but no cohort before its teacher, which is a unit of its own.
     """
     free = [0.0] * devices
-    done: dict[Run, float] = {}
+    ends: dict[Run, float] = {}
     # By the depth of teachers first: those come before their students.
     for unit, length in sorted(hours, key=lambda pair: (max(map(_depth, pair[0])), -pair[1])):
-        ready = max(done[run.teacher] if run.teacher else 0.0 for run in unit)
+        ready = max(ends[run.teacher] if run.teacher else 0.0 for run in unit)
         end = max(heapq.heappop(free), ready) + length
         heapq.heappush(free, end)
-        done |= dict.fromkeys(unit, end)
-    return max(done.values(), default=0.0)
+        ends |= dict.fromkeys(unit, end)
+    return max(ends.values(), default=0.0)
 
 
 def runs_of(names: Iterable[str], preset: str) -> list[Run]:
@@ -129,8 +129,8 @@ def _any(run: Run, need: str) -> bool:
 def _positions(run: Run) -> float:
     """Images in all, in units of 32x32 pixels: convolutions cost as much as there are positions."""
     resolution = data.resolution(run.dataset)
-    seen = data.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
-    return (run.subset or _images(run.dataset)) * run.epochs * (seen / 32) ** 2
+    pixels = data.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
+    return (run.subset or _images(run.dataset)) * run.epochs * (pixels / 32) ** 2
 
 
 def _images(dataset: str) -> float:

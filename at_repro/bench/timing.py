@@ -60,10 +60,12 @@ def program(*words: str, data_root: str | None = None) -> tuple[float, float]:
     """
     environment = os.environ | ({"AT_REPRO_DATA": data_root} if data_root else {})
     start, before = time.perf_counter(), os.times()
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
+    process = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     elapsed, after = time.perf_counter() - start, os.times()
-    if done.returncode:
-        said = done.stderr.splitlines() if done.returncode > 0 else []  # a process that was killed had no last word
-        raise UserError((said or [f"a process ended with {done.returncode}"])[-1])
-    busy = after.children_user + after.children_system - before.children_user - before.children_system
-    return elapsed, busy
+    if process.returncode:
+        lines = (
+            process.stderr.splitlines() if process.returncode > 0 else []
+        )  # a process that was killed had no last word
+        raise UserError((lines or [f"a process ended with {process.returncode}"])[-1])
+    processor_seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return elapsed, processor_seconds

@@ -45,7 +45,7 @@ def connect(cluster: str) -> Iterator["Client"]:
         raise UserError("distributed is not installed; run in the clone: pip install -e '.[cluster]'")
     from distributed import Client, LocalCluster
 
-    allowed = "local:N, or the address of a scheduler such as tcp://host:8786"
+    requirement = "local:N, or the address of a scheduler such as tcp://host:8786"
     if local := re.fullmatch(r"local:([1-9][0-9]{0,2})", cluster):
         workers = int(local[1])
         # Dask's own default is one thread for each worker.
@@ -59,11 +59,11 @@ def connect(cluster: str) -> Iterator["Client"]:
         try:
             client = Client(cluster, timeout="20s")
         except (OSError, ValueError) as error:
-            raise ParameterError("cluster", cluster, f"{allowed} ({str(error).splitlines()[0]})") from None
+            raise ParameterError("cluster", cluster, f"{requirement} ({str(error).splitlines()[0]})") from None
         with client:
             yield client
     else:
-        raise ParameterError("cluster", cluster, allowed)
+        raise ParameterError("cluster", cluster, requirement)
 
 
 def train_on(
@@ -102,7 +102,7 @@ def train_on(
     check_networks(missing, store)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
-    groups = [left for task in tasks(all_runs) if (left := [run for run in task if run in missing])]
+    groups = [rest for task in tasks(all_runs) if (rest := [run for run in task if run in missing])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
         client.wait_for_workers(1)
@@ -116,7 +116,7 @@ def train_on(
             key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
         )  # fmt: skip
         task_of |= dict.fromkeys(group, task)
-    done = 0
+    count = 0
     for task in as_completed(set(task_of.values())):
         try:
             lines, error = task.result()
@@ -129,9 +129,9 @@ def train_on(
         if error:
             client.cancel(list(task_of.values()))
             raise UserError(error)
-        done += len(lines)
+        count += len(lines)
         for line in lines:
-            progress.say(f"recorded {line} ({done} of {len(missing)})")
+            progress.say(f"recorded {line} ({count} of {len(missing)})")
 
 
 def _train(

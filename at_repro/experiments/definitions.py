@@ -118,8 +118,8 @@ def training_length(preset: Preset, seed: int) -> dict[str, Run]:
     lengths = {"smoke": (1, full), "reduced": (10, 20, 40, 80), "paper": (10, 20, 40, 80, full)}[preset.name]
     runs: dict[str, Run] = {}
     for epochs in lengths:
-        shortened = replace(preset, student=preset.student | {"epochs": epochs})
-        columns = columns_of("wrn-16-1", "wrn-16-2", methods)(shortened, seed)
+        short_preset = replace(preset, student=preset.student | {"epochs": epochs})
+        columns = columns_of("wrn-16-1", "wrn-16-2", methods)(short_preset, seed)
         runs |= {name if name == "teacher" else f"{name}, {epochs} epochs": run for name, run in columns.items()}
     return runs
 
@@ -135,7 +135,7 @@ def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:
     recipe = {"augmentation": "flip", "weight_decay": 0.0}
     rate = {"learning_rate": 0.01}
     plain = Run("nin-wide-nobn", **preset.teacher | recipe | rate)
-    signed = Run("nin-wide-norelu", **preset.teacher | recipe)
+    teacher_of_at = Run("nin-wide-norelu", **preset.teacher | recipe)
     ends = (("block0.conv2", "block0"), ("block1.conv2", "block1"), ("block2.conv1", "block2"))
 
     def student(*terms: Term, teacher: Run | None = None) -> Run:
@@ -147,9 +147,9 @@ def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:
         "gradient AT": student(GradientTransfer(beta=1.0), teacher=plain),
         "KD": student(Distillation(), teacher=plain),
         "symmetry norm": student(SymmetryNorm(beta=1.0)),
-        "AT": student(ActivationTransfer(layers=ends), teacher=signed),
+        "AT": student(ActivationTransfer(layers=ends), teacher=teacher_of_at),
         "teacher": plain,
-        "teacher of AT": signed,
+        "teacher of AT": teacher_of_at,
     }
 
 

@@ -60,9 +60,9 @@ _LARGE = _TUNING | {"start": "imagenet", "epochs": 60}
 _RANDOM = _FEW | _TUNING | {"epochs": 2, "batch_size": 32}  # at smoke nothing has to be downloaded or installed
 
 
-def fine_tuned(stand_in: str, published: str) -> dict[str, Preset]:
+def fine_tuned(stand_in: str, paper_set: str) -> dict[str, Preset]:
     """The sizes of fine-tuning on a data set that stands in at `reduced` for the published one, that of `paper`."""
-    at_reduced, at_paper = _FROM_IMAGENET | {"dataset": stand_in}, _LARGE | {"dataset": published}
+    at_reduced, at_paper = _FROM_IMAGENET | {"dataset": stand_in}, _LARGE | {"dataset": paper_set}
     return {
         "smoke": Preset("smoke", PRESETS["smoke"].meant_for, _RANDOM, _RANDOM, seeds=(0,)),
         "reduced": Preset("reduced", "a laptop: other networks, fewer images", at_reduced, at_reduced, seeds=(0, 1, 2)),

@@ -156,8 +156,8 @@ class Record:
         if not self.has_weights:
             raise UserError(f"record {self.folder.name} holds no weights here; delete it and run again to have them")
         with files.hold_signals(), _reading(self.folder, "weights.safetensors"):
-            stored = load_file(self.folder / "weights.safetensors")
-        return {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+            tensors = load_file(self.folder / "weights.safetensors")
+        return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 _verified: dict[Path, tuple[tuple, Record]] = {}
@@ -176,7 +176,7 @@ def load_record(folder: Path) -> Record:
     if state and folder in _verified and _verified[folder][0] == state:
         return _verified[folder][1]
     record = _verify(folder)
-    if all(changed < now - _TICK for changed, *_ in state):
+    if all(change_time < now - _TICK for change_time, *_ in state):
         _verified[folder] = state, record
     return record
 
@@ -193,8 +193,8 @@ def _state(folder: Path) -> tuple[tuple, ...]:
 def _verify(folder: Path) -> Record:
     with _reading(folder, "record.json"):
         values = schema.parse(folder / "record.json")
-        written = values.pop("checksum", None)
-        if written != checksum(values):
+        digest = values.pop("checksum", None)
+        if digest != checksum(values):
             raise ValueError("it does not match its checksum")
         schema.check_values(values)
         if set(values["files"]) != set(FILES):

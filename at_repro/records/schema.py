@@ -79,8 +79,8 @@ def content(
 
 def _session(session: dict, environment: dict) -> dict:
     """Where a session began, its seconds, and what was otherwise than in the last one."""
-    begun = {name: session[name] for name in ("epoch", "step", "seconds")}
-    return begun | {name: value for name, value in session["environment"].items() if environment.get(name) != value}
+    start = {name: session[name] for name in ("epoch", "step", "seconds")}
+    return start | {name: value for name, value in session["environment"].items() if environment.get(name) != value}
 
 
 def parse(path: Path) -> dict:
@@ -124,11 +124,11 @@ def _check(name: str, value: object, kind: Any) -> None:
             _check(f"{name}.{index}", item, kind[0])
     if isinstance(value, dict):
         for key, inner in kind.items():
-            place = f"{name}.{key}".strip(".?")
+            field = f"{name}.{key}".strip(".?")
             if key.strip("?") in value:
-                _check(place, value[key.strip("?")], inner)
+                _check(field, value[key.strip("?")], inner)
             elif not key.endswith("?"):
-                raise ValueError(f"{place} is missing")
+                raise ValueError(f"{field} is missing")
 
 
 def _check_numbers(name: str, value: object) -> None:
@@ -153,10 +153,10 @@ def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "dict[str, np
     if len(set(names)) < len(names):
         raise ValueError("it has two columns of one name")
     types = csv.ConvertOptions(column_types=dict.fromkeys(names, kind))  # inferred they take twice as long
-    read = csv.read_csv(BufferReader(text), csv.ReadOptions(use_threads=False), convert_options=types)
-    if not len(read):
+    content = csv.read_csv(BufferReader(text), csv.ReadOptions(use_threads=False), convert_options=types)
+    if not len(content):
         raise ValueError("it has no rows")
-    table = {name: column.to_numpy() for name, column in zip(names, read.columns, strict=True)}
+    table = {name: column.to_numpy() for name, column in zip(names, content.columns, strict=True)}
     for name, numbers in table.items():
         highest = 100 if name.endswith("error") else 2**53 if kind == "int64" else sys.float_info.max
         if not (name.endswith("loss") or (numbers.min() >= 0 and numbers.max() <= highest)):
@@ -175,9 +175,9 @@ def contradiction(
         span = f"{curve['epoch'][0]:g} to {curve['epoch'][-1]:g} in {count} rows"
         return f"epochs.csv has the epochs {span}, and the run has {diverged or run.epochs}"
     for epoch, rate in enumerate(curve["learning_rate"]):
-        expected = run.learning_rate * schedules.rate_factor(epoch, run.epochs, run.milestones, run.drop)
-        if not _near(rate, expected, _DIGITS):
-            return f"epochs.csv has a learning rate of {rate} in epoch {epoch + 1}, the run {expected:.6g}"
+        reference = run.learning_rate * schedules.rate_factor(epoch, run.epochs, run.milestones, run.drop)
+        if not _near(rate, reference, _DIGITS):
+            return f"epochs.csv has a learning rate of {rate} in epoch {epoch + 1}, the run {reference:.6g}"
     losses = [curve[name] for name in ("train_loss", "test_loss") if name in curve]
     finite = [all(map(math.isfinite, row)) for row in zip(*losses, strict=True)]
     if diverged is None and not all(finite):
@@ -195,9 +195,9 @@ def contradiction(
             return f"records {values['seconds_per_epoch']} seconds per epoch, epochs.csv {median}"
     if diverged is not None:
         return ""
-    wrong = 100 * float((predictions["label"] != predictions["prediction"]).mean())
-    if abs(wrong - final["test_error"]) > 1e-9:
-        return f"records {final['test_error']} % and predictions with {wrong} % wrong"
+    error = 100 * float((predictions["label"] != predictions["prediction"]).mean())
+    if abs(error - final["test_error"]) > 1e-9:
+        return f"records {final['test_error']} % and predictions with {error} % wrong"
     last = {name: column[-1] for name, column in curve.items()}
     for name, tolerance in (("train_error", _DIGITS), ("train_loss", _DIGITS), ("test_loss", _ROUNDING)):
         if name in final and not (name in last and _near(final[name], last[name], tolerance)):

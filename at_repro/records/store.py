@@ -129,8 +129,8 @@ class Store:
     def folders(self) -> dict[str, Path]:
         """The folder of every record, whole or damaged, by run id."""
         paths = sorted(self.folder.glob("*/"))
-        left_out = {self.in_progress, *self._aside}
-        return {path.name: path for path in paths if path not in left_out and not path.name.startswith(".")}
+        exclusions = {self.in_progress, *self._aside}
+        return {path.name: path for path in paths if path not in exclusions and not path.name.startswith(".")}
 
     def weight_checksums(self) -> dict[str, str]:
         """By run id, the checksum of a record's weights, empty where the run diverged; none of damaged records."""

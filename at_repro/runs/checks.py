@@ -53,8 +53,8 @@ def validate(run: Run) -> Run:
 
 def _check_range(parameter: str, value: object, low: float, high: float) -> None:
     if not is_number(value) or not low <= value <= high:
-        allowed = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
-        raise ParameterError(parameter, value, allowed)
+        requirement = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
+        raise ParameterError(parameter, value, requirement)
 
 
 def _check_together(run: Run) -> None:

@@ -7,12 +7,12 @@ from at_repro.runs.spec import Run
 
 def with_teachers(runs: Iterable[Run]) -> list[Run]:
     """The runs and all their teachers, each once, a teacher before its students."""
-    ordered: dict[Run, None] = {}
+    order: dict[Run, None] = {}
     for run in runs:
         if run.teacher is not None:
-            ordered.update(dict.fromkeys(with_teachers([run.teacher])))
-        ordered[run] = None
-    return list(ordered)
+            order.update(dict.fromkeys(with_teachers([run.teacher])))
+        order[run] = None
+    return list(order)
 
 
 def tasks(runs: Iterable[Run]) -> list[list[Run]]:

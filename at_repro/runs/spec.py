@@ -103,7 +103,7 @@ class Run:
 
 
 def _without_defaults(item: Run | Term) -> dict:
-    kept = {}
+    values = {}
     for field in fields(item):
         value = getattr(item, field.name)
         if value == field.default:
@@ -118,8 +118,8 @@ def _without_defaults(item: Run | Term) -> dict:
             value = [
                 {"kind": entry.kind} | _without_defaults(entry) if isinstance(entry, Term) else entry for entry in value
             ]
-        kept[field.name] = value
-    return kept
+        values[field.name] = value
+    return values
 
 
 def _term(values: dict) -> Term:

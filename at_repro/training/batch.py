@@ -74,9 +74,9 @@ class TeacherBatch:
         """The attention maps (N, H, W) of these layers, in float32; each is computed once, whoever asks."""
         return [self._once(self._map, mapping, layer) for layer in layers]
 
-    def softened(self, temperature: float) -> Tensor:
+    def log_probabilities(self, temperature: float) -> Tensor:
         """Logarithms of the class probabilities (N, K) at a temperature; computed once, whoever asks."""
-        return self._once(self._softened, temperature)
+        return self._once(self._log_probabilities, temperature)
 
     @property
     def gradient(self) -> Tensor:
@@ -88,16 +88,16 @@ class TeacherBatch:
         with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
             if key not in self._results:
                 self._results[key] = compute(*arguments)
-        if self._stream is not None and (asking := torch.cuda.current_stream()) != self._stream:
-            asking.wait_stream(self._stream)
+        if self._stream is not None and (stream := torch.cuda.current_stream()) != self._stream:
+            stream.wait_stream(self._stream)
         return self._results[key]
 
     @torch.no_grad()
     def _map(self, mapping: str, layer: str) -> Tensor:
         return self._teacher.compute(_mapping(mapping), self._layers[layer])
 
-    def _softened(self, temperature: float) -> Tensor:
-        return losses.softened(self.output.logits, temperature)
+    def _log_probabilities(self, temperature: float) -> Tensor:
+        return losses.log_probabilities(self.output.logits, temperature)
 
     def _gradient(self) -> Tensor:
         images = self._images.detach().requires_grad_()

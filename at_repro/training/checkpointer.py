@@ -23,17 +23,17 @@ class Checkpointer:
 
     def __init__(self, store: Store, ranks: Ranks = ALONE):
         self._store, self._ranks = store, ranks
-        self._saved = time.monotonic()
+        self._last_save = time.monotonic()
         self._stopping = False
-        self._before: dict = {}
+        self._handlers: dict = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            self._before = files.handle_signals(self._stop)
+            self._handlers = files.handle_signals(self._stop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._stopping and kind is None:  # it came after the last save: nothing is lost, but it is not forgotten
             raise KeyboardInterrupt
@@ -45,7 +45,7 @@ class Checkpointer:
 
     def after_step(self, students: Sequence[Student]) -> None:
         """Saves them if the last time was long ago or a signal came, to any of the processes. Raises as `save`."""
-        late = self._ranks.first and time.monotonic() - self._saved > INTERVAL
+        late = self._ranks.first and time.monotonic() - self._last_save > INTERVAL
         urgency = self._ranks.largest(2.0 if self._stopping else float(late), students[0].totals.device)
         self._stopping = self._stopping or urgency == 2.0
         if urgency:
@@ -56,6 +56,6 @@ class Checkpointer:
         self._ranks.collect([student.totals for student in students])
         for student in students if self._ranks.first else ():
             student.save(self._store.checkpoint_path(student.run))
-        self._saved = time.monotonic()
+        self._last_save = time.monotonic()
         if self._stopping:
             raise KeyboardInterrupt

@@ -48,7 +48,7 @@ class Replay:
     def __init__(self, capture: Capture | None = None):
         self._capture = capture
         self._members: object = None
-        self._seen: Counter = Counter()
+        self._counts: Counter = Counter()
         self._graphs: dict[torch.Size, _Graph] = {}
 
     def __call__(
@@ -67,11 +67,11 @@ class Replay:
             return
         if (members := (*students, settings)) != self._members:
             # All graphs go before the next one comes: they take memory, and share what torch may then clear.
-            self._members, self._seen, self._graphs = members, Counter(), {}
+            self._members, self._counts, self._graphs = members, Counter(), {}
         if images.shape in self._graphs:
             self._graphs[images.shape](images, labels)
-        elif self._seen[images.shape] < WARM_UP:
-            self._seen[images.shape] += 1
+        elif self._counts[images.shape] < WARM_UP:
+            self._counts[images.shape] += 1
             step(images, labels)
         else:
             self._make(self._capture, step, students, images, labels)
@@ -80,11 +80,11 @@ class Replay:
         """Makes a step as it is written, and compares what its graph does to the same students."""
         state = [tensor for student in students for tensor in student.tensors().values()]
         before = _copies(state)
-        needed = _memory_taken(lambda: step(images, labels))
+        demand = _memory_taken(lambda: step(images, labels))
         after = _copies(state)
         graph, problem = None, None
         # A student waits for no other one's memory: a graph takes that of all.
-        if needed * (len(students) + 1) > _memory_left(images.device):
+        if demand * (len(students) + 1) > _memory_left(images.device):
             problem = "too little memory for a graph"
         else:
             _restore(state, before)
@@ -191,11 +191,11 @@ def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _agree(before: Sequence[Tensor], expected: Sequence[Tensor], results: Sequence[Tensor]) -> bool:
+def _agree(before: Sequence[Tensor], references: Sequence[Tensor], results: Sequence[Tensor]) -> bool:
     """Whether every tensor has moved as expected; one that was expected to be finite is so."""
-    for start, one, other in zip(before, expected, results, strict=True):
+    for start, one, other in zip(before, references, results, strict=True):
         start, one, other = start.double(), one.double(), other.double()
-        allowed = TOLERANCE * (one - start).norm() + ROUNDING * one.norm()
-        if one.isfinite().all() and not (other - one).norm() <= allowed:
+        bound = TOLERANCE * (one - start).norm() + ROUNDING * one.norm()
+        if one.isfinite().all() and not (other - one).norm() <= bound:
             return False
     return True

@@ -143,12 +143,12 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
 
     For the one network that every student of a cohort looks at. Equal to `forward` up to rounding; not differentiable.
     """
-    folded = fold_batch_norms(network)
+    network = fold_batch_norms(network)
 
     @torch.no_grad()
     def run(images: Tensor) -> Output:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return folded(images)
+            return network(images)
 
     return _compile(run, options={"freezing": True}) if compiled else run
 

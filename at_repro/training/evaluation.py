@@ -50,11 +50,13 @@ def evaluate_all(
 
 def _evaluation(logits: Tensor, images: Images) -> Evaluation:
     predictions = logits.argmax(1)
-    wrong = (predictions != images.labels).sum().item()
-    top5 = 100 * _missed(logits, images.labels, 5) / len(images) if len(images.classes) > 100 else None
-    return Evaluation(cross_entropy(logits, images.labels).item(), 100 * wrong / len(images), predictions.cpu(), top5)
+    mistakes = (predictions != images.labels).sum().item()
+    top5 = 100 * _misses(logits, images.labels, 5) / len(images) if len(images.classes) > 100 else None
+    return Evaluation(
+        cross_entropy(logits, images.labels).item(), 100 * mistakes / len(images), predictions.cpu(), top5
+    )
 
 
-def _missed(logits: Tensor, labels: Tensor, count: int) -> int:
+def _misses(logits: Tensor, labels: Tensor, count: int) -> int:
     """The number of images whose label is not among the `count` largest logits."""
     return int((logits.topk(count).indices != labels.unsqueeze(1)).all(1).sum())

@@ -84,8 +84,8 @@ def train_cohort(
     replay = Replay(choose_capture(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
 
-        def report(active: Sequence[Student], done: int, steps: int, seconds: float) -> None:
-            progress.step(done, steps, seconds)
+        def report(active: Sequence[Student], step: int, steps: int, seconds: float) -> None:
+            progress.step(step, steps, seconds)
             checkpointer.after_step(active)
 
         while active := [student for student in students if not student.finished]:
@@ -103,7 +103,7 @@ def train_cohort(
             checkpointer.save(active)
             progress.epoch(active, len(images))
     for student in students if ranks.first else ():
-        progress.finished(_record(student, store, test_images))
+        progress.end(_record(student, store, test_images))
 
 
 def _test(forward: Forward, students: Sequence[Student], images: Images) -> list[dict]:
@@ -146,18 +146,18 @@ def train_epoch(
     settings = {student: student.begin_epoch() for student in students}
     steps = math.ceil(len(images) / run.batch_size)
     start = time.perf_counter()
-    done = min(student.step for student in students)
-    for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch, ranks, done), done + 1):
-        behind = [student for student in students if student.step < step]
+    first = min(student.step for student in students)
+    for step, (batch, labels) in enumerate(batches(images, run, students[0].epoch, ranks, first), first + 1):
+        learners = [student for student in students if student.step < step]
         weight = ranks.weight(len(labels), min(run.batch_size, len(images) - (step - 1) * run.batch_size))
-        numbers = [settings[student] for student in behind]
-        learn = partial(_learn_together, behind, numbers, teachers, forward, weight)
-        replay(learn, behind, (numbers, weight), batch, labels)
+        numbers = [settings[student] for student in learners]
+        learn = partial(_learn_together, learners, numbers, teachers, forward, weight)
+        replay(learn, learners, (numbers, weight), batch, labels)
         seconds = time.perf_counter() - start
-        for student in behind:
+        for student in learners:
             student.step = step
             student.spend(seconds)
-        report(students, step, steps, behind[0].seconds)
+        report(students, step, steps, learners[0].seconds)
         start = time.perf_counter()
     ranks.collect([student.totals for student in students])
     sums = ranks.decide(lambda: (torch.stack([student.totals for student in students]) / len(images)).tolist())
@@ -210,7 +210,7 @@ def _learn(
 
 
 def batches(
-    images: Images, run: Run, epoch: int, ranks: Ranks = ALONE, done: int = 0
+    images: Images, run: Run, epoch: int, ranks: Ranks = ALONE, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's part of the batches of an epoch, normalised float32 images and labels, the last and smaller one
     kept; without those that are done.
@@ -222,5 +222,5 @@ def batches(
     order = torch.randperm(len(images), generator=engine.generator(run.seed, f"order/{epoch}"))
     draws = engine.generator(run.seed, f"augmentation/{epoch}", images.drawn_on)
     mean, std = data.normalization(images.name)
-    for batch, labels in images.batches(order, run.batch_size, run.augmentation, draws, ranks.share, done):
+    for batch, labels in images.batches(order, run.batch_size, run.augmentation, draws, ranks.share, first):
         yield augment.normalize(batch, mean, std), labels

@@ -62,7 +62,7 @@ def train(
     _check_folders([run for run in all_runs if run not in missing], store, data_root)
     if ranks.first:
         tidy(store)
-    waited: set[Run] = set()
+    announcements: set[Run] = set()
     while missing := ranks.decide(lambda: [run for run in missing if not store.has(run)]):
         with ExitStack() as locks:
             own, precision = ranks.decide(lambda: choose(missing, store, target, locks))
@@ -70,9 +70,9 @@ def train(
                 images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
                 train_cohort(own, store, *images, target, precision, compile, progress, ranks)
                 continue
-        if missing[0] not in waited:
+        if missing[0] not in announcements:
             progress.say(f"waiting for another process that trains {missing[0].run_id}")
-            waited.add(missing[0])
+            announcements.add(missing[0])
         time.sleep(WAIT)
     if ranks.first:
         tidy(store)
@@ -90,13 +90,13 @@ def check_networks(missing: Sequence[Run], store: Store) -> None:
         networks.pretrained(network)
 
 
-def _check_folders(recorded: Sequence[Run], store: Store, data_root: str | None) -> None:
+def _check_folders(runs: Sequence[Run], store: Store, data_root: str | None) -> None:
     """Raises UserError for a record of a user's own folder of images whose content has changed since.
 
     A folder that is not here has not changed: its records stand without it.
     """
     root = data.data_root(data_root)
-    own = [run for run in recorded if run.dataset not in data.DATA_SETS and (root / data.folder(run.dataset)).is_dir()]
+    own = [run for run in runs if run.dataset not in data.DATA_SETS and (root / data.folder(run.dataset)).is_dir()]
 
     @cache
     def now(dataset: str, split: str, subset: int | None) -> tuple[str, str]:

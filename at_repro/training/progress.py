@@ -16,7 +16,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream or sys.stderr
-        self._shown = 0.0
+        self._last_time = 0.0
 
     def say(self, text: str, end: str = "\n") -> None:
         """One line of its own, or, with another end, a part of one."""
@@ -35,19 +35,19 @@ class Progress:
             start = f", continues after epoch {student.epoch}{steps}" if student.epoch or student.step else ""
             self.say(f"  {student.run.run_id}{start}")
 
-    def step(self, done: int, steps: int, seconds: float) -> None:
+    def step(self, count: int, steps: int, seconds: float) -> None:
         """Rewrites the line of the epoch in progress, on a terminal only; `seconds` that it took so far."""
-        if not self.stream.isatty() or time.monotonic() - self._shown < 0.5:
+        if not self.stream.isatty() or time.monotonic() - self._last_time < 0.5:
             return
-        self._shown = time.monotonic()
-        left = duration(seconds / done * (steps - done))
-        self.say(f"\r  step {done}/{steps}, {left} to the end of the epoch  ", end="")
+        self._last_time = time.monotonic()
+        remaining = duration(seconds / count * (steps - count))
+        self.say(f"\r  step {count}/{steps}, {remaining} to the end of the epoch  ", end="")
 
     def epoch(self, students: Sequence[Student], images: int) -> None:
         """Errors, speed and time left after an epoch, whose seconds include evaluation."""
         first = students[0]
         seconds = first.curve[-1]["seconds"]
-        left = duration((first.run.epochs - first.epoch) * seconds)
+        remaining = duration((first.run.epochs - first.epoch) * seconds)
         errors = "  ".join(
             f"{student.run.method} {student.curve[-1]['train_error']:.1f}/{student.curve[-1]['test_error']:.1f}"
             for student in students
@@ -55,9 +55,9 @@ class Progress:
         clear = "\r\033[K" if self.stream.isatty() else ""
         self.say(
             f"{clear}epoch {first.epoch}/{first.run.epochs}  train/test error %: {errors}"
-            f"  {len(students) * images / seconds:.0f} images/s, {left} left"
+            f"  {len(students) * images / seconds:.0f} images/s, {remaining} left"
         )
 
-    def finished(self, record: Record) -> None:
+    def end(self, record: Record) -> None:
         """Says that a run has its record."""
         self.say(f"recorded {record.run.run_id}: {record.outcome}")

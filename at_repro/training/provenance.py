@@ -92,5 +92,5 @@ def commit() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    process = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return process.stdout.strip()

@@ -69,8 +69,8 @@ class Student:
 
     def _parameters(self) -> list[nn.Parameter]:
         """Everything that is trained, the network first."""
-        adapted = self.adapters.parameters() if self.adapters is not None else ()
-        return [parameter for parameter in (*self.network.parameters(), *adapted) if parameter.requires_grad]
+        adapters = self.adapters.parameters() if self.adapters is not None else ()
+        return [parameter for parameter in (*self.network.parameters(), *adapters) if parameter.requires_grad]
 
     def see(self, images: Tensor, labels: Tensor, forward: Forward) -> StudentBatch:
         """Passes a batch through the student, prepared as its terms need it."""
@@ -116,8 +116,8 @@ class Student:
         """Says who trains from here on: fingerprints of the images, and `provenance.environment`."""
         if self.sessions and not self.sessions[-1]["seconds"]:
             self.sessions.pop()  # it did nothing that is left
-        begun = {"epoch": self.epoch, "step": self.step, "seconds": 0.0}
-        self.sessions.append(begun | {"data": data, "environment": environment})
+        session = {"epoch": self.epoch, "step": self.step, "seconds": 0.0}
+        self.sessions.append(session | {"data": data, "environment": environment})
 
     def spend(self, seconds: float) -> None:
         """Counts time: for the epoch in progress, and for the process at work."""

@@ -32,7 +32,7 @@ def _(term: ActivationTransfer, student: StudentBatch, teacher: TeacherBatch) ->
     if term.layers is not None:
         own, others = zip(*term.layers, strict=True)
     else:
-        own, others = (select_groups(side.group_names, term.groups) for side in (student, teacher))
+        own, others = (select_groups(batch.group_names, term.groups) for batch in (student, teacher))
     activations, maps = [student.layers[name] for name in own], teacher.maps(term.mapping, others)
     return student.compute(_map_distance, activations, maps, term.mapping, term.form, term.norm)
 
@@ -46,19 +46,19 @@ def _map_distance(
 
 @term_value.register
 def _(term: Distillation, student: StudentBatch, teacher: TeacherBatch) -> Tensor:
-    own = losses.softened(student.output.logits, term.temperature)
-    return losses.divergence(own, teacher.softened(term.temperature), term.temperature)
+    own = losses.log_probabilities(student.output.logits, term.temperature)
+    return losses.divergence(own, teacher.log_probabilities(term.temperature), term.temperature)
 
 
 @term_value.register
 def _(term: FullActivation, student: StudentBatch, teacher: TeacherBatch) -> Tensor:
-    own, others = (select_groups(side.output.groups, term.groups) for side in (student, teacher))
+    own, others = (select_groups(batch.output.groups, term.groups) for batch in (student, teacher))
     return student.compute(_activation_distance, student.adapters, own, others, term.form)
 
 
 def _activation_distance(adapters: nn.ModuleList, own: Sequence[Tensor], others: Sequence[Tensor], form: str) -> Tensor:
-    adapted = [adapter(group.float()) for adapter, group in zip(adapters, own, strict=True)]
-    return losses.full_activation_transfer(adapted, others, form)
+    groups = [adapter(group.float()) for adapter, group in zip(adapters, own, strict=True)]
+    return losses.full_activation_transfer(groups, others, form)
 
 
 @term_value.register

@@ -15,11 +15,11 @@ def stored_weights(network: nn.Module) -> dict[str, Tensor]:
     """Weights as a record stores them, on the CPU: float16, except a tensor with a value beyond its range."""
     limit = torch.finfo(torch.float16).max
 
-    def stored(value: Tensor) -> Tensor:
+    def to_storage(value: Tensor) -> Tensor:
         value = value.detach().cpu().contiguous()
         return value.half() if value.is_floating_point() and value.abs().max() < limit else value.clone()
 
-    return {name: stored(value) for name, value in network.state_dict().items()}
+    return {name: to_storage(value) for name, value in network.state_dict().items()}
 
 
 def load_network(store: Store, run: Run, images: Images, device: torch.device) -> nn.Module:
