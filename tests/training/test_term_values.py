@@ -141,7 +141,8 @@ def test_what_a_teacher_says_is_computed_once_for_all_students(frozen):
     for one, other in zip(taught.maps("sum-2", layers), taught.maps("sum-2", layers), strict=True):
         assert one is other
     assert taught.maps("max-1", layers)[0] is not taught.maps("sum-2", layers)[0]
-    assert taught.log_probabilities(4.0) is taught.log_probabilities(4.0) and taught.log_probabilities(4.0) is not taught.log_probabilities(1.0)
+    assert taught.log_probabilities(4.0) is taught.log_probabilities(4.0)
+    assert taught.log_probabilities(4.0) is not taught.log_probabilities(1.0)
 
 
 def test_gradient_transfer_takes_both_gradients_at_the_labels(frozen):
