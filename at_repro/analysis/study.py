@@ -16,7 +16,6 @@ from at_repro.records import Record, Store, open_store
 from at_repro.runs import Run
 from at_repro.training import engine, load_network, train
 
-TRAIN = ("missing", "never")
 CURVE_COLUMNS = ["column", "seed", "epoch", "learning_rate", "train_error", "test_error"]
 
 
@@ -180,9 +179,7 @@ def open_study(
         ParameterError: for a value that is not allowed.
         DataError: where something has to be trained and its data set is not here.
     """
-    policy = os.environ.get("AT_REPRO_TRAIN", "missing")
-    check_choice("AT_REPRO_TRAIN", policy, TRAIN)
-    policy = policy if train_missing else "never"
+    train_missing = may_train() and train_missing
     own_seeds = None if seeds in ((), [], "") else seeds
     original = experiments.get(experiment)
     variant = experiments.vary(original, **changes)
@@ -195,15 +192,15 @@ def open_study(
     }
     engine.device(device)
     data.data_root(data_root or None)
-    store = open_store(preset, results, writable=policy == "missing")
-    if policy == "missing":
+    store = open_store(preset, results, writable=train_missing)
+    if train_missing:
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None
         )
     records, missing = find_records(store, by_seed)
     columns = by_seed[0]
-    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, policy)
-    if policy == "missing":
+    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, train_missing)
+    if train_missing:
         for of_seed in by_seed:
             attention_measurement.update(store, of_seed, images)
     all_seeds = list(own_seeds or size.seeds)
@@ -213,6 +210,16 @@ def open_study(
             of_seeds = "" if all_seeds == list(size.seeds) else f" --seeds {' '.join(map(str, all_seeds))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
     return Study(images, variant, preset, store, device, all_seeds, columns, records, missing, note, variations)
+
+
+def may_train() -> bool:
+    """Whether what has no record is trained: unless the environment variable AT_REPRO_TRAIN is "never".
+
+    Raises ParameterError where it is neither that nor "missing".
+    """
+    policy = os.environ.get("AT_REPRO_TRAIN", "missing")
+    check_choice("AT_REPRO_TRAIN", policy, ("missing", "never"))
+    return policy == "missing"
 
 
 def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[dict[str, dict[int, Record]], list[Run]]:
@@ -228,10 +235,10 @@ def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[di
     return records, list(missing)
 
 
-def _test_images(dataset: str, data_root: str, device: str, policy: str) -> tuple[Images | None, str]:
+def _test_images(dataset: str, data_root: str, device: str, download: bool) -> tuple[Images | None, str]:
     try:
         root = data.data_root(data_root or None)  # the default one need not exist, a given one has to
-        return _load(dataset, str(root) if root.is_dir() else None, device, policy == "missing"), ""
+        return _load(dataset, str(root) if root.is_dir() else None, device, download), ""
     except DataError:
         return None, f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
 

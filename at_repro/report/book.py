@@ -16,6 +16,7 @@ from pathlib import Path
 
 from at_repro import claims, data, experiments, files, networks
 from at_repro.analysis import attention_measurement, imagenet_gallery
+from at_repro.analysis.study import may_train
 from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
@@ -141,7 +142,7 @@ def build(
     else:
         is_new = True
         shared |= {"preset": preset, "seeds": []}  # of the preset: some experiments have other ones
-        if os.environ.get("AT_REPRO_TRAIN", "missing") == "missing":
+        if may_train():
             _train(jobs, preset, store, device, data_root)
     for number, _ in enumerate(_execute_all(jobs, shared), 1):
         say(f"{number} of {len(jobs)} notebooks executed")
