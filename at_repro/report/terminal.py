@@ -15,9 +15,6 @@ from at_repro.runs import Run, tasks, with_teachers
 if TYPE_CHECKING:
     import pandas as pd
 
-# A training step reaches about this on two cores, measured on a Zen 4 in bfloat16 and on a Xeon in float32.
-CORES_RATE = 250e9
-
 
 def experiments() -> str:
     """What can be run: every experiment at every preset, with the number of runs and the hours they take."""
@@ -27,11 +24,11 @@ def experiments() -> str:
         for preset in PRESETS:
             size = experiment.size(preset)
             runs = costs.runs_of([experiment.name], preset)
-            seconds = sum(map(costs.operations, tasks(runs))) / CORES_RATE
+            seconds = sum(map(costs.seconds, tasks(runs)))
             time = "unknown time" if math.isnan(seconds) else f"about {duration(seconds)}"
             seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
             lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, {time} ({size.meant_for})")
-    lines.append(f"Times are for two CPU cores that reach {CORES_RATE / 1e9:.0f} GFLOP/s in training.")
+    lines.append(f"Times are for two CPU cores that reach {costs.CORES_RATE / 1e9:.0f} GFLOP/s in training.")
     return "\n".join(lines)
 
 
