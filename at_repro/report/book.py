@@ -48,18 +48,18 @@ def refresh() -> list[Path]:
     for experiment in experiments.EXPERIMENTS:
         attention_measurement.update_experiment(experiment, COMMITTED, store, store.seeds())
     imagenet_gallery.update(store)
-    here = _shown_here(None)
+    here = _pages_with_images(None)
     for name in [name for name in notebooks.names() if name not in here]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
     with tempfile.TemporaryDirectory() as folder:
-        executed = {name: Path(folder) / f"{name}.ipynb" for name in here}
-        for name in _execute_all(executed, {}):
-            if _without_end(executed[name]) != _without_end(notebooks.source(name)):
-                files.write(notebooks.source(name), executed[name].read_bytes())
+        outputs = {name: Path(folder) / f"{name}.ipynb" for name in here}
+        for name in _execute_all(outputs, {}):
+            if _without_end(outputs[name]) != _without_end(notebooks.source(name)):
+                files.write(notebooks.source(name), outputs[name].read_bytes())
     return [notebooks.source(name) for name in here]
 
 
-def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Iterator[str]:
+def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Iterator[str]:
     """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
 
     One that was executed with its own defaults says so by its fingerprint. Trains nothing. One that fails raises as
@@ -71,8 +71,8 @@ def _execute_all(jobs: Mapping[str, Path], given: Mapping[str, object]) -> Itera
 
     def run(name: str) -> None:
         say(f"executing notebook {name}")
-        notebooks.execute(name, given, jobs[name])
-        notebooks.tidy(jobs[name], None if given else stale_pages.fingerprint(notebooks.read(name), store, None))
+        notebooks.execute(name, choices, jobs[name])
+        notebooks.tidy(jobs[name], None if choices else stale_pages.fingerprint(notebooks.read(name), store, None))
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
     own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores // workers)}
@@ -128,8 +128,8 @@ def build(
     stage = staged_pages(site)
     (stage / "notebooks").mkdir()
     jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in notebooks.names()}
-    given = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
-    shared: dict[str, object] = {name: value for name, value in given.items() if value not in ("", "auto")}
+    choices = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
+    values: dict[str, object] = {name: value for name, value in choices.items() if value not in ("", "auto")}
     if preset is None:
         reasons = {name: stale_pages.reasons(notebooks.read(name), store, data_root) for name in jobs}
         for name in [name for name, changes in reasons.items() if not changes]:
@@ -141,10 +141,10 @@ def build(
         is_new = any(of_records.intersection(reasons[name]) for name in jobs)
     else:
         is_new = True
-        shared |= {"preset": preset, "seeds": []}  # of the preset: some experiments have other ones
+        values |= {"preset": preset, "seeds": []}  # of the preset: some experiments have other ones
         if may_train():
             _train(jobs, preset, store, device, data_root)
-    for number, _ in enumerate(_execute_all(jobs, shared), 1):
+    for number, _ in enumerate(_execute_all(jobs, values), 1):
         say(f"{number} of {len(jobs)} notebooks executed")
     if is_new:
         _verify(store, device, data_root)
@@ -160,36 +160,36 @@ def _call_rehearsal(stage: Path) -> None:
     import nbformat
 
     for path in stage.glob("*.md"):
-        path.write_text(_rehearsed(path.read_text()))
+        path.write_text(_with_rehearsal(path.read_text()))
     for path in (stage / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells[0].source = _rehearsed(notebook.cells[0].source)
+        notebook.cells[0].source = _with_rehearsal(notebook.cells[0].source)
         nbformat.write(notebook, path)
 
 
-def _rehearsed(page: str) -> str:
+def _with_rehearsal(page: str) -> str:
     return re.sub(r"(?m)^# .*$", lambda title: f"{title[0]}\n\n{REHEARSAL}", page, count=1)
 
 
 def _train(pages: Iterable[str], preset: str, store: Store, device: str, data_root: str | None) -> None:
     """Trains, and measures, what has no record of the experiments of these notebooks, and whose images are here."""
-    wanted = list(
+    names = list(
         dict.fromkeys(experiment for name in pages for experiment in notebooks.experiments_of(notebooks.read(name)))
     )
-    runs = [run for name in wanted for columns in experiments.get(name).runs(preset) for run in columns.values()]
+    runs = [run for name in names for columns in experiments.get(name).runs(preset) for run in columns.values()]
     for dataset in dict.fromkeys(run.dataset for run in runs):
         missing = [run for run in runs if run.dataset == dataset and not store.has(run)]
-        if missing and (problem := _lacking(missing, data_root)):
+        if missing and (problem := _obstacle(missing, data_root)):
             say(f"what learns from {dataset} is not trained: {problem}")
             runs = [run for run in runs if run not in missing]
     train(runs, store, device=device, data_root=data_root)
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
         data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained
-    for name in wanted:
+    for name in names:
         attention_measurement.update_experiment(name, preset, store, None, device, data_root)
 
 
-def _lacking(runs: list[Run], data_root: str | None) -> str:
+def _obstacle(runs: list[Run], data_root: str | None) -> str:
     """What runs on one data set need and is not here, be it images or ImageNet's weights; empty where all is."""
     dataset = runs[0].dataset
     if dataset not in data.DATA_SETS and (problem := data.describe(dataset, data_root).problem):
@@ -207,18 +207,18 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
     if not store.folders():
         return say(f"no records to verify in {store.folder}")
     try:
-        failed = verify(store, device=device, data_root=data_root, count=VERIFIED)
+        failures = verify(store, device=device, data_root=data_root, count=VERIFIED)
     except DataError as error:
         return say(f"records are not verified: {error}")
-    if failed:
+    if failures:
         raise UserError("records do not agree with their weights, see above; no book is made of them")
 
 
-def _shown_here(data_root: str | None) -> list[str]:
+def _pages_with_images(data_root: str | None) -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
     datasets_of = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
-    asked = {dataset for datasets in datasets_of.values() for dataset in datasets}
-    missing = {dataset for dataset in asked if data.describe(dataset, data_root).problem}
+    all_datasets = {dataset for datasets in datasets_of.values() for dataset in datasets}
+    missing = {dataset for dataset in all_datasets if data.describe(dataset, data_root).problem}
     return [name for name, datasets in datasets_of.items() if missing.isdisjoint(datasets)]
 
 
@@ -238,8 +238,8 @@ def staged_pages(name: str) -> Path:
     pages = notebooks.part_of_checkout("book")
     build = notebooks.CHECKOUT / "build"
     build.mkdir(exist_ok=True)
-    for leftover in build.glob(f".{name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for folder in build.glob(f".{name}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
     # Records are read from the store: a copy would only be large.
     shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"), dirs_exist_ok=True)
@@ -259,8 +259,8 @@ def put_in_place(stage: Path, name: str) -> Path:
 
 def render(stage: Path) -> Path:
     """Renders a staged book as a site and returns its first page. Raises as `jupyter_book` does."""
-    for lacking in in_browser.write(stage / "_assets", open_store("paper"), in_browser.flagship()):
-        say(f"the reader's own picture is not looked at by {lacking}")
+    for network in in_browser.write(stage / "_assets", open_store("paper"), in_browser.flagship()):
+        say(f"the reader's own picture is not looked at by {network}")
     return jupyter_book(stage, SITE.name)
 
 
@@ -271,7 +271,7 @@ def jupyter_book(stage: Path, builder: str) -> Path:
     command = [*JUPYTER_BOOK, "build", str(stage), "--builder", builder, "-W", "--keep-going"]
     with log.open("w") as stream:
         # It is killed where a signal's handler raises here: nothing writes on when this process has ended.
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -279,7 +279,7 @@ def jupyter_book(stage: Path, builder: str) -> Path:
             env={**os.environ, "NO_COLOR": "1"},
         )
     page = stage / SITE.with_name(builder) / "index.html"
-    if done.returncode or not page.exists():
+    if process.returncode or not page.exists():
         faults = [line for line in log.read_text().splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
         for line in faults:
             say(line)

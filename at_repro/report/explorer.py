@@ -57,22 +57,22 @@ def first_view(networks: dict[str, nn.Module], images: ImageSet | None, mapping:
     columns = ["says", "entropy", "top share", "distance"]
     if images is None or not networks:
         return pd.DataFrame(columns=columns)
-    first, shown = images.select(slice(1)), dict(list(networks.items())[:2])
-    maps = network_maps.by_network(shown, first, [mapping])
-    tidy = map_statistics.tabulate(maps, first, columns[1:], next(iter(shown)))
+    first, first_two = images.select(slice(1)), dict(list(networks.items())[:2])
+    maps = network_maps.by_network(first_two, first, [mapping])
+    tidy = map_statistics.tabulate(maps, first, columns[1:], next(iter(first_two)))
     table = tidy.pivot_table("value", ["network", "level"], "statistic", sort=False)
-    says = {name: images.classes[network_maps.predictions(network, first)[0]] for name, network in shown.items()}
+    says = {name: images.classes[network_maps.predictions(network, first)[0]] for name, network in first_two.items()}
     return table.rename_axis(columns=None).assign(says=table.index.get_level_values("network").map(says))[columns]
 
 
 def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]) -> dict:
-    sprites, predicted = {}, {}
+    sprites, predictions = {}, {}
     for name, network in networks.items():
         sprites[name] = {
             mapping: {level: _map_sprite(maps) for level, maps in levels.items()}
             for mapping, levels in network_maps.maps_by_mapping(network, images, mappings).items()
         }
-        predicted[name] = network_maps.predictions(network, images).tolist()
+        predictions[name] = network_maps.predictions(network, images).tolist()
     return {
         "classes": images.classes,
         "labels": images.labels.tolist(),
@@ -81,7 +81,7 @@ def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[s
         "levels": list(sprites[name][mappings[0]]),
         "mappings": list(mappings),
         "sprites": sprites,
-        "predicted": predicted,
+        "predicted": predictions,
         "colours": [to_hex(colormaps[ATTENTION](value)) for value in range(256)],
     }
 

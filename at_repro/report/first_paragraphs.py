@@ -43,20 +43,18 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
     ]
     facts = Facts(groups.store)
     words = [judge(facts, study, name, usual)[0] for _, study, names, usual in parts for name in names if name != usual]
-    better, trained = words.count(SUPPORTED), len(words) - words.count("not run")
+    better, count = words.count(SUPPORTED), len(words) - words.count("not run")
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
-    published = [
-        paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")
-    ]
-    beside = f" (the paper, in 200 epochs: {published[0]} and {published[1]} %)" if all(published) else ""
+    numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
+    reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if all(numbers) else ""
     lead = (
-        f"**Of {trained} other losses that we trained, {better or 'none'} end{'s' * (better < 2)} better than the "
+        f"**Of {count} other losses that we trained, {better or 'none'} end{'s' * (better < 2)} better than the "
         "usual one**: attention of all three groups, the sum of squares over channels (`sum-2`), maps divided by "
         "their l2 norm, and the mean of squares of the public code with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors, without any "
-        f"transfer {error(groups, 'student')}{beside}."
+        f"transfer {error(groups, 'student')}{reference}."
     )
-    lines = [f"- **{title}.** {held_against(facts, study, names, usual)}" for title, study, names, usual in parts]
+    lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
     return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
 
@@ -109,15 +107,15 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
     return text
 
 
-def on_maps(trained: pd.DataFrame, pretrained: pd.DataFrame) -> str:
+def on_maps(ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     """Whether low maps follow edges and higher ones do not, as Markdown.
 
     Args:
-        trained: the correlation with edges of networks trained here, see `across_studies.table`.
+        ours: the correlation with edges of networks trained here, see `across_studies.table`.
         pretrained: the same of networks with ImageNet weights, see `across_studies.pretrained`.
     """
     sets = {
-        "in {} networks trained here, on small images": trained.drop(columns=["epochs", "test_error"]).dropna(),
+        "in {} networks trained here, on small images": ours.drop(columns=["epochs", "test_error"]).dropna(),
         "in {} EfficientNet-Lites with ImageNet weights, which stand in for the paper's networks, on photographs":
             pretrained,
     }  # fmt: skip
@@ -148,8 +146,10 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     if birds.preset == "smoke" or not tasks:
         return _nothing(birds)
     facts = Facts(birds.store)
-    helped = [name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]]
-    untaught = [
+    successes = [
+        name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]
+    ]
+    weak_tests = [
         name
         for name, study in tasks.items()
         if not all(
@@ -161,12 +161,12 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     rows = [paper_numbers.PRINTED[study.experiment.name] for study in (birds, scenes, imagenet)]
     gains = [values[*row, "student"] - values[*row, "AT"] for row in rows]
     lead = (
-        f"**Beyond CIFAR-10 attention transfer helps on {_and(helped) or 'none'} of {_and(tasks)}{stand_ins}**; the "
+        f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
         f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each. With the usual β, 1000, each of the few "
         "positions of small maps weighs 3 to 12 times as much as in the paper; a smaller β makes up for that."
     )
-    if untaught:
-        lead += f" On {_and(untaught)} the teacher is not better than the plain student beyond chance: a weak test."
+    if weak_tests:
+        lead += f" On {_and(weak_tests)} the teacher is not better than the plain student beyond chance: a weak test."
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
     return "\n".join([lead, "", *lines, f"- **How sure.** {_HOW_JUDGED}"])
 
@@ -179,8 +179,8 @@ def _of_task(facts: Facts, study: Study) -> str:
     what = study.experiment.stand_ins.get(study.preset, pair)
     origin = f"{seed_names(study.seeds)}, {study.columns['student'].epochs} epochs"
     errors = f"without transfer {error(study, 'student')}{error(study, 'teacher', ', the teacher {}')}"
-    against = (held_against(facts, study, others, "student"), held_against(facts, study, smaller, "AT"))
-    return " ".join([f"{what[0].upper()}{what[1:]} ({origin}): {errors}.", *against]).strip()
+    comparisons = (verdicts_against(facts, study, others, "student"), verdicts_against(facts, study, smaller, "AT"))
+    return " ".join([f"{what[0].upper()}{what[1:]} ({origin}): {errors}.", *comparisons]).strip()
 
 
 def _at(study: Study) -> list[str]:
@@ -243,11 +243,11 @@ def peaks_objects_faces(
         The answer, and what else was found, to stand below the first figure.
     """
     answer, more = [], []
-    if len(known := peaks.dropna()) > 2:
+    if len(rows := peaks.dropna()) > 2:
         answer.append(
-            f"**{_lead(known, 'of their attention in peaks')}**: the strongest tenth of a top map's positions holds "
-            f"{_range(known['top'])} of its mass, and the "
-            f"rank correlation with the test error is {_correlations(known)}."
+            f"**{_lead(rows, 'of their attention in peaks')}**: the strongest tenth of a top map's positions holds "
+            f"{_range(rows['top'])} of its mass, and the "
+            f"rank correlation with the test error is {_correlations(rows)}."
         )
     if len(pretrained):
         more.append(
@@ -255,18 +255,18 @@ def peaks_objects_faces(
             f"{_list(pretrained.iloc[:, -1])}, on photographs of birds: there the stronger ones "
             f"{'have' if pretrained.iloc[:, -1].is_monotonic_increasing else 'do not all have'} higher peaks."
         )
-    if len(known := shares.dropna()) and len(surplus.dropna()) > 2:
-        rising = int((known["top"] > known["low"]).sum())
+    if len(rows := shares.dropna()) and len(surplus.dropna()) > 2:
+        count = int((rows["top"] > rows["low"]).sum())
         answer.append(
-            f"**Top maps have more of their mass on the object than low ones** in {rising} of {len(known)} networks: "
-            f"{_range(known['top'])} against {_range(known['low'])}, on generated shapes, which have masks."
+            f"**Top maps have more of their mass on the object than low ones** in {count} of {len(rows)} networks: "
+            f"{_range(rows['top'])} against {_range(rows['low'])}, on generated shapes, which have masks."
         )
         more.append(
             f"{_lead(surplus.dropna(), 'attention on the object')}: {_correlations(surplus.dropna())}, of test "
             "error and what a top map has on its own object more than another image's map has there."
         )
-    if len(known := parts.dropna()):
-        levels = known.iloc[0][["low", "middle", "top"]].astype(float)
+    if len(rows := parts.dropna()):
+        levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
         more.append(
             f"**On faces the {levels.idxmax()} maps lie most on eyes, nose and mouth**, with {_list(levels)} "
             "of their mass; the paper says the middle ones. That is one small network; the paper's was a published one."
@@ -303,7 +303,7 @@ def _list(values: pd.Series) -> str:
     return ", ".join(f"{value:.0f} % ({name})" for name, value in values.items())
 
 
-def held_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
+def verdicts_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
     """Which columns end better or worse than a reference, which are undecided, diverged or not run."""
     methods: dict[str, list[str]] = {}
     for name in names:

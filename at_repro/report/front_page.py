@@ -51,16 +51,16 @@ def update() -> list[Path]:
     """
     root = notebooks.part_of_checkout("notebooks").parent
     ledger = claims.conclude(claims.compare(open_store(book.COMMITTED)))
-    written = {
-        root / "README.md": _filled(root / "README.md", results=results(ledger)),
-        root / "book" / "intro.md": _filled(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
+    texts = {
+        root / "README.md": _fill(root / "README.md", results=results(ledger)),
+        root / "book" / "intro.md": _fill(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
     }
-    for page, text in written.items():
+    for page, text in texts.items():
         files.write(page, text)
     pictures = {name: _picture(notebooks.read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
-    for name, drawn in {BANNER: banner, STRIP: strip}.items():
+    for name, draw in {BANNER: banner, STRIP: strip}.items():
         try:
-            pictures[name] = drawn()
+            pictures[name] = draw()
         except DataError as error:
             book.say(f"{name} stays as it is: {error}")
     firsts = {name: _picture(notebooks.read(name)) for name in pages()}
@@ -70,17 +70,17 @@ def update() -> list[Path]:
         files.write(root / ASSETS / name, content)
     table = root / "book" / book.LEDGER
     files.write(table, ledger.to_csv())
-    return [*written, *(root / ASSETS / name for name in pictures), table]
+    return [*texts, *(root / ASSETS / name for name in pictures), table]
 
 
-def _filled(page: Path, **parts: str) -> str:
+def _fill(page: Path, **parts: str) -> str:
     """A page with each part between its marks, such as `<!-- results -->` and `<!-- end -->`."""
     text = page.read_text()
     for name, part in parts.items():
-        place = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->\n", text, flags=re.DOTALL)
-        if place is None:
+        mark = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->\n", text, flags=re.DOTALL)
+        if mark is None:
             raise UserError(f"{page} has no place for what was found: <!-- {name} --> and <!-- end -->")
-        text = text[: place.start(1)] + part + text[place.end(1) :]
+        text = text[: mark.start(1)] + part + text[mark.end(1) :]
     return text
 
 
@@ -134,8 +134,8 @@ def gallery() -> str:
         notebook = notebooks.read(name)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         is_shown = _picture(notebook) or (thumbnails / f"{name}.png").exists()
-        described = [cell.metadata.get("mystnb", {}).get("image", {}).get("alt") for cell in notebook.cells]
-        alt = _CAT.get(name) or next(filter(None, described), title)
+        alt_texts = [cell.metadata.get("mystnb", {}).get("image", {}).get("alt") for cell in notebook.cells]
+        alt = _CAT.get(name) or next(filter(None, alt_texts), title)
         picture = f":img-top: _assets/{THUMBNAILS}/{name}.png\n:img-alt: {alt}\n" if is_shown else ""
         cards.append(f":::{{grid-item-card}} {title}\n{picture}:link: notebooks/{name}\n:link-type: doc\n:::\n")
     return "::::{grid} 2 3 4 4\n:class-container: gallery\n\n" + "".join(cards) + "::::\n"
@@ -145,9 +145,9 @@ def thumbnail(content: bytes) -> bytes:
     """The upper part of a picture, small, as a PNG."""
     picture = Image.open(io.BytesIO(content)).convert("RGBA")
     width, height = _THUMBNAIL
-    scaled = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    whole = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
     small = Image.new("RGBA", _THUMBNAIL)
-    small.paste(scaled.crop((0, 0, width, min(height, scaled.height))))
+    small.paste(whole.crop((0, 0, width, min(height, whole.height))))
     stream = io.BytesIO()
     small.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return stream.getvalue()
@@ -182,8 +182,8 @@ def _with_maps(image: Tensor, maps: Sequence[Tensor]) -> bytes:
     grey = np.asarray(picture.convert("L"))[..., None]
     parts = [np.asarray(picture)]
     for own in maps:
-        coloured = Image.fromarray((255 * colormaps[ATTENTION]((own / own.max()).numpy())[..., :3]).astype(np.uint8))
-        over = np.asarray(coloured.resize(picture.size, Image.Resampling.NEAREST))
+        layer = Image.fromarray((255 * colormaps[ATTENTION]((own / own.max()).numpy())[..., :3]).astype(np.uint8))
+        over = np.asarray(layer.resize(picture.size, Image.Resampling.NEAREST))
         parts.append((_OVER * over + (1 - _OVER) * grey).astype(np.uint8))
     return _jpeg(np.hstack(parts))
 

@@ -43,21 +43,21 @@ def train_now(device: str = "auto") -> Live:
 
     Raises ParameterError for a device that is not allowed.
     """
-    own, committed = engine.device(device), open_store("reduced")
+    own, report_store = engine.device(device), open_store("reduced")
     teacher = experiments.get("objects").runs("reduced", [0])[0]["student"]
     student = Run("wrn-10-1", EPOCHS, "shapes", subset=IMAGES, batch_size=BATCH, learning_rate=0.05, milestones=(0.6,))
     runs = {"student": student}
-    if committed.has_network(teacher):
+    if report_store.has_network(teacher):
         runs["AT"] = replace(student, terms=(ActivationTransfer(),), teacher=teacher)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder, writable=True)
         if "AT" in runs:
-            shutil.copytree(committed.record_path(teacher), store.record_path(teacher))
+            shutil.copytree(report_store.record_path(teacher), store.record_path(teacher))
         train(list(runs.values()), store, device=device, compile="off")  # compiling would take longer than training
         records = {name: store.load(run) for name, run in runs.items()}
-        shown = ({"teacher": teacher} if "AT" in runs else {}) | runs
+        all_runs = ({"teacher": teacher} if "AT" in runs else {}) | runs
         images = data.load("shapes", "test").to(own)
-        networks = {name: load_network(store, run, images, own) for name, run in shown.items()}
+        networks = {name: load_network(store, run, images, own) for name, run in all_runs.items()}
         curves = pd.concat([record.epochs().assign(column=name, seed=0) for name, record in records.items()])
     examples = network_maps.one_per_class(images).select(slice(SHOWN))
     seconds = sum(record.training_seconds for record in records.values())

@@ -75,7 +75,7 @@ def draw(
     attention.mapping(mapping)
     if size is not None:
         check_count("size", size)
-    place = engine.device(device)
+    target = engine.device(device)
     output, table = files.output(output), None if csv is None else files.output(csv)
     check_choice("output", output.suffix.removeprefix("."), FigureCanvasBase.get_supported_filetypes())
     paths = _paths(pictures)
@@ -83,24 +83,24 @@ def draw(
     for path in paths:
         with decoding.open_image(path):
             pass
-    loaded = load_model(model, weights)
-    loaded = loaded if size is None else loaded._replace(resolution=size)
-    layers, tapped = _tap(model, loaded, layers, layout, grid)
-    tapped.to(place)
+    subject = load_model(model, weights)
+    subject = subject if size is None else subject._replace(resolution=size)
+    layers, network = _tap(model, subject, layers, layout, grid)
+    network.to(target)
     with ExitStack() as stack:
         rows = None if table is None else stack.enter_context(files.replacement(table))
         for start in range(0, len(paths), _BATCH):
             part = paths[start : start + _BATCH]
-            images, maps, titles = _look(part, tapped, place, loaded, layers, kind, mapping)
+            images, maps, titles = _look(part, network, target, subject, layers, kind, mapping)
             if start == 0:
                 _save(images, maps, titles, output, f"{model}; weights: {weights or 'published'}; {', '.join(layers)}")
             if rows is not None:
                 frame = map_statistics.tabulate({model: {mapping: maps}}, images, _CSV_STATISTICS)
                 frame["image"] = [str(part[index]) for index in frame["image"]]
                 frame.to_csv(rows, mode="a", header=start == 0, index=False, float_format="%.6g")
-                done = start + len(part)
-                end = "\n" if done == len(paths) else ""
-                print(f"\r{done} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
+                count = start + len(part)
+                end = "\n" if count == len(paths) else ""
+                print(f"\r{count} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
     return len(paths)
 
 
@@ -126,22 +126,22 @@ def _tap(
     try:
         images = torch.zeros(2, 3, size, size)
         layers = layers or networks.choose_layers(model.network, images, layout, grid)
-        tapped = networks.tap(model.network, layers, layout, grid)
+        network = networks.tap(model.network, layers, layout, grid)
         with torch.no_grad():
-            tapped(images)
+            network(images)
     except UserError:
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        wanted = f"the height and width in pixels of images that {name} takes, --size in a command ({reason})"
-        raise ParameterError("size", size, wanted) from error
-    return layers, tapped
+        requirement = f"the height and width in pixels of images that {name} takes, --size in a command ({reason})"
+        raise ParameterError("size", size, requirement) from error
+    return layers, network
 
 
 def _look(
     paths: Sequence[Path],
-    tapped: nn.Module,
-    place: torch.device,
+    network: nn.Module,
+    target: torch.device,
     model: Model,
     layers: Sequence[str],
     kind: str,
@@ -149,14 +149,14 @@ def _look(
 ) -> tuple[ImageSet, dict[str, Tensor], list[str]]:
     """Pictures, their maps (N, h, w) by the label of the layer, and a title for each."""
     pictures = torch.stack([folders.load_square(path, model.resolution) for path in paths])
-    pixels = augment.normalize(pictures.to(place), *model.normalization).requires_grad_(kind != "activation")
+    pixels = augment.normalize(pictures.to(target), *model.normalization).requires_grad_(kind != "activation")
     with torch.set_grad_enabled(kind != "activation"):
-        output = tapped(pixels)
+        output = network(pixels)
         classes = output.logits.flatten(1).argmax(1)
         maps = _maps(output, pixels, classes, layers, kind, mapping)
-    seen = [f": {model.categories[label]}" if model.categories else "" for label in classes]
+    predictions = [f": {model.categories[label]}" if model.categories else "" for label in classes]
     images = ImageSet("pictures", "test", pictures, torch.zeros(len(paths), dtype=torch.int64), ("",))
-    return images, maps, [f"{path.name}{name}" for path, name in zip(paths, seen, strict=True)]
+    return images, maps, [f"{path.name}{name}" for path, name in zip(paths, predictions, strict=True)]
 
 
 def _grad_cam(output: networks.Output, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -59,12 +59,12 @@ def read(name: str) -> "NotebookNode":
     return nbformat.read(source(name), as_version=4)
 
 
-def execute(name: str, given: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
+def execute(name: str, values: Mapping[str, object] | None = None, output: str | Path | None = None) -> Path:
     """Executes one notebook through papermill, with this interpreter, in the current folder.
 
     Args:
         name: a notebook, with or without its folder and `.ipynb`.
-        given: values for names in its parameters cell. A string is read as a value of the default's type.
+        values: for names in its parameters cell. A string is read as a value of the default's type.
         output: the executed notebook; None: NAME.ipynb in the current folder.
 
     Returns:
@@ -84,14 +84,14 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
         output = output / path.name
     if output.resolve() == path.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
-    values = parameters(name, given or {})
+    values = parameters(name, values or {})
     files.output(output)
     try:
         with environment(**own_kernel()), tempfile.TemporaryDirectory() as folder:
-            executed = Path(folder) / path.name
+            copy = Path(folder) / path.name
             papermill.execute_notebook(
                 str(path),
-                str(executed),
+                str(copy),
                 values,
                 kernel_name="python3",
                 language="python",
@@ -100,7 +100,7 @@ def execute(name: str, given: Mapping[str, object] | None = None, output: str | 
                 # Of the kernel: its warnings are not the notebook's; an interrupted one tells of its closed sockets.
                 extra_arguments=["--log-level=CRITICAL"],
             )
-            files.write(output, executed.read_bytes())
+            files.write(output, copy.read_bytes())
     except papermill.PapermillExecutionError as error:
         if error.ename not in _user_errors(UserError):
             raise
@@ -138,9 +138,9 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def parameters(name: str, given: Mapping[str, object]) -> dict[str, object]:
+def parameters(name: str, values: Mapping[str, object]) -> dict[str, object]:
     """The given parameters of a notebook, read by the type of its defaults and checked. Raises ParameterError."""
-    values = page.read(defaults(name), given)
+    values = page.read(defaults(name), values)
     page.check(values)
     return values
 
@@ -149,16 +149,16 @@ def defaults(name: str) -> dict[str, object]:
     """The parameters of a notebook with their defaults, in its order. Raises ParameterError for an unknown notebook."""
     import papermill
 
-    known = papermill.inspect_notebook(str(source(name)))
-    return {key: page.literal(parameter["default"]) for key, parameter in known.items()}
+    entries = papermill.inspect_notebook(str(source(name)))
+    return {key: page.literal(parameter["default"]) for key, parameter in entries.items()}
 
 
-def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
+def tidy(path: Path, fingerprint: dict[str, str] | None = None) -> None:
     """Takes what is this machine's out of an executed notebook, which the site offers as a download: paths, times,
     the version of Python. Writes its fingerprint into it, if it has one."""
     import nbformat
 
-    notebook = nbformat.read(executed, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     own = notebook.metadata.setdefault("at_repro", {})
@@ -172,7 +172,7 @@ def tidy(executed: Path, fingerprint: dict[str, str] | None = None) -> None:
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.source = re.sub(r"(?m)^(data_root|results) = .*$", r'\1 = ""', cell.source)
-    nbformat.write(notebook, executed)
+    nbformat.write(notebook, path)
 
 
 def experiments_of(notebook: "NotebookNode") -> list[str]:
@@ -191,10 +191,10 @@ def shown_images(notebook: "NotebookNode") -> list[str]:
     if "needs-images" not in tags:
         return []
     (parameters,) = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if chosen := re.search(r'(?m)^dataset = "(.+)"', parameters):
-        return [chosen[1]]
-    named = notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
-    return [named] if isinstance(named, str) else list(named)
+    if match := re.search(r'(?m)^dataset = "(.+)"', parameters):
+        return [match[1]]
+    datasets = notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
+    return [datasets] if isinstance(datasets, str) else list(datasets)
 
 
 def figure(cell: "NotebookNode") -> dict:

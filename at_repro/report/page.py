@@ -46,36 +46,36 @@ class Page:
             changes: names of parameters that change the experiment, see `experiments.vary`.
             other: what is otherwise than the parameters say, such as `preset`, or `train_missing=False`.
         """
-        given = {name: self.parameters[name] for name in (*_SHARED, *changes)}
-        self.studies.append(open_study(experiment, **given | other))
+        values = {name: self.parameters[name] for name in (*_SHARED, *changes)}
+        self.studies.append(open_study(experiment, **values | other))
         return self.studies[-1]
 
-    def closing(self, *made_from: str) -> str:
+    def closing(self, *sources: str) -> str:
         """What the page was made from, on what, by which code and when it was executed: its last line of code.
 
-        Where it is not told what it was `made_from`: the runs of every study that was opened, see `Study.describe`, or
+        Where it is not told what it was `sources`: the runs of every study that was opened, see `Study.describe`, or
         that it has no records. Then the parameters, see `provenance.execution`.
         """
         studies = [
             study.describe() if study.records else f"experiment {study.experiment.name}, {study.origin}: no records"
             for study in self.studies
         ]
-        return "\n".join([*(made_from or studies), provenance.execution(**self.parameters)])
+        return "\n".join([*(sources or studies), provenance.execution(**self.parameters)])
 
 
-def read(defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+def read(defaults: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
     """The given values, a text read as a value of its default's type. Raises ParameterError."""
-    for name in given:
+    for name in values:
         if name not in defaults:
             raise ParameterError("notebook parameter", name, defaults or "none: the notebook has no parameters cell")
-    return {name: _value(name, value, defaults[name]) for name, value in given.items()}
+    return {name: _value(name, value, defaults[name]) for name, value in values.items()}
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Raises ParameterError for a value that the notebook itself would refuse, or its library later."""
     changes = {name: value for name, value in values.items() if name in experiments.CHANGES}
-    varied = experiments.vary(experiments.get("wrn-16-2-to-16-1"), **changes)
-    varied.runs(values.get("preset", "smoke"), values.get("seeds") or None)
+    variant = experiments.vary(experiments.get("wrn-16-2-to-16-1"), **changes)
+    variant.runs(values.get("preset", "smoke"), values.get("seeds") or None)
     for name, value in values.items():
         if name in _CHECKS:
             _CHECKS[name](name, value)
@@ -108,7 +108,7 @@ def _value(name: str, value: Any, default: Any) -> object:
     if isinstance(value, str) and not isinstance(default, str):
         value = literal(value)
         if isinstance(default, list):
-            value = _listed(value, default)
+            value = _to_list(value, default)
     if isinstance(default, float) and is_number(value):  # an integer may be too large for one
         return float(value)
     if type(value) is type(default):
@@ -117,7 +117,7 @@ def _value(name: str, value: Any, default: Any) -> object:
     raise ParameterError(name, value, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, such as {default!r}")
 
 
-def _listed(value: object, default: list) -> object:
+def _to_list(value: object, default: list) -> object:
     """On a command line `-p seeds 0,1` and `-p seeds 0` are as clear as '[0, 1]' and '[0]', and so are names."""
     if isinstance(value, str):
         return [word.strip() for word in value.split(",")] if default and isinstance(default[0], str) else value

@@ -49,11 +49,11 @@ def write(stage: Path, store: Store) -> Path:
     page = book.jupyter_book(stage, "singlehtml").with_name("intro.html")
     output = stage / NAME
     # A profile of its own: that of a user may be open, and would get its pages.
-    with files.replacement(output) as printed, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [browser, *_OPTIONS, f"--user-data-dir={profile}", f"--print-to-pdf={printed}", page.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode or not printed.exists():
-            raise UserError(f"Chromium did not print {page}: {done.stderr.strip()[-200:]}")
+    with files.replacement(output) as path, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [browser, *_OPTIONS, f"--user-data-dir={profile}", f"--print-to-pdf={path}", page.as_uri()]
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode or not path.exists():
+            raise UserError(f"Chromium did not print {page}: {process.stderr.strip()[-200:]}")
     _fill(stage / METADATA, store)
     return output
 

@@ -35,7 +35,7 @@ NOT_EXECUTED = "it was not executed by this version of the book"
 
 def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> list[str]:
     """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`."""
-    changes = changed(notebook, fingerprint(notebook, store, data_root))
+    changes = differences(notebook, fingerprint(notebook, store, data_root))
     if changes == list(PARTS):
         return [NOT_EXECUTED]
     is_live = notebook.metadata.get("at_repro", {}).get("live", False)
@@ -57,11 +57,11 @@ def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -
         "code": _digest(sources),
         "modules": _digest(_code(path.read_text()) for path in modules("\n".join(sources))),
         "records": _digest(_records(store)),
-        "images": _shown(notebooks.shown_images(notebook), data_root),
+        "images": _images_digest(notebooks.shown_images(notebook), data_root),
     }
 
 
-def changed(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
+def differences(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
     """The parts in which a page differs from what it was executed with; all where that cannot be read.
 
     Images that are not here now have not changed: their pictures stay.
@@ -76,11 +76,11 @@ def changed(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
 def modules(source: str) -> list[Path]:
     """The files of this package that a source imports, and that those import, sorted; imports in functions as well."""
     paths: set[Path] = set()
-    waiting = [source]
-    while waiting:
-        new = {path for name in _imports(waiting.pop()) for path in _files(name)} - paths
+    queue = [source]
+    while queue:
+        new = {path for name in _imports(queue.pop()) for path in _files(name)} - paths
         paths |= new
-        waiting += [path.read_text() for path in new]
+        queue += [path.read_text() for path in new]
     return sorted(paths)
 
 
@@ -125,7 +125,7 @@ def _records(store: Store) -> Iterator[str]:
         yield hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _shown(datasets: Iterable[str], data_root: str | None) -> str:
+def _images_digest(datasets: Iterable[str], data_root: str | None) -> str:
     digests = [_images(dataset, data_root) for dataset in datasets]
     return _digest(digests) if digests and all(digests) else ""
 

@@ -36,10 +36,10 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     import nbformat
 
     name = Path(name).name.removesuffix(".ipynb")
-    swept = [key for key, values in parameters.items() if len(values) > 1]
+    keys = [key for key, values in parameters.items() if len(values) > 1]
     points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     points = [notebooks.parameters(name, point) for point in points]
-    if not swept:
+    if not keys:
         raise ParameterError("sweep", list(parameters), "two or more values of at least one parameter")
     for number, point in enumerate(points):
         if point in points[:number]:
@@ -47,20 +47,20 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     site = f"sweep-{name}"
     stage = book.staged_pages(site)
     shutil.copytree(notebooks.part_of_checkout("notebooks"), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    executed = {}  # among the other notebooks, so that a link between two of them leads to its page
+    pages = {}  # among the other notebooks, so that a link between two of them leads to its page
     for number, point in enumerate(points, 1):
-        title = ", ".join(f"{key} {point[key]}" for key in swept)
+        title = ", ".join(f"{key} {point[key]}" for key in keys)
         book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
         path = notebooks.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
         notebooks.tidy(path)
-        executed[title] = _titled(path, title, number)
-    nbformat.write(_comparison(name, executed), stage / "notebooks" / "sweep_comparison.ipynb")
+        pages[title] = _retitle(path, title, number)
+    nbformat.write(_comparison(name, pages), stage / "notebooks" / "sweep_comparison.ipynb")
     _list(stage / "_toc.yml", name, len(points))
     book.render(stage)
     return book.put_in_place(stage, site) / book.SITE / "notebooks" / "sweep_comparison.html"
 
 
-def _titled(path: Path, title: str, number: int) -> "NotebookNode":
+def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
     """The executed notebook under a title of its own; its figures keep no name that another page has."""
     import nbformat
 
@@ -73,20 +73,20 @@ def _titled(path: Path, title: str, number: int) -> "NotebookNode":
     return notebook
 
 
-def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookNode":
+def _comparison(name: str, pages: Mapping[str, "NotebookNode"]) -> "NotebookNode":
     """What the notebook shows and prints, for all values, under its captions and headings; what is the same for all
     values is left out, and the notebook's last cell, which says when it was executed."""
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-    first = next(iter(executed.values()))
-    told = f"What differs between {'; '.join(executed)}. Everything else is the same for all of them."
-    cells, heading, last = [new_markdown_cell(f"# Sweep of {name}\n\n{told}")], "", ""
-    for place, cell in enumerate(first.cells[:-1]):
+    first = next(iter(pages.values()))
+    text = f"What differs between {'; '.join(pages)}. Everything else is the same for all of them."
+    cells, heading, last = [new_markdown_cell(f"# Sweep of {name}\n\n{text}")], "", ""
+    for index, cell in enumerate(first.cells[:-1]):
         if cell.cell_type == "markdown":
             heading = next(iter(re.findall(r"^## .*", cell.source, re.MULTILINE)), heading)
             continue
-        cells_of = {title: notebook.cells[place] for title, notebook in executed.items()}
-        outputs = {title: _shown(other) for title, other in cells_of.items()}
+        cells_of = {title: notebook.cells[index] for title, notebook in pages.items()}
+        outputs = {title: _outputs(other) for title, other in cells_of.items()}
         if not any(outputs.values()) or all(other == outputs[next(iter(outputs))] for other in outputs.values()):
             continue
         above = f"## {figure['caption']}" if (figure := notebooks.figure(cell)) else heading
@@ -99,7 +99,7 @@ def _comparison(name: str, executed: Mapping[str, "NotebookNode"]) -> "NotebookN
     return new_notebook(cells=cells, metadata=first.metadata)
 
 
-def _shown(cell: "NotebookNode") -> list:
+def _outputs(cell: "NotebookNode") -> list:
     """A cell's outputs without those that `glue` keeps under a name for other pages: a name may stand only once."""
     return [output for output in cell.outputs if "scrapbook" not in output.get("metadata", {})]
 

@@ -83,27 +83,27 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
     environment, sessions = values["environment"], values.get("sessions", [])
     packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
     stops = "; ".join(f"epoch {session['epoch']}, step {session['step']}" for session in sessions[1:])
-    told = {  # what old records may lack, empty there
+    entries = {  # what old records may lack, empty there
         "command": environment.get("command"),
         "packages": packages,
         "sessions": sessions and f"{len(sessions)}{f', going on after {stops}' if stops else ''}",
         "time": "seconds" in values and duration(values["seconds"]),
     }
-    known = {what: answer or "not recorded" for what, answer in told.items()}
+    answers = {what: answer or "not recorded" for what, answer in entries.items()}
     images = ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in values["data"].items())
     mistakes = record.mistakes()
-    differing = f"{mistakes.sum()} of {len(mistakes)} predictions differ from their labels"
+    result = f"{mistakes.sum()} of {len(mistakes)} predictions differ from their labels"
     return [
         ("which run?", record.folder.name, "the folder's name"),
         ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),
         ("by which code?", environment["commit"], "record.json: environment.commit"),
-        ("how was it called?", known["command"], "record.json: environment.command"),
-        ("with which packages?", known["packages"], "record.json: environment.packages"),
+        ("how was it called?", answers["command"], "record.json: environment.command"),
+        ("with which packages?", answers["packages"], "record.json: environment.packages"),
         ("on what?", f"{environment['device']}, {environment['precision']}", "record.json: environment"),
-        ("by how many processes?", known["sessions"], "record.json: sessions"),
-        ("in what time?", known["time"], "record.json: seconds"),
+        ("by how many processes?", answers["sessions"], "record.json: sessions"),
+        ("in what time?", answers["time"], "record.json: seconds"),
         ("on which images?", images, "record.json: data"),
         ("with what result?", record.outcome, "record.json: final"),
-        ("is that what was predicted?", differing, "predictions.csv"),
+        ("is that what was predicted?", result, "predictions.csv"),
         ("are the files as written?", f"{len(values['files'])} checksums agree", "record.json: files, checksum"),
     ]

@@ -304,8 +304,8 @@ def test_nothing_is_trained_for_want_of_imagenets_weights(monkeypatch):
 
     monkeypatch.setattr(networks, "pretrained", nowhere)
     run = Run("efficientnet-lite0", 1, dataset="shapes", start="imagenet")
-    assert book._lacking([run], None) == "efficientnet-lite0: no weights"
-    assert book._lacking([replace(run, start="random")], None) == ""
+    assert book._obstacle([run], None) == "efficientnet-lite0: no weights"
+    assert book._obstacle([replace(run, start="random")], None) == ""
 
 
 def vary_images(preset, seed):
@@ -631,7 +631,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_k
         assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
         assert "injected-parameters" not in path.read_text() and "papermill" not in path.read_text()
         assert str(stale) not in path.read_text()
-        assert stale_pages.changed(notebook, stale_pages.fingerprint(notebook, open_store("reduced"), None)) == []
+        assert stale_pages.differences(notebook, stale_pages.fingerprint(notebook, open_store("reduced"), None)) == []
 
     book.refresh()
     assert files(stale) == after, "a second time without new records must change nothing"

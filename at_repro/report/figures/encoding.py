@@ -16,10 +16,10 @@ def encode(figure: Figure) -> bytes:
     """A figure as a PNG of 256 colours with a clear ground: a third of what matplotlib writes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight")
-    drawn = Image.open(stream).convert("RGBA")
-    paletted = io.BytesIO()
-    drawn.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(paletted, "PNG", optimize=True)
-    return paletted.getvalue()
+    picture = Image.open(stream).convert("RGBA")
+    content = io.BytesIO()
+    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def use_in_notebook() -> None:
@@ -80,8 +80,8 @@ def _panel(axes: Axes) -> dict:
 
 def _axis(label: str, limits: tuple[float, float], ticks: np.ndarray, scale: str) -> dict:
     low, high = limits
-    shown = [tick for tick in _numbers(ticks) if low <= tick <= high]
-    return {"label": label, "limits": _numbers(limits), "ticks": shown, "logarithmic": scale == "log"}
+    positions = [tick for tick in _numbers(ticks) if low <= tick <= high]
+    return {"label": label, "limits": _numbers(limits), "ticks": positions, "logarithmic": scale == "log"}
 
 
 def _numbers(values) -> list[float]:

@@ -27,7 +27,7 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
     if images is None or not columns:
         return unavailable(stamp)
     count, wide = len(images), 1 + len(columns)
-    signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
+    is_signed = {label: (maps < 0).any().item() for label, maps in columns.items()}
     labels = [label.replace(", ", "\n") for label in ("image", *columns)]
     left = 0.8  # inches, for class names
     top = 0.12 + 0.12 * max(label.count("\n") + 1 for label in labels)
@@ -42,16 +42,16 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
     for row in range(count):
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
         axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
-        for place, (label, maps) in enumerate(columns.items(), 1):
+        for index, (label, maps) in enumerate(columns.items(), 1):
             most = maps[row].abs().max().item() or 1
-            colours = {"cmap": DIFFERENCE, "vmin": -most} if signed[label] else {"cmap": ATTENTION, "vmin": 0}
-            axes[row, place].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
+            colours = {"cmap": DIFFERENCE, "vmin": -most} if is_signed[label] else {"cmap": ATTENTION, "vmin": 0}
+            axes[row, index].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
     for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(label, fontsize=7, pad=3)
-    if not all(signed.values()):
+    if not all(is_signed.values()):
         _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map")
-    if any(signed.values()):
-        _bar(figure, _BELOW - (0.12 if all(signed.values()) else 0.22), DIFFERENCE, "less", "more")
+    if any(is_signed.values()):
+        _bar(figure, _BELOW - (0.12 if all(is_signed.values()) else 0.22), DIFFERENCE, "less", "more")
     return figure
 
 
@@ -90,8 +90,8 @@ def overlay_panel(
             axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
             colours = {"cmap": ATTENTION, "vmin": 0, "alpha": _OVER}
             axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
-    for place, label in enumerate(labels):
-        figure.text((place + 0.5) / wide, 1 - 0.02 / height, label, fontsize=7, ha="center", va="top")
+    for index, label in enumerate(labels):
+        figure.text((index + 0.5) / wide, 1 - 0.02 / height, label, fontsize=7, ha="center", va="top")
     _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
     return figure
 
@@ -104,5 +104,5 @@ def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alp
     bar = figure.colorbar(ScalarMappable(cmap=colours), cax=axis, orientation="horizontal", ticks=[])
     if bar.solids is not None:  # as it is for lines
         bar.solids.set_alpha(alpha)
-    for place, label, side in ((-0.03, least, "right"), (1.03, most, "left")):
-        axis.text(place, 0.5, label, transform=axis.transAxes, fontsize=7, ha=side, va="center")
+    for across, label, alignment in ((-0.03, least, "right"), (1.03, most, "left")):
+        axis.text(across, 0.5, label, transform=axis.transAxes, fontsize=7, ha=alignment, va="center")

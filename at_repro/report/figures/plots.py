@@ -22,8 +22,10 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     """
     if sharex:
         first, *others = tables
-        known = tables[first].index
-        tables = {first: tables[first]} | {title: tables[title].drop(known, errors="ignore") for title in others}
+        first_methods = tables[first].index
+        tables = {first: tables[first]} | {
+            title: tables[title].drop(first_methods, errors="ignore") for title in others
+        }
     if all(table[["ours", "paper"]].isna().all(axis=None) for table in tables.values()):
         return unavailable(stamp)
     reference = next(iter(tables.values()))
@@ -32,17 +34,17 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     figure, axes = canvas(stamp, height, len(tables), 1, height_ratios=heights, sharex=sharex, squeeze=False)
     for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
         _plain_student(axis, reference if sharex else table, along=axis.axvspan, across=axis.axvline)
-        places = range(len(table))
+        positions = range(len(table))
         colours = [COLOURS.get(method, COLOURS["AT"]) for method in table.index]
-        axis.hlines(places, table["low"], table["high"], color=colours, linewidth=2)
-        axis.scatter(table["ours"], places, c=colours, zorder=3)
-        axis.scatter(table["paper"], places, facecolors="none", edgecolors=colours, marker="D", s=22, zorder=3)
-        for place, (_, row) in enumerate(table.iterrows()):
+        axis.hlines(positions, table["low"], table["high"], color=colours, linewidth=2)
+        axis.scatter(table["ours"], positions, c=colours, zorder=3)
+        axis.scatter(table["paper"], positions, facecolors="none", edgecolors=colours, marker="D", s=22, zorder=3)
+        for position, (_, row) in enumerate(table.iterrows()):
             if pd.isna(row["ours"]):
                 reason = "diverged" if row.get("diverged") else "not run"
-                axis.annotate(reason, (1, place), (-4, 0), axis.get_yaxis_transform(), "offset points",
+                axis.annotate(reason, (1, position), (-4, 0), axis.get_yaxis_transform(), "offset points",
                               ha="right", va="center", fontsize=7, color=INK, style="italic")  # fmt: skip
-        axis.set(yticks=places, yticklabels=table.index, ylim=(len(table) - 0.4, -0.6))
+        axis.set(yticks=positions, yticklabels=table.index, ylim=(len(table) - 0.4, -0.6))
         axis.set_title(title, loc="left", fontsize=9, fontweight="bold")
         axis.tick_params(labelsize=8)
     axes[-1, 0].set_xlabel("test error (%)")
@@ -70,22 +72,22 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     table = pd.concat(tables.values())
     terms = table.join(norms.rename("gradient norm"), how="inner").sort_values("gradient norm")
     terms = terms[(terms["diverged"] > 0) | ~terms["run_id"].duplicated("last")]
-    ended, diverged = terms[terms["ours"].notna()], terms[terms["diverged"] > 0]
-    if ended.empty:
+    finals, diverged = terms[terms["ours"].notna()], terms[terms["diverged"] > 0]
+    if finals.empty:
         return unavailable(stamp)
     figure, axis = canvas(stamp, 4.4)
     _plain_student(axis, table[~table.index.duplicated()], along=axis.axhspan, across=axis.axhline)
-    for _, of_one in ended.groupby(ended.index.str.split(", beta").str[0]):
+    for _, of_one in finals.groupby(finals.index.str.split(", beta").str[0]):
         axis.plot(of_one["gradient norm"], of_one["ours"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
-    axis.vlines(ended["gradient norm"], ended["low"], ended["high"], color=COLOURS["AT"], linewidth=1, alpha=0.25)
-    axis.scatter(ended["gradient norm"], ended["ours"], color=COLOURS["AT"], zorder=3)
+    axis.vlines(finals["gradient norm"], finals["low"], finals["high"], color=COLOURS["AT"], linewidth=1, alpha=0.25)
+    axis.scatter(finals["gradient norm"], finals["ours"], color=COLOURS["AT"], zorder=3)
     axis.set(xscale="log", xlabel="gradient norm of the term at the initial weights", ylabel="test error (%)")
     axis.margins(x=0.3)
     if len(diverged):
-        named = [f"{method}, at {norm:.2g}" for method, norm in diverged["gradient norm"].items()]
-        axis.text(0.98, 0.03, "\n".join(["diverged:", *named]), transform=axis.transAxes, ha="right", fontsize=7)
-    figure.draw_without_rendering()  # so that places on the paper are known
-    name_dots(axis, ended["gradient norm"], ended["ours"])
+        lines = [f"{method}, at {norm:.2g}" for method, norm in diverged["gradient norm"].items()]
+        axis.text(0.98, 0.03, "\n".join(["diverged:", *lines]), transform=axis.transAxes, ha="right", fontsize=7)
+    figure.draw_without_rendering()  # so that positions on the paper are known
+    name_dots(axis, finals["gradient norm"], finals["ours"])
     return figure
 
 
@@ -124,11 +126,11 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
         axis.set_xlim(low, high + 0.06 * longest * (high - low))
     axes[0, 0].set_ylabel("test error (%)")
     axes[0, len(levels) // 2].set_xlabel(quantity)
-    named = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
-    if named:
-        marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in named.values()]
-        figure.legend(marks, named, loc="outside upper center", ncols=len(named), frameon=False)
-    figure.draw_without_rendering()  # so that places on the paper are known
+    colour_of = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
+    if colour_of:
+        marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in colour_of.values()]
+        figure.legend(marks, colour_of, loc="outside upper center", ncols=len(colour_of), frameon=False)
+    figure.draw_without_rendering()  # so that positions on the paper are known
     for axis, level in zip(axes[0], levels, strict=True):
         name_dots(axis, table[level], table["test_error"])
     return figure
@@ -157,13 +159,13 @@ def gains(table: pd.DataFrame, stamp: str) -> Figure:
 
 
 def _apart(values: Iterable[float], distance: float) -> list[float]:
-    """Places for labels near these values, in their order, that do not cover each other."""
+    """Positions for labels near these values, in their order, that do not cover each other."""
     values = list(values)
-    places = dict.fromkeys(range(len(values)), 0.0)
+    positions = dict.fromkeys(range(len(values)), 0.0)
     last = -float("inf")
-    for index in sorted(places, key=values.__getitem__):
-        last = places[index] = max(values[index], last + distance)
-    return list(places.values())
+    for index in sorted(positions, key=values.__getitem__):
+        last = positions[index] = max(values[index], last + distance)
+    return list(positions.values())
 
 
 def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
@@ -187,9 +189,11 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         end.plot(last, color=colour, linewidth=1.5, label=method)
         ends[method] = (last.index[-1], last.iloc[-1], colour)
     low, high = end.get_ylim()
-    places = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))
-    for (method, (epoch, _, colour)), place in zip(ends.items(), places, strict=True):
-        end.annotate(method, (epoch, place), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=8)
+    positions = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))
+    for (method, (epoch, _, colour)), position in zip(ends.items(), positions, strict=True):
+        end.annotate(
+            method, (epoch, position), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=8
+        )
     begin, finish = end.dataLim.intervalx
     end.set_xlim(right=finish + 0.5 * (finish - begin or 1))  # names of methods stand there
     whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="test (full), train (dashed)")
@@ -220,22 +224,22 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
-def cost(measured: pd.DataFrame, stamp: str) -> Figure:
+def cost(results: pd.DataFrame, stamp: str) -> Figure:
     """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
 
     Args:
-        measured: columns case, measured, value and unit, see `bench.frame`.
+        results: columns case, measured, value and unit, see `bench.frame`.
     """
-    if measured.empty:
+    if results.empty:
         return unavailable(stamp)
     figure, (speed, growth) = canvas(stamp, 3.2, 1, 2)
-    loops = measured[(measured["case"] == "against the plain loop") & (measured["unit"] == "images/s")].copy()
+    loops = results[(results["case"] == "against the plain loop") & (results["unit"] == "images/s")].copy()
     loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
     loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
     sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)
     speed.set(xlabel="images/s, data included", ylabel="")
     sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
-    students = measured["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
-    growth.plot(students, measured.loc[students.index, "value"], marker="o", color=PALETTE[0])
+    students = results["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
+    growth.plot(students, results.loc[students.index, "value"], marker="o", color=PALETTE[0])
     growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
     return figure

@@ -1,7 +1,7 @@
 """What the method does to one picture, drawn with the maps that trained networks really have of it.
 
-Places are inches from the upper left corner. Letters are large: pages show these figures smaller than they are drawn,
-and whole on a phone.
+Positions are inches from the upper left corner. Letters are large: pages show these figures smaller than they are
+drawn, and whole on a phone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,37 +33,37 @@ def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], st
         return unavailable(stamp)
     maps = {name: [attention.power_sum(group)[:1] for group in own] for name, own in groups.items()}
     figure, axis = _canvas(stamp, 4.08)
-    side, lefts = 0.8, [1.12 + 0.97 * place for place in range(len(maps["teacher"]))]
+    size, lefts = 0.8, [1.12 + 0.97 * index for index in range(len(maps["teacher"]))]
     rows = {"teacher": (0.05, 0.48), "student": (3.68, 2.8)}  # of boxes and of maps, the upper edges
-    middle, end = 1.52, lefts[-1] + side
-    _show(axis, images.images[0].permute(1, 2, 0).cpu().numpy(), 0.05, middle, side)
-    _write(axis, 0.05 + side / 2, middle - 0.07, "image")
-    for name, (boxes, shown) in rows.items():
+    middle, end = 1.52, lefts[-1] + size
+    _show(axis, images.images[0].permute(1, 2, 0).cpu().numpy(), 0.05, middle, size)
+    _write(axis, 0.05 + size / 2, middle - 0.07, "image")
+    for name, (boxes, top_of_maps) in rows.items():
         colour = COLOURS[name]
-        arrow_from, arrow_to = (middle - 0.2, boxes + 0.35) if name == "teacher" else (middle + side, boxes)
+        arrow_from, arrow_to = (middle - 0.2, boxes + 0.35) if name == "teacher" else (middle + size, boxes)
         _arrow(axis, (0.45, arrow_from), (0.45, arrow_to))
         _write(axis, 0.45, boxes + 0.17, name, weight="bold")
-        for place, left in enumerate(lefts):
-            _, channels, height, width = groups[name][place].shape
-            axis.add_patch(FancyBboxPatch((left + 0.04, boxes + 0.04), side - 0.08, 0.26, "round,pad=0.04",
+        for index, left in enumerate(lefts):
+            _, channels, height, width = groups[name][index].shape
+            axis.add_patch(FancyBboxPatch((left + 0.04, boxes + 0.04), size - 0.08, 0.26, "round,pad=0.04",
                                           edgecolor=colour, facecolor=(*colour, 0.15)))  # fmt: skip
-            _write(axis, left + side / 2, boxes + 0.17, f"group {place + 1}\n{channels}×{height}×{width}", fontsize=8)
-            _arrow(axis, (left - 0.17 if place else 0.8, boxes + 0.17), (left, boxes + 0.17))
-            _show_map(axis, maps[name][place][0], left, shown, side)
+            _write(axis, left + size / 2, boxes + 0.17, f"group {index + 1}\n{channels}×{height}×{width}", fontsize=8)
+            _arrow(axis, (left - 0.17 if index else 0.8, boxes + 0.17), (left, boxes + 0.17))
+            _show_map(axis, maps[name][index][0], left, top_of_maps, size)
         _arrow(axis, (end, boxes + 0.17), (end + 0.2, boxes + 0.17))
         _write(axis, end + 0.23, boxes + 0.17, "scores of\nclasses", ha="left")
-        _write(axis, end + 0.23, shown + side / 2, f"{name}'s\nmaps", ha="left")
-    for place, left in enumerate(lefts):
-        own, taught = (attention.normalize(maps[name][place])[0] for name in ("student", "teacher"))
-        _show_map(axis, (own - taught).abs(), left, middle, side, taught.max().item())
+        _write(axis, end + 0.23, top_of_maps + size / 2, f"{name}'s\nmaps", ha="left")
+    for index, left in enumerate(lefts):
+        own, target = (attention.normalize(maps[name][index])[0] for name in ("student", "teacher"))
+        _show_map(axis, (own - target).abs(), left, middle, size, target.max().item())
         before, after = (
-            map_statistics.distance(maps[name][place], maps["teacher"][place]).item() for name in ("student", "AT")
+            map_statistics.distance(maps[name][index], maps["teacher"][index]).item() for name in ("student", "AT")
         )
-        _write(axis, left + side / 2, middle + side + 0.15, f"{before:.2f} → {after:.2f}")
-        _arrow(axis, (left + side / 2, rows["teacher"][1] + side), (left + side / 2, middle))
-        _arrow(axis, (left + side / 2, rows["student"][1]), (left + side / 2, middle + side + 0.28))
-    _write(axis, end + 0.23, middle + side / 2, "difference:\nadded to\nthe loss", ha="left")
-    _write(axis, end + 0.23, middle + side + 0.15, "→ after AT", ha="left")
+        _write(axis, left + size / 2, middle + size + 0.15, f"{before:.2f} → {after:.2f}")
+        _arrow(axis, (left + size / 2, rows["teacher"][1] + size), (left + size / 2, middle))
+        _arrow(axis, (left + size / 2, rows["student"][1]), (left + size / 2, middle + size + 0.28))
+    _write(axis, end + 0.23, middle + size / 2, "difference:\nadded to\nthe loss", ha="left")
+    _write(axis, end + 0.23, middle + size + 0.15, "→ after AT", ha="left")
     return figure
 
 
@@ -80,15 +80,15 @@ def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figu
     activations = groups[len(groups) // 2][:1]
     figure, axis = _canvas(stamp, 1.55)
     strongest = activations[0].square().sum((1, 2)).argsort(descending=True, stable=True)[:_CARDS].tolist()
-    side, step = 0.7, 0.06
-    for place, channel in enumerate(reversed(strongest)):
-        at = step * (len(strongest) - 1 - place)
-        _show_map(axis, activations[0, channel].abs(), 0.02 + at, 0.2 + step * len(strongest) - step - at, side)
+    size, step = 0.7, 0.06
+    for index, channel in enumerate(reversed(strongest)):
+        at = step * (len(strongest) - 1 - index)
+        _show_map(axis, activations[0, channel].abs(), 0.02 + at, 0.2 + step * len(strongest) - step - at, size)
     _write(axis, 0.6, 0.1, f"{activations.shape[1]} channels")
     wide = (_WIDTH - 1.75) / len(names)
     _arrow(axis, (1.22, 0.75), (1.7, 0.75))
-    for place, name in enumerate(names):
-        left = 1.75 + place * wide
+    for index, name in enumerate(names):
+        left = 1.75 + index * wide
         _show_map(axis, attention.mapping(name)(activations)[0], left, 0.75 - wide / 2 + 0.02, wide - 0.05)
         weight = "bold" if name == "sum-2" else "normal"
         _write(axis, left + wide / 2 - 0.02, 0.75 + wide / 2 + 0.1, name, weight=weight)
@@ -107,22 +107,22 @@ def pairing(blocks: Mapping[str, Sequence[Sequence[Tensor]]], stamp: str) -> Fig
         return unavailable(stamp)
     counts = {name: max(map(len, groups)) for name, groups in blocks.items()}
     gap, below = 0.35, 0.33
-    side = (_WIDTH - gap) / (counts["student"] + counts["teacher"])
-    lefts = {"student": 0.0, "teacher": side * counts["student"] + gap}
-    figure, axis = _canvas(stamp, 0.2 + len(blocks["student"]) * (side + below))
+    size = (_WIDTH - gap) / (counts["student"] + counts["teacher"])
+    lefts = {"student": 0.0, "teacher": size * counts["student"] + gap}
+    figure, axis = _canvas(stamp, 0.2 + len(blocks["student"]) * (size + below))
     for name, left in lefts.items():
         _write(axis, left, 0.08, f"{name}, {counts[name]} blocks", ha="left", weight="bold")
     for group, of_group in enumerate(zip(blocks["student"], blocks["teacher"], strict=True)):
-        top = 0.2 + group * (side + below)
+        top = 0.2 + group * (size + below)
         ends = []
         for name, maps in zip(("student", "teacher"), of_group, strict=True):
-            for place, own in enumerate(maps):
-                _show_map(axis, own[0], lefts[name] + side * place, top, side - 0.05)
-            ends.append(lefts[name] + side * (len(maps) - 1))
-            corner, width = (ends[-1], top), side - 0.05
+            for index, own in enumerate(maps):
+                _show_map(axis, own[0], lefts[name] + size * index, top, size - 0.05)
+            ends.append(lefts[name] + size * (len(maps) - 1))
+            corner, width = (ends[-1], top), size - 0.05
             axis.add_patch(Rectangle(corner, width, width, fill=False, edgecolor=COLOURS["AT"], linewidth=2))
-        line = top + side + 0.1
-        across = [end + side / 2 for end in ends]
+        line = top + size + 0.1
+        across = [end + size / 2 for end in ends]
         axis.plot([across[0], *across, across[1]], [line - 0.15, line, line, line - 0.15], color=COLOURS["AT"])
         away = map_statistics.distance(of_group[0][-1][:1], of_group[1][-1][:1]).item()
         _write(axis, sum(across) / 2, line + 0.09, f"group {group + 1}: distance {away:.2f}")
@@ -138,12 +138,12 @@ def _canvas(stamp: str, height: float) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def _show(axis: Axes, pixels, left: float, top: float, side: float, **colours) -> None:
-    axis.imshow(pixels, extent=(left, left + side, top + side, top), interpolation="nearest", aspect="auto", **colours)
+def _show(axis: Axes, pixels, left: float, top: float, size: float, **colours) -> None:
+    axis.imshow(pixels, extent=(left, left + size, top + size, top), interpolation="nearest", aspect="auto", **colours)
 
 
-def _show_map(axis: Axes, pixels: Tensor, left: float, top: float, side: float, most: float | None = None) -> None:
-    _show(axis, pixels.cpu().numpy(), left, top, side, cmap=ATTENTION, vmin=0, vmax=most or pixels.max().item() or 1)
+def _show_map(axis: Axes, pixels: Tensor, left: float, top: float, size: float, most: float | None = None) -> None:
+    _show(axis, pixels.cpu().numpy(), left, top, size, cmap=ATTENTION, vmin=0, vmax=most or pixels.max().item() or 1)
 
 
 def _write(axis: Axes, across: float, down: float, text: str, ha: str = "center", fontsize=_LETTERS, **font) -> None:

@@ -73,19 +73,19 @@ def name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
     letter, line, gap = 5, 8, 4  # points
     point = axis.figure.dpi / 72
     dots = axis.transData.transform(np.column_stack([across, up])) / point
-    taken = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
+    boxes = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
 
     def free(left: float, right: float, lower: float) -> bool:
-        covers = (left < end and start < right and abs(lower - other) < line for start, end, other in taken)
+        covers = (left < end and start < right and abs(lower - other) < line for start, end, other in boxes)
         return axis.bbox.x0 < left * point and right * point < axis.bbox.x1 and not any(covers)
 
-    for place in up.argsort():
-        label, (x, y) = str(up.index[place]), dots[place]
+    for index in up.argsort():
+        label, (x, y) = str(up.index[index]), dots[index]
         wide, lower = letter * len(label), y - line / 2
-        sides = {"left": (x + gap, x + gap + wide), "right": (x - gap - wide, x - gap)}  # by the label's alignment
-        while not (fitting := [side for side, span in sides.items() if free(*span, lower)]):
+        spans = {"left": (x + gap, x + gap + wide), "right": (x - gap - wide, x - gap)}  # by the label's alignment
+        while not (alignments := [alignment for alignment, span in spans.items() if free(*span, lower)]):
             lower += 1
-        side = fitting[0]
-        taken.append((*sides[side], lower))
-        at, offset = (across.iloc[place], up.iloc[place]), (gap if side == "left" else -gap, lower - y + 1)
-        axis.annotate(label, at, offset, textcoords="offset points", fontsize=7, ha=side)
+        alignment = alignments[0]
+        boxes.append((*spans[alignment], lower))
+        at, offset = (across.iloc[index], up.iloc[index]), (gap if alignment == "left" else -gap, lower - y + 1)
+        axis.annotate(label, at, offset, textcoords="offset points", fontsize=7, ha=alignment)
