@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.ledger import SETTINGS, between, summary
-from at_repro.report.figures.theme import INK, PALETTE, canvas, unavailable
+from at_repro.report.figures.theme import INK, LETTERS, PALETTE, canvas, unavailable
 
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
 _COLOURS = {SUPPORTED: PALETTE[2], CONTRADICTED: PALETTE[3]}
@@ -84,7 +84,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
             row.difference, height, "o", color=colour, markerfacecolor=colour if is_paper else "none", markersize=5
         )
     axis.set(ylim=(len(names) - 0.4, -0.6), xlabel="difference of test errors (points)")
-    axis.set_yticks(range(len(names)), [shorten(name, 50, placeholder=" …") for name in names], fontsize=7)
+    axis.set_yticks(range(len(names)), [shorten(name, 50, placeholder=" …") for name in names], fontsize=LETTERS)
     axis.grid(visible=False, axis="y")
     marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
     marks += [
@@ -146,15 +146,15 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
             _weakest(rows_of_claim[rows_of_claim["setting"] == setting], claim[column])
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
-        subject = "; ".join(text for text in (claim["setting"], claim["on"], claim["scope"]) if text)
-        rows.append((claim["claim"], claim["verdict"], *cells, subject, PAGES[str(name)].replace("_", " ")))
+        rows.append((claim["claim"], claim["verdict"], *cells, claim["setting"], PAGES[str(name)].replace("_", " ")))
         details.append({
+            "Tested on": ["; ".join(filter(None, (claim["on"], claim["scope"])))],
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],
             "To decide it": [claim["to decide"]],
             "Rule": [f"{claim['rule']} (from {claim['source']}; stated {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
-    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "tested on", "page"]
+    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "setting", "page"]
     links = [f"{PAGES[str(name)]}.html" for name in ledger.index]
     return SortableTable(pd.DataFrame(rows, columns=columns), details, links)
 

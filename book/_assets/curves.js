@@ -2,7 +2,8 @@
 // The picture that a notebook drew stays for paper and for who reads without scripts.
 document.addEventListener("DOMContentLoaded", () => {
   const element = window.atReproElement;
-  const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [400, 280, 44, 24, 40];
+  const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [360, 280, 34, 24, 40];
+  const [LETTER, LINE] = [6.5, 12]; // the room that a label takes
 
   const make = (name, attributes, ...children) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -16,13 +17,30 @@ document.addEventListener("DOMContentLoaded", () => {
     return (value) => from + ((of(value) - of(low)) / (of(high) - of(low))) * (to - from);
   };
 
-  const text = (x, y, anchor, words) => make("text", {x, y, "text-anchor": anchor}, words);
+  const text = (x, y, anchor, words, colour) =>
+    make("text", {x, y, "text-anchor": anchor, ...(colour && {style: `fill: ${colour}`})}, words);
+
+  // Places near these heights, which rise, that are a line apart: the mean of those that would cover each other.
+  const apart = (heights) => {
+    const groups = [];
+    heights.forEach((height, place) => {
+      let [sum, count] = [height - place * LINE, 1];
+      while (groups.length && groups.at(-1)[0] / groups.at(-1)[1] > sum / count) {
+        const [before, more] = groups.pop();
+        [sum, count] = [sum + before, count + more];
+      }
+      groups.push([sum, count]);
+    });
+    return groups.flatMap(([sum, count]) => Array(count).fill(sum / count)).map((mean, place) => mean + place * LINE);
+  };
 
   // One panel; `off` are the labels that are switched off, `say` shows values. Returns the drawing and how to draw anew.
   const draw = (panel, number, off, say) => {
-    const [right, bottom] = [WIDTH - 8, HEIGHT - BOTTOM];
+    const full = panel.lines.filter((line) => !line.dashed && line.x.length);
+    const [right, bottom] = [WIDTH - 16 - LETTER * Math.max(...full.map((line) => line.label.length)), HEIGHT - BOTTOM];
     const [x, y] = [scale(panel.x, LEFT, right), scale(panel.y, bottom, TOP)];
     const clip = `curves-${number}-${Math.random().toString(36).slice(2)}`;
+    const names = make("g", {class: "curves-names"});
     const pointer = make("line", {y1: TOP, y2: bottom, class: "curves-pointer", visibility: "hidden"});
     const paths = panel.lines.map((line) => make("polyline", {
       points: line.x.map((value, place) => `${x(value)},${y(line.y[place])}`).join(" "),
@@ -33,8 +51,8 @@ document.addEventListener("DOMContentLoaded", () => {
       ...panel.x.ticks.map((tick) => text(x(tick), bottom + 14, "middle", tick)),
       ...panel.y.ticks.map((tick) => text(LEFT - 5, y(tick) + 4, "end", tick)),
       ...panel.y.ticks.map((tick) => make("line", {x1: LEFT, x2: right, y1: y(tick), y2: y(tick), class: "curves-grid"})),
-      text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", panel.title || panel.y.label),
-      make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...paths), pointer);
+      text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", [panel.y.label, panel.title].filter(Boolean).join(": ")),
+      make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...paths), names, pointer);
     const read = (event) => {
       const at = ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * WIDTH;
       const all = panel.lines.filter((line) => !off.has(line.label)).flatMap((line) => line.x);
@@ -48,7 +66,17 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     picture.addEventListener("pointermove", read);
     picture.addEventListener("pointerdown", read);
-    return [picture, () => paths.forEach((path, place) => { path.style.display = off.has(panel.lines[place].label) ? "none" : ""; })];
+    const renew = () => {
+      paths.forEach((path, place) => { path.style.display = off.has(panel.lines[place].label) ? "none" : ""; });
+      const named = full.filter((line) => !off.has(line.label)).sort((one, other) => other.y.at(-1) - one.y.at(-1));
+      const places = apart(named.map((line) => y(line.y.at(-1))));
+      names.replaceChildren(...named.flatMap(({label, colour, x: across, y: up}, place) => [
+        make("line", {x1: x(across.at(-1)), y1: y(up.at(-1)), x2: right + 10, y2: places[place], stroke: colour, "stroke-width": 0.7}),
+        text(right + 12, places[place] + 4, "start", label, colour),
+      ]));
+    };
+    renew();
+    return [picture, renew];
   };
 
   for (const place of document.querySelectorAll(".curves")) {

@@ -20,7 +20,6 @@ from PIL import Image
 from at_repro import data, experiments
 from at_repro.report import figures
 from at_repro.report.figures import encoding, theme
-from at_repro.report.figures.plots import _apart
 
 STAMP = "preset smoke, seed 0, CPU"
 METHODS = ["student", "AT", "KD", "AT+KD", "teacher"]
@@ -363,7 +362,19 @@ def test_errors_stand_at_their_gradient_norms_and_what_diverged_is_named():
 
 
 def test_labels_keep_their_distance_and_their_order():
-    assert _apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 1.0, 1.5, 2.0])
+    """Three labels around 1.05 move as little as they can, and the one far above stays."""
+    assert theme.apart([3.0, 1.0, 1.05, 1.1], 0.5) == pytest.approx([3.0, 0.55, 1.05, 1.55])
+
+
+def test_lines_are_named_beside_their_axes():
+    """A label over a line, another label or the frame could not be read."""
+    figure = figures.curves(epochs(*METHODS), STAMP)
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        boxes = [Text.get_window_extent(text) for text in axis.texts]  # without what joins it to the line
+        assert [text.get_text() for text in axis.texts] == METHODS, "dashed lines have the colour of a full one"
+        assert all(box.x0 > axis.bbox.x1 for box in boxes)
+        assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
 
 
 def test_errors_without_numbers_of_the_paper_do_not_mention_them():

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, WIDTH, canvas, unavailable
+from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, LETTERS, WIDTH, canvas, unavailable
 
 _OVER = 0.65  # opacity of maps over photographs
 _BELOW = 0.3  # inches below the rows, for two bars
@@ -41,13 +41,15 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
         axis.grid(False)
     for row in range(count):
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
-        axes[row, 0].set_ylabel(images.classes[images.labels[row]], fontsize=7.5, rotation=0, ha="right", va="center")
+        axes[row, 0].set_ylabel(
+            images.classes[images.labels[row]], fontsize=LETTERS, rotation=0, ha="right", va="center"
+        )
         for index, (label, maps) in enumerate(columns.items(), 1):
             most = maps[row].abs().max().item() or 1
             colours = {"cmap": DIFFERENCE, "vmin": -most} if is_signed[label] else {"cmap": ATTENTION, "vmin": 0}
             axes[row, index].imshow(maps[row].cpu().numpy(), **colours, vmax=most, interpolation="nearest")
     for axis, label in zip(axes[0], labels, strict=True):
-        axis.set_title(label, fontsize=7, pad=3)
+        axis.set_title(label, fontsize=LETTERS, pad=3)
     if not all(is_signed.values()):
         _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map")
     if any(is_signed.values()):
@@ -84,14 +86,14 @@ def overlay_panel(
     extent = (0, photographs.shape[2], photographs.shape[1], 0)
     for row, (photograph, title) in enumerate(zip(photographs, titles, strict=True)):
         axes[row, 0].imshow(photograph)
-        axes[row, 0].set_title(title, fontsize=7.5, loc="left", pad=1.5)
+        axes[row, 0].set_title(title, fontsize=LETTERS, loc="left", pad=1.5)
         grey = photograph @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
         for axis, maps in zip(axes[row, 1:], columns.values(), strict=True):
             axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
             colours = {"cmap": ATTENTION, "vmin": 0, "alpha": _OVER}
             axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
     for index, label in enumerate(labels):
-        figure.text((index + 0.5) / wide, 1 - 0.02 / height, label, fontsize=7, ha="center", va="top")
+        figure.text((index + 0.5) / wide, 1 - 0.02 / height, label, fontsize=LETTERS, ha="center", va="top")
     _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
     return figure
 
@@ -105,4 +107,4 @@ def _bar(figure: Figure, bottom: float, colours: str, least: str, most: str, alp
     if bar.solids is not None:  # as it is for lines
         bar.solids.set_alpha(alpha)
     for across, label, alignment in ((-0.03, least, "right"), (1.03, most, "left")):
-        axis.text(across, 0.5, label, transform=axis.transAxes, fontsize=7, ha=alignment, va="center")
+        axis.text(across, 0.5, label, transform=axis.transAxes, fontsize=LETTERS, ha=alignment, va="center")

@@ -1,14 +1,26 @@
 """Plots of what was measured: test errors, gains, curves, what maps have to do with errors, and what training costs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from at_repro.report.figures.theme import COLOURS, INK, PALETTE, WIDTH, canvas, colours_of, name_dots, unavailable
+from at_repro.report.figures.theme import (
+    COLOURS,
+    INK,
+    LETTERS,
+    PALETTE,
+    WIDTH,
+    canvas,
+    colours_of,
+    name_dots,
+    name_lines,
+    unavailable,
+)
 
 
 def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = False) -> Figure:
@@ -31,7 +43,10 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     reference = next(iter(tables.values()))
     heights = [1.6 + len(table) for table in tables.values()]
     height = 0.4 + 0.24 * sum(heights)
-    figure, axes = canvas(stamp, height, len(tables), 1, height_ratios=heights, sharex=sharex, squeeze=False)
+    width = 4.2 if len(tables) == 1 else WIDTH  # one table alone is seen whole on a phone
+    figure, axes = canvas(
+        stamp, height, len(tables), 1, width=width, height_ratios=heights, sharex=sharex, squeeze=False
+    )
     for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
         _plain_student(axis, reference if sharex else table, along=axis.axvspan, across=axis.axvline)
         positions = range(len(table))
@@ -42,11 +57,11 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
         for position, (_, row) in enumerate(table.iterrows()):
             if pd.isna(row["ours"]):
                 reason = "diverged" if row.get("diverged") else "not run"
-                axis.annotate(reason, (1, position), (-4, 0), axis.get_yaxis_transform(), "offset points",
-                              ha="right", va="center", fontsize=7, color=INK, style="italic")  # fmt: skip
+                axis.annotate(reason, (1, position), (-4, 1), axis.get_yaxis_transform(), "offset points",
+                              ha="right", va="bottom", fontsize=LETTERS, color=INK, style="italic")  # fmt: skip
         axis.set(yticks=positions, yticklabels=table.index, ylim=(len(table) - 0.4, -0.6))
         axis.set_title(title, loc="left", fontsize=9, fontweight="bold")
-        axis.tick_params(labelsize=8)
+        axis.tick_params(labelsize=LETTERS)
     axes[-1, 0].set_xlabel("test error (%)")
     marks = {
         "ours, with its interval": Line2D([], [], color=INK, marker="o"),
@@ -55,7 +70,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     }
     if all(table["paper"].isna().all() for table in tables.values()):
         del marks["paper"]
-    figure.legend(marks.values(), marks, loc="outside upper right", ncols=3, frameon=False, fontsize=8)
+    figure.legend(marks.values(), marks, loc="outside upper right", ncols=3, frameon=False, fontsize=LETTERS)
     return figure
 
 
@@ -85,7 +100,7 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     axis.margins(x=0.3)
     if len(diverged):
         lines = [f"{method}, at {norm:.2g}" for method, norm in diverged["gradient norm"].items()]
-        axis.text(0.98, 0.03, "\n".join(["diverged:", *lines]), transform=axis.transAxes, ha="right", fontsize=7)
+        axis.text(0.98, 0.03, "\n".join(["diverged:", *lines]), transform=axis.transAxes, ha="right", fontsize=LETTERS)
     figure.draw_without_rendering()  # so that positions on the paper are known
     name_dots(axis, finals["gradient norm"], finals["ours"])
     return figure
@@ -112,7 +127,7 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     table = table.dropna(subset=levels)
     if table.empty:
         return unavailable(stamp)
-    width = min(WIDTH, 2.6 + 2.6 * len(levels))  # one plot alone is read on a phone as it is
+    width = min(WIDTH, 1.4 + 2.6 * len(levels))  # one plot alone is as wide as a phone
     figure, axes = canvas(stamp, 3.6, 1, len(levels), width=width, sharey=True, squeeze=False)
     methods = table["method"] if "method" in table else pd.Series("", table.index)
     colours = [COLOURS.get(method, "none") for method in methods]
@@ -158,19 +173,9 @@ def gains(table: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
-def _apart(values: Iterable[float], distance: float) -> list[float]:
-    """Positions for labels near these values, in their order, that do not cover each other."""
-    values = list(values)
-    positions = dict.fromkeys(range(len(values)), 0.0)
-    last = -float("inf")
-    for index in sorted(positions, key=values.__getitem__):
-        last = positions[index] = max(values[index], last + distance)
-    return list(positions.values())
-
-
 def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
     """Error per epoch: on the left test error as a full line and train error (on augmented images) as a dashed one, on
-    the right the test error of the last phase, at the lowest learning rate, where each method is named.
+    the right the test error of the last phase, at the lowest learning rate. Methods are named at the ends of lines.
 
     Args:
         epochs: columns column, seed, epoch, learning_rate, train_error and test_error, see `Study.curves`.
@@ -179,7 +184,6 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         return unavailable(stamp)
     figure, (whole, end) = canvas(stamp, 3.8, 1, 2, width_ratios=[3, 2])
     last_rate = epochs.groupby("column")["learning_rate"].transform("min")
-    ends = {}
     for method, colour in colours_of(pd.unique(epochs["column"])).items():
         of_method = epochs["column"] == method
         medians = epochs[of_method].groupby("epoch")[["test_error", "train_error"]].median()
@@ -187,17 +191,12 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
         whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
         end.plot(last, color=colour, linewidth=1.5, label=method)
-        ends[method] = (last.index[-1], last.iloc[-1], colour)
-    low, high = end.get_ylim()
-    positions = _apart((error for _, error, _ in ends.values()), 0.06 * (high - low))
-    for (method, (epoch, _, colour)), position in zip(ends.items(), positions, strict=True):
-        end.annotate(
-            method, (epoch, position), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=8
-        )
-    begin, finish = end.dataLim.intervalx
-    end.set_xlim(right=finish + 0.5 * (finish - begin or 1))  # names of methods stand there
     whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="test (full), train (dashed)")
     end.set(xlabel="epoch", title="test, last phase")
+    for axis in (whole, end):
+        axis.margins(x=0)  # it shows the last epoch, and nothing behind it
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    name_lines(figure)
     return figure
 
 
@@ -219,8 +218,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
         axis.set_xticks(ticks, map(str, ticks))
         axis.minorticks_off()
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    name_lines(figure)
     return figure
 
 

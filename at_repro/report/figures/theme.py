@@ -14,6 +14,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 ATTENTION = "viridis"  # perceptually uniform, and readable for the colour-blind
 INK = "0.46"  # its contrast is 4.6 to 1 with white, and 3.9 to 1 with the book's dark pages
@@ -33,6 +35,7 @@ ALIASES = dict.fromkeys(("sum-2", "all groups", "code form, beta 1000"), "AT")  
 _REST = [colour for colour in PALETTE if colour not in COLOURS.values()]
 SPARE = [*_REST, *(sns.set_hls_values(colour, l=lightness) for lightness in (0.25, 0.8) for colour in _REST)]
 WIDTH = 7.5  # inches; the text column of the book
+LETTERS = 8  # points, of the smallest letters: the book's style sheet shows them on a phone with 9 pixels
 
 
 def style() -> None:
@@ -49,7 +52,7 @@ def unavailable(stamp: str) -> Figure:
     style()
     figure, axis = plt.subplots(figsize=(WIDTH, 0.8))
     axis.axis("off")
-    axis.text(0.5, 0.5, f"Nothing to show: {stamp}", ha="center", va="center", wrap=True, fontsize=8)
+    axis.text(0.5, 0.5, f"Nothing to show: {stamp}", ha="center", va="center", wrap=True, fontsize=LETTERS)
     return figure
 
 
@@ -70,7 +73,7 @@ def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
 
 def name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
     """Writes each dot's label beside it, and higher where it would cover another dot or the label of a lower one."""
-    letter, line, gap = 5, 8, 4  # points
+    letter, line, gap = 0.7 * LETTERS, LETTERS + 1, 4  # points
     point = axis.figure.dpi / 72
     dots = axis.transData.transform(np.column_stack([across, up])) / point
     boxes = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
@@ -88,4 +91,28 @@ def name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
         alignment = alignments[0]
         boxes.append((*spans[alignment], lower))
         at, offset = (across.iloc[index], up.iloc[index]), (gap if alignment == "left" else -gap, lower - y + 1)
-        axis.annotate(label, at, offset, textcoords="offset points", fontsize=7, ha=alignment)
+        axis.annotate(label, at, offset, textcoords="offset points", fontsize=LETTERS, ha=alignment)
+
+
+def name_lines(figure: Figure) -> None:
+    """Writes each full line's label right of its axes, joined to the line's end, and apart from the other labels."""
+    figure.draw_without_rendering()  # so that heights on the paper are known
+    for axis in figure.axes:
+        lines = [line for line in axis.lines if line.get_linestyle() == "-" and np.size(line.get_xdata())]
+        ends = np.array([(np.asarray(line.get_xdata())[-1], np.asarray(line.get_ydata())[-1]) for line in lines])
+        heights = axis.transAxes.inverted().transform(axis.transData.transform(ends))[:, 1]
+        line_height = (LETTERS + 2) / (axis.bbox.height * 72 / figure.dpi)  # of the axes' height
+        for line, end, position in zip(lines, ends, apart(heights, line_height), strict=True):
+            colour = line.get_color()
+            joint = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkB": 0}
+            axis.annotate(str(line.get_label()), (end[0], end[1]), (1.05, position), "data", "axes fraction", joint,
+                          va="center", color=colour, fontsize=LETTERS)  # fmt: skip
+
+
+def apart(values: ArrayLike, distance: float) -> np.ndarray:
+    """The positions nearest to these values, by their squares, that are so far apart and in the same order."""
+    order = np.argsort(values, kind="stable")
+    steps = distance * np.arange(len(order))
+    positions = np.empty(len(order))
+    positions[order] = isotonic_regression(np.take(values, order) - steps).x + steps
+    return positions
