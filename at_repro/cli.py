@@ -333,11 +333,11 @@ def book(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    from at_repro.analysis import verification
     from at_repro.records import Store, default_folder
+    from at_repro.report import terminal
 
     store = Store(options.results or default_folder("reduced"))
-    return verification.verify(store, options.runs, options.device, options.data_root)
+    return terminal.verify(store, options.runs, options.device, options.data_root)
 
 
 def claims(options: argparse.Namespace) -> int:

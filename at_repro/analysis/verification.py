@@ -1,7 +1,5 @@
-"""Recomputes the recorded test errors, the statistics of attention and the pages' numbers, and says what it did not."""
+"""Compares records with what their networks give: test errors, predictions and statistics of attention."""
 
-import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,9 +11,8 @@ from torch import Tensor, nn
 from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import NetworkMaps
-from at_repro.analysis.recount import recount
 from at_repro.data import Images
-from at_repro.errors import DataError, ParameterError, UserError, duration, printable
+from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.networks import Output, fold_batch_norms
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
@@ -42,14 +39,28 @@ class Finding:
     absence: DataError | None = None  # where nothing could be compared at all
 
 
-def verify(
+def selection(store: Store, run_ids: Sequence[str] = ()) -> list[str]:
+    """The run ids of the records to compare, each once; none given: all of the store.
+
+    Raises ParameterError for one that is not in the store, or a store without records.
+    """
+    folders = store.folders()
+    if not folders:
+        raise ParameterError("results", str(store.folder), "a folder that holds records")
+    for run_id in run_ids:
+        if run_id not in folders:
+            raise ParameterError("run", run_id, folders)
+    return list(dict.fromkeys(run_ids)) or list(folders)
+
+
+def findings(
     store: Store,
-    run_ids: Sequence[str] = (),
+    run_ids: Sequence[str],
     device: str = "auto",
     data_root: str | None = None,
     count: int | None = None,
-) -> int:
-    """Prints one line per record and returns 0 if all agree, else 1.
+) -> Iterator[tuple[str, Finding]]:
+    """Compares records, see `selection`, with what their networks give; yields each finding as soon as it is there.
 
     A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
     the predictions of its weights, in float32 and with batch norms folded, are the recorded ones but for a share of
@@ -58,27 +69,18 @@ def verify(
     the time. Where its images are not here, a record fails whose labels are not those of most records of the store that
     were measured on the same images.
 
-    Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
-    is said in the end; who interrupts keeps the lines that are there.
+    Records of one data set are compared together, teachers first: students are held to them.
 
-    Raises:
-        ParameterError: for a run id that is not in the store, or a store without records.
-        DataError: where the table of statistics cannot be read, or no record could be compared for lack of its data
-            set; a record that lacks it among others that do not is said to be skipped.
+    Raises ParameterError for a device or a folder that is not allowed, DataError where the table of statistics cannot
+    be read.
     """
     target = engine.device(device)
     data.data_root(data_root)
-    folders = store.folders()
-    if not folders:
-        raise ParameterError("results", str(store.folder), "a folder that holds records")
-    for run_id in run_ids:
-        if run_id not in folders:
-            raise ParameterError("run", run_id, folders)
-    attention_table.load(store)  # a table that cannot be read is no reason to skip a record
+    teachers = set(attention_table.load(store)["teacher"])  # one that cannot be read is no reason to skip a record
     engine.keep_freed_memory()
 
     @cache  # the error as well: a download that failed is not tried again for every record
-    def images(dataset: str) -> TestImages:
+    def test_images(dataset: str) -> TestImages:
         try:
             return data.load(dataset, "test", data_root).to(target)
         except DataError as error:
@@ -88,67 +90,6 @@ def verify(
     def labels() -> Labels:
         return _labels_of_all(store)
 
-    selection = list(dict.fromkeys(run_ids)) or list(folders)
-    findings: list[Finding] = []
-    start = time.monotonic()
-    try:
-        for run_id, finding in _findings(store, selection, images, labels, count):
-            findings.append(finding)
-            kind = "skipped" if finding.absence else "FAILED" if finding.problem else "ok"
-            text = finding.absence or finding.problem or finding.comparison
-            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
-            _print_time_left(len(findings), len(selection), time.monotonic() - start)
-    except KeyboardInterrupt:
-        print(f"{_clear()}interrupted: {len(selection) - len(findings)} of {len(selection)} records are not compared")
-        raise
-    absences = [finding.absence for finding in findings if finding.absence]
-    if len(absences) == len(selection):
-        raise absences[0]
-    mismatches = 0 if run_ids or count else _print_numbers(store)
-    omissions = Counter(finding.omission for finding in findings if finding.omission)
-    for what, records in omissions.items():
-        print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
-    failures = sum(bool(finding.problem) for finding in findings)
-    print(f"{len(selection) - failures - len(absences)} of {len(selection)} records verified in {store.folder}")
-    return 1 if failures or mismatches else 0
-
-
-def _print_numbers(store: Store) -> int:
-    """Prints the table of `recount`; returns in how many of its rows the pages have other numbers."""
-    store.set_aside()  # what is damaged has its line above
-    numbers = recount(store)
-    if numbers.empty:
-        return 0
-    mismatches = int((numbers["pages"] != "").sum())
-    print("the numbers of the pages, counted again from curves and predictions:")
-    print(
-        numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).astype(object).fillna("").to_string(index=False)
-    )
-    print(
-        f"{mismatches or 'none'} of these {len(numbers)} rows differ{'s' * (mismatches == 1)} from what the pages show"
-    )
-    return mismatches
-
-
-def _clear() -> str:
-    return "\r\033[K" if sys.stderr.isatty() and sys.stdout.isatty() else ""
-
-
-def _print_time_left(count: int, records: int, seconds: float) -> None:
-    """On a terminal a line that is rewritten, as records differ in what they cost: roughly."""
-    if sys.stderr.isatty() and count < records:
-        remaining = duration(seconds / count * (records - count))
-        print(f"\r{count} of {records} records, about {remaining} left", end="", file=sys.stderr, flush=True)
-
-
-def _findings(
-    store: Store,
-    run_ids: Sequence[str],
-    test_images: Callable[[str], TestImages],
-    labels: Callable[[], Labels],
-    count: int | None,
-) -> Iterator[tuple[str, Finding]]:
-    """Each record's finding; those of one data set are compared together, teachers first: students are held to them."""
     by_dataset: dict[str, list[Record]] = {}
     folders = store.folders()
     for run_id in run_ids:
@@ -162,7 +103,6 @@ def _findings(
             yield run_id, finding
         else:
             by_dataset.setdefault(record.run.dataset, []).append(record)
-    teachers = set(attention_table.load(store)["teacher"])
     for dataset, records in by_dataset.items():
         images = test_images(dataset)
         if isinstance(images, DataError):  # it is None of these: they would have a finding

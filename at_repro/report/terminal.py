@@ -1,6 +1,8 @@
-"""Tables as text for the command line: experiments and their cost, the state of a store, the data sets at hand."""
+"""What the command line says: experiments and their cost, the state of a store, how records are verified, data sets."""
 
 import math
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -52,6 +54,75 @@ def _state(run: Run, store: Store) -> tuple[str, str]:
     if (path := store.checkpoint_path(run)).exists():
         return "in progress", f"{len(checkpoint_file.read_header(path)['curve'])} of {run.epochs} epochs"
     return "missing", f"{run.epochs} epochs"
+
+
+def verify(
+    store: Store,
+    run_ids: Sequence[str] = (),
+    device: str = "auto",
+    data_root: str | None = None,
+    count: int | None = None,
+) -> int:
+    """Prints one line per record, see `verification.findings`, and returns 0 if all agree, else 1.
+
+    Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
+    is said in the end; who interrupts keeps the lines that are there.
+
+    Raises ParameterError and DataError as `selection` and `findings` do, and DataError where no record could be
+    compared for lack of its data set; a record that lacks it among others that do not is said to be skipped.
+    """
+    from at_repro.analysis import verification
+
+    selection = verification.selection(store, run_ids)
+    findings = []
+    start = time.monotonic()
+    try:
+        for run_id, finding in verification.findings(store, selection, device, data_root, count):
+            findings.append(finding)
+            kind = "skipped" if finding.absence else "FAILED" if finding.problem else "ok"
+            text = finding.absence or finding.problem or finding.comparison
+            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
+            _print_time_left(len(findings), len(selection), time.monotonic() - start)
+    except KeyboardInterrupt:
+        print(f"{_clear()}interrupted: {len(selection) - len(findings)} of {len(selection)} records are not compared")
+        raise
+    absences = [finding.absence for finding in findings if finding.absence]
+    if len(absences) == len(selection):
+        raise absences[0]
+    mismatches = 0 if run_ids or count else _print_numbers(store)
+    omissions = Counter(finding.omission for finding in findings if finding.omission)
+    for what, records in omissions.items():
+        print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
+    failures = sum(bool(finding.problem) for finding in findings)
+    print(f"{len(selection) - failures - len(absences)} of {len(selection)} records verified in {store.folder}")
+    return 1 if failures or mismatches else 0
+
+
+def _clear() -> str:
+    return "\r\033[K" if sys.stderr.isatty() and sys.stdout.isatty() else ""
+
+
+def _print_time_left(count: int, records: int, seconds: float) -> None:
+    """On a terminal a line that is rewritten, as records differ in what they cost: roughly."""
+    if sys.stderr.isatty() and count < records:
+        remaining = duration(seconds / count * (records - count))
+        print(f"\r{count} of {records} records, about {remaining} left", end="", file=sys.stderr, flush=True)
+
+
+def _print_numbers(store: Store) -> int:
+    """Prints the table of `recount`; returns in how many of its rows the pages have other numbers."""
+    from at_repro.analysis.recount import recount
+
+    store.set_aside()  # what is damaged has its line above
+    numbers = recount(store)
+    if numbers.empty:
+        return 0
+    mismatches = int((numbers["pages"] != "").sum())
+    text = numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).astype(object).fillna("")
+    print("the numbers of the pages, counted again from curves and predictions:")
+    print(text.to_string(index=False))
+    print(f"{mismatches or 'none'} of these {len(text)} rows differ{'s' * (mismatches == 1)} from what the pages show")
+    return mismatches
 
 
 def claims(ledger: "pd.DataFrame") -> str:

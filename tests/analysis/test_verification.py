@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from at_repro import data, experiments
 from at_repro.analysis import attention_table, verification
-from at_repro.analysis.verification import verify
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
 from at_repro.records.record import checksum, sha256
+from at_repro.report.terminal import verify
 from at_repro.runs import Run
 from at_repro.training import train
 

@@ -22,13 +22,13 @@ from PIL import Image
 from shards import write_shard
 
 from at_repro import data, networks
-from at_repro.analysis.verification import verify
 from at_repro.data import cifar10
 from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Record, Store, checkpoint_file, load_record
 from at_repro.records import record as record_module
 from at_repro.report import trust
+from at_repro.report.terminal import verify
 from at_repro.training import Student
 
 SHAPE = (32, 32, 3)

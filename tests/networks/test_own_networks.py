@@ -11,11 +11,11 @@ import torchvision
 from torch import nn
 
 from at_repro import networks
-from at_repro.analysis import verification
 from at_repro.analysis.any_model import load_model
 from at_repro.errors import ParameterError
 from at_repro.networks import registry
 from at_repro.records import Store
+from at_repro.report.terminal import verify
 from at_repro.runs import ActivationTransfer, Run, checks
 from at_repro.training import Progress, train
 
@@ -67,7 +67,7 @@ def test_it_trains_is_recorded_with_its_source_and_verifies(registered, store, q
     assert run.run_id.startswith("shapes-own-two-at-s0-")
     network = store.load(run).values["environment"]["network"]
     assert network["factory"].endswith(":Two") and "self.low, self.top" in network["text"]
-    assert verification.verify(store, device="cpu") == 0
+    assert verify(store, device="cpu") == 0
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_function_of_a_module_is_trained_recorded_verified_and_looked_at(modul
     assert run.run_id.startswith("shapes-mine.Two-plain-s0-")
     network = store.load(run).values["environment"]["network"]
     assert network == {"factory": "mine:Two", "text": inspect.getsource(Two), "version": "1.2"}
-    assert verification.verify(store, device="cpu") == 0
+    assert verify(store, device="cpu") == 0
     weights = store.folder / run.run_id / "weights.safetensors"
     assert load_model("mine:Two", str(weights)).network.fc.out_features == 10
 
@@ -149,7 +149,7 @@ def test_records_are_read_without_the_code_of_their_networks(module, store, quie
     assert "mine" not in sys.modules
     (tmp_path / "mine.py").unlink()
     shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
-    assert verification.verify(again, device="cpu") == 1
+    assert verify(again, device="cpu") == 1
     assert "network: 'mine:Two' is not allowed; allowed: a function in a module that" in capsys.readouterr().out
 
 
