@@ -78,7 +78,7 @@ def describe(group: Members) -> str:
 def pretrained(study: Study, statistic: str) -> pd.DataFrame:
     """A statistic of networks with ImageNet weights on photographs: a row per network, a column per level.
 
-    From the table of a study's store, see `imagenet_gallery.update`; no rows where nothing was measured.
+    From the table of a study's store, see `attention_measurement.update_imagenet`; no rows where nothing was measured.
     """
     table = attention_table.by_level(study.store, statistic).filter(like="imagenet-", axis="index")
     table = table.dropna(axis="columns", how="all").rename_axis(index="network", columns=None)

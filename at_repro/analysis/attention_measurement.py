@@ -1,16 +1,20 @@
-"""Measures what `attention_table` holds: statistics of attention maps, of runs whose weights and images are at hand."""
+"""Measures what `attention_table` holds: statistics of attention maps, where weights and images are at hand."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache, partial
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from at_repro import data, experiments
 from at_repro.analysis import attention_table, map_statistics, network_maps
 from at_repro.analysis.attention_table import COLUMNS, IMAGES, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, STATISTICS
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
+from at_repro.networks import ResizeInput, efficientnet, imagenet
 from at_repro.records import Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
@@ -18,6 +22,7 @@ from at_repro.training import engine, load_network
 Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
 
 MAPPINGS = ("sum-1", "sum-2", "sum-4")
+_OF_PHOTOGRAPHS = ("entropy", "top share", "edges")
 _ALONE = [name for name in map_statistics.FUNCTIONS if name not in OF_PAIRS]
 
 
@@ -57,6 +62,48 @@ def update_experiment(
     except DataError:
         return 0
     return sum(update(store, columns, images.to(target)) for columns in new)
+
+
+def update_imagenet(store: Store, device: str = "auto") -> int:
+    """Measures EfficientNet-Lites with ImageNet weights that lack a statistic; returns how many they were.
+
+    They have no record, so that their rows, see `attention_table.load`, are of run ids such as
+    "imagenet-efficientnet-lite0", and `weights` is how the checksum of the weights themselves begins. Nothing happens
+    to a network whose weights are not here, or without the photographs.
+
+    Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
+    """
+    target = engine.device(device)
+    table = attention_table.load(store)
+    there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
+    networks = {}
+    for name in efficientnet.NAMES:
+        with suppress(DataError):
+            network = imagenet.pretrained(name)
+            key = f"imagenet-{name}", _checksum(network)[:12]
+            if not {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
+                networks[key] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(target).eval()
+    if not networks:  # reading photographs takes seconds
+        return 0
+    try:
+        sample = _sample(data.load(attention_table.PHOTOGRAPHS, "test").to(target))
+    except DataError:
+        return 0
+    parts = []
+    for (run_id, weights), network in networks.items():
+        maps = network_maps.maps_by_mapping(network, sample, ["sum-2"])
+        rows = map_statistics.tabulate({run_id: maps}, sample, _OF_PHOTOGRAPHS)
+        parts.append(means(rows).assign(run_id=run_id, teacher="", weights=weights))
+    return attention_table.add(store, pd.concat(parts)[COLUMNS])
+
+
+def _checksum(network: nn.Module) -> str:
+    """SHA-256 (hexadecimal) of a network's parameters and running statistics, with their names, on the CPU."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def rows_of_pairs(

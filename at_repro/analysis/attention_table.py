@@ -20,6 +20,8 @@ from at_repro.records import Store
 
 FILE = "attention.csv"
 IMAGES = 1000  # the first of the test set, whose order is as good as random
+PHOTOGRAPHS = "cub50@144"
+"""What networks with ImageNet weights are measured on."""
 COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]
 
 # In the order of the table, see `load`.
@@ -60,8 +62,8 @@ def load(store: Store) -> pd.DataFrame:
     - `distance`: the l2 distance of the normalised F_sum^2 map from the teacher's
 
     Left out is what was measured of other weights than those that are recorded now, or by another version of a
-    statistic's definition, which the file names in a column of its own. Rows of networks without a record
-    are there as well, see `imagenet_gallery.update`. Raises DataError where the file cannot be read, is not the one
+    statistic's definition, which the file names in a column of its own. Rows of networks without a record are there as
+    well, see `attention_measurement.update_imagenet`. Raises DataError where the file cannot be read, is not the one
     that was written, or holds a value that its statistic cannot have.
     """
     path = store.folder / FILE

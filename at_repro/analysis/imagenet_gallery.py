@@ -1,6 +1,5 @@
 """Networks with ImageNet weights on photographs: what they take them for, and where they look, beside Grad-CAM."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +8,15 @@ import pandas as pd
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import attention_measurement, attention_table, map_statistics, network_maps
+from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.study import WithImages
 from at_repro.data import Images, ImageSet
 from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
-from at_repro.networks import ResizeInput, efficientnet, imagenet, parameter_count
-from at_repro.records import Store
+from at_repro.networks import ResizeInput, imagenet, parameter_count
 from at_repro.training import engine
 
 GRAD_CAM = "Grad-CAM"
-DATASET = "cub50@144"
-"""The photographs that the networks of `update` are measured on."""
-
-_OF_PHOTOGRAPHS = ("entropy", "top share", "edges")
 
 
 @dataclass(frozen=True)
@@ -137,47 +131,6 @@ def side_by_side(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict
         maps: maps by network, see `maps`.
     """
     return {f"{level}, {name}": columns[level] for level in levels for name, columns in maps.items()}
-
-
-def update(store: Store, device: str = "auto", data_root: str = "") -> int:
-    """Adds to a store's table what its EfficientNet-Lites with ImageNet weights lack there; returns how many did.
-
-    They have no record, so that their rows, see `attention_table.load`, are of run ids such as
-    "imagenet-efficientnet-lite0", and `weights` is how the checksum of the weights themselves begins. The statistics
-    are means over the first `attention_table.IMAGES` test photographs of `DATASET`. Nothing happens to a network whose
-    weights are not here, or without the photographs.
-
-    Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
-    """
-    table = attention_table.load(store)
-    there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
-    keys = {}
-    for name in efficientnet.NAMES:
-        try:
-            own = f"imagenet-{name}", _checksum(imagenet.pretrained(name))[:12]
-        except DataError:
-            continue
-        if not {(*own, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
-            keys[name] = own
-    gallery = open_gallery(list(keys), DATASET, device, data_root) if keys else None
-    images = gallery and gallery.sample()  # reading them takes seconds
-    if not gallery or not images:
-        return 0
-    parts = []
-    for name, maps in network_maps.by_network(gallery.networks, images).items():
-        run_id, weights = keys[name]
-        means = attention_measurement.means(map_statistics.tabulate({name: maps}, images, _OF_PHOTOGRAPHS))
-        parts.append(means.assign(run_id=run_id, teacher="", weights=weights))
-    return attention_table.add(store, pd.concat(parts)[attention_table.COLUMNS])
-
-
-def _checksum(network: nn.Module) -> str:
-    """SHA-256 (hexadecimal) of a network's parameters and running statistics, with their names, on the CPU."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def agreement(maps: dict[str, dict[str, Tensor]]) -> pd.DataFrame:

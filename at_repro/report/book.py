@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from at_repro import claims, data, experiments, files, networks
-from at_repro.analysis import attention_measurement, imagenet_gallery
+from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import may_train
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
@@ -46,7 +46,7 @@ def refresh() -> list[Path]:
     store = open_store(COMMITTED)
     for experiment in experiments.EXPERIMENTS:
         attention_measurement.update_experiment(experiment, COMMITTED, store, store.seeds())
-    imagenet_gallery.update(store)
+    attention_measurement.update_imagenet(store)
     here = _pages_with_images(None)
     for name in [name for name in notebooks.names() if name not in here]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")

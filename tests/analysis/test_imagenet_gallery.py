@@ -1,13 +1,12 @@
 """Photographs: which are shown, what stands above them, and how their maps are like Grad-CAM, where that is known."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from at_repro import data
-from at_repro.analysis import attention_table, imagenet_gallery, map_statistics, network_maps
+from at_repro.analysis import attention_measurement, attention_table, imagenet_gallery, map_statistics, network_maps
+from at_repro.analysis.attention_measurement import update_imagenet
 from at_repro.analysis.imagenet_gallery import Gallery
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
@@ -95,63 +94,59 @@ def test_agreement_is_a_mean_over_photographs_that_have_one():
 
 
 @pytest.fixture
-def pretrained(gallery, monkeypatch):
-    """The gallery in place of two EfficientNet-Lites and the photographs of birds; what is opened, call by call."""
-    opened = []
-    mean = nn.Sequential(nn.Linear(1, 1))
+def pretrained(images, monkeypatch):
+    """A network in place of two EfficientNet-Lites, on photographs as small as it sees them; what is read, in turn."""
+    reads = []
+    mean = Mean()
+    mean.weight = nn.Parameter(torch.zeros(1))  # which a checksum is of
     monkeypatch.setattr(imagenet, "pretrained", lambda name: mean)
+    monkeypatch.setattr(imagenet, "RESOLUTIONS", {"efficientnet-lite0": 8, "efficientnet-lite1": 8})
     monkeypatch.setattr(efficientnet, "NAMES", ("efficientnet-lite0", "efficientnet-lite1"))
-
-    def open_gallery(names, dataset, *_):
-        opened.append((names, dataset))
-        return replace(gallery, networks=dict.fromkeys(names, Mean()))
-
-    monkeypatch.setattr(imagenet_gallery, "open_gallery", open_gallery)
-    return mean, opened
+    monkeypatch.setattr(data, "load", lambda *given: reads.append(given) or images)
+    return mean, reads
 
 
 def test_the_table_has_the_means_over_photographs(pretrained, gallery, store, monkeypatch):
     """Of the same maps as on the page; those of Grad-CAM are no level."""
-    monkeypatch.setattr(attention_table, "IMAGES", 4)
-    _, opened = pretrained
-    assert imagenet_gallery.update(store) == 2
+    monkeypatch.setattr(attention_measurement, "IMAGES", 4)
+    mean, reads = pretrained
+    assert update_imagenet(store) == 2
     table = attention_table.load(store)
     assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
     assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
     sample = gallery.sample(4)
-    maps = imagenet_gallery.maps({"mean": Mean()}, sample)["mean"]
+    maps = imagenet_gallery.maps({"mean": mean}, sample)["mean"]
     for level in ("level 1", "level 2"):
         edges = map_statistics.correlation(
             maps[level], map_statistics.edge_strength(sample.images, maps[level].shape[1:])
         )
         rows = table[(table["level"] == level) & (table["statistic"] == "edges")]
         assert rows["value"].tolist() == pytest.approx([edges.nanmean().item()] * 2, rel=1e-4)
-    assert imagenet_gallery.update(store) == 0
-    assert opened == [(["efficientnet-lite0", "efficientnet-lite1"], "cub50@144")], "nothing is new the second time"
+    assert update_imagenet(store) == 0
+    assert reads == [("cub50@144", "test")], "nothing is new the second time"
 
 
 def test_other_weights_are_measured_anew(pretrained, store):
-    mean, opened = pretrained
-    imagenet_gallery.update(store)
+    mean, reads = pretrained
+    update_imagenet(store)
     before = attention_table.load(store)
     assert before["weights"].str.fullmatch("[0-9a-f]{12}").all() and before["weights"].nunique() == 1
     with torch.no_grad():
-        mean[0].bias += 1
-    assert imagenet_gallery.update(store) == 2 and len(opened) == 2
+        mean.weight += 1
+    assert update_imagenet(store) == 2 and len(reads) == 2
     after = attention_table.load(store)
     assert len(after) == len(before) and not set(after["weights"]) & set(before["weights"])
 
 
-def test_nothing_is_measured_without_weights_or_photographs(pretrained, gallery, store, monkeypatch):
-    monkeypatch.setattr(imagenet_gallery, "open_gallery", lambda *_: replace(gallery, images=None))
-    assert imagenet_gallery.update(store) == 0
+def test_nothing_is_measured_without_weights_or_photographs(pretrained, store, monkeypatch):
+    def absent(name, *_):
+        raise DataError(f"{name} is not here")
 
-    def absent(name):
-        raise DataError(f"{name}: no weights")
-
+    monkeypatch.setattr(data, "load", absent)
+    assert update_imagenet(store) == 0
     monkeypatch.setattr(imagenet, "pretrained", absent)
-    monkeypatch.setattr(imagenet_gallery, "open_gallery", lambda *_: pytest.fail("photographs were read for nothing"))
-    assert imagenet_gallery.update(store) == 0
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("photographs were read for nothing"))
+    assert update_imagenet(store) == 0
     assert not (store.folder / attention_table.FILE).exists()
 
 
