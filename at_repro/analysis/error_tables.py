@@ -192,20 +192,18 @@ def _p(value: float) -> str:
 
 
 def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame:
-    """Every other column against `reference`, paired by seed, a row per column that shares seeds with it.
+    """What `comparisons` gives, over seeds: a row per column that shares seeds with `reference`.
 
     Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
     95 % interval by Student's t (NaN for fewer than three seeds).
-    What diverged is left out, and the teacher, whose seed means nothing to a student.
+    The teacher is left out, whose seed means nothing to a student.
     """
     teachers = {run.teacher for run in study.columns.values()}  # there may be two of them
-    methods = [name for name in study.records if name != reference and study.columns[name] not in teachers]
-    errors = study.test_errors().pivot(index="seed", columns="column", values="test_error")
-    differences = errors.reindex(columns=methods).sub(errors.reindex(columns=[reference])[reference], axis=0)
+    by_column = comparisons(study, reference).groupby("method", sort=False)["difference"]
     rows = {
-        method: (len(own), own.mean(), *significance.interval(own))
-        for method in methods
-        if len(own := differences[method].dropna())
+        column: (len(own), own.mean(), *significance.interval(own))
+        for column, own in by_column
+        if study.columns[column] not in teachers
     }
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
     return frame.rename_axis("method")

@@ -13,13 +13,12 @@ def final(*studies: Study) -> pd.DataFrame:
     percent, the median over them; `difference`, of method minus plain student of the same length and seed, the median
     in percentage points, NaN where no plain student has finished.
     """
-    parts = [
-        _differences(study.test_errors().dropna(subset="test_error"), study, ["epochs", "seed"]) for study in studies
-    ]
-    rows = _together(parts)
-    groups = rows.groupby(["method", "epochs"], sort=False)
-    ends = groups[["test_error", "difference"]].median()
-    return ends.assign(seeds=groups.size()).reset_index()[["method", "epochs", "seeds", "test_error", "difference"]]
+    rows = _together([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
+    ends = rows.groupby(["method", "epochs"], sort=False)["test_error"].agg(["size", "median"]).reset_index()
+    ends.columns = ["method", "epochs", "seeds", "test_error"]
+    differences = comparisons(*studies).groupby(["method", "epochs"])["difference"].median().rename("difference")
+    ends = ends.join(differences, on=["method", "epochs"])
+    return ends.assign(difference=ends["difference"].mask(ends["method"] == "student", 0.0))
 
 
 def comparisons(*studies: Study) -> pd.DataFrame:
@@ -58,10 +57,14 @@ def leads(*studies: Study) -> pd.DataFrame:
     Columns: `method`; `epochs`, the length; `epoch`; `learning_rate`; `difference`, of method minus plain student in
     the same epoch of the same length and seed, in percentage points of test error, the median over seeds.
     """
-    parts = [_differences(study.curves(), study, ["epochs", "seed", "epoch"]) for study in studies]
-    rows = _together(parts)
+    parts = []
+    for study in studies:
+        rows = _of_students(study.curves(), study)
+        plain = rows[rows["method"] == "student"][["epochs", "seed", "epoch", "test_error"]]
+        both = rows.merge(plain, on=["epochs", "seed", "epoch"], suffixes=("", "_plain"))
+        parts.append(both.assign(difference=both["test_error"] - both["test_error_plain"]))
     keys = ["method", "epochs", "epoch", "learning_rate"]
-    return rows.groupby(keys, sort=False)["difference"].median().dropna().reset_index()
+    return _together(parts).groupby(keys, sort=False)["difference"].median().dropna().reset_index()
 
 
 def phases(leads: pd.DataFrame) -> pd.DataFrame:
@@ -84,11 +87,8 @@ def _methods(columns: pd.Series) -> pd.Series:
     return columns.str.replace(r", \d+ epochs$", "", regex=True)  # they are named "AT, 40 epochs"
 
 
-def _differences(rows: pd.DataFrame, study: Study, keys: list[str]) -> pd.DataFrame:
-    """Rows of students with their method and length, and the difference to the plain student's row of the same keys."""
+def _of_students(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Rows by column without those of the teacher, whose length is its own, with their method and length."""
     lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
     rows = rows[rows["column"].isin(lengths)]
-    rows = rows.assign(method=_methods(rows["column"]), epochs=rows["column"].map(lengths))
-    plain = rows[rows["method"] == "student"][[*keys, "test_error"]]
-    both = rows.merge(plain, on=keys, how="left", suffixes=("", "_plain"))
-    return both.assign(difference=both["test_error"] - both["test_error_plain"])
+    return rows.assign(method=_methods(rows["column"]), epochs=rows["column"].map(lengths))

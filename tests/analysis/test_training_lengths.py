@@ -11,6 +11,26 @@ from at_repro.analysis import training_lengths
 from at_repro.analysis.study import Study
 
 
+@dataclass
+class Result:
+    """A record of which only the answers to ten images are known, all of class 0; `error` in percent."""
+
+    run: object
+    error: float
+
+    @property
+    def diverged(self):
+        return 1 if math.isnan(self.error) else None
+
+    @property
+    def final(self):
+        return {"test_error": self.error}
+
+    def predictions(self):
+        wrong = int(self.error / 10)
+        return pd.DataFrame({"label": 0, "prediction": [1] * wrong + [0] * (10 - wrong)})
+
+
 class Made(Study):
     """A study whose records are rows."""
 
@@ -18,7 +38,10 @@ class Made(Study):
     def of(ends: list[tuple], curves: list[tuple], name: str = "training-length", preset: str = "reduced") -> "Made":
         experiment = experiments.get(name)
         (columns,) = experiment.runs(preset, [0])
-        made = Made(None, experiment, preset, None, "cpu", [0, 1], columns, {}, [], "")
+        records: dict[str, dict[int, Result]] = {}
+        for column, seed, error in ends:
+            records.setdefault(column, {})[seed] = Result(columns.get(column), error)
+        made = Made(None, experiment, preset, None, "cpu", [0, 1], columns, records, [], "")
         object.__setattr__(made, "rows", (ends, curves))
         return made
 
@@ -57,32 +80,13 @@ def test_methods_are_held_against_the_plain_student_of_their_length_and_seed(stu
     assert "teacher" not in found.index.get_level_values("method"), "its length is its own"
 
 
-@dataclass
-class Result:
-    """A record of which only the answers to ten images are known, all of class 0."""
-
-    run: object
-    wrong: int
-    diverged: int | None = None
-
-    @property
-    def final(self):
-        return {"test_error": 10.0 * self.wrong}
-
-    def predictions(self):
-        return pd.DataFrame({"label": 0, "prediction": [1] * int(self.wrong) + [0] * (10 - int(self.wrong))})
-
-
-def test_answers_are_compared_within_a_length(study):
+def test_answers_are_compared_within_a_length():
     """By hand: of 6 wrong answers 5 become right, twice 1 in 2^5; across lengths nothing is compared."""
-    wrong = {
-        "student, 10 epochs": 6,
-        "AT, 10 epochs": 1,
-        "student, 20 epochs": 2,
-        "KD, 20 epochs": 3,
-        "AT, 40 epochs": 1,
-    }
-    study.records.update({column: {0: Result(study.columns[column], count)} for column, count in wrong.items()})
+    errors = {
+        "student, 10 epochs": 60.0, "AT, 10 epochs": 10.0, "student, 20 epochs": 20.0, "KD, 20 epochs": 30.0,
+        "AT, 40 epochs": 10.0,
+    }  # fmt: skip
+    study = Made.of([(column, 0, error) for column, error in errors.items()], [])
     found = training_lengths.comparisons(study)
     assert found.index.tolist() == [10, 20] and found["method"].tolist() == ["AT", "KD"]
     assert found["difference"].tolist() == [-50, 10] and found["p"].tolist() == [2 / 2**5, 1]
@@ -98,7 +102,6 @@ def test_differences_are_read_by_length_and_doubt_is_said():
         )
     ]  # fmt: skip
     study = Made.of(rows, [])
-    study.records.update({column: {0: Result(study.columns[column], error / 10)} for column, _, error in rows})
     found = training_lengths.differences(study)
     assert found.loc["student"].tolist() == ["60.00 %", "20.00 %", "not run"]
     assert found.loc["AT"].tolist() == ["-50.00 (p = 0.062)", "+70.00", "not run"]
