@@ -153,8 +153,8 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
         (..., height, width), same dtype.
     """
     planes = maps.reshape(-1, 1, *maps.shape[-2:])
-    resized = F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=False)
-    return resized.reshape(*maps.shape[:-2], *size)
+    planes = F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=False)
+    return planes.reshape(*maps.shape[:-2], *size)
 
 
 def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -> Tensor:

@@ -65,8 +65,8 @@ def write(path: Path, content: str | bytes) -> None:
 
 def handle_signals(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
     """Lets `handler` take SIGNALS, but those that are ignored, as under nohup; returns who took each before."""
-    taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    return {number: signal.signal(number, handler) for number in taken}
+    numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in numbers}
 
 
 @contextmanager
@@ -78,14 +78,14 @@ def hold_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pending: list[int] = []
-    before = handle_signals(lambda sent, _: pending.append(sent))
+    queue: list[int] = []
+    before = handle_signals(lambda sent, _: queue.append(sent))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for sent in dict.fromkeys(pending):
+        for sent in dict.fromkeys(queue):
             signal.raise_signal(sent)
 
 

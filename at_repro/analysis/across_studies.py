@@ -37,7 +37,7 @@ def _name(run: Run, column: str) -> str:
     return run.network.upper() + (f" from {run.teacher.network.upper()}, {column}" if run.teacher else f", {column}")
 
 
-def plain(studies: Iterable[Study]) -> Members:
+def plain_networks(studies: Iterable[Study]) -> Members:
     """What learnt from labels alone, the weakest first: of each network the run that trained longest, by its name."""
     longest: dict[str, Record] = {}
     sources: Members = {}

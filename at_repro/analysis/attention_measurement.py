@@ -36,7 +36,7 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     if images is None:
         return 0
     return attention_table.add(
-        store, rows_of_pairs(store, _missing(store, columns), images, cache(partial(maps, store, images=images)))
+        store, rows_of_pairs(store, _gaps(store, columns), images, cache(partial(maps, store, images=images)))
     )
 
 
@@ -54,7 +54,7 @@ def update_experiment(
     """
     target = engine.device(device)
     # Reading images takes seconds, and mostly there is nothing new.
-    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _missing(store, columns)]
+    new = [columns for columns in experiments.get(name).runs(preset, seeds) if _gaps(store, columns)]
     if not new:
         return 0
     try:
@@ -160,7 +160,7 @@ def _names(pair: Pair) -> tuple[str, str]:
     return run.run_id, "" if teacher is None else teacher.run_id
 
 
-def _missing(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
+def _gaps(store: Store, columns: Mapping[str, Run]) -> list[Pair]:
     """The pairs of an experiment whose networks have weights, of which the table lacks a statistic."""
     table = attention_table.load(store)
     there = set(zip(table["run_id"], table["teacher"], table["statistic"], strict=True))

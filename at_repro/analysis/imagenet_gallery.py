@@ -120,8 +120,8 @@ def _maps(network: nn.Module, images: ImageSet, mapping: str) -> dict[str, Tenso
     for output in network_maps.outputs(network, images, with_gradients=True):
         cam = attention.grad_cam(output.logits.amax(1), output.groups[-1]).cpu()
         batches.append(network_maps.of_groups(output.groups, [mapping]) | {GRAD_CAM: {GRAD_CAM: cam}})
-    together = network_maps.join(batches)
-    return together[mapping] | together[GRAD_CAM]
+    levels = network_maps.join(batches)
+    return levels[mapping] | levels[GRAD_CAM]
 
 
 def side_by_side(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:

@@ -30,7 +30,8 @@ POINTS = {
     "channels": ("sum of powers", "mean of powers", "sum", "{channels:.3f}", "apart"),
     "signs": ("|A|^p", "A^p, used with p = 2", "|A|^p", "{signs:.3f}", "apart at p = 1; nothing at p = 2"),
     "place of the maps": (
-        "outputs of groups", "before the next batch norm and ReLU", "code", "{place:.3f}", "apart from those after it",
+        "outputs of groups", "before the next batch norm and ReLU", "code",
+        "{position:.3f}", "apart from those after it",
     ),
     "distillation": (
         "T = 4, α = 0.9", "KL summed; once averaged over classes, doubled", "summed",
@@ -67,10 +68,10 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
 
     Returns:
         `form`: the norm of the code form's gradient by the student's groups, at β = 1000, over that of the paper form's
-        at β = 0.1, NaN where neither pulls; `low`, `middle`, `top`: the code form's weight on the squared distance;
+        at β = 0.1, NaN where neither has one; `low`, `middle`, `top`: the code form's weight on the squared distance;
         `distillation`: the older KL term over today's. The rest are l2 distances of the student's normalised maps, mean
-        over levels and images: `channels`, means against sums; `signs`, A against abs(A); `place`, before against after
-        batch norm and ReLU, of wide residual networks alone: groups of others come after theirs.
+        over levels and images: `channels`, means against sums; `signs`, A against abs(A); `position`, before against
+        after batch norm and ReLU, of wide residual networks alone: groups of others come after theirs.
     """
     batch = augment.normalize(images.images, *data.normalization(images.name))
     with torch.no_grad():
@@ -83,7 +84,7 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
         "distillation": _old_distillation(output.logits, target.logits),
     }
     if isinstance(student, WideResNet):
-        own["place"] = _distance(_maps(_activated(student, output.groups), "sum-2"), energy)
+        own["position"] = _distance(_maps(_activate(student, output.groups), "sum-2"), energy)
     weights = [1000 / group[0, 0].numel() for group in output.groups]
     return own | dict(zip(level_names(len(weights)), weights, strict=True))
 
@@ -94,11 +95,11 @@ def table(sizes: dict[str, float]) -> pd.DataFrame:
     Args:
         sizes: see `sizes`.
     """
-    rows = [(*sides, _formatted(size, sizes), unit) for *sides, size, unit in POINTS.values()]
+    rows = [(*sides, _format(size, sizes), unit) for *sides, size, unit in POINTS.values()]
     return pd.DataFrame(rows, pd.Index(POINTS), COLUMNS)
 
 
-def _formatted(size: str, sizes: dict[str, float]) -> str:
+def _format(size: str, sizes: dict[str, float]) -> str:
     try:
         return size.format(**sizes)
     except KeyError:
@@ -119,11 +120,11 @@ def _maps(groups: tuple[Tensor, ...], mapping: str) -> list[Tensor]:
     return [attention.mapping(mapping)(group) for group in groups]
 
 
-def _activated(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _activate(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What the next layer sees of each group: after the batch norm and ReLU that follow it."""
-    following = (network.get_submodule("group1.block0.bn0"), network.get_submodule("group2.block0.bn0"), network.bn)
+    norms = (network.get_submodule("group1.block0.bn0"), network.get_submodule("group2.block0.bn0"), network.bn)
     with torch.no_grad():
-        return tuple(F.relu(norm(group)) for norm, group in zip(following, groups, strict=True))
+        return tuple(F.relu(norm(group)) for norm, group in zip(norms, groups, strict=True))
 
 
 def _distance(ours: list[Tensor], others: list[Tensor]) -> float:

@@ -23,7 +23,7 @@ from at_repro.training.evaluation import Evaluation, evaluate_all
 # then. More than this share of changed predictions is not rounding.
 TOLERANCE = 0.001
 BORDERLINE = 2  # changed predictions among the first few hundred, for the same reason; other weights change dozens
-TOGETHER = 4  # networks that share a pass over the images; their lines are printed when it has ended
+NETWORKS_PER_PASS = 4  # networks that share a pass over the images; their lines are printed when it has ended
 
 TestImages = Images | DataError  # or why they are not here
 Labels = Mapping[str, Counter[bytes]]  # how many records have which, by the fingerprint of their test images
@@ -109,8 +109,8 @@ def findings(
             raise images
         maps: dict[str, NetworkMaps] = {}
         records = sorted(records, key=lambda record: record.run.run_id not in teachers)
-        for first in range(0, len(records), TOGETHER):
-            yield from _together(store, records[first : first + TOGETHER], images, count, maps)
+        for first in range(0, len(records), NETWORKS_PER_PASS):
+            yield from _pass_findings(store, records[first : first + NETWORKS_PER_PASS], images, count, maps)
             maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in teachers}
 
 
@@ -168,7 +168,7 @@ def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) 
     )
 
 
-def _together(
+def _pass_findings(
     store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, NetworkMaps]
 ) -> Iterator[tuple[str, Finding]]:
     """Findings of records whose networks see the images in one pass; adds their maps to those that are known."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from at_repro import data, experiments, networks
-from at_repro.bench import LISTS, plain, timing
+from at_repro.bench import LISTS, plain_loop, timing
 from at_repro.data import ImageSet
 from at_repro.runs import Run
 from at_repro.runs.terms import Term
@@ -53,11 +53,11 @@ class Cohort:
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
     """Images per second, data included, of the field's loop and of ours."""
     rows: list[Row] = []
-    images_seen = BATCH * _steps(images.device)
+    image_count = BATCH * _steps(images.device)
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
         ours = Cohort(images, student, [METHODS["AT"]], teacher, compiled)
         seconds = timing.median_seconds({"plain": _plain_loop(images, student, teacher), "ours": ours.train})
-        speeds = {name: images_seen / value for name, value in seconds.items()}
+        speeds = {name: image_count / value for name, value in seconds.items()}
         pair = f"{student} from {teacher}, AT"
         rows += [
             (f"{pair}: plain loop", speeds["plain"], "images/s"),
@@ -70,22 +70,22 @@ def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
 def _plain_loop(images: ImageSet, student: str, teacher: str) -> Callable[[], None]:
     """One measured call of the field's loop."""
     device = images.device
-    network, frozen = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
+    network, teacher_network = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
-    loader = plain.loader(images.subset(BATCH * _steps(device)).to("cpu"), BATCH)
-    return lambda: plain.train_epoch(network, frozen, loader, optimizer, device)
+    loader = plain_loop.loader(images.subset(BATCH * _steps(device)).to("cpu"), BATCH)
+    return lambda: plain_loop.train_epoch(network, teacher_network, loader, optimizer, device)
 
 
 def cohort(images: ImageSet, compiled: bool) -> list[Row]:
     """A cohort of five against the five trained one after another."""
-    together = Cohort(images, "wrn-16-1", list(METHODS.values()), "wrn-16-2", compiled)
+    five = Cohort(images, "wrn-16-1", list(METHODS.values()), "wrn-16-2", compiled)
     alone = [Cohort(images, "wrn-16-1", [terms], "wrn-16-2", compiled) for terms in METHODS.values()]
 
     def one_after_another() -> None:
         for single in alone:
             single.train()
 
-    seconds = timing.median_seconds({"together": together.train, "alone": one_after_another})
+    seconds = timing.median_seconds({"together": five.train, "alone": one_after_another})
     each = {name: 1000 * value / _steps(images.device) / len(METHODS) for name, value in seconds.items()}
     return [
         ("five students one after another", each["alone"], "ms per student and step"),
@@ -105,16 +105,16 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
     seconds = timing.median_seconds(calls | {name: students[name].train for name in names}, repeats=7)
     rows: list[Row] = [(f"convolution peak, {kind}", operations / seconds[kind] / 1e9, "GFLOP/s") for kind in calls]
     for name in names:
-        reached = 3 * networks.forward_operations(name) * BATCH * _steps(device) / seconds[name]
-        rows.append((f"{name} training step", reached / 1e9, "GFLOP/s"))
-        rows.append((f"{name}: share of the peak", 100 * reached * seconds[precision] / operations, "%"))
+        rate = 3 * networks.forward_operations(name) * BATCH * _steps(device) / seconds[name]
+        rows.append((f"{name} training step", rate / 1e9, "GFLOP/s"))
+        rows.append((f"{name}: share of the peak", 100 * rate * seconds[precision] / operations, "%"))
     return rows
 
 
 def _large_convolution(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
     x = torch.randn(BATCH, 128, 32, 32, dtype=dtype, device=device).to(memory_format=torch.channels_last)
     weight = torch.randn(128, 128, 3, 3, dtype=dtype, device=device).to(memory_format=torch.channels_last)
-    return lambda: _synchronised(device, conv2d(x, weight, padding=1))
+    return lambda: _synchronise(device, conv2d(x, weight, padding=1))
 
 
 def processes(images: ImageSet, compiled: bool) -> list[Row]:
@@ -153,7 +153,7 @@ def data_share(images: ImageSet, compiled: bool) -> list[Row]:
 
     def only_data() -> None:
         for batch, _ in batches(single.images, run, 0):
-            _synchronised(batch.device, batch)
+            _synchronise(batch.device, batch)
 
     seconds = timing.median_seconds({"data": only_data, "step": single.train})
     return [("data: share of a step", 100 * seconds["data"] / seconds["step"], "%")]
@@ -198,10 +198,13 @@ def command(name: str, data_root: str | None) -> list[Row]:
     So that machines compare, also what the processor would convolve in its seconds at the float32 peak of one core.
     """
     peak = timing.median_seconds({"peak": _large_convolution(torch.device("cpu"), torch.float32)})["peak"]
-    elapsed, busy = timing.program("-m", "at_repro", name, data_root=data_root)
+    seconds, processor_seconds = timing.program("-m", "at_repro", name, data_root=data_root)
     rate = _PEAK_OPERATIONS * BATCH / peak / torch.get_num_threads() / 1e9
-    row = (busy, "s of processor time") if name in LISTS else (elapsed, "s")
-    return [(f"at-repro {name}", *row), (f"at-repro {name}: at the convolution peak", busy * rate, "GFLOP")]
+    row = (processor_seconds, "s of processor time") if name in LISTS else (seconds, "s")
+    return [
+        (f"at-repro {name}", *row),
+        (f"at-repro {name}: at the convolution peak", processor_seconds * rate, "GFLOP"),
+    ]
 
 
 _PEAK_OPERATIONS = 2 * 9 * 128 * 128 * 32 * 32  # of the large convolution, per image
@@ -223,7 +226,7 @@ def _steps(device: torch.device) -> int:
     return STEPS if device.type == "cpu" else GPU_STEPS * STEPS
 
 
-def _synchronised(device: torch.device, result: Tensor) -> Tensor:
+def _synchronise(device: torch.device, result: Tensor) -> Tensor:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return result

@@ -61,11 +61,11 @@ def program(*words: str, data_root: str | None = None) -> tuple[float, float]:
     environment = os.environ | ({"AT_REPRO_DATA": data_root} if data_root else {})
     start, before = time.perf_counter(), os.times()
     process = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
-    elapsed, after = time.perf_counter() - start, os.times()
+    wall_seconds, after = time.perf_counter() - start, os.times()
     if process.returncode:
         lines = (
             process.stderr.splitlines() if process.returncode > 0 else []
         )  # a process that was killed had no last word
         raise UserError((lines or [f"a process ended with {process.returncode}"])[-1])
     processor_seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return elapsed, processor_seconds
+    return wall_seconds, processor_seconds

@@ -56,9 +56,9 @@ def history(name: str, runs: Iterable[str], path: Path = FILE) -> str:
     first, last = statements[0], statements[-1]
     if last["rules"][name] != fingerprint(name):
         return f"changed since it was stated on {last['stated']}"
-    when = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
+    date = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
     count = len(set(runs) & set(last["known"]))
-    return f"{when}, knowing {count} of its {len(runs)} runs" if runs else when
+    return f"{date}, knowing {count} of its {len(runs)} runs" if runs else date
 
 
 @cache

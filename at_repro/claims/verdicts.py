@@ -73,8 +73,8 @@ def every(chances: Sequence[Chances], count: int) -> str:
         return NOT_TESTED
     if min(against for _, against in chances) * count < ALPHA:
         return CONTRADICTED
-    supported = len(chances) == count and all(speaks < ALPHA for speaks, _ in chances)
-    return SUPPORTED if supported else UNDECIDED
+    is_supported = len(chances) == count and all(speaks < ALPHA for speaks, _ in chances)
+    return SUPPORTED if is_supported else UNDECIDED
 
 
 def any_of(chances: Sequence[tuple[FloatOrArray, FloatOrArray]], count: int) -> tuple[FloatOrArray, FloatOrArray]:

@@ -40,7 +40,7 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
         _download(root)
         images, labels, classes, source = _read_batches(split, root)
     else:
-        raise _missing(root, "not downloaded yet")
+        raise _absence(root, "not downloaded yet")
     if classes != CLASSES:
         raise DataError(f"{source}: its classes are not CIFAR-10's: {', '.join(classes)}")
     if len(labels) != SIZES[split]:
@@ -84,10 +84,10 @@ def _download(root: Path) -> None:
     except (OSError, RuntimeError) as error:
         # Another process may have finished the same download first: its copy is as good.
         if not (root / _BATCHES).is_dir():
-            raise _missing(root, f"the download failed: {error}") from None
+            raise _absence(root, f"the download failed: {error}") from None
 
 
-def _missing(root: Path, reason: str) -> DataError:
+def _absence(root: Path, reason: str) -> DataError:
     names = ", ".join([f"{_BATCHES}/", *(f"{folder}/*.parquet" for folder in _SHARDS)])
     return DataError(
         f"CIFAR-10 is not in {root} ({reason}); looked for {names}; set AT_REPRO_DATA or --data-root to a folder that "

@@ -43,7 +43,7 @@ def read(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]] |
 
 def _birds(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]]:
     lists = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
-    names, labels, splits, boxes, classes = (_numbered(folder / f"{name}.txt") for name in lists)
+    names, labels, splits, boxes, classes = (_by_number(folder / f"{name}.txt") for name in lists)
     if not names.keys() == labels.keys() == splits.keys() == boxes.keys() or not set(labels.values()) <= set(classes):
         raise DataError(f"{folder}: its lists do not name the same photographs; unpack the archive again")
     order = list(classes)
@@ -73,7 +73,7 @@ def _scenes(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]
     return photographs, tuple(classes)
 
 
-def _numbered(path: Path) -> dict[str, str]:
+def _by_number(path: Path) -> dict[str, str]:
     """What a text file says of each number that its lines begin with."""
     lines = [line.partition(" ") for line in _lines(path)]
     if faults := [number for number, _, rest in lines if not rest]:

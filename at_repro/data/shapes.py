@@ -73,7 +73,7 @@ def _clutter(uniform: Uniform, ground: np.ndarray, pixels: np.ndarray) -> np.nda
 def _lines(uniform: Uniform) -> np.ndarray:
     """The cover of one line segment per image, float32 (chunk, size, size) in [0, 1]."""
     cos, sin = unit_vectors(uniform, _CHUNK)
-    x, y = _centred(uniform(_CHUNK, 1, 1, high=_SIZE), uniform(_CHUNK, 1, 1, high=_SIZE), points=1)
+    x, y = _coordinates(uniform(_CHUNK, 1, 1, high=_SIZE), uniform(_CHUNK, 1, 1, high=_SIZE), points=1)
     length, width = uniform(_CHUNK, 1, 1, low=3, high=10), uniform(_CHUNK, 1, 1, low=0.4, high=1.4)
     across, beyond = cos * x + sin * y, np.maximum(abs(cos * y - sin * x) - length, 0)
     return np.clip(width + 0.5 - np.sqrt(across * across + beyond * beyond), 0, 1)
@@ -90,7 +90,7 @@ def _objects(uniform: Uniform, labels: np.ndarray) -> np.ndarray:
     stretch = uniform(_CHUNK, 1, 1, low=0.9, high=1.1)
     # Far enough from the edge for all but the tips of the longest shapes.
     centre = scale + uniform(2, _CHUNK, 1, 1) * (_SIZE - 2 * scale)
-    x, y = _centred(centre[0], centre[1], _POINTS)
+    x, y = _coordinates(centre[0], centre[1], _POINTS)
     x, y = (cos * x + sin * y) / (scale * stretch), (cos * y - sin * x) / scale * stretch
     inside = np.empty(x.shape, dtype=bool)
     for label, (outline, size) in enumerate(OUTLINES.values()):
@@ -100,7 +100,7 @@ def _objects(uniform: Uniform, labels: np.ndarray) -> np.ndarray:
     return blocks.sum(axis=(2, 4), dtype=np.int64).astype(np.float32) / _POINTS**2
 
 
-def _centred(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+def _coordinates(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates relative to (x, y), in pixels, y up: float32 (chunk, 1, points * size), (chunk, points * size, 1)."""
     axis = (np.arange(_SIZE * points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
     return axis - x, y - axis[:, None]

@@ -51,8 +51,8 @@ def connect(cluster: str) -> Iterator["Client"]:
         # Dask's own default is one thread for each worker.
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=threads) as started,
-            Client(started) as client,
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=threads) as local_cluster,
+            Client(local_cluster) as client,
         ):
             yield client
     elif re.fullmatch(r"(tcp|tls|ws|wss)://\S+", cluster):

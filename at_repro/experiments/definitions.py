@@ -67,8 +67,8 @@ def mapping_functions(preset: Preset, seed: int) -> dict[str, Run]:
 
     What is normalised otherwise needs another beta. For l1, 256000: a uniform map of H W positions has 1/(H W) of the
     squared length, and 256 are the positions of the middle group and the geometric mean of the three. Without
-    normalisation 0.001, a million times smaller than usual. Of each also the beta with which the term pulls at the
-    untrained student as strongly as with the l2 norm, by its gradient norm: 42000 and 0.0001. For the same reason the
+    normalisation 0.001, a million times smaller than usual. Of each also the beta with which the term has the
+    same gradient norm at the untrained student as with the l2 norm: 42000 and 0.0001. For the same reason the
     functions of Table 2 once more, each with the beta at which its gradient is as long as that of sum-2 at 1000.
     """
     methods = {name: (ActivationTransfer(mapping=name),) for name in ("sum-1", "sum-2", "sum-4", "max-1", "max-2")}
@@ -127,10 +127,10 @@ def training_length(preset: Preset, seed: int) -> dict[str, Run]:
 def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:
     """Table 3: thin NIN without batch norm, flips only, no weight decay.
 
-    The paper gives no beta for terms on gradients: 1 was chosen in advance, with which they pull at a plain student of
-    two epochs, though less than the task; with 0.1 hardly at all. Without batch norm a rate of 0.1 does not learn:
-    0.01. For activation transfer the teacher has batch norms and no ReLU before pooling, and the student's losses sit
-    on the outputs of the convolutions there, as the paper says.
+    The paper gives no beta for terms on gradients: 1 was chosen in advance, with which their gradient norm at a plain
+    student of two epochs counts, though less than that of the task; with 0.1 it hardly does. Without batch norm a rate
+    of 0.1 does not learn: 0.01. For activation transfer the teacher has batch norms and no ReLU before pooling, and the
+    student's losses sit on the outputs of the convolutions there, as the paper says.
     """
     recipe = {"augmentation": "flip", "weight_decay": 0.0}
     rate = {"learning_rate": 0.01}

@@ -27,10 +27,10 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     Returns:
         A module with the same inputs and Output, equal up to rounding.
     """
-    frozen = copy.deepcopy(network).eval()
+    result = copy.deepcopy(network).eval()
     if isinstance(network, WideResNet | NetworkInNetwork | ResNet | EfficientNetLite):
-        frozen = _fold(fx.symbolic_trace(frozen))
-    return frozen.requires_grad_(False)
+        result = _fold(fx.symbolic_trace(result))
+    return result.requires_grad_(False)
 
 
 def _fold(module: fx.GraphModule) -> fx.GraphModule:

@@ -94,15 +94,15 @@ def freeze_(network: nn.Module, name: str, groups: int, norms: bool) -> list[nn.
     Returns:
         The batch norms whose statistics have to stay as well: those to keep in evaluation mode during training.
     """
-    frozen: list[nn.Module] = []
+    modules: list[nn.Module] = []
     if groups:
         last = group_layers(name)[groups - 1]
         children = list(network.named_children())
         end = [child for child, _ in children].index(last)
-        frozen += [module for _, child in children[: end + 1] for module in child.modules()]
+        modules += [module for _, child in children[: end + 1] for module in child.modules()]
     if norms:
-        frozen += [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for module in frozen:
+        modules += [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in modules:
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
-    return [module for module in dict.fromkeys(frozen) if isinstance(module, nn.BatchNorm2d)]
+    return [module for module in dict.fromkeys(modules) if isinstance(module, nn.BatchNorm2d)]

@@ -35,12 +35,12 @@ def write(path: Path, about: dict, tensors: "dict[str, Tensor]") -> None:
 def read(path: Path) -> "tuple[dict, dict[str, Tensor]]":
     """What a checkpoint says about its run, and its tensors, as given to `write`. Raises UserError where it cannot."""
     try:
-        with _opened(path, "pt") as file:
+        with _open(path, "pt") as file:
             text = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if text.pop("checksum") != _checksum(tensors, text):
             raise ValueError("it does not match its checksum")
-        return _parsed(text), tensors
+        return _parse(text), tensors
     except _DAMAGES as error:
         raise _unreadable(path, error) from None
 
@@ -48,14 +48,14 @@ def read(path: Path) -> "tuple[dict, dict[str, Tensor]]":
 def read_header(path: Path) -> dict:
     """What a checkpoint says about its run, without its tensors, which are not checked. Raises UserError."""
     try:
-        with _opened(path, "np") as file:
-            return _parsed(file.metadata())
+        with _open(path, "np") as file:
+            return _parse(file.metadata())
     except _DAMAGES as error:
         raise _unreadable(path, error) from None
 
 
 @contextmanager
-def _opened(path: Path, framework: str) -> Iterator[safe_open]:
+def _open(path: Path, framework: str) -> Iterator[safe_open]:
     if not path.is_file():
         raise ValueError("it is no file")  # a pipe would be waited for
     with path.open("rb"):  # the system's own error: that of safetensors does not tell a file that may not be read
@@ -64,7 +64,7 @@ def _opened(path: Path, framework: str) -> Iterator[safe_open]:
         yield file
 
 
-def _parsed(text: dict[str, str]) -> dict:
+def _parse(text: dict[str, str]) -> dict:
     plain = ("precision", "checksum")
     return {name: value if name in plain else json.loads(value) for name, value in text.items()}
 

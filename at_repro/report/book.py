@@ -47,15 +47,15 @@ def refresh() -> list[Path]:
     for experiment in experiments.EXPERIMENTS:
         attention_measurement.update_experiment(experiment, COMMITTED, store, store.seeds())
     attention_measurement.update_imagenet(store)
-    here = _pages_with_images(None)
-    for name in [name for name in notebooks.names() if name not in here]:
+    names = _pages_with_images(None)
+    for name in [name for name in notebooks.names() if name not in names]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
     with tempfile.TemporaryDirectory() as folder:
-        outputs = {name: Path(folder) / f"{name}.ipynb" for name in here}
+        outputs = {name: Path(folder) / f"{name}.ipynb" for name in names}
         for name in _execute_all(outputs, {}):
             if _without_end(outputs[name]) != _without_end(notebooks.source(name)):
                 files.write(notebooks.source(name), outputs[name].read_bytes())
-    return [notebooks.source(name) for name in here]
+    return [notebooks.source(name) for name in names]
 
 
 def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Iterator[str]:

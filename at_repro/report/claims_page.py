@@ -120,11 +120,11 @@ class SortableTable:
 
     def _row(self, cells: Sequence[str], details: Mapping[str, Sequence[str]], link: str) -> str:
         *texts, last = cells
-        cells_html = "".join(f"<td>{_coloured(text)}</td>" for text in texts)
+        cells_html = "".join(f"<td>{_with_colours(text)}</td>" for text in texts)
         cells_html += f'<td><a href="{escape(link)}">{escape(last)}</a></td>'
         parts = {title: [line for line in lines if line] for title, lines in details.items()}
         lists = "".join(
-            f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_coloured(line)}</li>' for line in lines)}</ul>"
+            f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_with_colours(line)}</li>' for line in lines)}</ul>"
             for title, lines in parts.items()
             if lines
         )
@@ -176,7 +176,7 @@ def _line(row) -> str:
     return f"{row.setting}: {row.comparison}; {effect(row)}{late}; {row.scope}; {row.verdict}"
 
 
-def _coloured(text: str) -> str:
+def _with_colours(text: str) -> str:
     """HTML of a text whose parts are joined by "; ": verdicts among them in their colour."""
     parts = [
         f'<span class="verdict {part.replace(" ", "-")}">{part}</span>' if part in verdicts.VERDICTS else escape(part)

@@ -99,10 +99,10 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
             "Read literally, with the β of 0.1 that the paper names, its loss would hardly count: the code's, with β = "
             f"1000, pulls {sizes['form']:.0f} times as hard at the activations of a trained student. "
         )
-    if "place" in sizes:
+    if "position" in sizes:
         text += (
             "Where a map is taken matters as well: before and after batch norm and ReLU, maps are "
-            f"{sizes['place']:.2f} apart."
+            f"{sizes['position']:.2f} apart."
         )
     return text
 
@@ -275,7 +275,7 @@ def peaks_objects_faces(
 
 
 def _lead(networks: pd.DataFrame, quantity: str) -> str:
-    """Decided only where it is so over all networks and over the WRNs, whose maps are taken at one place."""
+    """Decided only where it is so over all networks and over the WRNs, whose maps are taken at one position."""
     top = _top_level(networks)
     if (top["p"] < _SIGNIFICANT).all():
         return f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"

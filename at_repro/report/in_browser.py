@@ -23,7 +23,7 @@ from at_repro.runs import Run
 FOLDER = "own_picture"
 """Below the book's `_assets`, made when the book is built: packages and records have these 14 MB of weights already."""
 
-PHOTOGRAPHS = "efficientnet-lite0"
+PHOTOGRAPH_NETWORK = "efficientnet-lite0"
 
 
 def flagship() -> dict[str, Run]:
@@ -42,26 +42,26 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
 
     Raises UserError where the disk refuses.
     """
-    folder, lacking = assets / FOLDER, []
+    folder, absences = assets / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        network = imagenet.pretrained(PHOTOGRAPHS)
+        network = imagenet.pretrained(PHOTOGRAPH_NETWORK)
     except DataError as error:
-        lacking.append(f"{PHOTOGRAPHS} ({error})")
+        absences.append(f"{PHOTOGRAPH_NETWORK} ({error})")
     else:
-        values = describe(network, imagenet.RESOLUTIONS[PHOTOGRAPHS], data.normalization("photographs@64"))
-        _write(folder / "photographs.js", {PHOTOGRAPHS: values | {"classes": imagenet.CATEGORIES}})
+        values = describe(network, imagenet.RESOLUTIONS[PHOTOGRAPH_NETWORK], data.normalization("photographs@64"))
+        _write(folder / "photographs.js", {PHOTOGRAPH_NETWORK: values | {"classes": imagenet.CATEGORIES}})
     small = {}
     for name, run in students.items():
         record = store.find(run)
         if record is None or not record.has_network:
-            lacking.append(f"{name} (no weights of {run.run_id})")
+            absences.append(f"{name} (no weights of {run.run_id})")
             continue
         network = networks.build(run.network, len(cifar10.CLASSES))
         network.load_state_dict(record.weights())
         small[name] = describe(network, 32, data.normalization(run.dataset)) | {"classes": cifar10.CLASSES}
     _write(folder / "students.js", small)
-    return lacking
+    return absences
 
 
 def _write(path: Path, networks: Mapping[str, dict]) -> None:
@@ -102,11 +102,11 @@ def describe(network: nn.Module, resolution: int, normalization: tuple[Sequence[
 class _Writer(fx.Interpreter):
     """Runs a traced network on an image, and writes each operation down with its weights."""
 
-    def __init__(self, traced: fx.GraphModule):
-        super().__init__(traced, garbage_collect_values=False)
+    def __init__(self, graph: fx.GraphModule):
+        super().__init__(graph, garbage_collect_values=False)
         self.steps: list[list] = []
         self.numbers: dict[int, int] = {}  # of results, by the id of their tensor: all stay until the end
-        self.padded: dict[int, tuple[Tensor, list[list[int]]]] = {}  # an image and what is added to its sides
+        self.padding: dict[int, tuple[Tensor, list[list[int]]]] = {}  # an image and what is added to its sides
         self.weights: list[Tensor] = []
 
     def run_node(self, n: fx.Node) -> Any:
@@ -135,7 +135,7 @@ class _Writer(fx.Interpreter):
 
 def _convolution(writer: _Writer, result: Tensor, layer: nn.Conv2d, image: Tensor) -> None:
     # Padding is part of the convolution, which costs nothing there.
-    image, sides = writer.padded.get(id(image), (image, [[layer.padding[0]] * 2] * 2))
+    image, sides = writer.padding.get(id(image), (image, [[layer.padding[0]] * 2] * 2))
     depthwise = layer.groups > 1
     # (out, in / groups, height, width) to (height, width, in, out), or where each channel has its own, (…, in, 1)
     kernel = writer.store(layer.weight.permute(2, 3, 0, 1) if depthwise else layer.weight.permute(2, 3, 1, 0))
@@ -165,7 +165,7 @@ def _multiply(writer: _Writer, result: Tensor, image: Tensor, constant: Tensor) 
 
 def _pad(writer: _Writer, result: Tensor, image: Tensor, sides: Sequence[int]) -> None:
     left, right, up, down = sides
-    writer.padded[id(result)] = image, [[up, down], [left, right]]
+    writer.padding[id(result)] = image, [[up, down], [left, right]]
 
 
 def _linear(writer: _Writer, result: Tensor, layer: nn.Linear, image: Tensor) -> None:

@@ -35,7 +35,7 @@ NOT_EXECUTED = "it was not executed by this version of the book"
 
 def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> list[str]:
     """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`."""
-    changes = differences(notebook, fingerprint(notebook, store, data_root))
+    changes = stale_parts(notebook, fingerprint(notebook, store, data_root))
     if changes == list(PARTS):
         return [NOT_EXECUTED]
     is_live = notebook.metadata.get("at_repro", {}).get("live", False)
@@ -61,7 +61,7 @@ def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -
     }
 
 
-def differences(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
+def stale_parts(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
     """The parts in which a page differs from what it was executed with; all where that cannot be read.
 
     Images that are not here now have not changed: their pictures stay.

@@ -31,7 +31,7 @@ def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
     for run in runs:
         for group in groups:
             teachers = {member.teacher for member in [*group, run]} - {None}
-            if _shared(run) == _shared(group[0]) and len(teachers) < 2:
+            if _conditions(run) == _conditions(group[0]) and len(teachers) < 2:
                 group.append(run)
                 break
         else:
@@ -39,7 +39,7 @@ def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
     return groups
 
 
-def _shared(run: Run) -> tuple:
+def _conditions(run: Run) -> tuple:
     return (run.dataset, run.subset, run.epochs, run.batch_size, run.milestones, run.drop, run.augmentation,
             run.precision, run.seed, teacher_layers(run))  # fmt: skip
 

@@ -23,7 +23,7 @@ WARM_UP = 3  # steps as they are written: compilers and libraries prepare, momen
 TOLERANCE = 0.01  # of what a step changes in a tensor: rounding may differ, where a GPU has no kernel with fixed sums
 ROUNDING = 1e-6  # of the tensor itself: a small step is lost in its digits
 
-_failed: list[torch.cuda.CUDAGraph] = []  # kept: some versions of torch go on asking them whose memory is whose
+_failures: list[torch.cuda.CUDAGraph] = []  # kept: some versions of torch go on asking them whose memory is whose
 
 
 def choose_capture(images: Images, processes: int = 1) -> Capture | None:
@@ -32,7 +32,7 @@ def choose_capture(images: Images, processes: int = 1) -> Capture | None:
     Neither on a CPU, nor with several processes on one batch, nor of images that are decoded meanwhile, whose networks
     keep a GPU busy as it is; nor once a capture has failed in this process.
     """
-    can_capture = images.device.type == "cuda" and processes == 1 and isinstance(images, ImageSet) and not _failed
+    can_capture = images.device.type == "cuda" and processes == 1 and isinstance(images, ImageSet) and not _failures
     return _cuda_graph if can_capture else None
 
 
@@ -80,7 +80,7 @@ class Replay:
         """Makes a step as it is written, and compares what its graph does to the same students."""
         state = [tensor for student in students for tensor in student.tensors().values()]
         before = _copies(state)
-        demand = _memory_taken(lambda: step(images, labels))
+        demand = _memory_demand(lambda: step(images, labels))
         after = _copies(state)
         graph, problem = None, None
         # A student waits for no other one's memory: a graph takes that of all.
@@ -155,12 +155,12 @@ def _cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
         ):
             function()
     except RuntimeError:
-        _failed.append(graph)
+        _failures.append(graph)
         raise
     return graph.replay
 
 
-def _memory_taken(function: Callable[[], None]) -> int:
+def _memory_demand(function: Callable[[], None]) -> int:
     """Calls a function; the bytes of GPU memory that it took at its peak, 0 without a GPU."""
     if not torch.cuda.is_available():
         function()

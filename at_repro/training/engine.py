@@ -129,7 +129,7 @@ class Forward:
 
         For functions that compare equal from batch to batch, such as methods of terms; not within autocast.
         """
-        return (_compiled(function) if self.compiled else function)(*arguments)
+        return (_compile_once(function) if self.compiled else function)(*arguments)
 
 
 @cache
@@ -154,7 +154,7 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
 
 
 @cache
-def _compiled(function: Callable) -> Callable:
+def _compile_once(function: Callable) -> Callable:
     return _compile(function)
 
 

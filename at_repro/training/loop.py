@@ -32,7 +32,7 @@ from at_repro.training.term_values import term_value
 from at_repro.training.weights import load_network, stored_weights
 
 # Of students: the steps they have done of all, and the seconds that the epoch took so far.
-Report = Callable[[Sequence[Student], int, int, float], None]
+AfterStep = Callable[[Sequence[Student], int, int, float], None]
 
 
 def train_cohort(
@@ -84,7 +84,7 @@ def train_cohort(
     replay = Replay(choose_capture(images, ranks.count))
     with Checkpointer(store, ranks) as checkpointer:
 
-        def report(active: Sequence[Student], step: int, steps: int, seconds: float) -> None:
+        def after_step(active: Sequence[Student], step: int, steps: int, seconds: float) -> None:
             progress.step(step, steps, seconds)
             checkpointer.after_step(active)
 
@@ -93,7 +93,7 @@ def train_cohort(
             # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
             epoch = min(student.epoch for student in active)
             active = [student for student in active if student.epoch == epoch]
-            rows = train_epoch(active, teachers, images, forward, report, ranks, replay)
+            rows = train_epoch(active, teachers, images, forward, after_step, ranks, replay)
             start = time.perf_counter()
             tests = ranks.decide(partial(_test, forward, active, test_images))
             seconds = time.perf_counter() - start
@@ -131,16 +131,16 @@ def train_epoch(
     teachers: dict[Run, Teacher],
     images: Images,
     forward: Forward,
-    report: Report,
+    after_step: AfterStep,
     ranks: Ranks = ALONE,
     replay: Replay = AS_WRITTEN,
 ) -> list[dict]:
     """Trains students of one cohort, all in the same epoch, to its end; returns `train_loss` (the task loss) and
     `train_error` (percent, on the augmented images) of each. A student whose loss is not finite has NaN there.
 
-    Students that were stopped within the epoch go on at their step, those behind first. Whenever `report` is called,
-    every student can be saved. With `ranks`, this process sees its part of every batch; the losses are those of all.
-    `replay` keeps its recordings from epoch to epoch.
+    Students that were stopped within the epoch go on at their step, those behind first. Whenever `after_step` is
+    called, every student can be saved. With `ranks`, this process sees its part of every batch; the losses are those of
+    all. `replay` keeps its recordings from epoch to epoch.
     """
     run = students[0].run
     settings = {student: student.begin_epoch() for student in students}
@@ -157,7 +157,7 @@ def train_epoch(
         for student in learners:
             student.step = step
             student.spend(seconds)
-        report(students, step, steps, learners[0].seconds)
+        after_step(students, step, steps, learners[0].seconds)
         start = time.perf_counter()
     ranks.collect([student.totals for student in students])
     sums = ranks.decide(lambda: (torch.stack([student.totals for student in students]) / len(images)).tolist())

@@ -55,7 +55,7 @@ class Ranks:
         """The factor on the mean loss of `own` images of `whole`, so that the processes' average is the whole mean."""
         return 1.0 if self.count == 1 else own * self.count / whole
 
-    def together(self, network: nn.Module) -> nn.Module:
+    def parallel(self, network: nn.Module) -> nn.Module:
         """The network with gradients that are averaged over the processes after each backward pass."""
         if self.count == 1:
             return network

@@ -46,7 +46,7 @@ class Student:
         self.network: nn.Module = engine.place(network, device)
         layers = [own for term in run.terms for own, _ in term.layers or ()]
         self.extractor = FeatureExtractor(self.network, run.network, layers)
-        self.extractor.module = ranks.together(self.extractor.module)
+        self.extractor.module = ranks.parallel(self.extractor.module)
         self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
             self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True

@@ -50,7 +50,7 @@ def test_a_run_of_two_studies_is_there_once(studies):
 
 
 def test_of_each_network_the_longest_training_counts_and_the_weakest_comes_first(studies):
-    found = across_studies.plain(studies(ERRORS))
+    found = across_studies.plain_networks(studies(ERRORS))
     assert list(found) == ["WRN-16-1", "WRN-16-2", "WRN-40-2"]
     study, column = found["WRN-16-2"]
     assert study.first(column).run.epochs == 60, "7.0 percent after 60 epochs, 7.5 after 20"
@@ -65,15 +65,15 @@ def test_statistics_stand_beside_the_errors(studies, store):
         ("low", "edges", 0.6), ("top", "edges", 0.3), ("low", "entropy", 97.0),
     )]  # fmt: skip
     attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
-    found = across_studies.table(across_studies.plain(both), "edges")
+    found = across_studies.table(across_studies.plain_networks(both), "edges")
     assert found.loc["WRN-16-2", ["epochs", "test_error", "low", "top"]].tolist() == [60, 7.0, 0.6, 0.3]
     assert found["low"].isna().tolist() == [True, False, True] and pd.isna(found.loc["WRN-16-2", "middle"])
 
 
 def test_without_images_there_are_no_networks(studies):
     both = [replace(study, images=None) for study in studies(ERRORS)]
-    assert across_studies.networks(across_studies.plain(both)) == {}
-    assert across_studies.networks({}) == {} and across_studies.plain([]) == across_studies.members([]) == {}
+    assert across_studies.networks(across_studies.plain_networks(both)) == {}
+    assert across_studies.networks({}) == {} and across_studies.plain_networks([]) == across_studies.members([]) == {}
 
 
 def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):

@@ -99,7 +99,7 @@ def energy(groups: list[np.ndarray]) -> list[np.ndarray]:
 
 def test_the_table_shows_no_more_digits_than_there_are(sizes):
     """Another processor rounds float32 otherwise: the committed notebook is compared with what it finds."""
-    table = paper_and_code.table(sizes | {"form": 175.5134, "place": 0.39567})
+    table = paper_and_code.table(sizes | {"form": 175.5134, "position": 0.39567})
     assert table.loc["distance of maps", "size"] == "176" and table.loc["place of the maps", "size"] == "0.396"
     assert table.loc["β", "size"] == "0.977, 3.91, 15.6"
     assert table.map(len).max(axis=None) <= 50, "pandas cuts it off"
@@ -110,7 +110,7 @@ def test_a_network_whose_groups_are_activated_has_all_other_sizes(images, sizes)
     """The notebook can be given any student: NIN's groups come after its batch norms and ReLUs."""
     student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
     found = paper_and_code.sizes(student, teacher, images)
-    assert sizes.keys() - found.keys() == {"place"}
+    assert sizes.keys() - found.keys() == {"position"}
     assert paper_and_code.table(found).loc["place of the maps", "size"] == ""
 
 
@@ -148,7 +148,7 @@ def test_signs_matter_in_a_sum(sizes, seen):
 def test_the_place_of_the_maps(sizes, seen):
     """Against what the layers behind each group were really given."""
     wanted = distance(energy(seen["activated"]), energy(seen["student"]))
-    assert sizes["place"] == pytest.approx(wanted, rel=1e-4)
+    assert sizes["position"] == pytest.approx(wanted, rel=1e-4)
     assert wanted > 0.1
 
 

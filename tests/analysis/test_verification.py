@@ -317,7 +317,7 @@ def test_what_was_compared_before_an_interrupt_is_printed(trained, store, forged
     """And how many records were not."""
     again = Store(store.folder.parent / "again", writable=True)
     train([replace(trained.run, seed=seed) for seed in (0, 1)], again, device="cpu")
-    monkeypatch.setattr(verification, "TOGETHER", 1)
+    monkeypatch.setattr(verification, "NETWORKS_PER_PASS", 1)
     evaluate_all, calls = verification.evaluate_all, iter([None, KeyboardInterrupt()])
 
     def interrupted(*given):

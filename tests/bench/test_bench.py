@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from at_repro import bench, data
-from at_repro.bench import benchmark, cases, plain, timing
+from at_repro.bench import benchmark, cases, plain_loop, timing
 from at_repro.data import augment
 from at_repro.errors import UserError
 from at_repro.training.term_values import term_value
@@ -80,7 +80,7 @@ def test_the_plain_loop_learns_the_same_thing(images):
     batch = augment.normalize(images.images[:16], *data.normalization("shapes")).contiguous()
     student, teacher = (cases._random("wrn-10-1", torch.device("cpu"), nchw=True) for _ in range(2))
     optimizer = torch.optim.SGD(student.parameters(), 0.1, 0.9, weight_decay=5e-4)
-    plain.train_epoch(student, teacher, [(batch, images.labels[:16])], optimizer, torch.device("cpu"))
+    plain_loop.train_epoch(student, teacher, [(batch, images.labels[:16])], optimizer, torch.device("cpu"))
     ours = cases.Cohort(images, "wrn-10-1", [cases.METHODS["AT"]], "wrn-10-1", False).students[0]
     ours.network.load_state_dict(cases._random("wrn-10-1", torch.device("cpu")).state_dict())
     ours.begin_epoch()
@@ -94,7 +94,7 @@ def test_the_plain_loop_learns_the_same_thing(images):
 
 
 def test_the_plain_loader_shows_every_image_once_normalised(images):
-    shown = list(plain.loader(images, 16))
+    shown = list(plain_loop.loader(images, 16))
     assert [len(labels) for _, labels in shown] == [16, 16]
     assert sorted(torch.cat([labels for _, labels in shown]).tolist()) == sorted(images.labels.tolist())
     pixels = torch.cat([batch for batch, _ in shown])

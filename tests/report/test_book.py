@@ -631,7 +631,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_k
         assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
         assert "injected-parameters" not in path.read_text() and "papermill" not in path.read_text()
         assert str(stale) not in path.read_text()
-        assert stale_pages.differences(notebook, stale_pages.fingerprint(notebook, open_store("reduced"), None)) == []
+        assert stale_pages.stale_parts(notebook, stale_pages.fingerprint(notebook, open_store("reduced"), None)) == []
 
     book.refresh()
     assert files(stale) == after, "a second time without new records must change nothing"

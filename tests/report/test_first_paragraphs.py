@@ -71,7 +71,7 @@ def test_the_method_is_said_with_what_was_measured():
     distances = pd.DataFrame(
         {"low": [0.394, 0.112], "middle": [0.326, 0.108], "top": [0.29, 0.173], "seeds": 1}, ["student", "AT"]
     )
-    text = first_paragraphs.on_method({"form": 175.6, "place": 0.396}, distances)
+    text = first_paragraphs.on_method({"form": 175.6, "position": 0.396}, distances)
     assert "maps are on average 0.11, 0.11 and 0.17 from the teacher's, low to top, without it 0.39, 0.33 an" in text
     assert "with β = 1000, pulls 176 times as hard" in text and "maps are 0.40 apart" in text
     for nothing in ({}, {"form": float("nan")}):

@@ -133,10 +133,10 @@ def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):
 
 
 def test_networks_that_are_not_here_are_named(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(in_browser, "PHOTOGRAPHS", "efficientnet-lite9")
+    monkeypatch.setattr(in_browser, "PHOTOGRAPH_NETWORK", "efficientnet-lite9")
     with pytest.raises(ParameterError):
         in_browser.write(tmp_path, store, {})
-    monkeypatch.setattr(in_browser, "PHOTOGRAPHS", "efficientnet-lite0")
+    monkeypatch.setattr(in_browser, "PHOTOGRAPH_NETWORK", "efficientnet-lite0")
     run = experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0]["student"]
     assert f"plain (no weights of {run.run_id})" in in_browser.write(tmp_path, store, {"plain": run})
     assert "Object.assign(window.atReproNetworks ??= {}, {});" in (tmp_path / "own_picture/students.js").read_text()

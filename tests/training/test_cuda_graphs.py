@@ -151,14 +151,14 @@ def test_only_a_gpu_captures_and_only_for_itself(monkeypatch):
     assert cuda_graphs.choose_capture(on_gpu) is not None
     assert cuda_graphs.choose_capture(on_gpu, processes=2) is None, "each has a part of the batch"
     assert cuda_graphs.choose_capture(Mock(device=torch.device("cuda"))) is None, "decoded meanwhile"
-    monkeypatch.setattr(cuda_graphs, "_failed", [None])
+    monkeypatch.setattr(cuda_graphs, "_failures", [None])
     assert cuda_graphs.choose_capture(on_gpu) is None, "a capture that failed may have left torch's memory in disorder"
 
 
 def test_a_graph_needs_room_for_all_its_students(cohort, plain, store, tmp_path, monkeypatch, quiet):
     """As branches they cannot use each other's memory: what fits one after another may not fit side by side."""
     capture = Capture()
-    monkeypatch.setattr(cuda_graphs, "_memory_taken", lambda step: step() or 10)
+    monkeypatch.setattr(cuda_graphs, "_memory_demand", lambda step: step() or 10)
     monkeypatch.setattr(cuda_graphs, "_memory_left", lambda device: 29)
     with pytest.warns(UserWarning, match="too little memory"):
         assert same(plain, trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, capture))
