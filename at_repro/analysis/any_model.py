@@ -20,7 +20,7 @@ from at_repro.networks.initialise import seeded_from
 RANDOM = "random"
 """What stands for weights that nobody trained."""
 
-_OF_PHOTOGRAPHS = (folders.MEAN, folders.STD)
+_PHOTOGRAPHS = (folders.MEAN, folders.STD)
 # The last layers of all models here and in torchvision, and of none an inner one.
 _HEADS = ("fc", "classifier", "head", "heads")
 _CIFAR10 = (augment.CIFAR10_MEAN, augment.CIFAR10_STD)
@@ -38,7 +38,7 @@ class Model(NamedTuple):
 
     network: nn.Module
     resolution: int
-    normalization: tuple[Sequence[float], Sequence[float]] = _OF_PHOTOGRAPHS
+    normalization: tuple[Sequence[float], Sequence[float]] = _PHOTOGRAPHS
     categories: Sequence[str] = ()
 
 
@@ -86,7 +86,7 @@ def _model_of_name(name: str, published: bool, classes: int | None) -> Model:
     if name in imagenet.RESOLUTIONS:
         network = imagenet.pretrained(name) if published else networks.build(name, classes or 1000)
         categories = imagenet.CATEGORIES if classes in (None, 1000) else ()
-        return Model(network, imagenet.RESOLUTIONS[name], _OF_PHOTOGRAPHS, categories)
+        return Model(network, imagenet.RESOLUTIONS[name], _PHOTOGRAPHS, categories)
     try:
         network = networks.build(name, classes or 10)
     except ParameterError:
