@@ -365,7 +365,7 @@ def bench(options: argparse.Namespace) -> None:
     if options.output:
         files.output(options.output)
     result = benchmark.measure(options.device, options.data_root, options.compile)
-    print(bench.table(result))
+    print(bench.readable(result).to_string(index=False))
     if options.output:
         print(f"written: {bench.save(result, options.output)}")
 

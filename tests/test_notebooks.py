@@ -1,6 +1,7 @@
 """The committed notebooks are regression tests: they hold what a run gives, and a wrong digit is found."""
 
 import configparser
+import inspect
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from at_repro import experiments
 from at_repro.records import default_folder
 from at_repro.records.record import checksum
 from at_repro.report import notebooks
+from at_repro.report.page import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
@@ -95,7 +97,10 @@ def test_a_notebook_names_the_experiments_that_it_opens(name):
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     values: dict = {}
     exec(cell.source, values)
-    opened = re.findall(r"page\.study\(\s*(f?\"[^\"]+\")", "\n".join(cell.source for cell in notebook.cells))
+    code = "\n".join(cell.source for cell in notebook.cells)
+    if "page.studies_of_lengths(" in code:
+        code += inspect.getsource(Page.studies_of_lengths)
+    opened = re.findall(r"(?:page|self)\.study\(\s*(f?\"[^\"]+\")", code)
     names = {eval(text, values | {"task": task}) for text in opened for task in ("birds", "scenes")}
     assert set(notebooks.experiments_of(notebook)) == names
 

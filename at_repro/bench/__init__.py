@@ -112,11 +112,6 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")
 
 
-def table(results: dict) -> str:
-    """The result of `benchmark.measure` as text."""
-    return readable(results).to_string(index=False)
-
-
 def save(results: dict, path: str | Path) -> Path:
     """Writes the result of `benchmark.measure` as JSON. Raises UserError where the file cannot be written."""
     path = files.output(path)

@@ -24,14 +24,14 @@ _HOW_JUDGED = (
 )
 
 
-def on_losses(groups: Study, functions: Study, forms: Study) -> str:
-    """Which groups, mapping function, norm, form and beta to transfer attention with, as Markdown.
+def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
+    """Which groups, mapping function, norm, form and beta to choose: the answer and its parts, as Markdown.
 
     Args:
         groups, functions, forms: of the experiments one-or-three, mapping-functions and forms-and-betas.
     """
     if groups.preset == "smoke" or not {"student", "all groups"} <= groups.records.keys():
-        return _nothing(groups)
+        return _nothing(groups), ""
     powers = [name for name in functions.columns if name.startswith(("sum", "max"))]
     norms = [name for name in functions.columns if "normalised" in name]
     parts = [
@@ -56,7 +56,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> str:
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
-    return "\n".join([lead, "", *lines, f"- **How sure.** {how_sure(groups)}"])
+    return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -135,8 +135,8 @@ def on_maps(ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     )
 
 
-def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
-    """Whether transfer helps on photographs, fine-tuned and from scratch, as Markdown.
+def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str, str]:
+    """Whether transfer helps on photographs, fine-tuned and from scratch: the answer and its parts, as Markdown.
 
     Args:
         birds, scenes, imagenet: of the experiments fine-tuning-birds, fine-tuning-scenes and imagenet-resnet18.
@@ -144,7 +144,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     tasks = {"birds": birds, "scenes": scenes, "ImageNet": imagenet}
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
     if birds.preset == "smoke" or not tasks:
-        return _nothing(birds)
+        return _nothing(birds), ""
     facts = Facts(birds.store)
     successes = [
         name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]
@@ -168,7 +168,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> str:
     if weak_tests:
         lead += f" On {_and(weak_tests)} the teacher is not better than the plain student beyond chance: a weak test."
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
-    return "\n".join([lead, "", *lines, f"- **How sure.** {_HOW_JUDGED}"])
+    return lead, "\n".join([*lines, f"- **How sure.** {_HOW_JUDGED}"])
 
 
 def _of_task(facts: Facts, study: Study) -> str:

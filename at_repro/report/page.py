@@ -50,6 +50,16 @@ class Page:
         self.studies.append(open_study(experiment, **values | other))
         return self.studies[-1]
 
+    def studies_of_lengths(self, *changes: str) -> list[Study]:
+        """The study of training lengths and, beside it, what its store has of the paper's 200 epochs.
+
+        Those are of another experiment, from a teacher that trained as long.
+        """
+        shorter = self.study("training-length", *changes)
+        if shorter.preset != "reduced" or shorter.changes:
+            return [shorter]
+        return [shorter, self.study("wrn-16-2-to-16-1", preset="paper", seeds=[0], train_missing=False)]
+
     def closing(self, *sources: str) -> str:
         """What the page was made from, on what, by which code and when it was executed: its last line of code.
 
