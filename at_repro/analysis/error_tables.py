@@ -209,7 +209,7 @@ def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame
     return frame.rename_axis("method")
 
 
-def phases(study: Study) -> pd.DataFrame:
+def phase_errors(study: Study) -> pd.DataFrame:
     """The mean test error (percent, median over seeds) while the learning rate stays the same, a column per method.
 
     Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
@@ -221,7 +221,7 @@ def phases(study: Study) -> pd.DataFrame:
     return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 
-def means(statistics: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
+def means_as_text(statistics: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
     A second and a third decimal are there where the interval would be zeros without them.
@@ -242,7 +242,7 @@ def _with_interval(mean: float, half: float) -> str:
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
-def milestones(study: Study) -> pd.DataFrame:
+def first_epochs(study: Study) -> pd.DataFrame:
     """How early every method is where the plain student ends, a row per method, medians over seeds.
 
     Columns: `first epoch` with no higher test error than the last one of the plain student of the same seed, `share`

@@ -6,22 +6,24 @@ from at_repro.analysis import error_tables
 from at_repro.analysis.study import Study
 
 
-def final(*studies: Study) -> pd.DataFrame:
+def last_errors(*studies: Study) -> pd.DataFrame:
     """How every method of these studies ends at every training length, a row for each that has finished.
 
     Columns: `method`; `epochs`, the length; `seeds`, of those that did not diverge; `test_error` of the last epoch in
     percent, the median over them; `difference`, of method minus plain student of the same length and seed, the median
     in percentage points, NaN where no plain student has finished.
     """
-    rows = _together([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
+    rows = _concat([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
     ends = rows.groupby(["method", "epochs"], sort=False)["test_error"].agg(["size", "median"]).reset_index()
     ends.columns = ["method", "epochs", "seeds", "test_error"]
-    differences = comparisons(*studies).groupby(["method", "epochs"])["difference"].median().rename("difference")
+    differences = (
+        comparisons_by_length(*studies).groupby(["method", "epochs"])["difference"].median().rename("difference")
+    )
     ends = ends.join(differences, on=["method", "epochs"])
     return ends.assign(difference=ends["difference"].mask(ends["method"] == "student", 0.0))
 
 
-def comparisons(*studies: Study) -> pd.DataFrame:
+def comparisons_by_length(*studies: Study) -> pd.DataFrame:
     """Every method against its length's plain student, by seed, see `error_tables.comparisons`; index: `epochs`."""
     parts = []
     for study in studies:
@@ -30,17 +32,17 @@ def comparisons(*studies: Study) -> pd.DataFrame:
             rows = error_tables.comparisons(study, plain)
             of_length = rows[rows["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain])
             parts.append(of_length.assign(method=_methods(of_length["method"])))
-    return _together(parts).set_index("epochs")
+    return _concat(parts).set_index("epochs")
 
 
-def differences(*studies: Study) -> pd.DataFrame:
-    """`final` as text, a row per method and a column per length: of the plain student its error in percent, of all
-    others the difference to it in percentage points.
+def last_errors_as_text(*studies: Study) -> pd.DataFrame:
+    """`last_errors` as text, a row per method and a column per length: of the plain student its error in percent, of
+    all others the difference to it in percentage points.
 
     With p of McNemar's test where it does not tell the two apart (0.05 or more, for any seed).
     """
-    ends = final(*studies)
-    largest_p = comparisons(*studies).groupby(["method", "epochs"])["p"].max()
+    ends = last_errors(*studies)
+    largest_p = comparisons_by_length(*studies).groupby(["method", "epochs"])["p"].max()
     cells = [
         f"{row.test_error:.2f} %" if row.method == "student" else
         "" if pd.isna(row.difference) else
@@ -64,10 +66,10 @@ def leads(*studies: Study) -> pd.DataFrame:
         both = rows.merge(plain, on=["epochs", "seed", "epoch"], suffixes=("", "_plain"))
         parts.append(both.assign(difference=both["test_error"] - both["test_error_plain"]))
     keys = ["method", "epochs", "epoch", "learning_rate"]
-    return _together(parts).groupby(keys, sort=False)["difference"].median().dropna().reset_index()
+    return _concat(parts).groupby(keys, sort=False)["difference"].median().dropna().reset_index()
 
 
-def phases(leads: pd.DataFrame) -> pd.DataFrame:
+def phase_means(leads: pd.DataFrame) -> pd.DataFrame:
     """The mean difference while the learning rate stays the same: a row per length and rate, a column per method.
 
     Args:
@@ -78,7 +80,7 @@ def phases(leads: pd.DataFrame) -> pd.DataFrame:
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(rows["method"]))
 
 
-def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """One frame, empty only where all are: pandas warns of types where it joins empty ones."""
     return pd.concat([part for part in parts if len(part)] or parts)
 

@@ -269,7 +269,7 @@ def test_paired_differences_of_nothing(studies):
 def test_phases_are_means_while_the_learning_rate_stays(studies):
     """30 and 40 % before it drops; then half a point less than the last epoch, and that one."""
     study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
-    table = error_tables.phases(study)
+    table = error_tables.phase_errors(study)
     assert table.index.tolist() == [0.1, 0.02] and list(table.columns) == ["student", "AT"]
     assert table.loc[0.1].tolist() == [35, 35], "neither the last epoch of the phase nor its best"
     assert table.loc[0.02].tolist() == [10.75, 8.75], "the median over seeds"
@@ -277,13 +277,13 @@ def test_phases_are_means_while_the_learning_rate_stays(studies):
 
 def test_phases_leave_out_what_diverged(studies):
     study = studies("smoke", student={0: None}, at={0: range(18), 1: None})
-    table = error_tables.phases(study)
+    table = error_tables.phase_errors(study)
     assert list(table.columns) == ["AT"] and table["AT"].tolist() == [35, 8.75]
-    assert error_tables.phases(studies("reduced", at={0: None})).empty
+    assert error_tables.phase_errors(studies("reduced", at={0: None})).empty
 
 
 def test_phases_of_nothing(studies):
-    assert error_tables.phases(studies("smoke")).round(1).empty
+    assert error_tables.phase_errors(studies("smoke")).round(1).empty
 
 
 def test_means_stand_with_the_interval_that_figures_draw():
@@ -294,20 +294,20 @@ def test_means_stand_with_the_interval_that_figures_draw():
     rows = [("b", "low", "share", 1.0), ("b", "low", "entropy", 50.0), ("a", "top", "share", 7.0)]
     rows += [("b", "low", "share", 2.0), ("b", "low", "share", 3.0), ("b", "low", "entropy", 50.0)]
     measured = pd.DataFrame(rows, columns=["network", "level", "statistic", "value"])
-    found = error_tables.means(measured)
+    found = error_tables.means_as_text(measured)
     assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
     assert found.iloc[0].tolist() == ["2.0 ± 1.1", "50.0 ± 0.0"] and found.iloc[1, 0] == "7.0 ± nan"
-    assert error_tables.means(measured.assign(value=measured["value"] / 100)).iloc[0, 0] == "0.02 ± 0.01"
-    assert error_tables.means(measured.assign(value=measured["value"] / 1000)).iloc[0, 0] == "0.002 ± 0.001"
-    assert error_tables.means(measured, by=["level"]).index.tolist() == ["low", "top"]
-    assert error_tables.means(measured[:0]).empty
+    assert error_tables.means_as_text(measured.assign(value=measured["value"] / 100)).iloc[0, 0] == "0.02 ± 0.01"
+    assert error_tables.means_as_text(measured.assign(value=measured["value"] / 1000)).iloc[0, 0] == "0.002 ± 0.001"
+    assert error_tables.means_as_text(measured, by=["level"]).index.tolist() == ["low", "top"]
+    assert error_tables.means_as_text(measured[:0]).empty
 
 
 def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
     """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
     first where the student ends at 32.5 %, and with seed 0 never."""
     study = studies("smoke", student={0: range(40), 1: range(65)}, at={0: range(18)}, kd={0: range(70), 1: range(70)})
-    table = error_tables.milestones(study)
+    table = error_tables.first_epochs(study)
     assert table.loc["student"].tolist() == [(3 + 1) / 2, (75 + 25) / 2, 35]
     assert table.loc["AT"].tolist() == [3, 75, 35]
     assert table.loc["KD"].tolist() == [1, 25, 35], "a seed that never gets there has no epoch"
@@ -315,8 +315,8 @@ def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
 
 def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
     study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
-    assert error_tables.milestones(study).index.tolist() == ["student"]
-    assert error_tables.milestones(studies("reduced", at={0: range(18)})).round(1).empty
+    assert error_tables.first_epochs(study).index.tolist() == ["student"]
+    assert error_tables.first_epochs(studies("reduced", at={0: range(18)})).round(1).empty
 
 
 @pytest.fixture

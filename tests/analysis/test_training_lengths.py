@@ -70,7 +70,7 @@ def study():
 
 
 def test_methods_are_held_against_the_plain_student_of_their_length_and_seed(study):
-    found = training_lengths.final(study).set_index(["method", "epochs"])
+    found = training_lengths.last_errors(study).set_index(["method", "epochs"])
     assert found.loc[("student", 10), ["seeds", "test_error", "difference"]].tolist() == [2, 22, 0]
     assert found.loc[("AT", 10), ["seeds", "test_error", "difference"]].tolist() == [2, 18, -4], "median of -2 and -6"
     assert found.loc[("AT", 80), "difference"] == 0.5, "another length, another winner"
@@ -87,7 +87,7 @@ def test_answers_are_compared_within_a_length():
         "AT, 40 epochs": 10.0,
     }  # fmt: skip
     study = Made.of([(column, 0, error) for column, error in errors.items()], [])
-    found = training_lengths.comparisons(study)
+    found = training_lengths.comparisons_by_length(study)
     assert found.index.tolist() == [10, 20] and found["method"].tolist() == ["AT", "KD"]
     assert found["difference"].tolist() == [-50, 10] and found["p"].tolist() == [2 / 2**5, 1]
 
@@ -102,7 +102,7 @@ def test_differences_are_read_by_length_and_doubt_is_said():
         )
     ]  # fmt: skip
     study = Made.of(rows, [])
-    found = training_lengths.differences(study)
+    found = training_lengths.last_errors_as_text(study)
     assert found.loc["student"].tolist() == ["60.00 %", "20.00 %", "not run"]
     assert found.loc["AT"].tolist() == ["-50.00 (p = 0.062)", "+70.00", "not run"]
     assert found.loc["KD"].tolist() == ["not run", "+10.00 (p = 1)", ""]
@@ -112,7 +112,7 @@ def test_who_leads_may_change_with_the_rate(study):
     found = training_lengths.leads(study)
     assert set(found["method"]) == {"student", "AT", "AT, decaying"} and set(found["epochs"]) == {10}
     assert found[found["method"] == "AT"]["difference"].tolist() == [-10, -20, 1]
-    means = training_lengths.phases(found)
+    means = training_lengths.phase_means(found)
     assert list(means.columns) == ["AT", "AT, decaying"] and list(means.index) == [(10, 0.1), (10, 0.02)]
     assert means["AT"].tolist() == [-15, 1] and means["AT, decaying"].tolist() == [-7.5, 0]
 
@@ -124,12 +124,15 @@ def test_runs_of_the_papers_length_stand_beside_the_others(study):
     found = training_lengths.leads(study, as_long)
     assert found[found["epochs"] == 200][["method", "difference"]].values.tolist() == [["student", 0], ["AT", -5]]
     assert found[found["epochs"] < 200].equals(training_lengths.leads(study))
-    ends = training_lengths.final(study, as_long).set_index(["method", "epochs"])
+    ends = training_lengths.last_errors(study, as_long).set_index(["method", "epochs"])
     assert ends.loc[("AT", 200), "difference"] == -1 and ends.loc[("AT", 10), "difference"] == -4
 
 
 def test_without_records_there_are_no_rows():
     empty = Made.of([], [])
-    assert training_lengths.final(empty).empty and training_lengths.leads(empty).empty
-    assert training_lengths.phases(training_lengths.leads(empty)).empty and training_lengths.comparisons(empty).empty
-    assert training_lengths.differences(empty).empty
+    assert training_lengths.last_errors(empty).empty and training_lengths.leads(empty).empty
+    assert (
+        training_lengths.phase_means(training_lengths.leads(empty)).empty
+        and training_lengths.comparisons_by_length(empty).empty
+    )
+    assert training_lengths.last_errors_as_text(empty).empty

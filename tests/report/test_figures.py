@@ -107,7 +107,7 @@ def of_pairs(**changes) -> pd.DataFrame:
 
 
 def by_length(*methods: str) -> pd.DataFrame:
-    """As from `training_lengths.final`."""
+    """As from `training_lengths.last_errors`."""
     rows = [
         (method, length, epoch, 0.1 if epoch < 3 else 0.02, 20.0 + place, float(place) - epoch)
         for place, method in enumerate(methods)

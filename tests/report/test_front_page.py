@@ -53,7 +53,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()
 
     shorter = open_study("training-length", "reduced", [0], train_missing=False)
-    gains = -training_lengths.final(shorter, study).pivot(index="method", columns="epochs", values="difference")
+    gains = -training_lengths.last_errors(shorter, study).pivot(index="method", columns="epochs", values="difference")
     methods = gains.drop(index=["student", "AT, decaying"])
     assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "F-ActT"
     told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"

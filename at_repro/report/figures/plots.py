@@ -204,7 +204,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
     """Test error, and what each method has less than the plain student, against the length of training.
 
     Args:
-        final: columns method, epochs, test_error and difference, see `training_lengths.final`.
+        final: columns method, epochs, test_error and difference, see `training_lengths.last_errors`.
     """
     if final.empty:
         return unavailable(stamp)
