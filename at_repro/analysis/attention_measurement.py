@@ -64,16 +64,16 @@ def update_experiment(
     return sum(update(store, columns, images.to(target)) for columns in new)
 
 
-def update_imagenet(store: Store, device: str = "auto") -> int:
+def update_imagenet(store: Store) -> int:
     """Measures EfficientNet-Lites with ImageNet weights that lack a statistic; returns how many they were.
 
     They have no record, so that their rows, see `attention_table.load`, are of run ids such as
     "imagenet-efficientnet-lite0", and `weights` is how the checksum of the weights themselves begins. Nothing happens
     to a network whose weights are not here, or without the photographs.
 
-    Raises ParameterError for a device that is not allowed, UserError where the disk refuses.
+    Raises UserError where the disk refuses.
     """
-    target = engine.device(device)
+    target = engine.device("auto")
     table = attention_table.load(store)
     there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
     networks = {}

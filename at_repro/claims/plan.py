@@ -26,12 +26,12 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(rule.encode()).hexdigest()[:10]
 
 
-def state(store: Store, path: Path = FILE) -> list[str]:
+def state(store: Store) -> list[str]:
     """Writes down the rules that are new or changed, with the ids of all runs that are recorded by now.
 
     To be committed before the runs that they are about. Returns the rules' names.
     """
-    statements = _read(path) if path.exists() else []
+    statements = _read(FILE)
     digests = {name: digest for statement in statements for name, digest in statement["rules"].items()}
     new = {name: fingerprint(name) for name in BY_NAME if digests.get(name) != fingerprint(name)}
     if new:
@@ -40,17 +40,18 @@ def state(store: Store, path: Path = FILE) -> list[str]:
             "rules": new,
             "known": sorted([*store.folders(), bench.COMMITTED.name]),
         }
-        files.write(path, json.dumps([*statements, entry], indent=1) + "\n")
+        files.write(FILE, json.dumps([*statements, entry], indent=1) + "\n")
+        _read.cache_clear()
     return list(new)
 
 
-def history(name: str, runs: Iterable[str], path: Path = FILE) -> str:
+def history(name: str, runs: Iterable[str]) -> str:
     """For readers: when the rule of a claim was stated, and how many of its runs were known by then.
 
     "another rule than on …" where it was stated anew, "changed since it was stated" where it is another one now.
     """
     runs = list(dict.fromkeys(runs))
-    statements = [statement for statement in _read(path) if name in statement["rules"]]
+    statements = [statement for statement in _read(FILE) if name in statement["rules"]]
     if not statements:
         return "not stated"
     first, last = statements[0], statements[-1]

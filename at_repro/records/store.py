@@ -216,15 +216,15 @@ class Store:
         for name in leftovers:
             (self.in_progress / name).unlink(missing_ok=True)
 
-    def frame(self, runs: list[Run] | None = None) -> "pd.DataFrame":
-        """Records as one frame, a row per run: of `runs` that have a record, or of the whole store.
+    def frame(self) -> "pd.DataFrame":
+        """All records as one frame, a row per run.
 
         Columns: run_id, dataset, network, method, teacher (network name or None), epochs, seed, test_error and
         train_error (percent, last epoch), best_test_error and best_epoch, precision, device, commit.
         """
         import pandas as pd
 
-        records = self.all() if runs is None else [self.load(run) for run in runs if self.has(run)]
+        records = self.all()
         return pd.DataFrame({name: [value(record) for record in records] for name, value in _COLUMNS.items()})
 
 

@@ -15,10 +15,11 @@ EITHER = BY_NAME["fine-tuning"].comparisons[2]
 
 
 @pytest.fixture
-def path(tmp_path):
-    plan._read.cache_clear()
-    yield tmp_path / "plan.json"
-    plan._read.cache_clear()
+def path(tmp_path, monkeypatch):
+    """Another plan than the committed one, which says nothing yet."""
+    path = tmp_path / "plan.json"
+    monkeypatch.setattr(plan, "FILE", path)
+    return path
 
 
 def test_every_rule_is_stated_as_it_is():
@@ -30,22 +31,20 @@ def test_every_rule_is_stated_as_it_is():
 def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, hand_made):
     runs = [columns["AT"] for columns in get("wrn-16-2-to-16-1").runs("reduced", [0, 1])]
     hand_made(runs[0])
-    assert set(plan.state(store, path)) == set(paper_claims.BY_NAME)
-    assert plan.history("at", [run.run_id for run in runs], path).endswith(", knowing 1 of its 2 runs")
-    assert plan.state(store, path) == [], "nothing is new"
+    assert set(plan.state(store)) == set(paper_claims.BY_NAME)
+    assert plan.history("at", [run.run_id for run in runs]).endswith(", knowing 1 of its 2 runs")
+    assert plan.state(store) == [], "nothing is new"
 
 
 def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeypatch):
-    plan.state(store, path)
-    plan._read.cache_clear()
+    plan.state(store)
     wider = [ErrorComparison(row, ("F-ActT",), ("student",), Margin(1.0, alike=True)) for row in TABLE_1]
     changed = replace(paper_claims.BY_NAME["f-actt"], comparisons=wider)
     monkeypatch.setitem(paper_claims.BY_NAME, "f-actt", changed)
-    assert plan.history("f-actt", ["a run"], path).startswith("changed since it was stated on 20")
-    assert plan.state(store, path) == ["f-actt"], "stated anew, beside the old statement"
-    plan._read.cache_clear()
+    assert plan.history("f-actt", ["a run"]).startswith("changed since it was stated on 20")
+    assert plan.state(store) == ["f-actt"], "stated anew, beside the old statement"
     assert len(json.loads(path.read_text())) == 2
-    assert ", another rule than on 20" in plan.history("f-actt", ["a run"], path), "or it would pass for the first one"
+    assert ", another rule than on 20" in plan.history("f-actt", ["a run"]), "or it would pass for the first one"
 
 
 @pytest.mark.parametrize(
@@ -71,4 +70,4 @@ def test_the_benchmark_was_known_when_its_rule_was_stated():
 
 
 def test_a_rule_that_nobody_stated_is_called_so(path):
-    assert plan.history("at", [], path) == "not stated"
+    assert plan.history("at", []) == "not stated"
