@@ -3,7 +3,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   const element = window.atReproElement;
   const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [360, 280, 34, 24, 40];
-  const [LETTER, LINE] = [6.5, 12]; // the room that a label takes
+  const [LETTER, LINE] = [6.5, 13]; // the room that a label takes
 
   const make = (name, attributes, ...children) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", name);

@@ -43,7 +43,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     reference = next(iter(tables.values()))
     heights = [1.6 + len(table) for table in tables.values()]
     height = 0.4 + 0.24 * sum(heights)
-    width = 4.2 if len(tables) == 1 else WIDTH  # one table alone is seen whole on a phone
+    width = 4.0 if len(tables) == 1 else WIDTH  # one table alone is seen whole on a phone
     figure, axes = canvas(
         stamp, height, len(tables), 1, width=width, height_ratios=heights, sharex=sharex, squeeze=False
     )
