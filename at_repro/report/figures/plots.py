@@ -70,7 +70,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     }
     if all(table["paper"].isna().all() for table in tables.values()):
         del marks["paper"]
-    figure.legend(marks.values(), marks, loc="outside upper right", ncols=3, frameon=False, fontsize=LETTERS)
+    figure.legend(marks.values(), marks, loc="outside upper left", ncols=3, frameon=False, fontsize=LETTERS)
     return figure
 
 
