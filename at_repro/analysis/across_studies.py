@@ -100,12 +100,12 @@ def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
     Returns by student, teacher and length a row per run, by distance at the last level and numbered from 1: columns
     method, seed, test_error (percent) and one per level, the distance to the teacher's maps, see `attention_table`.
     """
-    return {_pair(study): _students(study) for study in studies}
-
-
-def _pair(study: Study) -> str:
-    student, teacher = (study.columns[column].network.upper() for column in ("student", "teacher"))
-    return f"{student} from {teacher}, {study.columns['student'].epochs} epochs"
+    tables = {}
+    for study in studies:
+        student, teacher = study.columns["student"], study.columns["teacher"]
+        title = f"{student.network.upper()} from {teacher.network.upper()}, {student.epochs} epochs"
+        tables[title] = _students(study)
+    return tables
 
 
 def _students(study: Study) -> pd.DataFrame:

@@ -178,17 +178,13 @@ def stack(
         part = readable(table).reindex(columns=["ours", "seeds", "paper"]).join(top5(study))
         for name, columns in references.items():
             rows = comparisons(study, columns[index]).groupby("method")
-            p = rows["p"].agg(lambda of_seeds: ", ".join(map(_p, of_seeds)))
+            p = rows["p"].agg(lambda of_seeds: ", ".join("<0.001" if p < 0.001 else f"{p:.2g}" for p in of_seeds))
             part[f"minus {name} (p)"] = rows["difference"].median().map("{:+.2f}".format) + " (" + p + ")"
         parts[about] = part.assign(run_id=table["run_id"])
     both = pd.concat(parts, names=["about"]).astype(object).fillna("").reset_index()
     both = both.loc[:, both.ne("").any()]  # the paper may have no number for any
     duplicates = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
     return both[~duplicates].drop(columns="run_id").set_index(["about", "method"])
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame:

@@ -5,6 +5,7 @@ import math
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from at_repro import experiments
@@ -39,7 +40,8 @@ def recount(store: Store) -> pd.DataFrame:
                 if (row.column, row.seed) in comparisons[reference].index:
                     comparison = comparisons[reference].loc[(row.column, row.seed)]
                     pages = (row.test_error, -comparison["difference"], comparison["p"])
-                text = "" if _alike(counts[1:], pages) else " / ".join(f"{value:.4g}" for value in pages)
+                is_alike = np.allclose(counts[1:], pages, rtol=1e-9, atol=1e-9, equal_nan=True)
+                text = "" if is_alike else " / ".join(f"{value:.4g}" for value in pages)
                 rows.append((preset, experiment.name, row.column, row.seed, *counts, text))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -79,8 +81,3 @@ def _mistakes(folder: Path) -> list[bool]:
         names, *rows = csv.reader(file)
     label, prediction = map(names.index, ("label", "prediction"))
     return [row[label] != row[prediction] for row in rows]
-
-
-def _alike(own: tuple[float, ...], pages: tuple[float, ...]) -> bool:
-    pairs = zip(own, pages, strict=True)
-    return all(math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
