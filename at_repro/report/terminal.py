@@ -72,7 +72,10 @@ def verify(
     compared for lack of its data set; a record that lacks it among others that do not is said to be skipped.
     """
     from at_repro.analysis import verification
+    from at_repro.training import engine
 
+    engine.device(device)  # what is not allowed is said before what is not there
+    data.data_root(data_root)
     selection = verification.selection(store, run_ids)
     findings = []
     start = time.monotonic()
