@@ -252,6 +252,8 @@ def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
     before = lines.count()
     page.locator(".curves label", has_text="F-ActT").locator("input").uncheck()
     assert lines.count() == before - 2, "one line in each panel"
+    names = page.locator(".curves-names").first.locator("text").all_text_contents()
+    assert names == ["student", "AT, decaying", "AT", "KD", "AT+KD"], "at the ends of the lines that are on, from above"
     panel.hover(position={"x": 60, "y": box["height"] / 2})
     assert values.inner_text().startswith("epochs of training 10: student 19.20, AT 14.40, KD")
     assert page.locator("figure.touchable img").is_hidden() and faults == []
