@@ -39,28 +39,16 @@ class Finding:
     absence: DataError | None = None  # where nothing could be compared at all
 
 
-def selection(store: Store, run_ids: Sequence[str] = ()) -> list[str]:
-    """The run ids of the records to compare, each once; none given: all of the store.
-
-    Raises ParameterError for one that is not in the store, or a store without records.
-    """
-    folders = store.folders()
-    if not folders:
-        raise ParameterError("results", str(store.folder), "a folder that holds records")
-    for run_id in run_ids:
-        if run_id not in folders:
-            raise ParameterError("run", run_id, folders)
-    return list(dict.fromkeys(run_ids)) or list(folders)
-
-
 def findings(
     store: Store,
-    run_ids: Sequence[str],
+    run_ids: Sequence[str] = (),
     device: str = "auto",
     data_root: str | None = None,
     count: int | None = None,
 ) -> Iterator[tuple[str, Finding]]:
-    """Compares records, see `selection`, with what their networks give; yields each finding as soon as it is there.
+    """Compares records, each once and without `run_ids` all of a store, with what their networks give.
+
+    Yields run id and finding of each as soon as it is there.
 
     A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
     the predictions of its weights, in float32 and with batch norms folded, are the recorded ones but for a share of
@@ -71,11 +59,17 @@ def findings(
 
     Records of one data set are compared together, teachers first: students are held to them.
 
-    Raises ParameterError for a device or a folder that is not allowed, DataError where the table of statistics cannot
-    be read.
+    Raises ParameterError for a device or a folder that is not allowed, a run id that is not in the store, or a store
+    without records; DataError where the table of statistics cannot be read.
     """
     target = engine.device(device)
     data.data_root(data_root)
+    folders = store.folders()
+    if not folders:
+        raise ParameterError("results", str(store.folder), "a folder that holds records")
+    for run_id in run_ids:
+        if run_id not in folders:
+            raise ParameterError("run", run_id, folders)
     teachers = set(attention_table.load(store)["teacher"])  # one that cannot be read is no reason to skip a record
     engine.keep_freed_memory()
 
@@ -91,8 +85,7 @@ def findings(
         return _labels_of_all(store)
 
     by_dataset: dict[str, list[Record]] = {}
-    folders = store.folders()
-    for run_id in run_ids:
+    for run_id in dict.fromkeys(run_ids or folders):
         try:
             record = load_record(folders[run_id])
         except DamagedRecord as error:

@@ -68,36 +68,33 @@ def verify(
     Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
     is said in the end; who interrupts keeps the lines that are there.
 
-    Raises ParameterError and DataError as `selection` and `findings` do, and DataError where no record could be
-    compared for lack of its data set; a record that lacks it among others that do not is said to be skipped.
+    Raises what `findings` raises, and DataError where no record could be compared for lack of its data set; a record
+    that lacks it among others that do not is said to be skipped.
     """
     from at_repro.analysis import verification
-    from at_repro.training import engine
 
-    engine.device(device)  # what is not allowed is said before what is not there
-    data.data_root(data_root)
-    selection = verification.selection(store, run_ids)
+    total = len(set(run_ids)) or len(store.folders())
     findings = []
     start = time.monotonic()
     try:
-        for run_id, finding in verification.findings(store, selection, device, data_root, count):
+        for run_id, finding in verification.findings(store, run_ids, device, data_root, count):
             findings.append(finding)
             kind = "skipped" if finding.absence else "FAILED" if finding.problem else "ok"
             text = finding.absence or finding.problem or finding.comparison
             print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
-            _print_time_left(len(findings), len(selection), time.monotonic() - start)
+            _print_time_left(len(findings), total, time.monotonic() - start)
     except KeyboardInterrupt:
-        print(f"{_clear()}interrupted: {len(selection) - len(findings)} of {len(selection)} records are not compared")
+        print(f"{_clear()}interrupted: {total - len(findings)} of {total} records are not compared")
         raise
     absences = [finding.absence for finding in findings if finding.absence]
-    if len(absences) == len(selection):
+    if len(absences) == total:
         raise absences[0]
     mismatches = 0 if run_ids or count else _print_numbers(store)
     omissions = Counter(finding.omission for finding in findings if finding.omission)
     for what, records in omissions.items():
         print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
     failures = sum(bool(finding.problem) for finding in findings)
-    print(f"{len(selection) - failures - len(absences)} of {len(selection)} records verified in {store.folder}")
+    print(f"{total - failures - len(absences)} of {total} records verified in {store.folder}")
     return 1 if failures or mismatches else 0
 
 
