@@ -21,7 +21,7 @@ from at_repro.networks import WideResNet
 POINTS = {
     "distance of maps": (
         "β/2 · norm, not squared, summed over layers", "β · mean of squares, summed over layers", "code",
-        "{form:.0f}", "times the pull of the paper's loss",
+        "{form:.0f}", "times the gradient norm of the paper's loss",
     ),
     "β": (
         '10³ / (elements · batch size), "about 0.1"', "1000, the same with its mean of squares", "1000",
@@ -29,7 +29,7 @@ POINTS = {
     ),
     "channels": ("sum of powers", "mean of powers", "sum", "{channels:.3f}", "apart"),
     "signs": ("|A|^p", "A^p, used with p = 2", "|A|^p", "{signs:.3f}", "apart at p = 1; nothing at p = 2"),
-    "place of the maps": (
+    "where maps are taken": (
         "outputs of groups", "before the next batch norm and ReLU", "code",
         "{position:.3f}", "apart from those after it",
     ),

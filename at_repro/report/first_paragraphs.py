@@ -97,7 +97,7 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
     if sizes.get("form", 0) > 0:  # no number where student and teacher are one
         text += (
             "Read literally, with the β of 0.1 that the paper names, its loss would hardly count: the code's, with β = "
-            f"1000, pulls {sizes['form']:.0f} times as hard at the activations of a trained student. "
+            f"1000, has {sizes['form']:.0f} times the gradient norm at the activations of a trained student. "
         )
     if "position" in sizes:
         text += (

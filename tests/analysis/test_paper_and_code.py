@@ -100,7 +100,7 @@ def energy(groups: list[np.ndarray]) -> list[np.ndarray]:
 def test_the_table_shows_no_more_digits_than_there_are(sizes):
     """Another processor rounds float32 otherwise: the committed notebook is compared with what it finds."""
     table = paper_and_code.table(sizes | {"form": 175.5134, "position": 0.39567})
-    assert table.loc["distance of maps", "size"] == "176" and table.loc["place of the maps", "size"] == "0.396"
+    assert table.loc["distance of maps", "size"] == "176" and table.loc["where maps are taken", "size"] == "0.396"
     assert table.loc["β", "size"] == "0.977, 3.91, 15.6"
     assert table.map(len).max(axis=None) <= 50, "pandas cuts it off"
     assert (paper_and_code.table({})["size"] == "").all(), "nothing was measured"
@@ -111,7 +111,7 @@ def test_a_network_whose_groups_are_activated_has_all_other_sizes(images, sizes)
     student, teacher = (networks.build(name, 10, torch.Generator().manual_seed(0)).eval() for name in ("nin-thin",) * 2)
     found = paper_and_code.sizes(student, teacher, images)
     assert sizes.keys() - found.keys() == {"position"}
-    assert paper_and_code.table(found).loc["place of the maps", "size"] == ""
+    assert paper_and_code.table(found).loc["where maps are taken", "size"] == ""
 
 
 def test_the_ratio_of_gradients_by_the_chain_rule(sizes, seen):

@@ -73,7 +73,7 @@ def test_the_method_is_said_with_what_was_measured():
     )
     text = first_paragraphs.on_method({"form": 175.6, "position": 0.396}, distances)
     assert "maps are on average 0.11, 0.11 and 0.17 from the teacher's, low to top, without it 0.39, 0.33 an" in text
-    assert "with β = 1000, pulls 176 times as hard" in text and "maps are 0.40 apart" in text
+    assert "with β = 1000, has 176 times the gradient norm" in text and "maps are 0.40 apart" in text
     for nothing in ({}, {"form": float("nan")}):
         bare = first_paragraphs.on_method(nothing, distances.iloc[:1])
         assert "pulls" not in bare and "afterwards" not in bare and "nan" not in bare
