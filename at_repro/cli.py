@@ -217,9 +217,9 @@ def _add_options(command: argparse.ArgumentParser, *names: str) -> None:
 
 
 def experiments(options: argparse.Namespace) -> None:
-    from at_repro.report import terminal
+    from at_repro.report import terminal_output
 
-    print(terminal.experiments())
+    print(terminal_output.experiments())
 
 
 def run(options: argparse.Namespace) -> None:
@@ -254,10 +254,10 @@ def run(options: argparse.Namespace) -> None:
 
 def status(options: argparse.Namespace) -> int:
     from at_repro.records import Store, default_folder
-    from at_repro.report import terminal
+    from at_repro.report import terminal_output
 
     # A folder that is not there yet has nothing recorded, which is what somebody asks who is about to train.
-    text, damages = terminal.status(_runs(options), Store(options.results or default_folder(options.preset)))
+    text, damages = terminal_output.status(_runs(options), Store(options.results or default_folder(options.preset)))
     print(text)
     return _print_damages(damages)
 
@@ -334,16 +334,16 @@ def book(options: argparse.Namespace) -> None:
 
 def verify(options: argparse.Namespace) -> int:
     from at_repro.records import Store, default_folder
-    from at_repro.report import terminal
+    from at_repro.report import terminal_output
 
     store = Store(options.results or default_folder("reduced"))
-    return terminal.verify(store, options.runs, options.device, options.data_root)
+    return terminal_output.verify(store, options.runs, options.device, options.data_root)
 
 
 def claims(options: argparse.Namespace) -> int:
     from at_repro import claims
     from at_repro.records import open_store
-    from at_repro.report import terminal
+    from at_repro.report import terminal_output
 
     output = files.output(options.output) if options.output else None
     store = open_store("reduced", options.results)
@@ -353,7 +353,7 @@ def claims(options: argparse.Namespace) -> int:
     ledger = claims.conclude(claims.compare(store))
     if output:
         files.write(output, ledger.to_csv())
-    print(terminal.claims(ledger))
+    print(terminal_output.claims(ledger))
     return _print_damages(damages)
 
 
@@ -372,10 +372,10 @@ def bench(options: argparse.Namespace) -> None:
 
 def show_data(options: argparse.Namespace) -> int:
     from at_repro import data
-    from at_repro.report import terminal
+    from at_repro.report import terminal_output
 
     data.data_root(options.data_root)
-    text, whole = terminal.data_sets(options.data_root, options.names)
+    text, whole = terminal_output.data_sets(options.data_root, options.names)
     print(text)
     return 0 if whole or not options.names else 1
 

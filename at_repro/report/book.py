@@ -19,7 +19,7 @@ from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import may_train
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
-from at_repro.report import in_browser, notebooks, stale_pages, terminal
+from at_repro.report import in_browser, notebooks, stale_pages, terminal_output
 from at_repro.runs import Run
 from at_repro.training import engine, train
 
@@ -206,7 +206,7 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
     if not store.folders():
         return say(f"no records to verify in {store.folder}")
     try:
-        failures = terminal.verify(store, device=device, data_root=data_root, count=VERIFIED)
+        failures = terminal_output.verify(store, device=device, data_root=data_root, count=VERIFIED)
     except DataError as error:
         return say(f"records are not verified: {error}")
     if failures:

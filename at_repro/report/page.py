@@ -14,7 +14,7 @@ from at_repro.analysis.study import Study, open_study
 from at_repro.errors import ParameterError, check_choice, check_count, is_number
 from at_repro.records import Store
 from at_repro.report import trust
-from at_repro.report.figures import encoding
+from at_repro.report.figures import notebook_output
 from at_repro.training import engine, provenance
 
 _SHARED = ("preset", "seeds", "device", "data_root", "results")  # parameters of every notebook
@@ -37,7 +37,7 @@ class Page:
         }
         check(self.parameters)
         self.studies: list[Study] = []
-        encoding.use_in_notebook()
+        notebook_output.use_in_notebook()
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
         """An experiment as the parameters ask for it, see `study.open_study`, which raises what it raises.

@@ -217,7 +217,7 @@ def test_rows_that_another_process_has_written_in_the_meantime_stay(trained, sto
 
 @pytest.mark.slow
 def test_a_changed_number_is_found_by_verify(measured, store, capsys):
-    from at_repro.report.terminal import verify
+    from at_repro.report.terminal_output import verify
 
     assert verify(store, device="cpu") == 0
     table = load(store)

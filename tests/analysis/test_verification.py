@@ -13,7 +13,7 @@ from at_repro.analysis import attention_table, verification
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
 from at_repro.records.record import checksum, sha256
-from at_repro.report.terminal import verify
+from at_repro.report.terminal_output import verify
 from at_repro.runs import Run
 from at_repro.training import train
 

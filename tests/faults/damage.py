@@ -28,7 +28,7 @@ from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Record, Store, checkpoint_file, load_record
 from at_repro.records import record as record_module
 from at_repro.report import trust
-from at_repro.report.terminal import verify
+from at_repro.report.terminal_output import verify
 from at_repro.training import Student
 
 SHAPE = (32, 32, 3)

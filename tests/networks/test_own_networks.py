@@ -15,7 +15,7 @@ from at_repro.analysis.any_model import load_model
 from at_repro.errors import ParameterError
 from at_repro.networks import registry
 from at_repro.records import Store
-from at_repro.report.terminal import verify
+from at_repro.report.terminal_output import verify
 from at_repro.runs import ActivationTransfer, Run, checks
 from at_repro.training import Progress, train
 

@@ -10,7 +10,7 @@ import pytest
 from at_repro.cli import main
 from at_repro.records import DamagedRecord, load_record
 from at_repro.records.record import NewerRecord, UnreadableRecord, checksum, sha256
-from at_repro.report import terminal
+from at_repro.report import terminal_output
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_one_damaged_record_does_not_hide_the_others(folder, small, store, hand_
     whole = replace(small["student"], epochs=2, milestones=(0.5,))
     hand_made(whole)
     seal(folder, final="missing")
-    text, damages = terminal.status([whole, small["student"]], store)
+    text, damages = terminal_output.status([whole, small["student"]], store)
     assert text.splitlines()[-1].startswith("1 recorded, 1 damaged in ")
     (damage,) = damages
     assert folder.name in str(damage) and "final is missing" in str(damage)

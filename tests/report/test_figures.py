@@ -19,7 +19,7 @@ from PIL import Image
 
 from at_repro import data, experiments
 from at_repro.report import figures
-from at_repro.report.figures import encoding, theme
+from at_repro.report.figures import notebook_output, theme
 
 STAMP = "preset smoke, seed 0, CPU"
 METHODS = ["student", "AT", "KD", "AT+KD", "teacher"]
@@ -188,7 +188,7 @@ def test_every_figure_is_sharp_stamped_and_small_and_has_no_ground_of_its_own(im
         assert figure.dpi >= 150, f"{name} is blurred in print"
         assert STAMP in " ".join([figure.get_label(), *texts(figure)]), f"{name} does not say what it was made from"
         assert figure.get_figwidth() <= figures.WIDTH, f"{name} is wider than the page"
-        content = encoding.encode(figure)
+        content = notebook_output.encode(figure)
         picture = Image.open(io.BytesIO(content))
         assert picture.mode == "P" and len(content) < 0.6 * size(figure), name
         assert picture.convert("RGBA").getpixel((0, 0))[3] == 0, f"{name} covers the page"
@@ -200,10 +200,10 @@ def test_a_notebook_shows_figures_as_they_are_encoded(monkeypatch):
     formatter = DisplayFormatter()
     with monkeypatch.context() as patched:
         patched.setattr("IPython.core.getipython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
-        encoding.use_in_notebook()
+        notebook_output.use_in_notebook()
     shown, metadata = formatter.format(figure := figures.error_panels({"": table()}, STAMP))
     assert set(shown) == {"image/png", "text/plain"} and metadata["stamp"] == STAMP
-    assert base64.b64decode(shown["image/png"]) == encoding.encode(figure)
+    assert base64.b64decode(shown["image/png"]) == notebook_output.encode(figure)
 
 
 @pytest.mark.parametrize(

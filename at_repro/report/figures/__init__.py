@@ -4,7 +4,7 @@ The last argument of each is `stamp`, the figure's label: what it was made from,
 below the caption. Where there is nothing to draw, the figure says so with it, so that its number in the book stays.
 """
 
-from at_repro.report.figures.encoding import Touchable
+from at_repro.report.figures.notebook_output import Touchable
 from at_repro.report.figures.panels import map_panel, overlay_panel
 from at_repro.report.figures.plots import against_error, cost, curves, error_panels, gains, gradient_norms, lengths
 from at_repro.report.figures.schematics import mappings, pairing, transfer

@@ -2,14 +2,14 @@
 
 from at_repro import data
 from at_repro.experiments import EXPERIMENTS, Experiment
-from at_repro.report import terminal
+from at_repro.report import terminal_output
 from at_repro.runs import Run
 
 
 def test_images_that_nobody_has_counted_take_a_time_that_nobody_knows(monkeypatch):
     own = Experiment("own", "ours", lambda preset, seed: {"network": Run("wrn-10-1", 1, dataset="photos@64")})
     monkeypatch.setitem(EXPERIMENTS, "own", own)
-    lines = terminal.experiments().splitlines()
+    lines = terminal_output.experiments().splitlines()
     assert " ".join(lines[-4].split()).startswith("smoke 1 runs, 1 seed, unknown time (")
 
 
@@ -27,7 +27,7 @@ def test_status_of_every_kind(store, small, hand_made):
     student.optimizer.step()
     student.end_epoch({"train_loss": 1.0})
     student.save(store.checkpoint_path(small["kd"]))
-    text, damages = terminal.status([small["at"], replace(small["at"], seed=1), small["kd"]], store)
+    text, damages = terminal_output.status([small["at"], replace(small["at"], seed=1), small["kd"]], store)
     assert not damages
     rows = [line.split(maxsplit=1) for line in text.splitlines()]
     assert [(run_id, " ".join(rest.split())) for run_id, rest in rows[:-1]] == [
@@ -41,7 +41,7 @@ def test_status_of_every_kind(store, small, hand_made):
 
 def test_a_checkpoint_that_cannot_be_read_is_one_line(store, small):
     store.checkpoint_path(small["student"]).write_bytes(b"cut")
-    text, (damage,) = terminal.status([small["student"]], store)
+    text, (damage,) = terminal_output.status([small["student"]], store)
     assert text.startswith(f"{small['student'].run_id}  damaged")
     assert str(store.checkpoint_path(small["student"])) in str(damage) and "\n" not in str(damage)
 
@@ -50,5 +50,5 @@ def test_names_from_files_say_nothing_to_the_terminal(monkeypatch):
     """A class may be called as a terminal's command, or as no text at all."""
     split = data.SplitDescription(2, (8, 8), {"\x1b[2J": 1, "caf\udce9": 1}, "f")
     monkeypatch.setattr(data, "describe", lambda name, root: data.Description(name, "here", {"train": split}))
-    text, whole = terminal.data_sets(names=["photos@8"])
+    text, whole = terminal_output.data_sets(names=["photos@8"])
     assert whole and text.splitlines()[-1].strip() == "1 \\x1b[2J, 1 caf\\udce9"
