@@ -5,7 +5,7 @@ Each says what the records have about it at one preset: an `Evidence`. A differe
 
 import math
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, replace
+from dataclasses import Field, dataclass, fields, replace
 from functools import partial
 from itertools import chain
 from statistics import fmean
@@ -65,9 +65,11 @@ class Comparison:
 
     Attributes:
         experiment: whose runs are compared; of several the first.
+        kind: its name in the digests of rules that were stated, see `plan.fingerprint`: it outlives the class's name.
         unit: of a difference, for readers.
     """
 
+    kind: ClassVar[str]
     unit: ClassVar[str] = ""
 
     if TYPE_CHECKING:
@@ -75,6 +77,9 @@ class Comparison:
 
         @property  # which is a default where a dataclass finds it
         def experiment(self) -> str: ...
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in fields(self))})"
 
     def stand_in(self, preset: str) -> str:
         """What stands in for the paper's networks, images or recipe at a preset; empty where nothing does."""
@@ -89,7 +94,7 @@ class Comparison:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ErrorComparison(Comparison):
     """The columns `better` of an experiment have a lower test error than the columns `worse`, each side's mean.
 
@@ -97,6 +102,7 @@ class ErrorComparison(Comparison):
     percentage points.
     """
 
+    kind = "Errors"
     experiment: str
     better: tuple[str, ...]
     worse: tuple[str, ...]
@@ -151,7 +157,7 @@ class ErrorComparison(Comparison):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _ErrorComparisons(Comparison):
     """Several comparisons of errors that are judged as one."""
 
@@ -168,9 +174,11 @@ class _ErrorComparisons(Comparison):
         return [run for comparison in self.comparisons for run in comparison.runs(preset)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BestOf(_ErrorComparisons):
     """At least one of several comparisons: the best one, after Holm's correction for their number."""
+
+    kind = "Either"
 
     def __str__(self) -> str:
         return "either " + " or ".join(map(str, self.comparisons))
@@ -185,9 +193,11 @@ class BestOf(_ErrorComparisons):
         return replace(best, chances=chances, fair=all(evidence.fair for evidence in evidences))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeanOf(_ErrorComparisons):
     """The mean of several comparisons, such as over the pairs of a table."""
+
+    kind = "MeanOf"
 
     def __str__(self) -> str:
         return "on average, " + ", ".join(map(str, self.comparisons))
@@ -210,13 +220,14 @@ class MeanOf(_ErrorComparisons):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SignTest(Comparison):
     """A comparison in several settings, pairs of networks and training lengths, which are the replicates: a sign test.
 
     Settings share plain students and teachers: they are not quite independent.
     """
 
+    kind = "SignTest"
     settings: tuple[tuple[str, ErrorComparison], ...]  # by preset
     unit: ClassVar[str] = ErrorComparison.unit
 
@@ -244,10 +255,11 @@ class SignTest(Comparison):
         return Evidence(differences, scope, None, verdicts.signs([*differences.values()]), runs, lacks="more settings")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cost(Comparison):
     """A step of AT+KD takes less than so many percent longer than one of KD, which has the teacher's pass as well."""
 
+    kind = "Cost"
     margin: Margin
     experiment: ClassVar[str] = "wrn-16-2-to-16-1"
     unit: ClassVar[str] = " % of a step"

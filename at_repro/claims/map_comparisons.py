@@ -14,7 +14,7 @@ from at_repro.runs import Run
 Quantity = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MapComparison(Comparison):
     """One statistic of attention is lower than another, in networks that are the replicates.
 
@@ -26,6 +26,7 @@ class MapComparison(Comparison):
         presets: at which the networks compared are trained alike; at others the claim is not tested.
     """
 
+    kind = "Maps"
     name: str
     pairs: tuple[tuple[str, Quantity, Quantity], ...]
     presets: tuple[str, ...] = ("reduced", "paper")
@@ -62,7 +63,7 @@ class MapComparison(Comparison):
         return over_networks(differences, len(differences), list(dict.fromkeys(runs)), fair)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PretrainedComparison(Comparison):
     """A statistic of attention is lower in the weaker of two networks with ImageNet weights, on photographs.
 
@@ -73,6 +74,7 @@ class PretrainedComparison(Comparison):
         level, statistic: see `attention_table`.
     """
 
+    kind = "Pretrained"
     networks: tuple[str, ...]
     level: str
     statistic: str
@@ -99,10 +101,11 @@ class PretrainedComparison(Comparison):
         return over_networks(dict(zip(run_ids[1:], differences, strict=True)), len(values), run_ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trend(Comparison):
     """Over the networks of an experiment, a statistic of attention falls as the test error rises."""
 
+    kind = "Trend"
     experiment: str
     columns: tuple[str, ...]
     level: str

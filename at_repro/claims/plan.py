@@ -20,7 +20,10 @@ FILE = files.CHECKOUT / "book" / "plan.json"
 
 
 def fingerprint(name: str) -> str:
-    """Ten hexadecimal digits that stand for a rule: kinds of comparison, columns, margins, the level of the test."""
+    """Ten hexadecimal digits that stand for a rule: kinds of comparison, columns, margins, the level of the test.
+
+    Names of classes are not in it, so that what was stated is never written again.
+    """
     claim = BY_NAME[name]
     rule = repr(([*claim.comparisons], ALPHA, claim.is_arithmetic))
     return hashlib.sha256(rule.encode()).hexdigest()[:10]
