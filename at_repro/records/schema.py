@@ -35,7 +35,10 @@ VALUES: dict[str, Any] = {
     "sessions?": [{"epoch": int, "step": int}],
     "files": {},
 }  # fmt: skip
-"""What record.json has, by name; "?": not of old records. What nobody reads may be there as well."""
+"""What record.json has, by name; "?": not of old records. What nobody reads may be there as well.
+
+`company`: the run ids of the other members of its cohort, by the word that the first records have for them.
+"""
 
 EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
 """Columns that epochs.csv has at least, all of numbers; losses are empty where they were not finite."""
