@@ -225,7 +225,7 @@ def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """`softened_divergence` of logits that `softened` has prepared at this temperature: (N, K) both, to a scalar."""
+    """`softened_divergence` of what `log_probabilities` made at this temperature: (N, K) both, to a scalar."""
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 

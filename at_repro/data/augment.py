@@ -139,14 +139,14 @@ def shift_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor, siz
         uint8 (N, C, H, W), or (N, C, s, s).
     """
     number, channels, height, width = images.shape
-    rows_kept, columns_kept = (size, size) if size else (height, width)
+    row_count, column_count = (size, size) if size else (height, width)
     down, right, flipped = (item.to(images.device).unsqueeze(1) for item in (down, right, flipped))
-    rows = torch.arange(rows_kept, device=images.device) + (height - rows_kept) // 2
-    columns = torch.arange(columns_kept, device=images.device)
-    columns = torch.where(flipped, columns_kept - 1 - columns, columns) + (width - columns_kept) // 2
+    rows = torch.arange(row_count, device=images.device) + (height - row_count) // 2
+    columns = torch.arange(column_count, device=images.device)
+    columns = torch.where(flipped, column_count - 1 - columns, columns) + (width - column_count) // 2
     rows, columns = _reflect(rows + down, height), _reflect(columns + right, width)
     pixels = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).reshape(number, 1, -1).expand(-1, channels, -1)
-    return images.reshape(number, channels, -1).gather(2, pixels).view(-1, channels, rows_kept, columns_kept)
+    return images.reshape(number, channels, -1).gather(2, pixels).view(-1, channels, row_count, column_count)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -58,7 +58,7 @@ class ImageSet:
         return self.images.device
 
     @property
-    def drawn_on(self) -> torch.device:
+    def draw_device(self) -> torch.device:
         """Where the generator of `batches` draws: beside the images, so that nothing waits for it."""
         return self.device
 

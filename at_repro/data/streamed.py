@@ -81,7 +81,7 @@ class StreamedSet:
     resolution: int
     device: torch.device
     masks: None = None
-    drawn_on = torch.device("cpu")  # where the threads cut out the parts that are drawn, whatever the device
+    draw_device = torch.device("cpu")  # where the threads cut out the parts that are drawn, whatever the device
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -7,14 +7,14 @@ from at_repro.errors import check_choice
 from at_repro.experiments.presets import (
     BRIEF,
     BRIEFEST,
+    EQUAL_LENGTH,
     FACES,
-    HALVED,
-    LEVEL,
-    MASKED,
+    HALF_LENGTH,
     SCRATCH,
     SHORT,
+    WITH_MASKS,
     Preset,
-    fine_tuned,
+    fine_tuning_sizes,
 )
 from at_repro.experiments.variations import Experiment
 from at_repro.runs import (
@@ -207,15 +207,16 @@ EXPERIMENTS = {
         ),
         Experiment(
             "gradient-methods", "Table 3: thin NIN without batch norm", gradient_methods,
-            {"smoke": BRIEF, "reduced": LEVEL}, {"reduced": "20 epochs, after which the plain student underfits"},
+            {"smoke": BRIEF, "reduced": EQUAL_LENGTH},
+            {"reduced": "20 epochs, after which the plain student underfits"},
         ),
         Experiment(
             "nin-wide-to-nin-thin", "Table 1, first row", columns_of("nin-thin", "nin-wide", METHODS),
-            {"smoke": BRIEF, "reduced": HALVED},
+            {"smoke": BRIEF, "reduced": HALF_LENGTH},
         ),
         Experiment(
             "wrn-40-2-to-16-2", "Table 1, fourth row", columns_of("wrn-16-2", "wrn-40-2", METHODS),
-            {"smoke": BRIEF, "reduced": HALVED},
+            {"smoke": BRIEF, "reduced": HALF_LENGTH},
         ),
         Experiment(
             "forms-and-betas", "ours: both forms of the loss, several betas", forms_and_betas, {"smoke": BRIEF}
@@ -227,17 +228,17 @@ EXPERIMENTS = {
         ),
         Experiment(
             "objects", "ours: is attention on the object? every network of Table 1 on the embedded set", objects,
-            {"smoke": BRIEFEST, "reduced": MASKED, "paper": MASKED},
+            {"smoke": BRIEFEST, "reduced": WITH_MASKS, "paper": WITH_MASKS},
             dict.fromkeys(("reduced", "paper"), "generated shapes"),
         ),
         Experiment(
             "fine-tuning-birds", "Table 4: fine-tuning on CUB-200-2011, at preset reduced on 50 of its classes",
-            fine_tuning, fine_tuned("cub50@144", "cub200@256"),
+            fine_tuning, fine_tuning_sizes("cub50@144", "cub200@256"),
             {"reduced": "EfficientNet-Lite0 from Lite2 on 50 classes of birds"},
         ),
         Experiment(
             "fine-tuning-scenes", "Table 4: fine-tuning on MIT Indoor Scenes, at preset reduced on 15-Scene",
-            fine_tuning, fine_tuned("scene15@144", "indoor67@256"),
+            fine_tuning, fine_tuning_sizes("scene15@144", "indoor67@256"),
             {"reduced": "EfficientNet-Lite0 from Lite2 on 15-Scene"},
         ),
         Experiment(

@@ -67,7 +67,7 @@ DATA_SETS = ("cifar10", "cub200@256", "indoor67@256", "imagenet@224-streamed")
 """What the numbers are of, as `data.load` knows it: errors on other images are not held against them."""
 
 _WRN = "wrn-16-1 from wrn-16-2"
-PRINTED = {
+PLACES_IN_PAPER = {
     "nin-wide-to-nin-thin": ("Table 1", "nin-thin from nin-wide"),
     "wrn-16-2-to-16-1": ("Table 1", _WRN),
     "training-length": ("Table 1", _WRN),  # whose gains are taken for every length
@@ -125,5 +125,5 @@ def number(table: str, row: str, column: str) -> Number | None:
 
 
 def of_experiment(name: str, column: str) -> Number | None:
-    """The published number of an experiment's column, see `PRINTED`, or None where the paper prints none."""
-    return number(*PRINTED[name], column) if name in PRINTED else None
+    """The published number of an experiment's column, see `PLACES_IN_PAPER`, or None where the paper prints none."""
+    return number(*PLACES_IN_PAPER[name], column) if name in PLACES_IN_PAPER else None

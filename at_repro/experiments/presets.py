@@ -47,8 +47,8 @@ BRIEFEST = replace(BRIEF, student=_FEW | {"epochs": 1})
 SHORT = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 4}, {"epochs": 4}, seeds=(0, 1, 2, 3, 4))
 
 # Half of the epochs where a step costs several times as much; in Table 3, the dearest, teachers get no more either.
-HALVED = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 30}, {"epochs": 20}, seeds=(0,))
-LEVEL = replace(HALVED, teacher={"epochs": 20})
+HALF_LENGTH = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 30}, {"epochs": 20}, seeds=(0,))
+EQUAL_LENGTH = replace(HALF_LENGTH, teacher={"epochs": 20})
 
 
 # Fine-tuning as in Section 4.2: batch norms and the first group keep their ImageNet weights. Rate and length are
@@ -60,7 +60,7 @@ _LARGE = _TUNING | {"start": "imagenet", "epochs": 60}
 _RANDOM = _FEW | _TUNING | {"epochs": 2, "batch_size": 32}  # at smoke nothing has to be downloaded or installed
 
 
-def fine_tuned(stand_in: str, paper_set: str) -> dict[str, Preset]:
+def fine_tuning_sizes(stand_in: str, paper_set: str) -> dict[str, Preset]:
     """The sizes of fine-tuning on a data set that stands in at `reduced` for the published one, that of `paper`."""
     at_reduced, at_paper = _FROM_IMAGENET | {"dataset": stand_in}, _LARGE | {"dataset": paper_set}
     return {
@@ -84,7 +84,7 @@ SCRATCH = {
 
 # The embedded set, all of it, is as much as is needed to learn it.
 _EMBEDDED = {"dataset": "shapes", "epochs": 10}
-MASKED = Preset("reduced", PRESETS["reduced"].meant_for, _EMBEDDED, _EMBEDDED, seeds=(0,))
+WITH_MASKS = Preset("reduced", PRESETS["reduced"].meant_for, _EMBEDDED, _EMBEDDED, seeds=(0,))
 
 
 # The same at both presets: 320 pictures are few, and who has no copy of them finds the committed record.

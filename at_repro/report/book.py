@@ -28,7 +28,7 @@ JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; m
 
 SITE = Path("_build") / "html"
 COMMITTED = "reduced"  # the preset of the committed notebooks
-VERIFIED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
+PREDICTIONS = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
 REHEARSAL = """```{warning}
 This is a rehearsal: numbers and pictures come from a few minutes of training on generated images, while the text is
 that of the report. Nothing here says anything about the paper.
@@ -206,7 +206,7 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
     if not store.folders():
         return say(f"no records to verify in {store.folder}")
     try:
-        failures = terminal_output.verify(store, device=device, data_root=data_root, count=VERIFIED)
+        failures = terminal_output.verify(store, device=device, data_root=data_root, count=PREDICTIONS)
     except DataError as error:
         return say(f"records are not verified: {error}")
     if failures:

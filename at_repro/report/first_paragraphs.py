@@ -158,7 +158,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     ]
     stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
     values = {(number.table, number.row, number.column): number.value for number in paper_numbers.NUMBERS}
-    rows = [paper_numbers.PRINTED[study.experiment.name] for study in (birds, scenes, imagenet)]
+    rows = [paper_numbers.PLACES_IN_PAPER[study.experiment.name] for study in (birds, scenes, imagenet)]
     gains = [values[*row, "student"] - values[*row, "AT"] for row in rows]
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "

@@ -220,7 +220,7 @@ def batches(
     """
     # Order and augmentation come from two generators: another augmentation leaves the order as it was.
     order = torch.randperm(len(images), generator=engine.generator(run.seed, f"order/{epoch}"))
-    draws = engine.generator(run.seed, f"augmentation/{epoch}", images.drawn_on)
+    draws = engine.generator(run.seed, f"augmentation/{epoch}", images.draw_device)
     mean, std = data.normalization(images.name)
     for batch, labels in images.batches(order, run.batch_size, run.augmentation, draws, ranks.share, first):
         yield augment.normalize(batch, mean, std), labels

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from at_repro import experiments
-from at_repro.experiments.paper_numbers import ACCURACIES, NUMBERS, PRINTED, Number, number, of_experiment
+from at_repro.experiments.paper_numbers import ACCURACIES, NUMBERS, PLACES_IN_PAPER, Number, number, of_experiment
 
 PAIRS = (
     "nin-thin from nin-wide",
@@ -109,7 +109,7 @@ def test_accuracies_of_others():
     assert [found[zoo, "resnet20 from resnet110", m] for m in ("student", "AT")] == [92.37, 93.21]
 
 
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize("name", PLACES_IN_PAPER)
 def test_an_experiment_whose_numbers_are_printed_has_those_of_its_plain_student(name):
     """A slip of the pen in a row's name would leave its numbers out of every table."""
     assert name in experiments.EXPERIMENTS and of_experiment(name, "student") is not None

@@ -19,7 +19,7 @@ def now(few_test_images, monkeypatch, tmp_path):
 def test_a_page_trains_a_student_with_and_without_at_and_leaves_nothing(now, tmp_path):
     trained = now()
     assert list(trained.maps) == ["teacher", "student", "AT"]
-    assert all(maps.shape == (live_training.SHOWN, 8, 8) for maps in trained.maps.values())
+    assert all(maps.shape == (live_training.EXAMPLES, 8, 8) for maps in trained.maps.values())
     assert set(trained.curves["column"]) == {"student", "AT"} and "64 generated images, 1 epochs" in trained.stamp
     assert list(tmp_path.iterdir()) == []
 
