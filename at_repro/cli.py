@@ -328,7 +328,7 @@ def book(options: argparse.Namespace) -> None:
     page = book.build(options.preset, options.device, options.data_root, options.results)
     print(f"the book is built; open {page}")
     if options.pdf:
-        store = open_store(options.preset or book.COMMITTED, options.results)
+        store = open_store(options.preset or book.PRESET, options.results)
         print(f"the report is printed: {pdf.write(page.parents[2], store)}")
 
 

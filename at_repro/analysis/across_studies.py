@@ -49,30 +49,30 @@ def plain_networks(studies: Iterable[Study]) -> Members:
     return {network: sources[network] for network in sorted(longest, key=lambda of: -longest[of].final["test_error"])}
 
 
-def networks(group: Members) -> dict[str, nn.Module]:
+def networks(selection: Members) -> dict[str, nn.Module]:
     """The networks themselves, as from `Study.networks`: without those that have no stored weights or no images."""
-    candidates = {name: study.networks(column).get(column) for name, (study, column) in group.items()}
+    candidates = {name: study.networks(column).get(column) for name, (study, column) in selection.items()}
     return {name: network for name, network in candidates.items() if network is not None}
 
 
-def table(group: Members, statistic: str) -> pd.DataFrame:
+def table(selection: Members, statistic: str) -> pd.DataFrame:
     """A row per network: `epochs`, `test_error` in percent, and a statistic of its attention at every level.
 
     From the table of `attention_table`, see there; NaN for what was not measured.
     """
-    stores = {study.store.folder: study.store for study, _ in group.values()}
+    stores = {study.store.folder: study.store for study, _ in selection.values()}
     parts = [attention_table.by_level(store, statistic) for store in stores.values()]
     levels = pd.concat([pd.DataFrame(columns=network_maps.LEVELS, dtype=float), *parts])
-    records = [study.first(column) for study, column in group.values()]
+    records = [study.first(column) for study, column in selection.values()]
     rows = [(record.run.run_id, record.run.epochs, record.final["test_error"]) for record in records]
-    index = pd.Index(list(group), dtype="str", name="network")
+    index = pd.Index(list(selection), dtype="str", name="network")
     table = pd.DataFrame(rows, index, ["run_id", "epochs", "test_error"])
     return table.join(levels[list(network_maps.LEVELS)], on="run_id").drop(columns="run_id")
 
 
-def describe(group: Members) -> str:
+def describe(selection: Members) -> str:
     """A line per network: its name and its run id."""
-    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in group.items())
+    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in selection.items())
 
 
 def pretrained(study: Study, statistic: str) -> pd.DataFrame:
@@ -127,23 +127,23 @@ def _students(study: Study) -> pd.DataFrame:
     return frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
 
 
-def rank_correlations(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Spearman's correlation of test error with what was measured at each level, in groups of networks.
+def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Spearman's correlation of test error with what was measured at each level, in families of networks.
 
     Columns: `networks`, their number; `rho` and `p`, see `significance.rank_correlation`; `lowest` and `highest`, the
-    least and the most that rho is with any one of the networks left out. A row per group of at least three and level.
+    least and the most that rho is with any one of the networks left out. A row per family of at least three and level.
 
     Args:
-        groups: see `distance_and_error`, or of a `table`.
+        tables: by family, see `distance_and_error` and `families`.
     """
     rows = {}
-    for group, networks in groups.items():
+    for family, networks in tables.items():
         for level in networks.columns[networks.columns.get_loc("test_error") + 1 :]:
             pairs = networks[[level, "test_error"]].dropna().astype(float)
             if len(pairs) > 2:
                 rhos = [pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index]
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
-                rows[group, level] = (len(pairs), rho, p, min(rhos), max(rhos))
+                rows[family, level] = (len(pairs), rho, p, min(rhos), max(rhos))
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
     return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
 

@@ -49,7 +49,7 @@ class Gallery(WithImages):
         return "; without ".join(["; ".join([self.dataset, *resolutions]), *self.absences.values()])
 
 
-def check_networks(names: list[str]) -> None:
+def check_network_names(names: list[str]) -> None:
     """Raises ParameterError unless these are one or more names of networks with ImageNet weights, each once."""
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise ParameterError("networks", names, "a list of one or more names, such as ['efficientnet-lite0']")
@@ -69,7 +69,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     Raises:
         ParameterError: for a value that is not allowed.
     """
-    check_networks(names)
+    check_network_names(names)
     data.check_name(dataset)
     if dataset in data.DATA_SETS:  # they are not normalised as photographs are
         raise ParameterError("dataset", dataset, FOLDERS)

@@ -30,7 +30,7 @@ Labels = Mapping[str, Counter[bytes]]  # how many records have which, by the fin
 
 
 @dataclass(frozen=True)
-class Finding:
+class Verification:
     """What is wrong with a record, empty where nothing is; what was compared; and what was not, and why."""
 
     problem: str = ""
@@ -39,16 +39,16 @@ class Finding:
     absence: DataError | None = None  # where nothing could be compared at all
 
 
-def findings(
+def verify(
     store: Store,
     run_ids: Sequence[str] = (),
     device: str = "auto",
     data_root: str | None = None,
     count: int | None = None,
-) -> Iterator[tuple[str, Finding]]:
+) -> Iterator[tuple[str, Verification]]:
     """Compares records, each once and without `run_ids` all of a store, with what their networks give.
 
-    Yields run id and finding of each as soon as it is there.
+    Yields run id and result of each as soon as it is there.
 
     A damaged record fails. A record agrees if its data set is the one at hand, its error that of its predictions,
     the predictions of its weights, in float32 and with batch norms folded, are the recorded ones but for a share of
@@ -89,21 +89,21 @@ def findings(
         try:
             record = load_record(folders[run_id])
         except DamagedRecord as error:
-            yield run_id, Finding(str(error))
+            yield run_id, Verification(str(error))
             continue
-        finding = _without_network(record, test_images, labels)
-        if finding:
-            yield run_id, finding
+        result = _without_network(record, test_images, labels)
+        if result:
+            yield run_id, result
         else:
             by_dataset.setdefault(record.run.dataset, []).append(record)
     for dataset, records in by_dataset.items():
         images = test_images(dataset)
-        if isinstance(images, DataError):  # it is None of these: they would have a finding
+        if isinstance(images, DataError):  # it is None of these: they would have a result
             raise images
         maps: dict[str, NetworkMaps] = {}
         records = sorted(records, key=lambda record: record.run.run_id not in teachers)
         for first in range(0, len(records), NETWORKS_PER_PASS):
-            yield from _pass_findings(store, records[first : first + NETWORKS_PER_PASS], images, count, maps)
+            yield from _verify_pass(store, records[first : first + NETWORKS_PER_PASS], images, count, maps)
             maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in teachers}
 
 
@@ -122,58 +122,58 @@ def _labels(record: Record) -> bytes:
 
 def _without_network(
     record: Record, test_images: Callable[[str], TestImages], labels: Callable[[], Labels]
-) -> Finding | None:
+) -> Verification | None:
     """What can be found without running the network; None where that has to be done."""
     if contradiction := record.contradiction():
-        return Finding(contradiction)
+        return Verification(contradiction)
     images = test_images(record.run.dataset)
     if isinstance(images, DataError):
         return _without_images(record, images, labels()[record.values["data"]["test"]])
     if not record.measured_on(images):
         here = f"was measured on other data: {record.values['data']['test'][:12]}, here {images.fingerprint[:12]}"
-        return Finding(here)
+        return Verification(here)
     if record.predictions()["label"].tolist() != images.labels.tolist():
-        return Finding("its labels are not those of the test images")
+        return Verification("its labels are not those of the test images")
     if not record.has_network:
-        return Finding(
+        return Verification(
             comparison=f"{record.outcome}, as its curve and predictions on these test images say (no weights are here)",
             omission="what its network gives: it diverged, or its weights are not here",
         )
     return None
 
 
-def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) -> Finding:
+def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) -> Verification:
     """What the other records that were measured on the same images, see Labels, say of one."""
     same, records = labels[_labels(record)], labels.total()
     agree = f"its labels are those of {same} of the {records} records measured on the same test images"
     if 2 * same <= records:
-        return Finding(agree)
+        return Verification(agree)
     if record.has_network:
-        return Finding(omission=f"everything, {record.run.dataset} is not here", absence=absence)
+        return Verification(omission=f"everything, {record.run.dataset} is not here", absence=absence)
     here, follows = "neither weights nor test images are here", "as its curve and predictions say"
     if records == 1:
-        return Finding(
+        return Verification(
             comparison=f"{record.outcome} if its labels are right, {follows} ({here}: its labels are not compared)",
             omission=f"what its network gives, and labels: {here}, nor another record of the same images",
         )
-    return Finding(
+    return Verification(
         comparison=f"{record.outcome}, {follows}; {agree} ({here})", omission=f"what its network gives: {here}"
     )
 
 
-def _pass_findings(
+def _verify_pass(
     store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, NetworkMaps]
-) -> Iterator[tuple[str, Finding]]:
-    """Findings of records whose networks see the images in one pass; adds their maps to those that are known."""
+) -> Iterator[tuple[str, Verification]]:
+    """Verifies records whose networks see the images in one pass; adds their maps to those that are known."""
     networks: dict[str, nn.Module] = {}
     for record in records:
         try:
             # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.
             networks[record.run.run_id] = fold_batch_norms(load_network(store, record.run, images, images.device))
         except ParameterError as error:  # a network of one's own that is not here
-            yield record.run.run_id, Finding(str(error))
+            yield record.run.run_id, Verification(str(error))
         except UserError:
-            yield record.run.run_id, Finding(f"its weights are not those of a {record.run.network}")
+            yield record.run.run_id, Verification(f"its weights are not those of a {record.run.network}")
     forward = _ForwardWithMaps()
     sample = images if count is None else images.select(slice(count))
     results = dict(zip(networks, evaluate_all(forward, list(networks.values()), sample), strict=True))
@@ -206,7 +206,7 @@ class _ForwardWithMaps:
 
 def _compare(
     store: Store, record: Record, result: Evaluation, images: Images, count: int | None, maps: dict[str, NetworkMaps]
-) -> Finding:
+) -> Verification:
     """A record against what its network gives on the images, or on the first `count`."""
     error = record.final["test_error"]
     predictions = record.predictions()["prediction"].to_numpy()[:count]
@@ -214,16 +214,18 @@ def _compare(
     if count is not None:
         text = f"recorded {error:.2f} %, {disagreements} of the first {len(predictions)} predictions differ"
         if disagreements > BORDERLINE:
-            return Finding(text)
-        return Finding(comparison=text, omission=f"attention, and all but the first {len(predictions)} predictions")
+            return Verification(text)
+        return Verification(
+            comparison=text, omission=f"attention, and all but the first {len(predictions)} predictions"
+        )
     top5 = record.final.get("top5_error")
     if top5 is not None and result.top5_error is not None and abs(result.top5_error - top5) > 100 * TOLERANCE:
-        return Finding(f"recorded a top-5 error of {top5:.2f} %, recomputed {result.top5_error:.2f} %")
+        return Verification(f"recorded a top-5 error of {top5:.2f} %, recomputed {result.top5_error:.2f} %")
     text = (
         f"recorded {error:.2f} %, recomputed {result.error:.2f} %, {disagreements} of {len(images)} predictions differ"
     )
     if disagreements > TOLERANCE * len(images):
-        return Finding(text)
+        return Verification(text)
 
     def maps_of(run: Run) -> NetworkMaps | None:
         if run.run_id not in maps and (own := attention_measurement.maps(store, run, images)) is not None:
@@ -233,7 +235,9 @@ def _compare(
     try:
         deviation, values = attention_measurement.compare(store, record.run, images, maps_of)
     except DamagedRecord as error:  # of the teacher, whose own line it ends
-        return Finding(comparison=text, omission=f"attention, as a teacher's record is damaged: {error}")
+        return Verification(comparison=text, omission=f"attention, as a teacher's record is damaged: {error}")
     if deviation:
-        return Finding(f"{attention_table.FILE} has {deviation}")
-    return Finding(comparison=text, omission="" if values else f"attention: {attention_table.FILE} has nothing of it")
+        return Verification(f"{attention_table.FILE} has {deviation}")
+    return Verification(
+        comparison=text, omission="" if values else f"attention: {attention_table.FILE} has nothing of it"
+    )

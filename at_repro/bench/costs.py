@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from at_repro import data, experiments
-from at_repro.runs import Run, tasks, with_teachers
+from at_repro.runs import Run, teachers_and_cohorts, with_teachers
 
 if TYPE_CHECKING:  # pandas is imported where a table is made: the list of experiments does without
     import pandas as pd
@@ -67,7 +67,7 @@ def table(results: dict, preset: str = "paper") -> "pd.DataFrame":
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
     rows = []
     for of_table in runs.values():
-        hours = [(unit, seconds(unit, rate) / 3600) for unit in tasks(of_table)]
+        hours = [(unit, seconds(unit, rate) / 3600) for unit in teachers_and_cohorts(of_table)]
         common = sum(length for unit, length in hours if unit[0] in together)
         separate = [(unit, length) for unit, length in hours if unit[0] not in together]
         ends = (common / number + makespan(separate, number) for number in DEVICES)

@@ -19,7 +19,7 @@ import torch
 from at_repro import data
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
-from at_repro.runs import Run, checks, tasks, with_teachers
+from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
 from at_repro.training import Progress, engine, train
 from at_repro.training.missing_runs import check_networks
 
@@ -102,20 +102,20 @@ def train_on(
     check_networks(missing, store)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
-    groups = [rest for task in tasks(all_runs) if (rest := [run for run in task if run in missing])]
+    cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
         client.wait_for_workers(1)
     resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in _workers(client)) else {}
-    progress.say(f"{len(missing)} run(s) in {len(groups)} cohort(s); watch them at {client.dashboard_link}")
+    progress.say(f"{len(missing)} run(s) in {len(cohorts)} cohort(s); watch them at {client.dashboard_link}")
     task_of: dict[Run, object] = {}
-    for group in groups:
-        before = [task_of[run.teacher] for run in group if run.teacher in task_of]
+    for members in cohorts:
+        before = [task_of[run.teacher] for run in members if run.teacher in task_of]
         task = client.submit(
-            _train, [run.to_dict() for run in group], str(store.folder), device, str(root), compile, before,
-            key=group[0].run_id, retries=RETRIES, resources=resources, pure=False,
+            _train, [run.to_dict() for run in members], str(store.folder), device, str(root), compile, before,
+            key=members[0].run_id, retries=RETRIES, resources=resources, pure=False,
         )  # fmt: skip
-        task_of |= dict.fromkeys(group, task)
+        task_of |= dict.fromkeys(members, task)
     count = 0
     for task in as_completed(set(task_of.values())):
         try:

@@ -27,7 +27,7 @@ from at_repro.training import engine, train
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
 
 SITE = Path("_build") / "html"
-COMMITTED = "reduced"  # the preset of the committed notebooks
+PRESET = "reduced"  # the preset of the committed notebooks
 PREDICTIONS = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
 REHEARSAL = """```{warning}
 This is a rehearsal: numbers and pictures come from a few minutes of training on generated images, while the text is
@@ -43,9 +43,9 @@ def refresh() -> list[Path]:
     Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
     it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
     """
-    store = open_store(COMMITTED)
+    store = open_store(PRESET)
     for experiment in experiments.EXPERIMENTS:
-        attention_measurement.update_experiment(experiment, COMMITTED, store, store.seeds())
+        attention_measurement.update_experiment(experiment, PRESET, store, store.seeds())
     attention_measurement.update_imagenet(store)
     names = _pages_with_images(None)
     for name in [name for name in notebooks.names() if name not in names]:
@@ -66,7 +66,7 @@ def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Ite
     """
     cores = os.cpu_count() or 1
     workers = max(1, min(cores, len(jobs), 8))
-    store = open_store(COMMITTED)
+    store = open_store(PRESET)
 
     def run(name: str) -> None:
         say(f"executing notebook {name}")
@@ -119,10 +119,10 @@ def build(
             or where the book has faults, such as a reference that leads nowhere.
     """
     notebooks.require_tools()
-    experiments.get_preset(preset or COMMITTED)
+    experiments.get_preset(preset or PRESET)
     engine.device(device)
     data.data_root(data_root)
-    store = open_store(preset or COMMITTED, results, writable=preset is not None)
+    store = open_store(preset or PRESET, results, writable=preset is not None)
     site = f"book-{preset}" if preset else "book"
     stage = staged_pages(site)
     (stage / "notebooks").mkdir()
@@ -147,7 +147,7 @@ def build(
         say(f"{number} of {len(jobs)} notebooks executed")
     if is_new:
         _verify(store, device, data_root)
-        claims.conclude(claims.compare(store, preset or COMMITTED)).to_csv(stage / LEDGER)
+        claims.conclude(claims.compare(store, preset or PRESET)).to_csv(stage / LEDGER)
     if preset == "smoke":
         _call_rehearsal(stage)
     render(stage)

@@ -50,7 +50,7 @@ def update() -> list[Path]:
     whole.
     """
     root = notebooks.part_of_checkout("notebooks").parent
-    ledger = claims.conclude(claims.compare(open_store(book.COMMITTED)))
+    ledger = claims.conclude(claims.compare(open_store(book.PRESET)))
     texts = {
         root / "README.md": _fill(root / "README.md", results=results(ledger)),
         root / "book" / "intro.md": _fill(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),

@@ -105,7 +105,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "data_root": lambda _, value: data.data_root(value or None),
     "results": lambda _, value: value and Store(value),
     "mappings": lambda _, value: network_maps.check_mappings(value),
-    "networks": lambda _, value: imagenet_gallery.check_networks(value),
+    "networks": lambda _, value: imagenet_gallery.check_network_names(value),
     "photographs": lambda name, value: check_choice(name, value, ("birds", "scenes")),
     "method": lambda name, value: check_choice(name, value, experiments.METHODS),
     "measured": lambda _, value: bench.load(value),

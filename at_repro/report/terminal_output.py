@@ -12,7 +12,7 @@ from at_repro.bench import costs
 from at_repro.errors import UserError, duration, printable
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.records import Store, checkpoint_file
-from at_repro.runs import Run, tasks, with_teachers
+from at_repro.runs import Run, teachers_and_cohorts, with_teachers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def experiments() -> str:
         for preset in PRESETS:
             size = experiment.size(preset)
             runs = costs.runs_of([experiment.name], preset)
-            seconds = sum(map(costs.seconds, tasks(runs)))
+            seconds = sum(map(costs.seconds, teachers_and_cohorts(runs)))
             time = "unknown time" if math.isnan(seconds) else f"about {duration(seconds)}"
             seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
             lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, {time} ({size.meant_for})")
@@ -63,37 +63,37 @@ def verify(
     data_root: str | None = None,
     count: int | None = None,
 ) -> int:
-    """Prints one line per record, see `verification.findings`, and returns 0 if all agree, else 1.
+    """Prints one line per record, see `verification.verify`, and returns 0 if all agree, else 1.
 
     Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
     is said in the end; who interrupts keeps the lines that are there.
 
-    Raises what `findings` raises, and DataError where no record could be compared for lack of its data set; a record
+    Raises what that raises, and DataError where no record could be compared for lack of its data set; a record
     that lacks it among others that do not is said to be skipped.
     """
     from at_repro.analysis import verification
 
     total = len(set(run_ids)) or len(store.folders())
-    findings = []
+    results = []
     start = time.monotonic()
     try:
-        for run_id, finding in verification.findings(store, run_ids, device, data_root, count):
-            findings.append(finding)
-            kind = "skipped" if finding.absence else "FAILED" if finding.problem else "ok"
-            text = finding.absence or finding.problem or finding.comparison
+        for run_id, result in verification.verify(store, run_ids, device, data_root, count):
+            results.append(result)
+            kind = "skipped" if result.absence else "FAILED" if result.problem else "ok"
+            text = result.absence or result.problem or result.comparison
             print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
-            _print_time_left(len(findings), total, time.monotonic() - start)
+            _print_time_left(len(results), total, time.monotonic() - start)
     except KeyboardInterrupt:
-        print(f"{_clear()}interrupted: {total - len(findings)} of {total} records are not compared")
+        print(f"{_clear()}interrupted: {total - len(results)} of {total} records are not compared")
         raise
-    absences = [finding.absence for finding in findings if finding.absence]
+    absences = [result.absence for result in results if result.absence]
     if len(absences) == total:
         raise absences[0]
     mismatches = 0 if run_ids or count else _print_numbers(store)
-    omissions = Counter(finding.omission for finding in findings if finding.omission)
+    omissions = Counter(result.omission for result in results if result.omission)
     for what, records in omissions.items():
         print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
-    failures = sum(bool(finding.problem) for finding in findings)
+    failures = sum(bool(result.problem) for result in results)
     print(f"{total - failures - len(absences)} of {total} records verified in {store.folder}")
     return 1 if failures or mismatches else 0
 

@@ -1,6 +1,6 @@
 """What decides the numbers of a run: its spec, the terms of its loss, and its schedules."""
 
-from at_repro.runs.cohorts import tasks, with_teachers
+from at_repro.runs.cohorts import teachers_and_cohorts, with_teachers
 from at_repro.runs.spec import Run
 from at_repro.runs.terms import (
     ActivationTransfer,
@@ -14,5 +14,5 @@ from at_repro.runs.terms import (
 
 __all__ = [
     "ActivationTransfer", "Distillation", "FullActivation", "GradientTransfer", "MinL2", "Run", "SymmetryNorm", "Term",
-    "tasks", "with_teachers",
+    "teachers_and_cohorts", "with_teachers",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ def with_teachers(runs: Iterable[Run]) -> list[Run]:
     return list(order)
 
 
-def tasks(runs: Iterable[Run]) -> list[list[Run]]:
+def teachers_and_cohorts(runs: Iterable[Run]) -> list[list[Run]]:
     """What can be handed to several machines: every teacher by itself, before the cohorts of the other runs."""
     runs = with_teachers(runs)
     teachers = {run.teacher for run in runs}
@@ -27,16 +27,16 @@ def cohorts(runs: Sequence[Run]) -> list[list[Run]]:
 
     They share everything that decides a batch and the schedule; runs without a teacher join the first cohort they fit.
     """
-    groups: list[list[Run]] = []
+    order: list[list[Run]] = []
     for run in runs:
-        for group in groups:
-            teachers = {member.teacher for member in [*group, run]} - {None}
-            if _conditions(run) == _conditions(group[0]) and len(teachers) < 2:
-                group.append(run)
+        for members in order:
+            teachers = {member.teacher for member in [*members, run]} - {None}
+            if _conditions(run) == _conditions(members[0]) and len(teachers) < 2:
+                members.append(run)
                 break
         else:
-            groups.append([run])
-    return groups
+            order.append([run])
+    return order
 
 
 def _conditions(run: Run) -> tuple:

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import flop_registry
 from at_repro import bench, data, experiments, networks
 from at_repro.bench import costs
 from at_repro.errors import ParameterError
-from at_repro.runs import ActivationTransfer, Run, tasks
+from at_repro.runs import ActivationTransfer, Run, teachers_and_cohorts
 from at_repro.training import Student, engine, loop
 from at_repro.training.batch import Teacher
 
@@ -90,7 +90,7 @@ def test_tasks_are_teachers_and_cohorts():
     columns = experiments.get("wrn-16-2-to-16-1").runs("reduced", [0, 1])
     teacher = columns[0]["teacher"]
     students = [[run for name, run in of_seed.items() if name != "teacher"] for of_seed in columns]
-    assert tasks(run for of_seed in columns for run in of_seed.values()) == [[teacher], *students]
+    assert teachers_and_cohorts(run for of_seed in columns for run in of_seed.values()) == [[teacher], *students]
 
 
 @pytest.mark.parametrize("preset", list(experiments.PRESETS))
