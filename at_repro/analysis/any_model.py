@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -122,7 +123,7 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
     raise ParameterError("model", name, allowed)
 
 
-def _timm():
+def _timm() -> ModuleType | None:
     try:
         return importlib.import_module("timm")
     except ImportError:

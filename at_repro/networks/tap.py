@@ -231,7 +231,7 @@ class _TapNetwork(nn.Module):
         for recorder in self._recorders:
             model.get_submodule(recorder.layer).register_forward_hook(recorder)
 
-    def forward(self, *args, **kwargs) -> Output:
+    def forward(self, *args: object, **kwargs: object) -> Output:
         image = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         reader = _Reader(image, *self._settings)
         for recorder in self._recorders:

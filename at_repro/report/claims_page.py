@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from textwrap import shorten
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -171,7 +172,7 @@ def _weakest(rows: pd.DataFrame, verdict: str) -> str:
     return f"{effect(least)}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
 
 
-def _line(row) -> str:
+def _line(row: Any) -> str:
     late = "" if math.isnan(row.late) else f"; last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
     return f"{row.setting}: {row.comparison}; {effect(row)}{late}; {row.scope}; {row.verdict}"
 

@@ -32,13 +32,13 @@ class Checkpointer:
             self._handlers = files.handle_signals(self._stop)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._stopping and kind is None:  # it came after the last save: nothing is lost, but it is not forgotten
             raise KeyboardInterrupt
 
-    def _stop(self, *_) -> None:
+    def _stop(self, *_: object) -> None:
         if self._stopping:
             raise KeyboardInterrupt
         self._stopping = True

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +158,7 @@ def _compile_once(function: Callable) -> Callable:
     return _compile(function)
 
 
-def _compile(function: Callable, **keywords) -> Callable:
+def _compile(function: Callable, **keywords: Any) -> Callable:
     # One entry for every architecture, mode and batch size that passes through `forward`. At torch's own limit of 8 the
     # next pair of networks in a process would be run uncompiled, silently.
     torch._dynamo.config.recompile_limit = 256

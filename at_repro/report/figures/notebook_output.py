@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from PIL import Image
 
 
@@ -84,5 +85,5 @@ def _axis(label: str, limits: tuple[float, float], ticks: np.ndarray, scale: str
     return {"label": label, "limits": _numbers(limits), "ticks": positions, "logarithmic": scale == "log"}
 
 
-def _numbers(values) -> list[float]:
-    return [round(float(value), 3) for value in values]
+def _numbers(values: ArrayLike) -> list[float]:
+    return [round(float(value), 3) for value in np.asarray(values)]

@@ -5,7 +5,9 @@ drawn, and whole on a phone.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
@@ -138,7 +140,7 @@ def _canvas(stamp: str, height: float) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def _show(axis: Axes, pixels, left: float, top: float, size: float, **colours) -> None:
+def _show(axis: Axes, pixels: np.ndarray, left: float, top: float, size: float, **colours: Any) -> None:
     axis.imshow(pixels, extent=(left, left + size, top + size, top), interpolation="nearest", aspect="auto", **colours)
 
 
@@ -146,7 +148,9 @@ def _show_map(axis: Axes, pixels: Tensor, left: float, top: float, size: float, 
     _show(axis, pixels.cpu().numpy(), left, top, size, cmap=ATTENTION, vmin=0, vmax=most or pixels.max().item() or 1)
 
 
-def _write(axis: Axes, across: float, down: float, text: str, ha: str = "center", fontsize=_LETTERS, **font) -> None:
+def _write(
+    axis: Axes, across: float, down: float, text: str, ha: str = "center", fontsize: float = _LETTERS, **font: Any
+) -> None:
     axis.text(across, down, text, ha=ha, va="center", fontsize=fontsize, linespacing=1.1, **font)
 
 
