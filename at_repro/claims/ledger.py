@@ -143,6 +143,19 @@ def summary(ledger: pd.DataFrame) -> str:
     return f"Of {len(rows)} claims: {verdicts}.{aside}"
 
 
+def post_hoc(ledger: pd.DataFrame) -> str:
+    """How many of the tested claims are judged by a rule that was stated after their runs, in a sentence."""
+    tests = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
+    if tests.empty:
+        return ""
+    runs = {name: claim.runs.split() for name, claim in zip(tests.index, tests.itertuples(), strict=True)}
+    shares = [len(plan.unknown(name, own)) / max(1, len(own)) for name, own in runs.items()]
+    after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
+    some = f", {partly} by one that was stated after some of them" if partly else ""
+    count = "all" if after == len(tests) else after or "none"
+    return f"Of the {len(tests)} tested claims, {count} are judged by a rule that was stated after their runs{some}."
+
+
 def _of_the_paper(ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[[not BY_NAME[name].is_arithmetic for name in ledger.index]]
 

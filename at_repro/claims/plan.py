@@ -61,8 +61,14 @@ def history(name: str, runs: Iterable[str]) -> str:
     if last["rules"][name] != fingerprint(name):
         return f"changed since it was stated on {last['stated']}"
     date = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
-    count = len(set(runs) & set(last["known"]))
-    return f"{date}, knowing {count} of its {len(runs)} runs" if runs else date
+    return f"{date}, knowing {len(runs) - len(unknown(name, runs))} of its {len(runs)} runs" if runs else date
+
+
+def unknown(name: str, runs: Iterable[str]) -> set[str]:
+    """Those of a claim's runs that were not yet recorded when its rule was stated as it is: none where it was not."""
+    statements = [statement for statement in _read(FILE) if name in statement["rules"]]
+    is_stated = statements and statements[-1]["rules"][name] == fingerprint(name)
+    return set(runs) - set(statements[-1]["known"]) if is_stated else set()
 
 
 @cache

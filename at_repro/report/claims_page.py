@@ -1,22 +1,26 @@
 """What the page on the claims shows: the answer in a paragraph, a forest plot, and a table that folds out."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from textwrap import shorten
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, verdicts
+from at_repro import experiments
+from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.ledger import SETTINGS, between, summary
-from at_repro.report.figures.theme import INK, LETTERS, PALETTE, canvas, unavailable
+from at_repro.report.figures.theme import INK, LETTERS, canvas, unavailable
 
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
-_COLOURS = {SUPPORTED: PALETTE[2], CONTRADICTED: PALETTE[3]}
+_COLOURS = {SUPPORTED: "#00843f", CONTRADICTED: "#d72d47", UNDECIDED: INK}  # those of the table, on a light page
+_SETTINGS = " settings"  # of a scope: pairs of networks at several lengths
+_LINE = 52  # letters, of a name beside the plot
 
 PAGES = {
     **dict.fromkeys(["edges", "power", "details"], "attention_maps"),
@@ -36,14 +40,13 @@ PAGES = {
 
 
 def answer(ledger: pd.DataFrame) -> str:
-    """How many claims have which verdict and which are decided, as Markdown."""
+    """How many claims have which verdict, which are decided, and how sure that is, as Markdown."""
     if not (ledger["verdict"] != NOT_TESTED).any():
         return "**No claim is tested by these records.**"
-    claims = {verdict: _with(verdict, ledger)["claim"] for verdict in (SUPPORTED, CONTRADICTED)}
     lines = [
-        f"- *{verdict.capitalize()}*: {'; '.join(f'“{claim}”' for claim in texts)}."
-        for verdict, texts in claims.items()
-        if len(texts)
+        f"- *{verdict.capitalize()}*: {'; '.join(_quoted(claim) for claim in rows.itertuples())}."
+        for verdict in (SUPPORTED, CONTRADICTED)
+        if len(rows := _with(verdict, ledger))
     ]
     open_claims = _with(UNDECIDED, ledger)
     if len(open_claims):
@@ -54,7 +57,8 @@ def answer(ledger: pd.DataFrame) -> str:
         lines.append(f"- *Not tested*: {len(gaps)}, for which stand-ins alone were trained, or nothing.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum("seeds" in scope for scope in judgements["scope"])
-    lines.append(f"- *How sure*: of the {len(judgements)} tested, {several or 'none'} with three seeds or more.")
+    sure = f"of the {len(judgements)} tested, {several or 'none'} with three seeds or more"
+    lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
 
 
@@ -74,24 +78,21 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     if comparisons.empty:
         return unavailable(stamp)
     names = list(dict.fromkeys(comparisons["comparison"]))
-    figure, axis = canvas(stamp, 1 + 0.24 * len(names))
+    figure, axis = canvas(stamp, 1 + 0.28 * len(names))
     axis.axvline(0, color=INK, linewidth=1)
     for row in comparisons.itertuples():
         is_paper = row.setting == "the paper's"
-        colour = _COLOURS.get(row.verdict, INK)
+        colour = _COLOURS[row.verdict]
         height = names.index(row.comparison) + (-0.17 if is_paper else 0.17)
         axis.hlines(height, row.low, row.high, color=colour, linewidth=1.5)
         axis.plot(
             row.difference, height, "o", color=colour, markerfacecolor=colour if is_paper else "none", markersize=5
         )
     axis.set(ylim=(len(names) - 0.4, -0.6), xlabel="difference of test errors (points)")
-    axis.set_yticks(range(len(names)), [shorten(name, 50, placeholder=" …") for name in names], fontsize=LETTERS)
+    axis.set_yticks(range(len(names)), [fill(_title(name), _LINE) for name in names], fontsize=LETTERS)
     axis.grid(visible=False, axis="y")
     marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
-    marks += [
-        Line2D([], [], color=INK, marker="o", label="undecided"),
-        Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"),
-    ]
+    marks.append(Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"))
     axis.legend(handles=marks, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     return figure
 
@@ -149,10 +150,10 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
         ]
         rows.append((claim["claim"], claim["verdict"], *cells, claim["setting"], PAGES[str(name)].replace("_", " ")))
         details.append({
-            "Tested on": ["; ".join(filter(None, (claim["on"], claim["scope"])))],
+            "Tested on": ["; ".join(filter(None, (_with_names(claim["on"]), _scope(claim))))],
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],
             "To decide it": [claim["to decide"]],
-            "Rule": [f"{claim['rule']} (from {claim['source']}; stated {claim['stated']})"],
+            "Rule": [f"{_with_names(claim['rule'])} (from {claim['source']}; stated {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
     columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "setting", "page"]
@@ -169,12 +170,37 @@ def _weakest(rows: pd.DataFrame, verdict: str) -> str:
     if rows.empty:
         return ""
     least = next(rows.sort_values("for", ascending=False, kind="stable").itertuples())
-    return f"{effect(least)}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
+    scope = f", {_scope(least)}" if least.scope.endswith(_SETTINGS) else ""
+    return f"{effect(least)}{scope}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
 
 
 def _line(row: Any) -> str:
     late = "" if math.isnan(row.late) else f"; last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
-    return f"{row.setting}: {row.comparison}; {effect(row)}{late}; {row.scope}; {row.verdict}"
+    return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late}; {_scope(row)}; {row.verdict}"
+
+
+def _quoted(claim: Any) -> str:
+    return f"“{claim.claim}”" + f" ({_scope(claim)})" * claim.scope.endswith(_SETTINGS)
+
+
+def _scope(row: Any) -> str:
+    """What a verdict was taken from; of settings also of how many pairs, of which several are lengths of training."""
+    pairs = row.on.count(" from ")
+    return f"{row.scope} of {pairs} pair{'s' * (pairs > 1)}" if row.scope.endswith(_SETTINGS) else row.scope
+
+
+def _title(comparison: str) -> str:
+    """A comparison with the names that readers know; one that is the same on several pairs without theirs."""
+    same = re.fullmatch(r"on average, (.*?) \(.*?\)(, \1 \(.*?\))+", comparison)
+    return f"on average over pairs, {same[1]}" if same else _with_names(comparison)
+
+
+def _with_names(text: str) -> str:
+    """A text of the ledger with pairs of networks, networks and images called as on the other pages."""
+    for name in experiments.TABLE_1:
+        columns = experiments.get(name).runs("paper", [0])[0]
+        text = text.replace(name, f"{columns['student'].network} from {columns['teacher'].network}")
+    return re.sub(r"wrn-\d+-\d+|nin-\w+", lambda network: network[0].upper(), text).replace("cifar10", "CIFAR-10")
 
 
 def _with_colours(text: str) -> str:

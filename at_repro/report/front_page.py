@@ -87,7 +87,7 @@ def _fill(page: Path, **parts: str) -> str:
 def results(ledger: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and a sentence
     that counts the verdicts."""
-    return f"{error_table(_flagship())}\n{claims.summary(ledger)}\n"
+    return f"{error_table(_flagship())}\n{claims.summary(ledger)} {claims.post_hoc(ledger)}".rstrip() + "\n"
 
 
 def _flagship() -> Study:
@@ -103,7 +103,7 @@ def error_table(study: Study) -> str:
 
 
 def counts(ledger: pd.DataFrame) -> str:
-    """Four cards for the landing page with the number of claims of each verdict."""
+    """Four cards for the landing page with the number of claims of each verdict, and when their rules were stated."""
     number = claims.counts(ledger)
     cards = [
         f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
@@ -114,7 +114,7 @@ def counts(ledger: pd.DataFrame) -> str:
             "not tested": "nothing run, or stand-ins alone",
         }.items()
     ]
-    return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + "::::\n"
+    return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + f"::::\n\n{claims.post_hoc(ledger)}\n"
 
 
 def pages() -> list[str]:

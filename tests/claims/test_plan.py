@@ -33,6 +33,7 @@ def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, ha
     hand_made(runs[0])
     assert set(plan.state(store)) == set(paper_claims.BY_NAME)
     assert plan.history("at", [run.run_id for run in runs]).endswith(", knowing 1 of its 2 runs")
+    assert plan.unknown("at", [run.run_id for run in runs]) == {runs[1].run_id}
     assert plan.state(store) == [], "nothing is new"
 
 
@@ -42,6 +43,7 @@ def test_a_margin_that_is_changed_after_it_was_stated_shows(path, store, monkeyp
     changed = replace(paper_claims.BY_NAME["f-actt"], comparisons=wider)
     monkeypatch.setitem(paper_claims.BY_NAME, "f-actt", changed)
     assert plan.history("f-actt", ["a run"]).startswith("changed since it was stated on 20")
+    assert plan.unknown("f-actt", ["a run"]) == set(), "what came before the change was no test of it"
     assert plan.state(store) == ["f-actt"], "stated anew, beside the old statement"
     assert len(json.loads(path.read_text())) == 2
     assert ", another rule than on 20" in plan.history("f-actt", ["a run"]), "or it would pass for the first one"
@@ -70,4 +72,4 @@ def test_the_benchmark_was_known_when_its_rule_was_stated():
 
 
 def test_a_rule_that_nobody_stated_is_called_so(path):
-    assert plan.history("at", []) == "not stated"
+    assert plan.history("at", []) == "not stated" and plan.unknown("at", ["a run"]) == set()

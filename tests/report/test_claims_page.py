@@ -1,5 +1,6 @@
 """The page on the claims: the answer counts verdicts, the table folds out what they rest on."""
 
+import math
 import re
 
 import pandas as pd
@@ -30,11 +31,36 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     assert claims_page.answer(ledger) == "**No claim is tested by these records.**"
     ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
     ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
-    ledger.loc["cost", ["verdict", "scope"]] = [UNDECIDED, "3 seeds"]
+    ledger.loc["cost", ["verdict", "scope", "runs"]] = [UNDECIDED, "3 seeds", "bench.json another.json"]
+    ledger.loc["at", "runs"] = "a-run-after-the-rule"
+    ledger.loc["l1", "runs"] = "cifar10-wrn-16-1-plain-s0-1be81ce5e8"
     told = claims_page.answer(ledger)
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
     assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told
     assert "of the 3 tested, 1 with three seeds or more" in told
+    assert (
+        "Of the 3 tested claims, 1 are judged by a rule that was stated after their runs, 1 by one that was stated "
+        "after some of them." in told
+    )
+
+
+def test_settings_are_said_to_be_lengths_of_few_pairs(compared):
+    pairs = "wrn-16-1 from wrn-16-2, wrn-16-1 from wrn-40-1 on cifar10, 10, 20, 40 epochs"
+    row = compared.iloc[1:2].assign(claim="at-in-general", scope="5 of 5 settings", on=pairs, low=math.nan)
+    ledger = claims.conclude(row)
+    ledger.loc["at-in-general", "verdict"] = SUPPORTED
+    assert "over pairs and training lengths” (5 of 5 settings of 2 pairs)" in claims_page.answer(ledger)
+    table = claims_page.table(ledger, row)
+    assert "-1.20 points, 5 of 5 settings of 2 pairs; supported" in repr(table)
+
+
+def test_names_are_whole_and_those_of_the_other_pages(compared):
+    long = "the mean of sum-1, sum-2, sum-4, max-1 and of others within 0.3 of student (wrn-16-2-to-16-1)"
+    average = "on average, AT below KD (wrn-16-2-to-16-1), AT below KD (nin-wide-to-nin-thin)"
+    rows = pd.concat([compared.iloc[:1].assign(comparison=name) for name in (long, average)])
+    axis = claims_page.forest(rows, "").axes[0]
+    names = [label.get_text().replace("\n", " ") for label in axis.get_yticklabels()]
+    assert names == [long.replace("wrn-16-2-to-16-1", "WRN-16-1 from WRN-16-2"), "on average over pairs, AT below KD"]
 
 
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
@@ -44,7 +70,7 @@ def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
     assert row["fewer epochs"] == "-0.79 points (-1.44 to -0.14), the weakest of 2; undecided", "two of four were run"
     html = table._repr_html_()
     body = next(body for body in html.split("<tbody>") if "run-1" in body)
-    assert body.count("AT below student") >= 3 and "wrn-16-1 &lt;from&gt; wrn-16-2" in body, "all of it folds out"
+    assert body.count("AT below student") >= 3 and "WRN-16-1 &lt;from&gt; WRN-16-2" in body, "all of it folds out"
     assert '<a href="table_1.html">table 1</a>' in body
 
 
