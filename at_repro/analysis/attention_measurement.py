@@ -14,7 +14,7 @@ from at_repro.analysis import attention_table, map_statistics, network_maps
 from at_repro.analysis.attention_table import COLUMNS, IMAGES, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, STATISTICS
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
-from at_repro.networks import ResizeInput, efficientnet, imagenet
+from at_repro.networks import efficientnet, imagenet
 from at_repro.records import Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
@@ -79,10 +79,10 @@ def update_imagenet(store: Store) -> int:
     networks = {}
     for name in efficientnet.NAMES:
         with suppress(DataError):
-            network = imagenet.pretrained(name)
-            key = f"imagenet-{name}", _checksum(network)[:12]
+            network = imagenet.classifier(name)
+            key = f"imagenet-{name}", _checksum(network.network)[:12]
             if not {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
-                networks[key] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(target).eval()
+                networks[key] = network.to(target)
     if not networks:  # reading photographs takes seconds
         return 0
     try:

@@ -9,6 +9,7 @@ from at_repro.analysis.study import Study
 from at_repro.data import ImageSet, augment
 from at_repro.records import Store
 from at_repro.runs import Run
+from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, load_network
 from at_repro.training.batch import Teacher
 from at_repro.training.student import Student
@@ -40,7 +41,7 @@ def gradient_norms_at_init(study: Study) -> pd.DataFrame:
 def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: ImageSet) -> list[tuple]:
     """The rows of the methods that learn from one teacher, which sees the batch once."""
     batch = augment.normalize(images.images, *data.normalization(images.name))
-    layers = [other for run in columns.values() for term in run.terms for _, other in term.layers or ()]
+    layers = [layer for run in columns.values() for layer in teacher_layers(run)]
     network = load_network(store, teacher, images, images.device)
     view = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
     rows = []

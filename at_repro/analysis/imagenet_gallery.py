@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from at_repro import attention, data
 from at_repro.analysis import map_statistics, network_maps
-from at_repro.analysis.study import WithImages
-from at_repro.data import Images, ImageSet
+from at_repro.analysis.study import WithImages, test_images
+from at_repro.data import ImageSet
 from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
-from at_repro.networks import ResizeInput, imagenet, parameter_count
+from at_repro.networks import imagenet, parameter_count
 from at_repro.training import engine
 
 GRAD_CAM = "Grad-CAM"
@@ -76,18 +76,14 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
     target = engine.device(device)
     networks: dict[str, nn.Module] = {}
     absences: dict[str, str] = {}
-    images: Images | None = None
     for name in names:
         try:
-            network = imagenet.pretrained(name)
+            networks[name] = imagenet.classifier(name).to(target)
         except DataError as error:
             absences[name] = str(error)
-        else:
-            networks[name] = ResizeInput(network, imagenet.RESOLUTIONS[name]).to(target).eval()
-    try:
-        images = data.load(dataset, "test", data_root or None).to(target)
-    except DataError:
-        absences["images"] = f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"
+    images, note = test_images(dataset, data_root, device, download=True)
+    if note:
+        absences["images"] = note
     return Gallery(images, networks, absences, dataset)
 
 

@@ -21,7 +21,7 @@ PARTS = {"eyes": (0.38, 0.54, 0.14, 0.86), "nose": (0.54, 0.72, 0.34, 0.66), "mo
 """Top, bottom, left and right of each part of a face as shares of the picture: drawn on the average picture of the
 training set, before any map was measured with them."""
 
-_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
@@ -122,7 +122,7 @@ def edge_strength(images: Tensor, size: Sequence[int]) -> Tensor:
     Returns:
         float32 (N, height, width), in luminance per pixel, from 0 to 1.
     """
-    grey = (images.float() / 255 * torch.tensor(_LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    grey = (images.float() / 255 * torch.tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
     across = torch.tensor(_SOBEL) / 8
     kernels = torch.stack([across, across.T]).unsqueeze(1)
     across, down = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).unbind(1)

@@ -199,7 +199,7 @@ def open_study(
         )
     records, missing = find_records(store, by_seed)
     columns = by_seed[0]
-    images, note = _test_images(next(iter(columns.values())).dataset, data_root, device, train_missing)
+    images, note = test_images(next(iter(columns.values())).dataset, data_root, device, train_missing)
     if train_missing:
         for of_seed in by_seed:
             attention_measurement.update(store, of_seed, images)
@@ -235,7 +235,15 @@ def find_records(store: Store, by_seed: Iterable[Mapping[str, Run]]) -> tuple[di
     return records, list(missing)
 
 
-def _test_images(dataset: str, data_root: str, device: str, download: bool) -> tuple[Images | None, str]:
+def test_images(dataset: str, data_root: str, device: str, download: bool) -> tuple[Images | None, str]:
+    """The test images of a data set on the device, and an empty text; or None, and a line that says so.
+
+    Args:
+        data_root: empty: the default of `data.data_root`.
+        download: whether what can be downloaded is.
+
+    Raises ParameterError for a folder or a device that is not allowed.
+    """
     try:
         root = data.data_root(data_root or None)  # the default one need not exist, a given one has to
         return _load(dataset, str(root) if root.is_dir() else None, device, download), ""

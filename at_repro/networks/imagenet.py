@@ -62,6 +62,14 @@ class ResizeInput(nn.Module):
         return self.network(F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True))
 
 
+def classifier(name: str) -> ResizeInput:
+    """A network with ImageNet weights as it is evaluated: in evaluation mode, at its own of the `RESOLUTIONS`.
+
+    Raises ParameterError and DataError as `pretrained`, whose network is the attribute `network`.
+    """
+    return ResizeInput(pretrained(name), RESOLUTIONS[name]).eval()
+
+
 def load_pretrained_(network: nn.Module, name: str, generator: torch.Generator) -> None:
     """Gives a network the ImageNet weights of its name, and a new last layer for its own classes.
 

@@ -17,10 +17,10 @@ from at_repro import claims, files
 from at_repro.analysis import error_tables, imagenet_gallery, network_maps
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import DataError, UserError
-from at_repro.networks import ResizeInput, imagenet
+from at_repro.networks import imagenet
 from at_repro.records import open_store
 from at_repro.report import book, cat_photograph, notebooks
-from at_repro.report.figures import ATTENTION
+from at_repro.report.figures.theme import ATTENTION, OVERLAY_OPACITY
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
@@ -38,7 +38,6 @@ _CAT = {"attention_maps": "A cat's face, and its top map over it, which covers t
 _CAT_TILES = (0, 3)  # of the banner
 _THUMBNAIL = (360, 216)  # pixels
 _TILE = 256  # pixels, of an image and of each map over it
-_OVER = 0.65  # opacity of maps over the image
 
 
 def update() -> list[Path]:
@@ -158,9 +157,8 @@ def banner() -> bytes:
 
     Raises DataError where the weights are not here.
     """
-    network = ResizeInput(imagenet.pretrained(_NETWORK), imagenet.RESOLUTIONS[_NETWORK]).eval()
     images = cat_photograph.load("photographs@256", 256)
-    maps = imagenet_gallery.maps({_NETWORK: network}, images)[_NETWORK]
+    maps = imagenet_gallery.maps({_NETWORK: imagenet.classifier(_NETWORK)}, images)[_NETWORK]
     return _with_maps(images.images[0], [maps[level][0] for level in _LEVELS.values()])
 
 
@@ -184,7 +182,7 @@ def _with_maps(image: Tensor, maps: Sequence[Tensor]) -> bytes:
     for own in maps:
         layer = Image.fromarray((255 * colormaps[ATTENTION]((own / own.max()).numpy())[..., :3]).astype(np.uint8))
         over = np.asarray(layer.resize(picture.size, Image.Resampling.NEAREST))
-        parts.append((_OVER * over + (1 - _OVER) * grey).astype(np.uint8))
+        parts.append((OVERLAY_OPACITY * over + (1 - OVERLAY_OPACITY) * grey).astype(np.uint8))
     return _jpeg(np.hstack(parts))
 
 

@@ -7,10 +7,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from at_repro.analysis.map_statistics import LUMINANCE
 from at_repro.data import ImageSet
-from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, LETTERS, WIDTH, canvas, unavailable
+from at_repro.report.figures.theme import ATTENTION, DIFFERENCE, LETTERS, OVERLAY_OPACITY, WIDTH, canvas, unavailable
 
-_OVER = 0.65  # opacity of maps over photographs
 _BELOW = 0.3  # inches below the rows, for two bars
 
 
@@ -87,14 +87,14 @@ def overlay_panel(
     for row, (photograph, title) in enumerate(zip(photographs, titles, strict=True)):
         axes[row, 0].imshow(photograph)
         axes[row, 0].set_title(title, fontsize=LETTERS, loc="left", pad=1.5)
-        grey = photograph @ np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+        grey = photograph @ np.array(LUMINANCE)
         for axis, maps in zip(axes[row, 1:], columns.values(), strict=True):
             axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
-            colours = {"cmap": ATTENTION, "vmin": 0, "alpha": _OVER}
+            colours = {"cmap": ATTENTION, "vmin": 0, "alpha": OVERLAY_OPACITY}
             axis.imshow(maps[row].cpu().numpy(), **colours, extent=extent, interpolation="nearest")
     for index, label in enumerate(labels):
         figure.text((index + 0.5) / wide, 1 - 0.02 / height, label, fontsize=LETTERS, ha="center", va="top")
-    _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map", _OVER)
+    _bar(figure, _BELOW - 0.12, ATTENTION, "no attention", "the most of this map", OVERLAY_OPACITY)
     return figure
 
 

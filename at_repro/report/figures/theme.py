@@ -20,6 +20,7 @@ from scipy.optimize import isotonic_regression
 ATTENTION = "viridis"  # perceptually uniform, and readable for the colour-blind
 INK = "0.46"  # its contrast is 4.6 to 1 with white, and 3.9 to 1 with the book's dark pages
 DIFFERENCE = "vlag"  # seaborn's, from blue through white to red
+OVERLAY_OPACITY = 0.65  # of maps over photographs
 PALETTE = sns.color_palette("colorblind")
 # One colour per method, on every page.
 COLOURS = {
