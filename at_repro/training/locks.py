@@ -27,8 +27,8 @@ def choose(runs: Sequence[Run], store: Store, device: torch.device, locks: ExitS
         # Another process may have finished a run in between.
         if own := [run for run in cohort if _hold(locks, store.lock_path(run)) and not store.has(run)]:
             # Runs stopped on another machine may go on in another precision than new ones: those come next.
-            precision = _precision(own[0], store, device)
-            return [run for run in own if _precision(run, store, device) == precision], precision
+            precisions = {run: _precision(run, store, device) for run in own}
+            return [run for run in own if precisions[run] == precisions[own[0]]], precisions[own[0]]
     return [], None
 
 
@@ -45,7 +45,7 @@ def _hold(locks: ExitStack, path: Path) -> bool:
 def _precision(run: Run, store: Store, device: torch.device) -> str:
     """The precision to train a run in: the one it was begun in, else that of its spec, "auto" being decided here."""
     if (path := store.checkpoint_path(run)).exists():
-        return checkpoint_file.read(path)[0]["precision"]
+        return checkpoint_file.read_header(path)["precision"]
     return engine.fastest_precision(device) if run.precision == "auto" else run.precision
 
 

@@ -190,6 +190,17 @@ def test_a_damaged_checkpoint_is_refused(runs, begun, quiet, stopped, damage, pl
     assert "\n" not in str(raised.value) and not begun.has(runs[0])
 
 
+@pytest.mark.parametrize("damage", [b'"precision":"fp33"', b'"prfcision":"fp32"'])
+def test_a_checkpoint_without_its_precision_is_refused(runs, begun, quiet, stopped, damage):
+    """It is read before the checksum, to tell which runs can go on together."""
+    content = stopped.read_bytes()
+    stopped.write_bytes(content.replace(b'"precision":"fp32"', damage))
+    assert stopped.read_bytes() != content
+    with pytest.raises(UserError, match="delete it to start"):
+        train(runs[:1], begun, device="cpu", progress=quiet)
+    assert not begun.has(runs[0])
+
+
 def test_a_run_is_not_continued_on_other_images(runs, begun, quiet, stopped, monkeypatch):
     load = data.load
 
