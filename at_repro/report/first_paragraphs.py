@@ -43,16 +43,20 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     ]
     facts = Facts(groups.store)
     words = [judge(facts, study, name, usual)[0] for _, study, names, usual in parts for name in names if name != usual]
-    better, count = words.count(SUPPORTED), len(words) - words.count("not run")
+    others = {word: words.count(word) for word in _SAYS}
+    better, count = others[SUPPORTED], len(words) - others["not run"]
+    diverged = f" and {others['diverged']} diverged" if others["diverged"] else ""
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
     reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if all(numbers) else ""
     lead = (
-        f"**Of {count} other losses that we trained, {better or 'none'} end{'s' * (better < 2)} better than the "
-        "usual one**: attention of all three groups, the sum of squares over channels (`sum-2`), maps divided by "
-        "their l2 norm, and the mean of squares of the public code with β = 1000. With it "
+        f"**Of {count} other losses, trained for {_length(groups)}, {better or 'none'} end{'s' * (better < 2)} better "
+        f"than the usual one** beyond chance, {others[CONTRADICTED]} worse; {others[UNDECIDED]} are undecided"
+        f"{diverged}. The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
+        "divided by their l2 norm, and the mean of squares of the public code with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors, without any "
-        f"transfer {error(groups, 'student')}{reference}."
+        f"transfer {error(groups, 'student')}, at {groups.columns['student'].epochs} epochs and of "
+        f"{_count_seeds(groups, 'all groups')}{reference}."
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
@@ -160,15 +164,22 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     values = {(number.table, number.row, number.column): number.value for number in paper_numbers.NUMBERS}
     rows = [paper_numbers.PLACES_IN_PAPER[study.experiment.name] for study in (birds, scenes, imagenet)]
     gains = [values[*row, "student"] - values[*row, "AT"] for row in rows]
+    errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
-        f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each. With the usual β, 1000, each of the few "
-        "positions of small maps weighs 3 to 12 times as much as in the paper; a smaller β makes up for that."
+        f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each. Test errors without transfer and with it: "
+        f"{errors}. With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in "
+        "the paper; a smaller β makes up for that."
     )
     if weak_tests:
         lead += f" On {_and(weak_tests)} the teacher is not better than the plain student beyond chance: a weak test."
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
     return lead, "\n".join([*lines, f"- **How sure.** {_HOW_JUDGED}"])
+
+
+def _with_and_without(name: str, study: Study) -> str:
+    plain, taught = error(study, "student"), error(study, "AT") or "diverged"
+    return f"{plain} and {taught} on {name} ({study.columns['AT'].epochs} epochs, {_count_seeds(study, 'AT')})"
 
 
 def _of_task(facts: Facts, study: Study) -> str:
@@ -216,7 +227,7 @@ def is_it_the_attention(students: Mapping[str, pd.DataFrame]) -> str:
 
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     """How often KD errs less than no transfer although it looks elsewhere than the teacher."""
-    surprises, numbers = 0, []
+    surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
     for title, own in students.items():
         top = own.columns[-1]
         (near, error), (kd_near, kd_error) = (
@@ -226,7 +237,8 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
-        f"lower in {surprises} of {len(numbers)} pairs**: {'; '.join(numbers)}."
+        f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
+        f"networks: {'; '.join(numbers)}."
     )
 
 
@@ -338,9 +350,18 @@ def error(study: Study, column: str, form: str = "{}") -> str:
 
 def how_sure(study: Study) -> str:
     """Seeds and length of a study, and what its verdicts rest on."""
+    seeds = seed_names(study.seeds).capitalize()
+    return f"{_HOW_JUDGED} {seeds}, {_length(study)}: another length may give another order."
+
+
+def _length(study: Study) -> str:
     epochs, paper_epochs = study.columns["student"].epochs, study.experiment.runs("paper")[0]["student"].epochs
-    length = f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
-    return f"{_HOW_JUDGED} {seed_names(study.seeds).capitalize()}, {length}: another length may give another order."
+    return f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
+
+
+def _count_seeds(study: Study, column: str) -> str:
+    count = len(study.records[column])
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def _nothing(study: Study) -> str:
