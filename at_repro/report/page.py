@@ -13,7 +13,7 @@ from at_repro.analysis import imagenet_gallery, network_maps
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import ParameterError, check_choice, check_count, is_number
 from at_repro.records import Store
-from at_repro.report import trust
+from at_repro.report import headings, trust
 from at_repro.report.figures import notebook_output
 from at_repro.training import engine, provenance
 
@@ -38,6 +38,7 @@ class Page:
         check(self.parameters)
         self.studies: list[Study] = []
         notebook_output.use_in_notebook()
+        headings.use_in_notebook()
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
         """An experiment as the parameters ask for it, see `study.open_study`, which raises what it raises.

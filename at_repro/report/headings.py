@@ -1,0 +1,30 @@
+"""What a notebook shows of a table: the columns of the library under headings for readers."""
+
+import pandas as pd
+
+HEADINGS = {
+    "column": "method",
+    "highest": "highest without one",
+    "learning_rate": "learning rate",
+    "lowest": "lowest without one",
+    "of": "among",
+    "rho": "rank correlation",
+    "test_error": "test error (%)",
+}
+"""By the name of a column or of an axis. The text of a table, which nbval compares, and files keep the names."""
+
+
+def use_in_notebook() -> None:
+    """Lets this notebook show tables as `html` gives them; where no notebook is executed nothing happens."""
+    from IPython.core.getipython import get_ipython  # it comes with the extra `book`
+
+    if formatter := getattr(get_ipython(), "display_formatter", None):
+        formatter.formatters["text/html"].for_type(pd.DataFrame, html)
+
+
+def html(table: pd.DataFrame) -> str:
+    """A table as HTML as pandas has it in notebooks; rows that are only counted stand without their numbers."""
+    renamed = table.rename(columns=HEADINGS).rename_axis(index=HEADINGS, columns=HEADINGS)
+    if isinstance(table.index, pd.RangeIndex) and table.index.name is None:
+        return renamed.to_html(index=False, notebook=True)
+    return renamed._repr_html_()
