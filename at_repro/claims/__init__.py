@@ -1,4 +1,4 @@
-"""The claims ledger: rules stated before their runs, and the verdicts that the records give them."""
+"""The claims ledger: rules, what was known when they were stated, and the verdicts that the records give them."""
 
 from at_repro.claims.ledger import compare, conclude, counts, effect, elsewhere, post_hoc, summary
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED
