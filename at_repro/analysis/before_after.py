@@ -2,12 +2,14 @@
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from at_repro import attention
+from at_repro import attention, networks
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.study import Study
 from at_repro.data import ImageSet
+from at_repro.errors import DataError
+from at_repro.training import engine
 
 
 def outcomes(study: Study, method: str) -> dict[str, list[int]]:
@@ -41,6 +43,24 @@ def rows(study: Study, method: str, images: ImageSet | None) -> dict[str, Tensor
         return {}
     maps = network_maps.top(networks, images)
     return maps | {"moved": attention.normalize(maps[method]) - attention.normalize(maps["student"])}
+
+
+def pretrained(study: Study) -> dict[str, nn.Module]:
+    """The network that the study's plain student was before fine-tuning, with ImageNet's classes, frozen.
+
+    Empty without images, without a record, and where students start from random weights or the weights are not here.
+    """
+    if (
+        study.images is None
+        or "student" not in study.records
+        or (run := study.first("student").run).start != "imagenet"
+    ):
+        return {}
+    try:
+        network = networks.pretrained(run.network)
+    except DataError:
+        return {}
+    return {"pretrained": engine.place(network, engine.device(study.device)).eval().requires_grad_(False)}
 
 
 def movement(study: Study, method: str, count: int) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
-from textwrap import fill
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,12 +16,12 @@ from at_repro import experiments
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.ledger import SETTINGS, between, summary
-from at_repro.report.figures.theme import INK, LETTERS, canvas, unavailable
+from at_repro.report.figures.theme import INK, LETTERS, NARROW, canvas, unavailable
 
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
 _COLOURS = {SUPPORTED: "#00843f", CONTRADICTED: "#d72d47", UNDECIDED: INK}  # those of the table, on a light page
 _SETTINGS = " settings"  # of a scope: pairs of networks at several lengths
-_LINE = 52  # letters, of a name beside the plot
+_LINE = 58  # letters, of a name above its intervals
 
 PAGES = {
     **dict.fromkeys(["edges", "power", "details"], "attention_maps"),
@@ -77,23 +78,32 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     """
     if comparisons.empty:
         return unavailable(stamp)
-    names = list(dict.fromkeys(comparisons["comparison"]))
-    figure, axis = canvas(stamp, 1 + 0.28 * len(names))
-    axis.axvline(0, color=INK, linewidth=1)
-    for row in comparisons.itertuples():
+    names = {
+        name: textwrap.fill(_title(name), _LINE, break_on_hyphens=False)
+        for name in pd.unique(comparisons["comparison"])
+    }
+    heights = np.array([name.count("\n") + 2.7 for name in names.values()])  # in lines: the name, and two marks below
+    rows = dict(zip(names, np.cumsum(heights), strict=True))
+    figure, axis = canvas(stamp, 1 + 0.13 * heights.sum(), width=NARROW)
+    places = np.array(list(rows.values()))
+    axis.vlines(np.zeros(len(rows)), places - 0.3, places + 1.1, color=INK, linewidth=1)
+    places_below = comparisons.groupby("comparison").cumcount()
+    for row, below in zip(comparisons.itertuples(), places_below, strict=True):
         is_paper = row.setting == "the paper's"
         colour = _COLOURS[row.verdict]
-        height = names.index(row.comparison) + (-0.17 if is_paper else 0.17)
+        height = rows[row.comparison] + 0.1 + 0.7 * below
         axis.hlines(height, row.low, row.high, color=colour, linewidth=1.5)
         axis.plot(
             row.difference, height, "o", color=colour, markerfacecolor=colour if is_paper else "none", markersize=5
         )
-    axis.set(ylim=(len(names) - 0.4, -0.6), xlabel="difference of test errors (points)")
-    axis.set_yticks(range(len(names)), [fill(_title(name), _LINE) for name in names], fontsize=LETTERS)
-    axis.grid(visible=False, axis="y")
+    axis.set(ylim=(places[-1] + 1.6, places[0] - heights[0]), xlabel="difference of test errors (points)")
+    axis.set_yticks(places - 0.3, names.values(), fontsize=LETTERS, ha="left", va="bottom")
+    axis.tick_params(axis="y", pad=-7)  # inside, where no line of the grid strikes them
+    axis.tick_params(axis="x", labelsize=LETTERS, labeltop=True)
+    axis.grid(visible=False)
     marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
     marks.append(Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"))
-    axis.legend(handles=marks, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    figure.legend(handles=marks, loc="outside upper left", ncols=2, frameon=False, fontsize=LETTERS)
     return figure
 
 

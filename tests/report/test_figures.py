@@ -333,7 +333,7 @@ def test_every_table_has_its_panel_and_what_has_no_error_its_reason():
     functions, forms = figure.axes
     assert [axis.get_title("left") for axis in figure.axes] == ["functions", "forms"]
     labels = [label.get_text() for label in forms.get_yticklabels()]
-    assert labels == ["student", "code form, beta 100", "code form, beta 1000", "paper form, beta 1"]
+    assert labels == ["student", "code form,\nbeta 100", "code form,\nbeta 1000", "paper form,\nbeta 1"]
     for axis, reason, row in ((functions, "diverged", 3), (forms, "not run", 3)):
         (shown,) = [text for text in axis.texts if text.get_text()]
         assert (shown.get_text(), shown.xy[1]) == (reason, row)
@@ -345,7 +345,7 @@ def test_every_table_has_its_panel_and_what_has_no_error_its_reason():
 def test_panels_with_one_axis_repeat_nothing():
     functions, forms = figures.error_panels(by_loss(), STAMP, sharex=True).axes
     labels = [label.get_text() for label in forms.get_yticklabels()]
-    assert labels == ["code form, beta 100", "code form, beta 1000", "paper form, beta 1"]
+    assert labels == ["code form,\nbeta 100", "code form,\nbeta 1000", "paper form,\nbeta 1"]
     assert list(forms.lines[0].get_xdata()) == [10.5, 10.5], "the plain student is a line all the same"
     assert functions.get_xlim() == forms.get_xlim()
 

@@ -13,6 +13,7 @@ from at_repro.report.figures.theme import (
     COLOURS,
     INK,
     LETTERS,
+    NARROW,
     PALETTE,
     WIDTH,
     canvas,
@@ -26,7 +27,8 @@ from at_repro.report.figures.theme import (
 def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = False) -> Figure:
     """Test errors of several tables, a panel each, one above the other: ours with their interval, the paper's hollow.
 
-    Dashed, with its interval, the plain student of the table. A method without an error has its reason instead.
+    Dashed, with its interval, the plain student of the table. Methods are broken at ", "; one without an error has its
+    reason instead.
 
     Args:
         tables: by the panel's title, see `error_tables.by_method`.
@@ -41,12 +43,10 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     if all(table[["ours", "paper"]].isna().all(axis=None) for table in tables.values()):
         return unavailable(stamp)
     reference = next(iter(tables.values()))
-    heights = [1.6 + len(table) for table in tables.values()]
-    height = 0.4 + 0.24 * sum(heights)
-    width = 4.0 if len(tables) == 1 else WIDTH  # one table alone is seen whole on a phone
-    figure, axes = canvas(
-        stamp, height, len(tables), 1, width=width, height_ratios=heights, sharex=sharex, squeeze=False
-    )
+    rows = [1.6 + len(table) for table in tables.values()]
+    is_broken = any(", " in method for table in tables.values() for method in table.index)
+    height = 0.4 + (0.3 if is_broken else 0.24) * sum(rows)
+    figure, axes = canvas(stamp, height, len(tables), 1, width=NARROW, height_ratios=rows, sharex=sharex, squeeze=False)
     for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
         _plain_student(axis, reference if sharex else table, along=axis.axvspan, across=axis.axvline)
         positions = range(len(table))
@@ -59,7 +59,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
                 reason = "diverged" if row.get("diverged") else "not run"
                 axis.annotate(reason, (1, position), (-4, 1), axis.get_yaxis_transform(), "offset points",
                               ha="right", va="bottom", fontsize=LETTERS, color=INK, style="italic")  # fmt: skip
-        axis.set(yticks=positions, yticklabels=table.index, ylim=(len(table) - 0.4, -0.6))
+        axis.set(yticks=positions, yticklabels=table.index.str.replace(", ", ",\n"), ylim=(len(table) - 0.4, -0.6))
         axis.set_title(title, loc="left", fontsize=9, fontweight="bold")
         axis.tick_params(labelsize=LETTERS)
     axes[-1, 0].set_xlabel("test error (%)")

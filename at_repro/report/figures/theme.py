@@ -36,6 +36,7 @@ ALIASES = dict.fromkeys(("sum-2", "all groups", "code form, beta 1000"), "AT")  
 _REST = [colour for colour in PALETTE if colour not in COLOURS.values()]
 SPARE = [*_REST, *(sns.set_hls_values(colour, l=lightness) for lightness in (0.25, 0.8) for colour in _REST)]
 WIDTH = 7.5  # inches; the text column of the book
+NARROW = 4.0  # inches; what is seen whole on a phone
 LETTERS = 8  # points, of the smallest letters: the book's style sheet shows them on a phone with 9 pixels
 
 
