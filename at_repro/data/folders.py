@@ -82,8 +82,8 @@ def split_folder(folder: Path, split: str) -> Path:
 def list_images(of_split: Path) -> tuple[list[Photograph], tuple[str, ...]]:
     """The images of a split, a folder with a folder for each class, and the classes' names.
 
-    A class and a file may be links; links to folders within a class are not followed. Raises DataError where there is
-    no class, or one without images.
+    A class and a file may be links; links to folders within a class are not followed. Raises DataError as
+    `list_classes`, and for a class without images.
     """
     classes, photographs = list_classes(of_split), []
     for label, name in enumerate(classes):
@@ -95,10 +95,17 @@ def list_images(of_split: Path) -> tuple[list[Photograph], tuple[str, ...]]:
 
 
 def list_classes(of_split: Path) -> tuple[str, ...]:
-    """The names of a split's classes. Raises DataError where it has none."""
-    if classes := tuple(sorted(entry.name for entry in os.scandir(of_split) if entry.is_dir())):
-        return classes
-    raise DataError(f"{of_split} holds no folder of a class")
+    """The names of a split's classes. Raises DataError where it has none, and for a link that leads nowhere or back."""
+    try:
+        classes = sorted(entry.name for entry in os.scandir(of_split) if entry.is_dir())
+    except OSError as error:  # such as a link to itself
+        raise DataError(f"{error.filename or of_split}: {error.strerror}") from None
+    for name in classes:
+        if of_split.resolve().is_relative_to((of_split / name).resolve()):
+            raise DataError(f"{of_split / name} is a link to a folder that it lies in: images would count twice")
+    if not classes:
+        raise DataError(f"{of_split} holds no folder of a class")
+    return tuple(classes)
 
 
 def _decode(photograph: Photograph) -> Tensor:

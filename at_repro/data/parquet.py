@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,9 +38,11 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     if len(totals := set(shards.values())) > 1:
         raise DataError(f"{folder}: shards of more than one version of {split} lie side by side: {', '.join(shards)}")
     for total in totals:
-        names = [f"{split}-{index:0{len(total)}d}-of-{total}.parquet" for index in range(int(total))]
-        if missing := [name for name in names if name not in shards]:
-            raise DataError(f"{folder}: {', '.join(missing)} of {int(total)} shards missing; download again")
+        # One by one, the first few that are missing: a name may promise more shards than there is memory for.
+        names = (f"{split}-{index:0{len(total)}d}-of-{total}.parquet" for index in range(int(total)))
+        if missing := list(islice((name for name in names if name not in shards), 4)):
+            listed = ", ".join([*missing[:3], *(["…"] if len(missing) > 3 else [])])
+            raise DataError(f"{folder}: {listed} of {int(total)} shards missing; download again")
     return [folder / name for name in shards]
 
 

@@ -180,6 +180,23 @@ def test_links_that_lead_back_count_no_image_again(photos, target):
 
 
 @pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
+@pytest.mark.parametrize("target", ["again", ".", "..", "../../photos"])
+def test_a_class_that_leads_back_is_named(name, target, photos):
+    """All images would be a class of their own once more; a link to itself cannot be entered at all."""
+    for split in ("train", "test"):
+        (photos / "photos" / split / "again").symlink_to(target)
+    problem = data.describe(name, photos).problem
+    assert "train/again" in problem and "\n" not in problem
+
+
+def test_a_class_may_be_a_link_to_elsewhere(photos):
+    before = data.load("photos@16", "train", photos).fingerprint
+    (photos / "photos" / "train" / "dog").rename(photos / "dogs")
+    (photos / "photos" / "train" / "dog").symlink_to(photos / "dogs")
+    assert data.load("photos@16", "train", photos).fingerprint == before
+
+
+@pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
 def test_a_pipe_is_not_waited_for(name, photos):
     os.mkfifo(photos / "photos" / "train" / "cat" / "pipe.png")
     assert "pipe.png is " in data.describe(name, photos).problem
@@ -203,4 +220,12 @@ def test_shards_of_nothing_and_classes_that_are_no_names(names, images, words, t
         path = tmp_path / "own" / f"{split}-00000-of-00001.parquet"
         write_shard(path, [picture.getvalue()] * images, [0] * images, names)
     with pytest.raises(DataError, match=words):
+        data.load("own@8", "train", tmp_path)
+
+
+def test_shards_are_looked_for_before_all_their_names_are_made(tmp_path):
+    """A hundred million names would not fit into memory; that one of them is missing is known from the first."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / f"train-1-of-{9 * '9'}.parquet").touch()
+    with pytest.raises(DataError, match=r"train-000000000-of-999999999\.parquet, .*, … of 999999999 shards missing"):
         data.load("own@8", "train", tmp_path)
