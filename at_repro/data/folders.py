@@ -1,6 +1,7 @@
 """Any other images: a folder of the data root, with a folder for each class or a hub's parquet shards, at one size."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -32,12 +33,14 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
     allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order
     (see `canonical_order`).
 
-    Args and errors as of `data.load`: an image or shard that is damaged is named, and classes in which splits differ.
+    Args and errors as of `data.load`: an image or shard that is damaged is named, classes in which splits differ, and
+    those of one name.
     """
     check_choice("split", split, SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
+    classes_of = (_classes(root / folder, part) for part in (split, "test" if split == "train" else "train"))
+    check_classes(root / folder, *classes_of)
     images, labels, classes, source = _read(root / folder, split, resolution)
-    check_classes(root / folder, classes, _classes(root / folder, "test" if split == "train" else "train"))
     order = canonical_order(images, labels)
     return ImageSet(name, split, images[order], labels[order], classes, source=str(source))
 
@@ -65,7 +68,9 @@ def _classes(folder: Path, split: str) -> tuple[str, ...]:
 
 
 def check_classes(folder: Path, classes: Sequence[str], others: Sequence[str]) -> None:
-    """Raises DataError, with those that differ, unless the two splits of a folder have the same classes."""
+    """Raises DataError unless the two splits of a folder have the same classes, each with a name of its own."""
+    if repeated := [name for name, count in Counter(classes).items() if count > 1]:
+        raise DataError(f"{folder}: more than one of its classes is named {', '.join(map(repr, repeated))}")
     if classes != others:
         raise DataError(f"{folder}: the classes of its splits differ: {', '.join(sorted({*classes} ^ {*others}))}")
 
@@ -111,7 +116,9 @@ def list_classes(of_split: Path) -> tuple[str, ...]:
 def _decode(photograph: Photograph) -> Tensor:
     """The part of an image that counts, upright, as uint8 (3, H, W). Raises DataError."""
     image = decoding.open_upright(photograph.path)
-    return transforms.pil_to_tensor(image.crop(photograph.box) if photograph.box else image)
+    if photograph.box:
+        image = published_archives.crop(image, photograph.box, photograph.path)
+    return transforms.pil_to_tensor(image)
 
 
 def load_square(path: str | Path, resolution: int) -> Tensor:

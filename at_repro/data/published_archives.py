@@ -8,6 +8,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
 from at_repro.errors import DataError
 
 NAMES = {"cub200": "CUB-200-2011", "indoor67": "MIT Indoor Scenes"}
@@ -53,6 +55,22 @@ def _birds(folder: Path, split: str) -> tuple[list[Photograph], tuple[str, ...]]
         if (splits[key] == "1") == (split == "train")
     ]
     return photographs, tuple(name.split(".", 1)[-1].replace("_", " ") for name in classes.values())
+
+
+def crop(image: Image.Image, box: tuple[int, int, int, int], path: str | Path) -> Image.Image:
+    """The part of the photograph at `path` in its box. Raises DataError where the box reaches out of the picture.
+
+    By one pixel it may, as where pixels were counted from 1: that pixel is left out.
+    """
+    left, top, right, bottom = box
+    inside = max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)
+    outside = max(abs(side - limit) for side, limit in zip(box, inside, strict=True))
+    if outside > 1 or inside[0] >= inside[2] or inside[1] >= inside[3]:
+        raise DataError(
+            f"{path}: its box in bounding_boxes.txt, from ({left:g}, {top:g}) to ({right:g}, {bottom:g}), "
+            f"is not within its {image.width} x {image.height} pixels"
+        )
+    return image.crop(inside)
 
 
 def _box(folder: Path, numbers: str) -> tuple[int, int, int, int]:

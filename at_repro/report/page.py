@@ -96,7 +96,7 @@ def literal(text: str) -> object:
     """A Python literal, or the text itself where it is none."""
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a key that has no hash
         return text
 
 

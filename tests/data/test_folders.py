@@ -203,17 +203,19 @@ def test_a_pipe_is_not_waited_for(name, photos):
 
 
 def test_a_class_without_images_is_named(photos):
-    (photos / "photos" / "train" / "empty").mkdir()
+    for split in ("train", "test"):
+        (photos / "photos" / split / "empty").mkdir()
     with pytest.raises(DataError, match="class empty holds no images"):
         data.load("photos@16", "train", photos)
 
 
 @pytest.mark.parametrize(("names", "images", "words"), [
     (("cat", "dog"), 0, "holds no train images"),
+    (("cat", "cat"), 1, "more than one of its classes is named 'cat'"),
     ((["cat"], ["dog"]), 1, "no class names"),
     ((1, 2), 1, "no class names"),
 ])  # fmt: skip
-def test_shards_of_nothing_and_classes_that_are_no_names(names, images, words, tmp_path):
+def test_shards_of_nothing_and_classes_without_names_of_their_own(names, images, words, tmp_path):
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
     for split in ("train", "test"):

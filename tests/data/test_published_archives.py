@@ -74,6 +74,32 @@ def test_a_damaged_list_is_named(name, text, message, birds):
         data.load("birds@16", "train", root)
 
 
+@pytest.mark.parametrize("box", ["0 0 62 40", "500 500 10 10", "60 0 1 40", "-2 0 9 9", "0 0 1e6 1e6", "0 0 1e300 9"])
+def test_a_box_outside_of_its_picture_is_named(box, birds):
+    """Black would be trained on as a bird; a large one would not fit into memory."""
+    root, folder = birds
+    (folder / "bounding_boxes.txt").write_text("".join(f"{number} {box}\n" for number in range(1, 5)))
+    with pytest.raises(DataError, match=r"\.png: its box in bounding_boxes\.txt, .* is not within its 60 x 40 pixels"):
+        data.load("birds@16", "train", root)
+
+
+def test_a_box_may_be_a_pixel_too_large(birds):
+    """The pixel is left out: black, it would be seen at the edge."""
+    root, folder = birds
+    for path in (folder / "images").rglob("*.png"):
+        Image.new("RGB", (60, 40), (50, 50, 50)).save(path)
+    (folder / "bounding_boxes.txt").write_text("".join(f"{number} -1 -1 62 42\n" for number in range(1, 5)))
+    assert data.load("birds@16", "train", root).images.eq(50).all()
+
+
+def test_two_species_of_one_name_are_refused(birds):
+    """Their images would be counted, and shown, as those of one class."""
+    root, folder = birds
+    (folder / "classes.txt").write_text("1 001.Ani\n2 002.Ani\n")
+    with pytest.raises(DataError, match=r"more than one of its classes is named 'Ani'$"):
+        data.load("birds@16", "train", root)
+
+
 def test_a_pipe_instead_of_a_list_is_not_waited_for(birds):
     root, folder = birds
     (folder / "images.txt").unlink()

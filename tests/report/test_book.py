@@ -143,6 +143,7 @@ def test_text_is_read_by_the_type_of_the_default(default, text, value):
         ("0.5", "1" + 400 * "0", "a float, such as 0.5"),
         ("False", "1", "a bool, such as False"),
         ("[0]", "first", r"a list, such as \[0\]"),
+        ("[0]", "{[1]: 2}", r"a list, such as \[0\]"),
         ('"reduced"', 5, "a str, such as 'reduced'"),
     ],
 )
