@@ -88,10 +88,10 @@ def verify(
     for run_id in dict.fromkeys(run_ids or folders):
         try:
             record = load_record(folders[run_id])
-        except DamagedRecord as error:
+            result = _without_network(record, test_images, labels)
+        except DamagedRecord as error:  # its tables are read by what compares them
             yield run_id, Verification(str(error))
             continue
-        result = _without_network(record, test_images, labels)
         if result:
             yield run_id, result
         else:

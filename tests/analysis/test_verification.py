@@ -262,6 +262,31 @@ def test_one_bad_record_does_not_hide_the_others(trained, store, forged, small, 
     assert sorted(line[:6] for line in printed[:2]) == ["FAILED", "ok    "] and printed[-1].startswith("1 of 2 ")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("epochs.csv", b"epoch,learning_rate,train_error,test_error\n"),
+        ("epochs.csv", b""),
+        ("epochs.csv", b"\xff\xfe\n"),
+        ("epochs.csv", b"epoch,learning_rate,train_error,test_error,test_error\n1,1,1,1,1\n"),
+        ("predictions.csv", b"label,prediction\n"),
+        ("predictions.csv", b"label,prediction\n0,cat\n"),
+        ("predictions.csv", b"label,prediction\n0,-1\n"),
+    ],
+)
+def test_a_table_with_a_right_checksum_that_is_none_does_not_hide_the_others(
+    name, text, trained, store, forged, small, hand_made, capsys
+):
+    folder, seal = forged
+    (folder / name).write_bytes(text)
+    seal()
+    hand_made(small["kd"], final={"test_error": 99.0})
+    assert verify(store, device="cpu") == 1
+    printed = lines(capsys)
+    assert [line[:6] for line in printed[:2]] == ["FAILED"] * 2 and printed[-1].startswith("0 of 2 ")
+    assert any(f"{trained.run.run_id} is damaged: {name}: " in line for line in printed)
+
+
 def test_a_record_without_its_data_set_is_skipped(trained, store, forged, hand_made, capsys):
     """Few have the pictures of faces: the rest of the report is still compared."""
     faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96), curve=(25.0,)).run
