@@ -39,6 +39,7 @@ _RANGES = (
     | dict.fromkeys(("edges", "edges, sum-1", "edges, sum-4"), (-1, 1))
     | {"on object, surplus": (-math.inf, math.inf), "distance": (0, 1.42)}
 )
+LEVELS = ("low", "middle", "top", *(f"level {number}" for number in range(1, 10)))
 # Of each statistic's definition: whoever changes one counts it up, and its old numbers are no longer read.
 VERSIONS = dict.fromkeys(STATISTICS, 1)
 
@@ -71,6 +72,8 @@ def load(store: Store) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     try:
         table = _read(path)
+    except PermissionError as error:  # nothing says that it is damaged
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, OSError) as error:
         advice = "restore it from git, or delete it, and at-repro run measures anew what has weights"
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
@@ -84,7 +87,11 @@ def _read(path: Path) -> pd.DataFrame:
         raise ValueError("it is no file")  # a pipe would be waited for
     state = path.stat()
     table = _parse(path, state.st_mtime_ns, state.st_size, state.st_ino)
-    table = table.loc[table["statistic"].map(VERSIONS) == table["version"], COLUMNS].astype({"value": float})
+    for column, allowed in (("statistic", STATISTICS), ("level", LEVELS)):
+        for name in set(table[column]) - set(allowed):
+            raise ValueError(f"{name!r} is no {column}")
+    versions = table["version"].astype(int)  # one that is text would hide all rows
+    table = table.loc[table["statistic"].map(VERSIONS) == versions, COLUMNS].astype({"value": float})
     if table.duplicated(KEY).any():
         raise ValueError("it has two values of one statistic")
     bounds = pd.DataFrame([_RANGES[name] for name in table["statistic"]], table.index, ["low", "high"], dtype=float)

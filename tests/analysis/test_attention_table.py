@@ -1,5 +1,6 @@
 """Attention in numbers, on maps and images typed by hand, and the table that keeps them."""
 
+import hashlib
 import io
 import math
 import os
@@ -251,6 +252,29 @@ def test_a_value_that_a_statistic_cannot_have_is_refused_though_its_checksum_is_
     assert load(store)["value"].tolist() == [last]
     write(value)
     with pytest.raises(DataError, match=r"attention.csv: cannot be read \((a low|could not convert)"):
+        load(store)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [(",1\n", ",x\n", "invalid literal"), ("entropy", "beauty", "no statistic"), ("low", "9x", "no level")],
+)
+def test_a_word_that_the_table_does_not_know_is_refused_though_its_checksum_is_right(store, old, new, words):
+    """Rows that are silently left out are claims that are silently lost."""
+    attention_table.write(store, pd.DataFrame([["a", "", "low", "entropy", 1.5, ""]], columns=COLUMNS))
+    text = (store.folder / FILE).read_text().partition("#")[0].replace(old, new)
+    (store.folder / FILE).write_text(f"{text}# sha256 {hashlib.sha256(text.encode()).hexdigest()}\n")
+    with pytest.raises(DataError, match=words):
+        load(store)
+
+
+def test_a_table_that_may_not_be_read_is_not_damage(store, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    (store.folder / FILE).touch()
+    monkeypatch.setattr(attention_table, "_read", refuse)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\)$"):
         load(store)
 
 
