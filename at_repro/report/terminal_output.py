@@ -81,7 +81,7 @@ def verify(
             results.append(result)
             kind = "skipped" if result.absence else "FAILED" if result.problem else "ok"
             text = result.absence or result.problem or result.comparison
-            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {run_id}  {printable(str(text))}", flush=True)
+            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {printable(f'{run_id}  {text}')}", flush=True)
             _print_time_left(len(results), total, time.monotonic() - start)
     except KeyboardInterrupt:
         print(f"{_clear()}interrupted: {total - len(results)} of {total} records are not compared")
