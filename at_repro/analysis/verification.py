@@ -1,5 +1,6 @@
 """Compares records with what their networks give: test errors, predictions and statistics of attention."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -8,7 +9,7 @@ from functools import cache
 
 from torch import Tensor, nn
 
-from at_repro import data
+from at_repro import data, networks
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images
@@ -17,7 +18,7 @@ from at_repro.networks import Output, fold_batch_norms
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
-from at_repro.training.evaluation import Evaluation, evaluate_all
+from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all
 
 # Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
 # then. More than this share of changed predictions is not rounding.
@@ -134,12 +135,28 @@ def _without_network(
         return Verification(here)
     if record.predictions()["label"].tolist() != images.labels.tolist():
         return Verification("its labels are not those of the test images")
+    if record.diverged and record.has_weights and _is_healthy(record, images):
+        return Verification(f"{record.outcome}, and its weights give finite numbers")
     if not record.has_network:
         return Verification(
             comparison=f"{record.outcome}, as its curve and predictions on these test images say (no weights are here)",
             omission="what its network gives: it diverged, or its weights are not here",
         )
     return None
+
+
+def _is_healthy(record: Record, images: Images) -> bool:
+    """Whether the weights of a run that is said to have diverged give a finite loss."""
+    weights = record.weights()
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        return False
+    network = networks.build(record.run.network, len(images.classes))
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:  # of another network, and finite
+        return True
+    forward = engine.forward("fp32", False)
+    return math.isfinite(evaluate(forward, engine.place(network, images.device), images).loss)
 
 
 def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) -> Verification:
@@ -165,19 +182,19 @@ def _verify_pass(
     store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, NetworkMaps]
 ) -> Iterator[tuple[str, Verification]]:
     """Verifies records whose networks see the images in one pass; adds their maps to those that are known."""
-    networks: dict[str, nn.Module] = {}
+    loaded: dict[str, nn.Module] = {}
     for record in records:
         try:
             # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.
-            networks[record.run.run_id] = fold_batch_norms(load_network(store, record.run, images, images.device))
+            loaded[record.run.run_id] = fold_batch_norms(load_network(store, record.run, images, images.device))
         except ParameterError as error:  # a network of one's own that is not here
             yield record.run.run_id, Verification(str(error))
         except UserError:
             yield record.run.run_id, Verification(f"its weights are not those of a {record.run.network}")
     forward = _ForwardWithMaps()
     sample = images if count is None else images.select(slice(count))
-    results = dict(zip(networks, evaluate_all(forward, list(networks.values()), sample), strict=True))
-    maps |= {run_id: forward.maps(network) for run_id, network in networks.items()}
+    results = dict(zip(loaded, evaluate_all(forward, list(loaded.values()), sample), strict=True))
+    maps |= {run_id: forward.maps(network) for run_id, network in loaded.items()}
     for record in records:
         if record.run.run_id in results:
             yield record.run.run_id, _compare(store, record, results[record.run.run_id], images, count, maps)

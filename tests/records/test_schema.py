@@ -86,6 +86,11 @@ def test_values_that_are_none_of_a_records(folder, changes, words):
             "epoch,learning_rate,train_error,test_error,test_loss\n1,1,1,1,low\n",
             "conversion error to double: invalid value 'low'",
         ),
+        (
+            "epochs.csv",
+            "epoch,learning_rate,train_error,test_error,train_loss\n1,1,1,1,-5\n",
+            "train_loss has negative",
+        ),
         ("predictions.csv", "label,label,prediction\n1,2,3\n", "it has two columns of one name"),
         ("predictions.csv", "label,prediction\n1,1e20\n", "invalid value '1e20'"),
         ("predictions.csv", "label,prediction\n1,2\n1\n", "Expected 2 columns"),
