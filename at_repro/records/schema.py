@@ -204,6 +204,8 @@ def contradiction(
         median = statistics.median(curve["seconds"])
         if not _near(values["seconds_per_epoch"], median, _DIGITS):
             return f"records {values['seconds_per_epoch']} seconds per epoch, epochs.csv {median}"
+    if "seconds" in curve and "seconds" in values and not _near(values["seconds"], sum(curve["seconds"]), _DIGITS):
+        return f"records {values['seconds']} seconds, epochs.csv {sum(curve['seconds']):g}"
     if diverged is not None:
         return ""
     error = 100 * float((predictions["label"] != predictions["prediction"]).mean())

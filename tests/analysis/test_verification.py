@@ -141,6 +141,8 @@ def test_without_weights_labels_and_length_are_still_compared(labels, trained, s
         ("final", {"test_loss": 0.5}, "records a test_loss of 0.5"),
         ("best", {"test_error": 1.0}, "records 1.0 % as best"),
         ("best", {"epoch": 2}, "as best in epoch 2"),
+        ("final", {"top5_error": 1.0}, "recorded a top-5 error of 1.00 %, which nobody counts"),
+        ("seconds", 0.5, "records 0.5 seconds, epochs.csv"),
         ("seconds_per_epoch", 0.001, "records 0.001 seconds per epoch"),
     ],
 )
