@@ -50,14 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called: what is said is lost, what is done is not
             setattr(sys, name, io.StringIO())
-    top = parser()
-    options, rest = top.parse_known_args(arguments)
-    if any(word.startswith("-") for word in rest) or (rest and "pictures" not in options):
-        top.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:  # pictures behind an option, of which argparse takes those before it alone
-        options.pictures = [*options.pictures, *rest]
     files.handle_signals(signal.default_int_handler)
     try:
+        options = _parse(arguments)
         _check_folder()
         code = options.command(options) or 0
         sys.stdout.flush()  # here, where a closed pipe is caught, not at exit
@@ -78,6 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    if any(word.startswith("-") for word in rest) or (rest and "pictures" not in options):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # pictures behind an option, of which argparse takes those before it alone
+        options.pictures = [*options.pictures, *rest]
+    return options
+
+
 def _say(line: str) -> None:
     with suppress(OSError):  # standard error is full, or nobody reads it: the exit code still says what there was
         print(line, file=sys.stderr)
@@ -91,6 +96,10 @@ def _check_folder() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: Any = None) -> None:
+        """Written at once, and not through argparse, which does not say when it cannot write."""
+        print(self.format_help(), end="", file=file, flush=True)
+
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage, so that the reason is not buried."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")

@@ -363,13 +363,12 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     assert (done.returncode, done.stderr) == (141, ""), "as every program that writes to a closed pipe"
 
 
+@pytest.mark.parametrize("command", ["experiments", "--help", "run --help"])
 @pytest.mark.parametrize(
     ("redirection", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0), (">/dev/full 2>&1", 2)]
 )
-def test_an_output_that_is_closed_or_full(redirection, code, tmp_path):
-    done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m at_repro experiments {redirection}"], capture_output=True
-    )
+def test_an_output_that_is_closed_or_full(redirection, code, command):
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -m at_repro {command} {redirection}"], capture_output=True)
     assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
     if redirection == ">/dev/full":
         assert done.stderr == b"at-repro: the output cannot be written (No space left on device)\n"

@@ -38,7 +38,9 @@ class DamagedRecord(UserError):
         super().__init__(f"record {folder.name} {self._describe(folder, reason)}")
 
     def _describe(self, folder: Path, reason: str) -> str:
-        return f"is damaged: {reason}; delete {folder} and run again, or restore it from git"
+        if any((folder / name).exists() for name in FILES):
+            return f"is damaged: {reason}; delete {folder} and run again, or restore it from git"
+        return f"is none: {reason}; move {folder} to another place, or restore it from git"  # it may be anything
 
 
 class NewerRecord(DamagedRecord):

@@ -61,7 +61,7 @@ def open_store(preset: str, folder: str | Path | None = "", writable: bool = Fal
 class Store:
     """A folder of records.
 
-    Raises ParameterError("results") where it is no folder or, with `writable`, cannot be made or written.
+    Raises ParameterError("results") where it is no folder or cannot be read or, with `writable`, made or written.
     """
 
     def __init__(self, folder: str | Path, writable: bool = False):
@@ -78,6 +78,8 @@ class Store:
             wrong = True
         if wrong:
             raise ParameterError("results", str(folder), "a folder")
+        if self.folder.exists() and not os.access(self.folder, os.R_OK | os.X_OK):
+            raise ParameterError("results", str(folder), "a folder that can be read")
         if writable:
             try:
                 self.in_progress.mkdir(parents=True, exist_ok=True)

@@ -304,6 +304,20 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     assert Store(tmp_path).all() == [], "reading needs no right to write"
 
 
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    """The system does not refuse root, who may run the tests: here it does."""
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ParameterError, match="allowed: a folder that can be read"):
+        Store(tmp_path)
+
+
+def test_a_folder_that_holds_no_file_of_a_record_is_not_to_be_deleted(tmp_path):
+    (tmp_path / "holidays").mkdir()
+    with pytest.raises(DamagedRecord, match=r"record holidays is none: .*; move .*holidays to another place") as error:
+        Store(tmp_path).all()
+    assert "delete" not in str(error.value)
+
+
 def test_reading_makes_no_folder(tmp_path):
     assert Store(tmp_path / "none").all() == []
     assert not (tmp_path / "none").exists()
