@@ -37,11 +37,11 @@ def picture(path: Path, seed: int) -> None:
 def birds(tmp_path):
     """A data root with the published archive of birds, of which there are two for each of two classes and splits."""
     folder = tmp_path / "data" / "cub200" / "CUB_200_2011"
-    names = [f"00{label}.Bird/{number}.jpg" for label in (1, 2) for number in range(4)]
+    names = [f"00{label}.{name}/{number}.jpg" for label, name in ((1, "Wren"), (2, "Tern")) for number in range(4)]
     for seed, name in enumerate(names):
         picture(folder / "images" / name, seed)
     lists = {
-        "images": names, "classes": ["001.Bird", "002.Bird"], "image_class_labels": [name[2] for name in names],
+        "images": names, "classes": ["001.Wren", "002.Tern"], "image_class_labels": [name[2] for name in names],
         "train_test_split": ["1", "1", "0", "0"] * 2, "bounding_boxes": ["10.0 10.0 40.0 30.0"] * 8,
     }  # fmt: skip
     for name, lines in lists.items():
