@@ -87,11 +87,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise ValueError("it is no file")  # a pipe would be waited for
     state = path.stat()
     table = _parse(path, state.st_mtime_ns, state.st_size, state.st_ino)
-    for column, allowed in (("statistic", STATISTICS), ("level", LEVELS)):
-        for name in set(table[column]) - set(allowed):
-            raise ValueError(f"{name!r} is no {column}")
-    versions = table["version"].astype(int)  # one that is text would hide all rows
-    table = table.loc[table["statistic"].map(VERSIONS) == versions, COLUMNS].astype({"value": float})
+    table = table.loc[table["statistic"].map(VERSIONS) == table["version"], COLUMNS].astype({"value": float})
     if table.duplicated(KEY).any():
         raise ValueError("it has two values of one statistic")
     bounds = pd.DataFrame([_RANGES[name] for name in table["statistic"]], table.index, ["low", "high"], dtype=float)
@@ -107,7 +103,11 @@ def _parse(path: Path, *_state: int) -> pd.DataFrame:
     text, _, checksum = path.read_text().rpartition(_CHECKSUM)
     if checksum.strip() != hashlib.sha256(text.encode()).hexdigest():
         raise ValueError("it does not match its checksum")
-    return pd.read_csv(io.StringIO(text), keep_default_na=False, dtype={"weights": str})
+    table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype={"weights": str})
+    for column, allowed in (("statistic", STATISTICS), ("level", LEVELS)):
+        for name in set(table[column]) - set(allowed):
+            raise ValueError(f"{name!r} is no {column}")
+    return table.astype({"version": int})  # one that is text would hide all rows
 
 
 def by_level(store: Store, statistic: str, teacher: str = "") -> pd.DataFrame:

@@ -50,14 +50,10 @@ def pretrained(study: Study) -> dict[str, nn.Module]:
 
     Empty without images, without a record, and where students start from random weights or the weights are not here.
     """
-    if (
-        study.images is None
-        or "student" not in study.records
-        or (run := study.first("student").run).start != "imagenet"
-    ):
+    if study.images is None or "student" not in study.records or study.columns["student"].start != "imagenet":
         return {}
     try:
-        network = networks.pretrained(run.network)
+        network = networks.pretrained(study.columns["student"].network)
     except DataError:
         return {}
     return {"pretrained": engine.place(network, engine.device(study.device)).eval().requires_grad_(False)}

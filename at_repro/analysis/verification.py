@@ -9,7 +9,7 @@ from functools import cache
 
 from torch import Tensor, nn
 
-from at_repro import data, networks
+from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images
@@ -19,6 +19,7 @@ from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
 from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all
+from at_repro.training.weights import network_of
 
 # Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
 # then. More than this share of changed predictions is not rounding.
@@ -150,13 +151,11 @@ def _is_healthy(record: Record, images: Images) -> bool:
     weights = record.weights()
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         return False
-    network = networks.build(record.run.network, len(images.classes))
     try:
-        network.load_state_dict(weights)
-    except RuntimeError:  # of another network, and finite
+        network = network_of(record.run, weights, images, images.device)
+    except UserError:  # of another network, and finite
         return True
-    forward = engine.forward("fp32", False)
-    return math.isfinite(evaluate(forward, engine.place(network, images.device), images).loss)
+    return math.isfinite(evaluate(engine.forward("fp32", False), network, images).loss)
 
 
 def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) -> Verification:

@@ -4,6 +4,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -207,10 +208,15 @@ def _title(comparison: str) -> str:
 
 def _with_names(text: str) -> str:
     """A text of the ledger with pairs of networks, networks and images called as on the other pages."""
-    for name in experiments.TABLE_1:
-        columns = experiments.get(name).runs("paper", [0])[0]
-        text = text.replace(name, f"{columns['student'].network} from {columns['teacher'].network}")
+    for name, pair in _pairs().items():
+        text = text.replace(name, pair)
     return re.sub(r"wrn-\d+-\d+|nin-\w+", lambda network: network[0].upper(), text).replace("cifar10", "CIFAR-10")
+
+
+@cache  # many texts ask for the same
+def _pairs() -> dict[str, str]:
+    columns = {name: experiments.get(name).runs("paper", [0])[0] for name in experiments.TABLE_1}
+    return {name: f"{own['student'].network} from {own['teacher'].network}" for name, own in columns.items()}
 
 
 def _with_colours(text: str) -> str:

@@ -1,5 +1,7 @@
 """The weights of a record: how a network's are stored, and a network that has them again."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,11 @@ def load_network(store: Store, run: Run, images: Images, device: torch.device) -
 
     Raises UserError where the record has no weights here, or those of other classes, or the run diverged.
     """
-    weights = usable(store.load(run))
+    return network_of(run, usable(store.load(run)), images, device)
+
+
+def network_of(run: Run, weights: Mapping[str, Tensor], images: Images, device: torch.device) -> nn.Module:
+    """A run's network with these weights, as of `load_network`, diverged or not. Raises UserError for other classes."""
     network = networks.build(run.network, len(images.classes))
     try:
         network.load_state_dict(weights)
