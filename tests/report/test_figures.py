@@ -496,12 +496,26 @@ def test_names_of_dots_cover_neither_each_other_nor_another_dot(apart):
     figure = figures.against_error(frame.assign(top=frame["low"]), "share", " ".join([STAMP] * 9))
     figure.draw_without_rendering()
     for axis in figure.axes:
-        boxes = [text.get_window_extent() for text in axis.texts]
+        boxes = [Text.get_window_extent(text) for text in axis.texts]  # without what joins it to the dot
         assert len(boxes) == 4
         for place, box in enumerate(boxes):
             assert not any(box.overlaps(other) for other in boxes[:place])
             dots = axis.transData.transform(axis.collections[0].get_offsets())
             assert not any(box.contains(*dot) for dot in dots)
+
+
+def test_no_line_strikes_the_name_of_a_dot():
+    """Seven dots in a crowd on a line that passes each of them."""
+    across = pd.Series([1, 1, 1.1, 1.2, 1.2, 1.3, 3], [f"method {letter}" for letter in "abcdefg"])
+    figure, axis = theme.canvas(STAMP, 4)
+    (line,) = axis.plot(across, across)
+    axis.margins(0.3)
+    theme.name_dots(figure, axis, across, across)
+    figure.draw_without_rendering()
+    path = line.get_transform().transform_path(line.get_path())
+    boxes = [Text.get_window_extent(text) for text in axis.texts]
+    assert len(boxes) == 7 and not any(path.intersects_bbox(box) for box in boxes)
+    assert not any(grid.get_visible() for grid in (*axis.get_xgridlines(), *axis.get_ygridlines()))
 
 
 @pytest.mark.parametrize("name", list(experiments.EXPERIMENTS))

@@ -77,7 +77,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
 def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: str) -> Figure:
     """Test error against the gradient norm of each method's term at the untrained student, a named dot per method.
 
-    With intervals; a line joins what differs in beta alone; dashed, the plain student. What diverged has no error: it
+    A line joins what differs in beta alone; dashed, the plain student with its interval. What diverged has no error: it
     is named in the corner, with its norm. Methods without a norm, and those that are not run, are not drawn.
 
     Args:
@@ -94,15 +94,13 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     _plain_student(axis, table[~table.index.duplicated()], along=axis.axhspan, across=axis.axhline)
     for _, of_one in finals.groupby(finals.index.str.split(", beta").str[0]):
         axis.plot(of_one["gradient norm"], of_one["ours"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
-    axis.vlines(finals["gradient norm"], finals["low"], finals["high"], color=COLOURS["AT"], linewidth=1, alpha=0.25)
     axis.scatter(finals["gradient norm"], finals["ours"], color=COLOURS["AT"], zorder=3)
     axis.set(xscale="log", xlabel="gradient norm of the term at the initial weights", ylabel="test error (%)")
     axis.margins(x=0.3)
     if len(diverged):
         lines = [f"{method}, at {norm:.2g}" for method, norm in diverged["gradient norm"].items()]
         axis.text(0.98, 0.03, "\n".join(["diverged:", *lines]), transform=axis.transAxes, ha="right", fontsize=LETTERS)
-    figure.draw_without_rendering()  # so that positions on the paper are known
-    name_dots(axis, finals["gradient norm"], finals["ours"])
+    name_dots(figure, axis, finals["gradient norm"], finals["ours"])
     return figure
 
 
@@ -144,10 +142,10 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
     colour_of = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
     if colour_of:
         marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in colour_of.values()]
-        figure.legend(marks, colour_of, loc="outside upper center", ncols=len(colour_of), frameon=False)
-    figure.draw_without_rendering()  # so that positions on the paper are known
+        figure.legend(marks, colour_of, loc="outside upper center", ncols=len(colour_of), frameon=False,
+                      fontsize=LETTERS, columnspacing=1, handletextpad=0)  # fmt: skip
     for axis, level in zip(axes[0], levels, strict=True):
-        name_dots(axis, table[level], table["test_error"])
+        name_dots(figure, axis, table[level], table["test_error"])
     return figure
 
 

@@ -14,6 +14,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
@@ -73,27 +75,55 @@ def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     return {name: COLOURS[method[name]] if method[name] in COLOURS else next(spare) for name in method}
 
 
-def name_dots(axis: Axes, across: pd.Series, up: pd.Series) -> None:
-    """Writes each dot's label beside it, and higher where it would cover another dot or the label of a lower one."""
-    letter, line, gap = 0.7 * LETTERS, LETTERS + 1, 4  # points
-    point = axis.figure.dpi / 72
-    dots = axis.transData.transform(np.column_stack([across, up])) / point
-    boxes = [(x - gap, x + gap, y - line / 2) for x, y in dots]  # from left to right, and the lower edge
+def name_dots(figure: Figure, axis: Axes, across: pd.Series, up: pd.Series) -> None:
+    """Writes each dot's label as near to it as it covers no dot, line or text, and joins what is not beside its dot.
 
-    def free(left: float, right: float, lower: float) -> bool:
-        covers = (left < end and start < right and abs(lower - other) < line for start, end, other in boxes)
-        return axis.bbox.x0 < left * point and right * point < axis.bbox.x1 and not any(covers)
+    Ticks replace the grid, which would strike labels. A label without any room in the frame stands right of its dot.
+    """
+    axis.grid(visible=False)
+    axis.tick_params(left=True, bottom=True, length=3, color=INK)
+    figure.draw_without_rendering()  # so that positions on the paper are known
+    point = figure.dpi / 72
+    gap = 5 * point  # between a dot and its label; in pixels, as all that follows
+    dots: np.ndarray = axis.transData.transform(np.column_stack([across, up]))
+    covered = [Bbox([dot - 0.8 * gap, dot + 0.8 * gap]) for dot in dots]
+    covered += [text.get_window_extent() for text in axis.texts]
+    lines = [line.get_transform().transform_path(line.get_path()) for line in axis.lines]
+
+    def is_free(box: Bbox, joint: Path) -> bool:
+        dot = np.asarray(joint.vertices)[0]
+        return (
+            axis.bbox.count_contains(box.get_points()) == 2
+            and not box.count_overlaps(covered)
+            and not any(line.intersects_bbox(box, filled=False) for line in lines)
+            and not any(joint.intersects_bbox(other) for other in covered if not other.contains(*dot))
+        )
 
     for index in up.argsort():
-        label, (x, y) = str(up.index[index]), dots[index]
-        wide, lower = letter * len(label), y - line / 2
-        spans = {"left": (x + gap, x + gap + wide), "right": (x - gap - wide, x - gap)}  # by the label's alignment
-        while not (alignments := [alignment for alignment, span in spans.items() if free(*span, lower)]):
-            lower += 1
-        alignment = alignments[0]
-        boxes.append((*spans[alignment], lower))
-        at, offset = (across.iloc[index], up.iloc[index]), (gap if alignment == "left" else -gap, lower - y + 1)
-        axis.annotate(label, at, offset, textcoords="offset points", fontsize=LETTERS, ha=alignment)
+        at, text = (across.iloc[index], up.iloc[index]), str(up.index[index])
+        trial = axis.text(0, 0, text, fontsize=LETTERS)
+        places = _places(dots[index], np.array(trial.get_window_extent().size), gap)
+        trial.remove()
+        box, joint, towards = next((place for place in places if is_free(*place[:2])), places[0])
+        covered.append(box)
+        lines.append(joint)
+        is_far = np.ptp(joint.vertices, axis=0).max() > 1.5 * gap
+        arrow = {"arrowstyle": "-", "color": INK, "linewidth": 0.6, "relpos": towards, "shrinkA": 0, "shrinkB": 0}
+        axis.annotate(text, at, (box.min - dots[index]) / point, textcoords="offset points", fontsize=LETTERS,
+                      va="bottom", arrowprops=arrow if is_far else None)  # fmt: skip
+
+
+def _places(dot: np.ndarray, size: np.ndarray, gap: float) -> list[tuple[Bbox, Path, np.ndarray]]:
+    """Around a dot, the nearest first: a label's box, what joins them, and where that ends in the box, from 0 to 1."""
+    places = []
+    degrees = sorted(range(0, 360, 15), key=lambda angle: abs((angle + 90) % 180 - 90))  # beside it sooner than above
+    for distance, angle in itertools.product(gap * np.arange(1, 20), np.radians(degrees)):
+        way = np.array([np.cos(angle), np.sin(angle)])
+        towards = (1 - np.clip(1.5 * way, -1, 1)) / 2
+        end = dot + distance * way
+        lower = end - size * towards
+        places.append((Bbox([lower, lower + size]), Path([dot, end]), towards))
+    return places
 
 
 def name_lines(figure: Figure) -> None:
