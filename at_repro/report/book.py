@@ -242,6 +242,8 @@ def staged_pages(name: str) -> Path:
     stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
     # Records are read from the store: a copy would only be large.
     shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"), dirs_exist_ok=True)
+    for page in stage.rglob("*.md"):  # notebooks lie beside the book's pages in the repository, and among them here
+        page.write_text(page.read_text().replace("../notebooks/", "notebooks/"))
     return stage
 
 

@@ -91,7 +91,7 @@ def checkout(tmp_path, monkeypatch):
     for name in ("references.bib", "metadata.yaml"):
         shutil.copy(PAGES / name, folder / "book")
     (folder / "book" / "_toc.yml").write_text(TOC)
-    (folder / "book" / "intro.md").write_text("# Tiny\n\n[](notebooks/01_tiny)\n")
+    (folder / "book" / "intro.md").write_text("# Tiny\n\n[](../notebooks/01_tiny.ipynb)\n")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(notebooks, "CHECKOUT", folder)
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -510,6 +510,14 @@ def test_a_site_stands_until_the_next_one_is_whole(command, end, code, checkout,
     assert call(WHOLE) == 0
     assert index.read_text() == "a new page" and list(site.parent.iterdir()) == [site], "nothing is left over"
     assert str(site) in capfd.readouterr().out, "the link that is printed leads there"
+
+
+def test_links_lead_to_files_where_the_sources_are_read():
+    """On a code host, where nothing is rendered. In the book a dead link is a fault: see above."""
+    sources = [*PAGES.glob("*.md"), *PAGES.glob("api/*.md"), *(REPOSITORY / "notebooks").glob("*.ipynb")]
+    link = r"\]\((?!#|\w+:)([^)#\s]+)"
+    places = {page.parent / target for page in sources for target in re.findall(link, prose(str(page)))}
+    assert len(places) > 10 and [place for place in places if not place.exists()] == []
 
 
 def staged(address: str) -> Path:
