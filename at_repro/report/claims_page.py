@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from at_repro import experiments
+from at_repro import claims, experiments
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.ledger import SETTINGS, between, summary
@@ -39,6 +39,16 @@ PAGES = {
     "cost": "trust_and_rerun",
 }
 """By claim, the page that is about it."""
+
+_SCOPES = {
+    "fine-tuning-birds": "birds",
+    "fine-tuning-scenes": "scenes",
+    "gradient-methods": "thin NIN without batch norm",
+    "imagenet-resnet18": "ImageNet",
+    "objects": "generated shapes",
+}
+"""What readers know experiments by that are no pair of networks, and pairs are called by their networks."""
+_ON_A_PAIR = [*experiments.TABLE_1, "convergence", "mapping-functions", "one-or-three"]
 
 
 def answer(ledger: pd.DataFrame) -> str:
@@ -172,6 +182,11 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     return SortableTable(pd.DataFrame(rows, columns=columns), details, links)
 
 
+def elsewhere(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of stand-ins and of questions of our own, see `claims.elsewhere`, with the names of the pages."""
+    return claims.elsewhere(comparisons).map(_with_names).set_index(["asked", "comparison"])
+
+
 def _with(verdict: str, ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[ledger["verdict"] == verdict]
 
@@ -207,16 +222,16 @@ def _title(comparison: str) -> str:
 
 
 def _with_names(text: str) -> str:
-    """A text of the ledger with pairs of networks, networks and images called as on the other pages."""
-    for name, pair in _pairs().items():
-        text = text.replace(name, pair)
+    """A text of the ledger with experiments, networks and images called as on the other pages."""
+    for name, scope in _scopes().items():
+        text = text.replace(f"({name})", f"({scope})")
     return re.sub(r"wrn-\d+-\d+|nin-\w+", lambda network: network[0].upper(), text).replace("cifar10", "CIFAR-10")
 
 
 @cache  # many texts ask for the same
-def _pairs() -> dict[str, str]:
-    columns = {name: experiments.get(name).runs("paper", [0])[0] for name in experiments.TABLE_1}
-    return {name: f"{own['student'].network} from {own['teacher'].network}" for name, own in columns.items()}
+def _scopes() -> dict[str, str]:
+    columns = {name: experiments.get(name).runs("paper", [0])[0] for name in _ON_A_PAIR}
+    return _SCOPES | {name: f"{own['student'].network} from {own['teacher'].network}" for name, own in columns.items()}
 
 
 def _with_colours(text: str) -> str:

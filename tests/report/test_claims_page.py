@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from at_repro import claims
+from at_repro import claims, experiments
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, paper_claims
 from at_repro.claims.ledger import COMPARISON_COLUMNS
 from at_repro.report import claims_page
@@ -61,6 +61,17 @@ def test_names_are_whole_and_those_of_the_other_pages(compared):
     axis = claims_page.forest(rows, "").axes[0]
     names = [label.get_text().replace("\n", " ") for label in axis.get_yticklabels()]
     assert names == [long.replace("wrn-16-2-to-16-1", "WRN-16-1 from WRN-16-2"), "on average over pairs, AT below KD"]
+
+
+def test_no_experiment_is_called_by_its_file(compared):
+    """Its id says nothing to a reader: every rule and every comparison names networks or images."""
+    ids = [f"({name})" for name in experiments.EXPERIMENTS]
+    html = claims_page.table(claims.conclude(compared), compared)._repr_html_()
+    assert not [name for name in ids if name in html]
+    name = "AT below student (fine-tuning-birds)"
+    rows = claims_page.elsewhere(compared.iloc[:1].assign(setting="stand-in", comparison=name, stand_in="wrn-16-2"))
+    assert rows.index.get_level_values("comparison").tolist() == ["AT below student (birds)"]
+    assert rows["here"].tolist() == ["WRN-16-2"]
 
 
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
