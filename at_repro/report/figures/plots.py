@@ -85,8 +85,8 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
         norms: by method, see `gradient_norms_at_init`.
     """
     table = pd.concat(tables.values())
-    terms = table.join(norms.rename("gradient norm"), how="inner").sort_values("gradient norm")
-    terms = terms[(terms["diverged"] > 0) | ~terms["run_id"].duplicated("last")]
+    terms = table.join(norms.rename("gradient norm"), how="inner")
+    terms = terms[(terms["diverged"] > 0) | ~terms["run_id"].duplicated("last")].sort_values("gradient norm")
     finals, diverged = terms[terms["ours"].notna()], terms[terms["diverged"] > 0]
     if finals.empty:
         return unavailable(stamp)
