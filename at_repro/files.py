@@ -79,12 +79,20 @@ def hold_signals() -> Iterator[None]:
         yield
         return
     queue: list[int] = []
-    before = handle_signals(lambda sent, _: queue.append(sent))
-    try:
-        yield
-    finally:
+    before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
+
+    def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    try:
+        handle_signals(lambda sent, _: queue.append(sent))
+        yield
+    finally:
+        try:
+            restore()
+        finally:
+            restore()  # again: one that came in between has ended the first, and the others would be held for ever
         for sent in dict.fromkeys(queue):
             signal.raise_signal(sent)
 

@@ -20,10 +20,14 @@ SCRIPT = Path(__file__).parent / "faults"
 # The start of what each proof calls its rows; how often each is tried depends on the proof.
 WHAT = [
     "SIGKILL (", "4 processes on one store", "a limit for the size of files", "a store that becomes read-only",
-    "clock set back", "a file of a record cut", "a file of a record with a flipped bit", "a file of a record deleted",
-    "a record with a forged number", "junk in a record", "a checkpoint cut", "a pickle that holds code",
+    "clock set back", "Ctrl-C, SIGTERM or SIGHUP", "SIGKILL of claims -o", "a training whose output is closed",
+    "a command whose output is closed", "a file of a record cut", "a file of a record with a flipped bit",
+    "a file of a record deleted", "a record with a forged number", "junk in a record", "a checkpoint cut",
+    "a table of attention cut", "a pickle that holds code", "a signal while a file of weights is read",
     "an image of another size", "an image grey", "an image corrupt", "an image missing",
-    "an image with a label out of range", "a bad spec", "a bad command line",
+    "an image with a label out of range", "a grey picture of 16 bits", "a link that leads back",
+    "a data set with bad boxes", "a command in a folder that is gone", "a bad spec", "a bad command line",
+    "a command with a number too large",
 ]  # fmt: skip
 
 

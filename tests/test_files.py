@@ -70,3 +70,21 @@ def test_under_nohup_a_terminal_that_closes_stops_nothing(own_signals):
     with files.hold_signals():
         signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("call", range(2 * len(files.SIGNALS)))
+def test_a_signal_between_two_handlers_leaves_none_that_swallows_the_next(call, own_signals, monkeypatch):
+    """While they are set, or given back: in a kernel, which lives on, Ctrl-C would do nothing any more."""
+    before = [signal.getsignal(number) for number in files.SIGNALS]
+    own, calls = signal.signal, []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == call + 1:
+            raise KeyboardInterrupt
+        return own(*given)
+
+    monkeypatch.setattr(signal, "signal", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.hold_signals():
+        pass
+    assert [signal.getsignal(number) for number in files.SIGNALS] == before

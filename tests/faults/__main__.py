@@ -20,6 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for what othe
 import damage
 import disturbed
 import misuse
+import outputs
+import pictures
+import stops
 
 from at_repro.data import shapes
 from at_repro.errors import duration
@@ -34,12 +37,22 @@ PROOFS = {
     disturbed.small_disk: (0, 10),
     disturbed.read_only: (1, 10),
     disturbed.clock: (1, 5),
+    stops.trainings: (1, 12),
+    stops.writings: (4, 40),
+    outputs.trainings: (1, 12),
+    outputs.commands: (15, 300),
     damage.records: (2, 100),
     damage.forgeries: (1, 1),
     damage.junk: (10, 500),
     damage.checkpoints: (6, 500),
+    damage.attention: (5, 200),
     damage.pickles: (1, 1),
-    damage.shards: (1, 20),
+    stops.readings: (20, 400),
+    pictures.shards: (1, 20),
+    pictures.depths: (5, 200),
+    pictures.links: (10, 300),
+    pictures.sets: (2, 50),
+    misuse.gone: (1, 1),
     misuse.specs_and_commands: (15, 500),
 }
 
@@ -63,7 +76,11 @@ def main() -> int:
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 rows += proof(counts[options.full], Path(folder))
-            print(f"{proof.__name__}: {duration(time.perf_counter() - began)}", file=sys.stderr, flush=True)
+            print(
+                f"{proof.__module__}.{proof.__name__}: {duration(time.perf_counter() - began)}",
+                file=sys.stderr,
+                flush=True,
+            )
     found = {
         "environment": provenance.environment(torch.device("cpu")),
         "seconds": time.perf_counter() - start,

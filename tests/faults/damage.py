@@ -1,5 +1,6 @@
-"""Files that somebody or something has changed: records, checkpoints, shards, pickles."""
+"""Files that somebody or something has changed: records, checkpoints, tables, pickles."""
 
+import hashlib
 import io
 import json
 import os
@@ -7,7 +8,6 @@ import pickle
 import random
 import re
 import shutil
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
@@ -15,23 +15,19 @@ from pathlib import Path
 from unittest.mock import patch
 
 import disturbed
-import numpy as np
+import pandas as pd
 import torch
 from disturbed import Row
-from PIL import Image
-from shards import write_shard
 
 from at_repro import data, networks
+from at_repro.analysis import attention_table
 from at_repro.data import cifar10
-from at_repro.data.parquet import read_shards
 from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Record, Store, checkpoint_file, load_record
 from at_repro.records import record as record_module
 from at_repro.report import trust
 from at_repro.report.terminal_output import verify
 from at_repro.training import Student
-
-SHAPE = (32, 32, 3)
 
 
 def cut(content: bytes) -> bytes:
@@ -194,6 +190,45 @@ def checkpoints(count: int, folder: Path) -> list[Row]:
     return [("a checkpoint cut or with a flipped bit", 2 * count, "damage that is not detected", unseen)]
 
 
+def attention(count: int, folder: Path) -> list[Row]:
+    """The table of attention's statistics, cut, flipped, and with what it cannot have under a right checksum."""
+    store = disturbed.undisturbed(folder / "whole")
+    names = [name for name in attention_table.STATISTICS if "," not in name]
+    rows = [(run.run_id, "", "top", name, 0.5, "") for run in disturbed.RUNS for name in names]
+    attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
+    path, good, believed = store.folder / attention_table.FILE, attention_table.load(store), 0
+    content = path.read_bytes()
+    for change in (cut, flip, _impossible):
+        for _ in range(count):
+            path.write_bytes(change(content))
+            try:
+                believed += not attention_table.load(store).equals(good)
+            except UserError as error:
+                believed += str(path) not in str(error) or "\n" in str(error)
+    what = "a table of attention cut, with a flipped bit, or with what it cannot have and a right checksum"
+    return [(what, 3 * count, "it is believed, or no line", believed)]
+
+
+def _impossible(content: bytes) -> bytes:
+    """A random row with a value, name or version that no row has, or a row twice, and the checksum that goes with it.
+
+    Columns: run_id, teacher, level, statistic, value, weights, version.
+    """
+    lines = content.decode().splitlines()[:-1]
+    row = random.randrange(1, len(lines))
+    cells = lines[row].split(",")
+    column = random.choice((2, 3, 4, 6, None))
+    if column is None:
+        lines.append(lines[row])
+    elif column == 4:
+        cells[column] = random.choice(("196", "-5", "nan", "inf", "1e400", "much", ""))
+    else:
+        cells[column] = random.choice(("bottom", "entropi", "one", "\x1b[2J", ""))
+    lines[row] = ",".join(cells)
+    text = "".join(f"{line}\n" for line in lines)
+    return f"{text}# sha256 {hashlib.sha256(text.encode()).hexdigest()}\n".encode()
+
+
 class Malicious:
     """Makes a folder when it is unpickled."""
 
@@ -254,48 +289,3 @@ def _as_batch(folder: Path, bad: Malicious) -> None:
     for name in ("data_batch_1", "test_batch", "batches.meta"):
         (batches / name).write_bytes(pickle.dumps(bad))
     cifar10.cifar10("test", folder, download=False)
-
-
-def shards(count: int, folder: Path) -> list[Row]:
-    """Images and labels that no set may hold, at a random row of the second of two shards."""
-    generator = np.random.default_rng(0)
-    good = _encoded(generator.integers(256, size=SHAPE, dtype=np.uint8))
-    paths = [folder / f"train-0000{index}-of-00002.parquet" for index in (0, 1)]
-    write_shard(paths[0], [good] * 4, [0, 1, 2, 3])
-    kinds = {
-        "of another size": lambda: (_encoded(np.zeros((random.randint(1, 31), 32, 3), np.uint8)), 1),
-        "grey": lambda: (_encoded(np.zeros(SHAPE[:2], np.uint8)), 1),
-        "corrupt": lambda: (_corrupt(good), 1),
-        "missing": lambda: (None, 1),
-        "with a label out of range": lambda: (good, random.choice([-1, 10, 999, None])),
-    }
-    rows = []
-    for kind, make in kinds.items():
-        unnamed = 0
-        for _ in range(count):
-            images, labels, row = [good] * 6, [0] * 6, random.randrange(6)
-            images[row], labels[row] = make()
-            write_shard(paths[1], images, labels)
-            unnamed += not _names(paths, f"{paths[1]}: row {row}: ")
-        rows.append((f"an image {kind}", count, "shard and row are not named", unnamed))
-    return rows
-
-
-def _names(paths: list[Path], place: str) -> bool:
-    try:
-        read_shards(paths, size=SHAPE[:2])
-    except DataError as error:
-        return place in str(error) and "\n" not in str(error)
-    print(f"{place}was read", file=sys.stderr)
-    return False
-
-
-def _encoded(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _corrupt(good: bytes) -> bytes:
-    """Half an image, or bytes that are none."""
-    return random.choice([good[: len(good) // 2], random.randbytes(100)])

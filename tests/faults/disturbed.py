@@ -112,7 +112,7 @@ def _at(store: Store, access: int) -> int:
             if counted == access:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        _watch(store.folder, count)
+        watch(store.folder, count)
         learn(store)
 
     return processes.run(work)[0]
@@ -121,17 +121,18 @@ def _at(store: Store, access: int) -> int:
 def _accesses(folder: Path) -> int:
     """How often a store is accessed while RUNS are trained."""
     store = Store(folder, writable=True)
-
-    def work() -> None:
-        accesses = []
-        _watch(store.folder, lambda: accesses.append(1))
-        learn(store)
-        print(len(accesses), file=sys.stderr)
-
-    return int(processes.run(work)[1])
+    return int(processes.run(lambda: count_accesses(store.folder, lambda: learn(store)))[1])
 
 
-def _watch(folder: Path, call: Callable[[], None]) -> None:
+def count_accesses(folder: Path, work: Callable[[], object]) -> None:
+    """Does some work, and writes to standard error how often it accesses a folder."""
+    accesses = []
+    watch(folder, lambda: accesses.append(1))
+    work()
+    print(len(accesses), file=sys.stderr)
+
+
+def watch(folder: Path, call: Callable[[], None]) -> None:
     """Calls before every access to a file below a folder, for the rest of this process."""
 
     def hook(event: str, arguments: tuple) -> None:

@@ -3,7 +3,9 @@
 import contextlib
 import io
 import math
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from disturbed import Row
@@ -93,9 +95,46 @@ def commands(draw) -> list[str]:
     return ["run", name, option, value] if option else ["run", value]
 
 
+LARGE = st.integers(10, 400).map(lambda digits: "1" + digits * "0")
+HUGE = st.integers(309, 999).map(lambda digits: "1" + digits * "0")  # none that a float holds
+
+
+@st.composite
+def numbers(draw) -> list[str]:
+    """A number that is too large for a seed, a weight or a count; or a folder that is there and holds no records."""
+    command = draw(st.sampled_from(["run", "notebook", "sweep", "claims", "verify"]))
+    if command in ("claims", "verify"):
+        return [command]
+    if command == "run":
+        return ["run", next(iter(EXPERIMENTS)), "--seeds", draw(LARGE)]
+    name = draw(st.sampled_from(["beta", "seeds"]))
+    value = draw({"beta": HUGE, "seeds": LARGE}[name] | st.sampled_from(["nan", "inf", "-1", "1e400"]))
+    values = [value, value + "0"] if command == "sweep" else [value]
+    return [command, "table_1", "-p", name, *values]
+
+
+def gone(count: int, folder: Path) -> list[Row]:
+    """Every command that reads or writes, called where the working folder is not there any more."""
+    here, wrong = Path.cwd(), 0
+    name = next(iter(EXPERIMENTS))
+    calls = [["experiments"], ["status"], ["run", name], ["claims"], ["verify"], ["data"], ["maps"], ["bench"],
+             ["notebook", "table_1"], ["sweep", "table_1", "-p", "beta", "1", "2"], ["refresh"], ["book"]]  # fmt: skip
+    for arguments in calls * count:
+        with tempfile.TemporaryDirectory() as working:
+            os.chdir(working)
+            os.rmdir(working)
+            wrong += not _ends_in_one_line(arguments)
+            os.chdir(here)
+            os.mkdir(working)  # for the end of this block
+    return [("a command in a folder that is gone", count * len(calls), "no line, more than one, or work", wrong)]
+
+
 def specs_and_commands(count: int, folder: Path) -> list[Row]:
     """`count` of each, generated."""
-    found = {"a bad spec": [0, 0], "a bad command line": [0, 0]}
+    large = "a command with a number too large, or for a folder without records"
+    found = {"a bad spec": [0, 0], "a bad command line": [0, 0], large: [0, 0]}
+    (folder / "store").mkdir()
+    results = ["--results", str(folder / "store")]
 
     def note(what: str, refused: bool, given: object) -> None:
         found[what][0] += 1
@@ -115,10 +154,17 @@ def specs_and_commands(count: int, folder: Path) -> list[Row]:
     @quickly
     @given(commands())
     def try_command(arguments: list[str]) -> None:
-        note("a bad command line", _ends_in_one_line([*arguments, "--results", str(folder / "store")]), arguments)
+        note("a bad command line", _ends_in_one_line([*arguments, *results]), arguments)
+
+    @quickly
+    @given(numbers())
+    def try_number(arguments: list[str]) -> None:
+        own = [] if arguments[0] in ("notebook", "sweep") else results
+        note(large, _ends_in_one_line([*arguments, *own]), arguments)
 
     try_spec()
     try_command()
+    try_number()
     fault = "no line, more than one, or training"
     return [(what, tried, fault, wrong) for what, (tried, wrong) in found.items()]
 
