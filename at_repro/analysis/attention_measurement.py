@@ -1,7 +1,8 @@
 """Measures what `attention_table` holds: statistics of attention maps, where weights and images are at hand."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache, partial
 
@@ -73,28 +74,50 @@ def update_imagenet(store: Store) -> int:
 
     Raises UserError where the disk refuses.
     """
-    target = engine.device("auto")
     table = attention_table.load(store)
     there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
+    networks = _imagenet_networks()
+    for key in list(networks):
+        if {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
+            del networks[key]
+    parts = list(_rows_of_imagenet(networks))
+    return attention_table.add(store, pd.concat(parts)) if parts else 0
+
+
+def compare_imagenet(store: Store) -> dict[str, str | None]:
+    """What `_deviation` says of the rows of each network without a record; None where they cannot be measured here."""
+    table = attention_table.load(store)
+    pairs = set(zip(table["run_id"], table["weights"], strict=True))
+    deviations: dict[str, str | None] = dict.fromkeys(sorted(set(table["run_id"]) - set(store.folders())))
+    for now in _rows_of_imagenet({key: network for key, network in _imagenet_networks().items() if key in pairs}):
+        run_id = now["run_id"].iloc[0]
+        deviations[run_id] = _deviation(table[table["run_id"] == run_id], now)
+    return deviations
+
+
+def _imagenet_networks() -> dict[tuple[str, str], nn.Module]:
+    """EfficientNet-Lites whose weights are here, by run id and how the checksum of the weights begins."""
     networks = {}
     for name in efficientnet.NAMES:
         with suppress(DataError):
             network = imagenet.classifier(name)
-            key = f"imagenet-{name}", _checksum(network.network)[:12]
-            if not {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
-                networks[key] = network.to(target)
+            networks[f"imagenet-{name}", _checksum(network.network)[:12]] = network
+    return networks
+
+
+def _rows_of_imagenet(networks: Mapping[tuple[str, str], nn.Module]) -> Iterator[pd.DataFrame]:
+    """The rows of each network, see `_imagenet_networks`; of none where the photographs are not here."""
     if not networks:  # reading photographs takes seconds
-        return 0
+        return
+    target = engine.device("auto")
     try:
         sample = _sample(data.load(attention_table.PHOTOGRAPHS, "test").to(target))
     except DataError:
-        return 0
-    parts = []
+        return
     for (run_id, weights), network in networks.items():
-        maps = network_maps.maps_by_mapping(network, sample, ["sum-2"])
+        maps = network_maps.maps_by_mapping(network.to(target), sample, ["sum-2"])
         rows = map_statistics.tabulate({run_id: maps}, sample, _OF_PHOTOGRAPHS)
-        parts.append(means(rows).assign(run_id=run_id, teacher="", weights=weights))
-    return attention_table.add(store, pd.concat(parts)[COLUMNS])
+        yield means(rows).assign(run_id=run_id, teacher="", weights=weights)[COLUMNS]
 
 
 def _checksum(network: nn.Module) -> str:
@@ -139,20 +162,31 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def compare(
     store: Store, run: Run, images: Images, maps_of: Callable[[Run], map_statistics.NetworkMaps | None]
-) -> tuple[str, int]:
-    """The first number of a run's rows that its maps do not give, empty where all agree; and how many were compared.
-
-    Another processor rounds otherwise: a thousandth of a value is allowed.
+) -> tuple[str, int, int]:
+    """What is wrong with the first of a run's rows that its maps do not give, empty where all agree; how many rows were
+    compared; and of how many that cannot be, as the teacher's maps are not here.
     """
     table, folders = attention_table.load(store), store.folders()
     rows = table[table["run_id"] == run.run_id]
     names = [name for name in rows["teacher"].unique() if not name or name in folders]
     pairs: list[Pair] = [(run, load_record(folders[name]).run if name else None) for name in names]
-    both = rows.merge(rows_of_pairs(store, pairs, images, maps_of), on=KEY, suffixes=("", "_now"))
-    now, then = (both[name].astype(float) for name in ("value_now", "value"))
-    deviations = both[~np.isclose(then, now, rtol=1e-3, atol=1e-4)]
-    text = "{level} {statistic} {value:g}, recomputed {value_now:.6g}"
-    return "" if deviations.empty else text.format(**deviations.iloc[0]), len(both)
+    now = rows_of_pairs(store, pairs, images, maps_of)
+    measured = rows[rows["teacher"].isin(now["teacher"])]
+    return _deviation(measured, now), len(measured), len(rows) - len(measured)
+
+
+def _deviation(rows: pd.DataFrame, now: pd.DataFrame) -> str:
+    """The first number that differs, or that only one of the two has, in words.
+
+    Another processor rounds otherwise: a thousandth of a value is allowed.
+    """
+    both = rows.merge(now, "outer", on=KEY, suffixes=("", "_now"))
+    recorded, measured = (both[name].astype(float) for name in ("value", "value_now"))
+    deviations = both[~np.isclose(measured, recorded, rtol=1e-3, atol=1e-4)]
+    for row in deviations.itertuples():
+        texts = ["none" if math.isnan(value) else f"{value:.6g}" for value in (row.value, row.value_now)]
+        return f"{row.level} {row.statistic} {texts[0]}, recomputed {texts[1]}"
+    return ""
 
 
 def _names(pair: Pair) -> tuple[str, str]:

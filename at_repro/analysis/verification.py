@@ -136,6 +136,8 @@ def _without_network(
         return Verification(here)
     if record.predictions()["label"].tolist() != images.labels.tolist():
         return Verification("its labels are not those of the test images")
+    if record.predictions()["prediction"].max() >= len(images.classes):
+        return Verification(f"it predicts a class that {record.run.dataset} does not have")
     if record.diverged and record.has_weights and _is_healthy(record, images):
         return Verification(f"{record.outcome}, and its weights give finite numbers")
     if not record.has_network:
@@ -184,8 +186,16 @@ def _verify_pass(
     loaded: dict[str, nn.Module] = {}
     for record in records:
         try:
+            network = load_network(store, record.run, images, images.device)
+            count_now = sum(parameter.numel() for parameter in network.parameters())
+            if record.values.get("parameters", count_now) != count_now:
+                yield (
+                    record.run.run_id,
+                    Verification(f"recorded {record.values['parameters']} parameters, its weights have {count_now}"),
+                )
+                continue
             # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.
-            loaded[record.run.run_id] = fold_batch_norms(load_network(store, record.run, images, images.device))
+            loaded[record.run.run_id] = fold_batch_norms(network)
         except ParameterError as error:  # a network of one's own that is not here
             yield record.run.run_id, Verification(str(error))
         except UserError:
@@ -244,6 +254,9 @@ def _compare(
     )
     if disagreements > TOLERANCE * len(images):
         return Verification(text)
+    loss = record.final.get("test_loss", result.loss)
+    if not math.isclose(loss, result.loss, rel_tol=10 * TOLERANCE, abs_tol=TOLERANCE):
+        return Verification(f"recorded a test loss of {loss:.4g}, recomputed {result.loss:.4g}")
 
     def maps_of(run: Run) -> NetworkMaps | None:
         if run.run_id not in maps and (own := attention_measurement.maps(store, run, images)) is not None:
@@ -251,11 +264,12 @@ def _compare(
         return maps.get(run.run_id)
 
     try:
-        deviation, values = attention_measurement.compare(store, record.run, images, maps_of)
+        deviation, compared, other = attention_measurement.compare(store, record.run, images, maps_of)
     except DamagedRecord as error:  # of the teacher, whose own line it ends
         return Verification(comparison=text, omission=f"attention, as a teacher's record is damaged: {error}")
     if deviation:
         return Verification(f"{attention_table.FILE} has {deviation}")
-    return Verification(
-        comparison=text, omission="" if values else f"attention: {attention_table.FILE} has nothing of it"
-    )
+    omission = "distances of its maps to those of a teacher whose weights are not here" if other else ""
+    if not compared and not other:
+        omission = f"attention: {attention_table.FILE} has nothing of it"
+    return Verification(comparison=text, omission=omission)

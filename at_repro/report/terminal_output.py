@@ -89,10 +89,13 @@ def verify(
     absences = [result.absence for result in results if result.absence]
     if len(absences) == total:
         raise absences[0]
-    mismatches = 0 if run_ids or count else _print_numbers(store)
+    mismatches = 0 if run_ids or count else _print_imagenet(store) + _print_numbers(store)
     omissions = Counter(result.omission for result in results if result.omission)
     for what, records in omissions.items():
         print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
+    print(
+        "not compared of any: when, for how long, on what, and in whose company it was trained; only the record knows"
+    )
     failures = sum(bool(result.problem) for result in results)
     print(f"{total - failures - len(absences)} of {total} records verified in {store.folder}")
     return 1 if failures or mismatches else 0
@@ -107,6 +110,20 @@ def _print_time_left(count: int, records: int, seconds: float) -> None:
     if sys.stderr.isatty() and count < records:
         remaining = duration(seconds / count * (records - count))
         print(f"\r{count} of {records} records, about {remaining} left", end="", file=sys.stderr, flush=True)
+
+
+def _print_imagenet(store: Store) -> int:
+    """Prints whether the attention of networks without a record is as measured; returns of how many it is not."""
+    from at_repro.analysis.attention_measurement import compare_imagenet
+
+    deviations = compare_imagenet(store)
+    for run_id, deviation in deviations.items():
+        if deviation is None:
+            print(f"skipped {printable(run_id)}: its weights, or the photographs, are not here")
+        else:
+            text = f"attention.csv has {deviation}" if deviation else "attention as recorded"
+            print(f"{'FAILED' if deviation else 'ok':8}{printable(run_id)}  {text}")
+    return sum(map(bool, deviations.values()))
 
 
 def _print_numbers(store: Store) -> int:

@@ -164,7 +164,36 @@ def test_a_run_without_weights_keeps_the_numbers_it_had(measured, store, images)
     assert attention_measurement.update(store, measured, images) == 0
     assert measured["student"].run_id in set(load(store)["run_id"])
     maps_of = partial(attention_measurement.maps, store, images=images)
-    assert attention_measurement.compare(store, measured["student"], images, maps_of) == ("", 0), "there are no weights"
+    fault, compared, others = attention_measurement.compare(store, measured["student"], images, maps_of)
+    assert (fault, compared) == ("", 0) and others > 0, "there are no weights"
+
+
+def test_a_row_too_many_and_one_too_few_are_seen(measured, store, images):
+    maps_of = partial(attention_measurement.maps, store, images=images)
+
+    def compare():
+        return attention_measurement.compare(store, measured["AT"], images, maps_of)
+
+    fault, compared, others = compare()
+    table = load(store)
+    assert (fault, compared, others) == ("", (table["run_id"] == measured["AT"].run_id).sum(), 0)
+    (row,) = table.query(f"run_id == '{measured['AT'].run_id}' and statistic == 'entropy' and level == 'top'").index
+    attention_table.write(store, table.drop(index=row))
+    assert compare()[0] == f"top entropy none, recomputed {table['value'][row]:.6g}"
+    invented = table.loc[[row]].assign(level="level 4", value=3.0)
+    attention_table.write(store, pd.concat([table, invented]))
+    assert compare()[0] == "level 4 entropy 3, recomputed none"
+
+
+def test_distances_to_a_teacher_without_weights_are_said_not_to_be_compared(measured, store, images):
+    table = load(store)
+    teacher = measured["teacher"]
+    (store.record_path(teacher) / "weights.safetensors").unlink()
+    maps_of = partial(attention_measurement.maps, store, images=images)
+    fault, compared, others = attention_measurement.compare(store, measured["AT"], images, maps_of)
+    rows = table[table["run_id"] == measured["AT"].run_id]
+    assert (fault, compared, others) == ("", (rows["teacher"] == "").sum(), (rows["teacher"] != "").sum())
+    assert others > 0
 
 
 def test_a_run_that_was_trained_anew_is_measured_anew(measured, store, images):

@@ -6,11 +6,12 @@ from torch import nn
 
 from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, imagenet_gallery, map_statistics, network_maps
-from at_repro.analysis.attention_measurement import update_imagenet
+from at_repro.analysis.attention_measurement import compare_imagenet, update_imagenet
 from at_repro.analysis.imagenet_gallery import Gallery
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError
 from at_repro.networks import Output, efficientnet, imagenet
+from at_repro.report import terminal_output
 
 
 class Mean(nn.Module):
@@ -136,6 +137,26 @@ def test_other_weights_are_measured_anew(pretrained, store):
     assert update_imagenet(store) == 2 and len(reads) == 2
     after = attention_table.load(store)
     assert len(after) == len(before) and not set(after["weights"]) & set(before["weights"])
+
+
+def test_a_forged_number_of_a_pretrained_network_is_seen_where_it_can_be_measured(pretrained, store, capsys):
+    mean, _ = pretrained
+    update_imagenet(store)
+    table = attention_table.load(store)
+    assert compare_imagenet(store) == dict.fromkeys(table["run_id"], "")
+    forged = table.assign(value=table["value"].where(table.index > 0, table["value"] / 2 + 0.1))
+    attention_table.write(store, forged)
+    faults = compare_imagenet(store)
+    level, statistic, value, was = *table.iloc[0][["level", "statistic", "value"]], forged["value"][0]
+    assert faults == {
+        "imagenet-efficientnet-lite0": f"{level} {statistic} {was:.6g}, recomputed {value:.6g}",
+        "imagenet-efficientnet-lite1": "",
+    }
+    assert terminal_output._print_imagenet(store) == 1
+    assert capsys.readouterr().out.startswith("FAILED  imagenet-efficientnet-lite0  attention.csv has")
+    with torch.no_grad():
+        mean.weight += 1
+    assert compare_imagenet(store) == dict.fromkeys(faults), "of other weights nothing can be said"
 
 
 def test_nothing_is_measured_without_weights_or_photographs(pretrained, store, monkeypatch):

@@ -70,10 +70,11 @@ def failed(capsys, store, *parts: str) -> None:
 
 def test_a_fresh_record_agrees(trained, store, forged, capsys):
     assert verify(store, device="cpu") == 0
-    first, left_out, last = lines(capsys)
+    first, left_out, never, last = lines(capsys)
     error = f"{trained.final['test_error']:.2f} %"
     assert first.startswith(f"ok      {trained.run.run_id}  recorded {error}, recomputed {error}, 0 of 20 predictions")
     assert left_out == "not compared of 1 record: attention: attention.csv has nothing of it"
+    assert never.startswith("not compared of any: ")
     assert last == f"1 of 1 records verified in {store.folder}"
     assert verify(store, [trained.run.run_id], device="cpu") == 0
 
@@ -115,6 +116,28 @@ def test_predictions_of_fewer_images(trained, store, forged, capsys):
     table.to_csv(folder / "predictions.csv", index=False)
     seal(final=trained.final | {"test_error": 100 * float((table["label"] != table["prediction"]).mean())})
     failed(capsys, store, "labels are not those of the test images")
+
+
+def test_a_loss_that_the_weights_do_not_give(trained, store, forged, capsys):
+    _, seal = forged
+    seal(final=trained.final | {"test_loss": 0.98 * trained.final["test_loss"]})
+    failed(capsys, store, "recorded a test loss of", "recomputed")
+
+
+def test_parameters_that_the_weights_do_not_have(trained, store, forged, capsys):
+    _, seal = forged
+    seal(parameters=5)
+    failed(capsys, store, f"recorded 5 parameters, its weights have {trained.values['parameters']}")
+
+
+def test_a_class_that_the_images_do_not_have(trained, store, forged, capsys):
+    """The error is as before: the image was recognised wrongly anyway."""
+    folder, seal = forged
+    table = pd.read_csv(folder / "predictions.csv")
+    table.loc[table.index[table["label"] != table["prediction"]][0], "prediction"] = 2**50
+    table.to_csv(folder / "predictions.csv", index=False)
+    seal()
+    failed(capsys, store, "it predicts a class that shapes does not have")
 
 
 @pytest.mark.parametrize("labels", [False, True])
@@ -350,7 +373,7 @@ def test_where_two_records_have_other_labels_neither_is_believed(store, unseen, 
 def test_labels_that_nothing_can_be_held_against_are_said_not_to_be_compared(store, unseen, capsys):
     forged = unseen(0, honest=False)
     assert verify(store, device="cpu", data_root=str(store.folder)) == 0
-    first, left_out, _ = lines(capsys)
+    first, left_out, *_ = lines(capsys)
     assert first.startswith(f"ok      {forged}  test error 0.00 % if its labels are right, ")
     assert first.endswith("(neither weights nor test images are here: its labels are not compared)")
     assert left_out.startswith("not compared of 1 record: what its network gives, and labels: ")
