@@ -1,6 +1,7 @@
 """Image sets: `load` reads, lists or generates one by name, `describe` says what there is."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def load(
 
     Raises:
         ParameterError: a name, split, subset or data root that is not allowed.
-        DataError: the data are missing or damaged.
+        DataError: the data are missing or damaged, or may not be read.
     """
     from at_repro.data import cifar10, folders, shapes, streamed
 
@@ -61,12 +62,16 @@ def load(
     if name == "shapes":
         return shapes.shapes(split, subset)
     images: Images
-    if name == "cifar10":
-        images = cifar10.cifar10(split, data_root(root), download)
-    elif is_streamed(name):
-        images = streamed.load_streamed(name, split, data_root(root))
-    else:
-        images = folders.load_folder(name, split, data_root(root))
+    try:
+        if name == "cifar10":
+            images = cifar10.cifar10(split, data_root(root), download)
+        else:
+            with suppress(FileNotFoundError):  # what is looked for in it would seem not to be there
+                os.scandir(data_root(root) / folder(name)).close()
+            read = streamed.load_streamed if is_streamed(name) else folders.load_folder
+            images = read(name, split, data_root(root))
+    except OSError as error:  # of a folder: files have lines of their own
+        raise DataError(f"{error.filename or name}: cannot be read ({error.strerror or error})") from None
     return images if subset is None else images.subset(subset)
 
 

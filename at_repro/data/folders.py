@@ -3,7 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ STD = (58.4, 57.1, 57.4)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
+OTHER = {"train": "test", "test": "train"}
 
 
 def load_folder(name: str, split: str, root: Path) -> ImageSet:
@@ -38,8 +41,7 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
     """
     check_choice("split", split, SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
-    classes_of = (_classes(root / folder, part) for part in (split, "test" if split == "train" else "train"))
-    check_classes(root / folder, *classes_of)
+    check_classes(root / folder, *(_classes(root / folder, part) for part in (split, OTHER[split])))
     images, labels, classes, source = _read(root / folder, split, resolution)
     order = canonical_order(images, labels)
     return ImageSet(name, split, images[order], labels[order], classes, source=str(source))
@@ -52,7 +54,7 @@ def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tu
         images, labels, classes = read_shards(find_shards(folder, source.name))
         source = folder
     else:
-        photographs, classes = archive or list_images(source)
+        photographs, classes = archive or list_images(source, split_folder(folder, OTHER[split]))
         images = (_decode(photograph) for photograph in photographs)
         labels = torch.tensor([photograph.label for photograph in photographs])
     if not len(labels):
@@ -84,30 +86,38 @@ def split_folder(folder: Path, split: str) -> Path:
     raise DataError(f"{folder} holds no {split} images; looked for {patterns} (or JPEG, WebP) and for parquet shards")
 
 
-def list_images(of_split: Path) -> tuple[list[Photograph], tuple[str, ...]]:
+def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[str, ...]]:
     """The images of a split, a folder with a folder for each class, and the classes' names.
 
-    A class and a file may be links; links to folders within a class are not followed. Raises DataError as
-    `list_classes`, and for a class without images.
+    A class and a file may be links; links to folders within a class are not followed. `other` is the folder of the
+    other split, if it has one. Raises DataError where there is no class, for a class without images, and where a link
+    lets two classes, of one split or of both, have the same images; OSError where a folder cannot be read.
     """
     classes, photographs = list_classes(of_split), []
+    _check_links([*(of_split / name for name in classes), *other.glob("*/")])
     for label, name in enumerate(classes):
-        paths = [os.path.join(folder, file) for folder, _, files in os.walk(of_split / name) for file in files]
+        walk = os.walk(of_split / name, onerror=_refuse)
+        paths = [os.path.join(folder, file) for folder, _, files in walk for file in files]
         if not (images := [path for path in paths if path.lower().endswith(IMG_EXTENSIONS)]):
             raise DataError(f"{of_split}: class {name} holds no images")
         photographs += [Photograph(path, label) for path in images]
     return photographs, classes
 
 
+def _refuse(error: OSError) -> NoReturn:
+    raise error  # else `os.walk` would go on without the folder, and nobody would miss its images
+
+
+def _check_links(classes: Iterable[Path]) -> None:
+    places = sorted((path.resolve(), path) for path in classes)  # what lies in a folder follows it
+    for (place, path), (next_place, next_path) in pairwise(places):
+        if next_place.is_relative_to(place):
+            raise DataError(f"{next_path} is {path}, or lies in it, by a link: images would count twice")
+
+
 def list_classes(of_split: Path) -> tuple[str, ...]:
-    """The names of a split's classes. Raises DataError where it has none, and for a link that leads nowhere or back."""
-    try:
-        classes = sorted(entry.name for entry in os.scandir(of_split) if entry.is_dir())
-    except OSError as error:  # such as a link to itself
-        raise DataError(f"{error.filename or of_split}: {error.strerror}") from None
-    for name in classes:
-        if of_split.resolve().is_relative_to((of_split / name).resolve()):
-            raise DataError(f"{of_split / name} is a link to a folder that it lies in: images would count twice")
+    """The names of a split's classes. Raises DataError where it has none, OSError where it cannot be read."""
+    classes = sorted(entry.name for entry in os.scandir(of_split) if entry.is_dir())
     if not classes:
         raise DataError(f"{of_split} holds no folder of a class")
     return tuple(classes)

@@ -42,13 +42,11 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
     """
     check_choice("split", split, folders.SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
-    source, other = (
-        folders.split_folder(root / folder, part) for part in (split, "test" if split == "train" else "train")
-    )
+    source, other = (folders.split_folder(root / folder, part) for part in (split, folders.OTHER[split]))
     for part in (source, other):
         if not part.is_dir():
             raise DataError(f"{part} is no folder: only files can be streamed, no shards")
-    photographs, classes = folders.list_images(source)
+    photographs, classes = folders.list_images(source, other)
     folders.check_classes(root / folder, classes, folders.list_classes(other))
     for photograph in photographs:
         if not str(photograph.path).lower().endswith(folders.SUFFIXES):

@@ -2,7 +2,10 @@
 
 import io
 import os
+import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,7 +189,39 @@ def test_a_class_that_leads_back_is_named(name, target, photos):
     for split in ("train", "test"):
         (photos / "photos" / split / "again").symlink_to(target)
     problem = data.describe(name, photos).problem
-    assert "train/again" in problem and "\n" not in problem
+    assert re.search(r"photos/(train|test)/again", problem) and "\n" not in problem
+
+
+@pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
+@pytest.mark.parametrize(
+    ("link", "target"), [("test", "train"), ("train/dog", "cat"), ("test/cat", "../train/cat"), ("train/dog", "cat/in")]
+)
+def test_images_that_a_link_lets_two_classes_have_are_refused(name, link, target, photos):
+    """Test errors would be training errors, or an image would have two labels."""
+    root = photos / "photos"
+    (root / "train" / "cat" / "in").mkdir()
+    shutil.copy(root / "train" / "cat" / "0.png", root / "train" / "cat" / "in")
+    shutil.rmtree(root / link)
+    (root / link).symlink_to(target)
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match=r"by a link: images would count twice"):
+            data.load(name, split, photos)
+
+
+@pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
+@pytest.mark.parametrize("closed", ["", "train", "train/dog", "train/dog/more"])
+def test_a_folder_that_may_not_be_read_is_named(name, closed, photos, monkeypatch):
+    """Its images would be missing in silence, or seem not to be there."""
+    (photos / "photos" / "train" / "dog" / "more").mkdir()
+    folder, scandir = photos / "photos" / closed, os.scandir
+
+    def refuse(path):  # as the system does, but for root, whom it refuses nothing
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert data.describe(name, photos).problem == f"{folder}: cannot be read (Permission denied)"
 
 
 def test_a_class_may_be_a_link_to_elsewhere(photos):
