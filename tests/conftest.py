@@ -130,12 +130,15 @@ def hand_made(store):
         for name in ("final", "best", "data", "environment"):
             values[name] |= changes.pop(name, {})
         values |= changes
+        if "seconds" in values and "seconds_per_epoch" not in changes:
+            values["seconds_per_epoch"] = values["seconds"] / len(curve)
         if values["diverged"] is not None:
             values["final"] = dict.fromkeys(values["final"])
         rates = [0.1] * (len(curve) - 1) + [0.02]
         epochs = pd.DataFrame({"epoch": range(1, len(curve) + 1), "learning_rate": rates, "test_error": curve})
         loss = math.nan if values["diverged"] else 1.5
         epochs[["train_error", "train_loss", "test_loss"]] = 50.0, loss, 1 / 3
+        epochs["seconds"] = values["seconds_per_epoch"]
         labels = range(len(predicted)) if labels is None else labels
         predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
         return store.write(run, values, epochs, predictions, weights or _first_weights(run.network, run.seed))

@@ -97,7 +97,7 @@ def compare_imagenet(store: Store) -> dict[str, str | None]:
 
 def _imagenet_networks() -> dict[tuple[str, str], nn.Module]:
     """EfficientNet-Lites whose weights are here, by run id and how the checksum of the weights begins."""
-    networks = {}
+    networks: dict[tuple[str, str], nn.Module] = {}
     for name in efficientnet.NAMES:
         with suppress(DataError):
             network = imagenet.classifier(name)

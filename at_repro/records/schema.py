@@ -200,21 +200,21 @@ def contradiction(
         1 <= best["epoch"] <= count and _near(errors[best["epoch"] - 1], best["test_error"], _DIGITS)
     ):
         return f"records {best['test_error']} % as best in epoch {best['epoch']}, epochs.csv another one"
-    if "seconds" in curve and "seconds_per_epoch" in values:
-        median = statistics.median(curve["seconds"])
-        if not _near(values["seconds_per_epoch"], median, _DIGITS):
-            return f"records {values['seconds_per_epoch']} seconds per epoch, epochs.csv {median}"
-    if "seconds" in curve and "seconds" in values and not _near(values["seconds"], sum(curve["seconds"]), _DIGITS):
-        return f"records {values['seconds']} seconds, epochs.csv {sum(curve['seconds']):g}"
+    for name, of_epochs in (("seconds_per_epoch", statistics.median), ("seconds", sum)):
+        now = of_epochs(curve["seconds"]) if "seconds" in curve else math.nan
+        if name in values and not _near(values[name], now, _DIGITS):
+            return f"records {values[name]} {name.replace('_', ' ')}, epochs.csv {now:g}"
+    if any(session["epoch"] > count for session in values.get("sessions", ())):
+        return f"records that it was continued after an epoch that it does not have, of {count}"
     if diverged is not None:
         return ""
     error = 100 * float((predictions["label"] != predictions["prediction"]).mean())
     if abs(error - final["test_error"]) > 1e-9:
         return f"records {final['test_error']} % and predictions with {error} % wrong"
-    last = {name: column[-1] for name, column in curve.items()}
     for name, tolerance in (("train_error", _DIGITS), ("train_loss", _DIGITS), ("test_loss", _ROUNDING)):
-        if name in final and not (name in last and _near(final[name], last[name], tolerance)):
-            return f"records a {name} of {final[name]}, epochs.csv {last.get(name, 'none')}"
+        now = curve[name][-1] if name in curve else math.nan
+        if name in final and not abs(final[name] - now) <= tolerance * (now + 0.2):
+            return f"records a {name} of {final[name]}, epochs.csv {now:g}"
     limit = 100 * (_FEW + _BORDERLINE * math.sqrt(len(predictions["label"]))) / len(predictions["label"])
     if abs(error - errors[-1]) > limit:
         return f"records a test_error of {final['test_error']} %, epochs.csv {errors[-1]}"

@@ -167,6 +167,11 @@ def test_without_weights_labels_and_length_are_still_compared(labels, trained, s
         ("final", {"top5_error": 1.0}, "recorded a top-5 error of 1.00 %, which nobody counts"),
         ("seconds", 0.5, "records 0.5 seconds, epochs.csv"),
         ("seconds_per_epoch", 0.001, "records 0.001 seconds per epoch"),
+        (
+            "sessions",
+            [{"epoch": 0, "step": 0}, {"epoch": 99, "step": 1}],
+            "continued after an epoch that it does not have",
+        ),
     ],
 )
 def test_numbers_that_do_not_follow_from_the_curve(name, change, words, trained, store, forged, capsys):
@@ -174,6 +179,13 @@ def test_numbers_that_do_not_follow_from_the_curve(name, change, words, trained,
     _, seal = forged
     seal(**{name: trained.values[name] | change if isinstance(change, dict) else change})
     failed(capsys, store, words)
+
+
+def test_hours_of_a_curve_that_does_not_tell_them(trained, store, forged, capsys):
+    folder, seal = forged
+    pd.read_csv(folder / "epochs.csv").drop(columns="seconds").to_csv(folder / "epochs.csv", index=False)
+    seal()
+    failed(capsys, store, "seconds per epoch, epochs.csv nan")
 
 
 @pytest.mark.parametrize(

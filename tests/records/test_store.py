@@ -58,7 +58,9 @@ def test_files_are_readable_by_people(run, hand_made):
     assert (
         (folder / "epochs.csv")
         .read_text()
-        .startswith("epoch,learning_rate,test_error,train_error,train_loss,test_loss\n1,0.1,20,50,1.5,0.333333\n")
+        .startswith(
+            "epoch,learning_rate,test_error,train_error,train_loss,test_loss,seconds\n1,0.1,20,50,1.5,0.333333,0.1\n"
+        )
     )
     assert folder.stat().st_mode & 0o777 == 0o755, "other users of the machine could not read it"
 
