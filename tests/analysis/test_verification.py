@@ -391,6 +391,36 @@ def test_labels_that_nothing_can_be_held_against_are_said_not_to_be_compared(sto
     assert left_out.startswith("not compared of 1 record: what its network gives, and labels: ")
 
 
+@pytest.mark.parametrize(
+    ("classes", "top5", "words"),
+    [
+        (100, 1.0, "recorded a top-5 error of 1.00 %, which nobody counts of so few classes"),
+        (101, 26.0, "recorded a top-5 error of 26.00 %, above its error of 25.00 %"),
+    ],
+)
+def test_a_top5_error_that_cannot_be_needs_neither_weights_nor_images(classes, top5, words, store, hand_made, capsys):
+    run = Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96)
+    labels = (0, 1, 2, classes - 1)
+    hand_made(run, (25.0,), (0, 1, 2, 9), labels, {"w": torch.zeros(1)}, final={"top5_error": top5})
+    assert verify(store, device="cpu", data_root=str(store.folder)) == 1
+    assert lines(capsys)[0] == f"FAILED  {run.run_id}  {words}"
+
+
+def test_a_top5_error_that_can_be_is_said_not_to_be_compared(store, hand_made, capsys):
+    run = Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96)
+    record = hand_made(run, (25.0,), (0, 1, 2, 9), (0, 1, 2, 100), {"w": torch.zeros(1)}, final={"top5_error": 1.0})
+    (record.folder / "weights.safetensors").unlink()
+    assert verify(store, device="cpu", data_root=str(store.folder)) == 0
+    assert any("what its network gives, its top-5 error as well, and labels: " in line for line in lines(capsys))
+
+
+@pytest.mark.parametrize("name", ["test_loss", "train_loss"])
+def test_a_number_that_the_curve_has_and_the_record_lacks(name, trained, store, forged, capsys):
+    _, seal = forged
+    seal(final={other: value for other, value in trained.final.items() if other != name})
+    failed(capsys, store, f"records a {name} of nan, epochs.csv ")
+
+
 def test_what_was_compared_before_an_interrupt_is_printed(trained, store, forged, capsys, monkeypatch):
     """And how many records were not."""
     again = Store(store.folder.parent / "again", writable=True)

@@ -81,6 +81,8 @@ def forgeries(count: int, folder: Path) -> list[Row]:
     final, best = whole.final, whole.values["best"]
     changes: list[dict] = [
         *({"final": final | {name: value}} for name in final for value in (final[name] + 1, float("nan"), None, "0")),
+        *({"final": {other: final[other] for other in final if other != name}} for name in final),
+        {"final": final | {"top5_error": 1.0}},
         *({"best": best | {name: value}} for name in best for value in (best[name] + 1, float("inf"), None)),
         *({"diverged": value} for value in (1, True, "yes", 0)),
         {"diverged": 1, "final": dict.fromkeys(final)},
