@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,8 +36,14 @@ def write_errors(path: Path) -> Iterator[None]:
 def replacement(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` which in the end takes its place, flushed; until then the old one stays.
 
-    Raises UserError where it cannot be written.
+    What is no regular file, such as a pipe or a terminal, keeps its place: in the end it is written to, once. Raises
+    UserError where it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        with write_errors(path), tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            path.write_bytes((Path(folder) / path.name).read_bytes())
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with write_errors(path):
@@ -50,17 +57,9 @@ def replacement(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all; what was there before stays until then. Raises UserError.
-
-    What is no regular file, such as a pipe or a terminal, is written to as it is.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    if path.exists() and not path.is_file():
-        with write_errors(path):
-            path.write_bytes(data)
-        return
+    """Writes a file whole or not at all, see `replacement`. Raises UserError."""
     with replacement(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
@@ -115,10 +114,14 @@ def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str
 def output(path: str | Path) -> Path:
     """A file that a user has named for a result, tried before any work: its folder is made, nothing else is left.
 
-    Raises ParameterError where it cannot be written.
+    A pipe is not tried, since its reader would take the trial for all. Raises ParameterError where it cannot be
+    written.
     """
     try:
-        target = Path(path).expanduser().resolve()
+        target = Path(path).expanduser()
+        if target.is_fifo() and os.access(target, os.W_OK):
+            return target  # as it is: the names of a shell's own pipes lead nowhere
+        target = target.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         new = not target.exists()
         target.open("a").close()

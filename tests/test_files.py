@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,25 @@ def test_what_is_no_regular_file_is_written_to():
     files.write(Path("/dev/null"), "anything")
     with pytest.raises(UserError, match="No space left"):
         files.write(Path("/dev/full"), "anything")
+
+
+def test_a_pipe_is_opened_once_and_keeps_its_place(tmp_path):
+    """A trial would be the end for its reader, and what is written behind it would wait for ever."""
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["timeout", "60", "cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        target = files.output(pipe)
+        assert reader.poll() is None, "the trial was all that it read"
+        files.write(target, "all")
+        assert reader.communicate()[0] == "all" and pipe.is_fifo()
+
+
+@pytest.mark.parametrize("line", ["at_repro -o >(cat)", "at_repro -o /dev/stdout | cat"])
+def test_a_pipe_of_the_shell_is_written_to(line):
+    """Their names are links that lead to no file."""
+    code = "import sys; from at_repro import files; files.write(files.output(sys.argv[2]), 'all')"
+    line = line.replace("at_repro", f'{sys.executable} -c "{code}"')
+    assert subprocess.run(["bash", "-c", f"{line}; wait"], capture_output=True, text=True).stdout == "all"
 
 
 @pytest.mark.parametrize("number", files.SIGNALS)
