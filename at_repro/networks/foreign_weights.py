@@ -82,6 +82,8 @@ def read_file(path: str | os.PathLike) -> Mapping:
         DataError: there is no such file, or it holds anything else.
     """
     path = os.fspath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{path} is no file")  # a pipe would be waited for
     try:
         content = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
     except OSError as error:

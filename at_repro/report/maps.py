@@ -79,6 +79,12 @@ def draw(
     output, table = files.output(output), None if csv is None else files.output(csv)
     check_choice("output", output.suffix.removeprefix("."), FigureCanvasBase.get_supported_filetypes())
     paths = _paths(pictures)
+    files_read = {path.resolve() for path in [*paths, *([Path(weights)] if weights else [])]}
+    for parameter, file in (("output", output), ("csv", table)):
+        if file in files_read:
+            raise ParameterError(parameter, str(file), "a file that is not looked at itself")
+    if output == table:
+        raise ParameterError("csv", str(table), "another file than the figure's")
     paths = paths if table else paths[:DRAWN]
     for path in paths:
         with decoding.open_image(path):

@@ -1,8 +1,10 @@
 """`at-repro maps`: any model, any pictures."""
 
 import gc
+import os
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -152,14 +154,20 @@ def test_grad_cam_is_of_the_highest_layer_whose_positions_reach_the_scores():
         (["pictures", "--size", "0"], "size: 0"),
         (["pictures", "-o", "pictures"], "output: "),
         (["pictures", "-o", "maps.doc"], "output: 'doc' .*png"),
+        (["pictures", "-o", "pictures/00.jpg"], "output: .*00.jpg' is not allowed; allowed: a file that is not looked"),
+        (["pictures", "--csv", "pictures/00.jpg"], "csv: .*00.jpg' is not allowed"),
+        (["pictures", "-o", "same.svg", "--csv", "same.svg"], "csv: .*same.svg' is not allowed"),
+        (["pictures", "--weights", "pipe"], "pipe is no file"),
     ],
 )
 def test_bad_input_is_one_line(folder, capsys, own_signals, options, error):
     (folder / "empty").mkdir()
+    os.mkfifo("pipe")
+    before = Path("pictures/00.jpg").read_bytes()
     assert cli.main(["maps", "own_model:tiny", *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.search(f"^at-repro: {error}", line)
-    assert not (folder / "maps.png").exists()
+    assert not (folder / "maps.png").exists() and Path("pictures/00.jpg").read_bytes() == before
 
 
 def test_a_gradient_map_is_that_of_the_predicted_class():
