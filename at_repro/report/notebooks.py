@@ -72,11 +72,12 @@ def execute(name: str, values: Mapping[str, object] | None = None, output: str |
 
     Raises:
         ParameterError: for a notebook, a parameter or a value that is not allowed.
-        UserError: with the message of a user error that was raised inside the notebook.
+        UserError: with the message of a user error that was raised inside the notebook, or where its kernel dies.
         papermill.PapermillExecutionError: for any other error inside.
     """
     require_tools()
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     path = source(name)
     output = Path(output or path.name).expanduser()
@@ -105,6 +106,8 @@ def execute(name: str, values: Mapping[str, object] | None = None, output: str |
         if error.ename not in _user_errors(UserError):
             raise
         raise UserError(error.evalue) from None
+    except DeadKernelError:
+        raise UserError(f"the kernel of notebook {path.stem} died, as where the system runs out of memory") from None
     return output
 
 

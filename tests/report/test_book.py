@@ -241,6 +241,16 @@ def test_a_bug_in_a_notebook_stays_visible(checkout):
         notebooks.execute("01_tiny", {"fail": "bug"}, "out.ipynb")
 
 
+@pytest.mark.slow
+def test_a_kernel_that_is_killed_is_one_line(checkout, in_kernels):
+    """As the system does with what takes all memory: nothing is wrong with the code."""
+    kill = new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    write_notebook(checkout / "notebooks" / "02_large.ipynb", kill)
+    with pytest.raises(UserError, match=r"^the kernel of notebook 02_large died, .* memory$"):
+        notebooks.execute("02_large")
+    assert not Path("02_large.ipynb").exists()
+
+
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
