@@ -80,6 +80,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # pictures behind an option, of which argparse takes those before it alone
         options.pictures = [*options.pictures, *rest]
+    for name, value in vars(options).items():
+        if value == "" or (isinstance(value, list) and "" in value):  # it would mean a default, or the current folder
+            raise ParameterError(name.replace("_", " "), "", "a value, not the empty one of a variable that is not set")
     return options
 
 
