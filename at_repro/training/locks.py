@@ -8,6 +8,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from at_repro import files
+from at_repro.errors import UserError
 from at_repro.records import Store, checkpoint_file
 from at_repro.runs import Run
 from at_repro.runs.cohorts import cohorts
@@ -34,6 +35,8 @@ def choose(runs: Sequence[Run], store: Store, device: torch.device, locks: ExitS
 
 def _hold(locks: ExitStack, path: Path) -> bool:
     """Takes a lock for this process until `locks` closes or the process dies; False where another one has it."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file, and cannot be a lock: remove it")
     with files.write_errors(path):
         try:
             locks.enter_context(FileLock(path).acquire(timeout=0))

@@ -1,6 +1,7 @@
 """The cohort loop: what a student learns depends on its spec alone."""
 
 import math
+import os
 import random
 import shutil
 from contextlib import ExitStack, contextmanager
@@ -336,6 +337,14 @@ def test_teachers_come_first(small, store):
     with ExitStack() as locks:
         needed = [small["student"], small["teacher"], small["at"]]
         assert choose(needed, store, torch.device("cpu"), locks)[0] == [small["teacher"]]
+
+
+def test_a_lock_that_is_no_file_is_named(small, store):
+    """It would seem that the disk refuses to write."""
+    lock = store.lock_path(small["teacher"])
+    os.mkfifo(lock)
+    with ExitStack() as locks, pytest.raises(UserError, match=f"{lock} is no file"):
+        choose([small["teacher"]], store, torch.device("cpu"), locks)
 
 
 def test_initial_weights_are_shared_within_a_seed(small):
