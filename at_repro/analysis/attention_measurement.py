@@ -15,7 +15,7 @@ from at_repro.analysis import attention_table, map_statistics, network_maps
 from at_repro.analysis.attention_table import COLUMNS, IMAGES, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, STATISTICS
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
-from at_repro.networks import efficientnet, imagenet
+from at_repro.networks import efficientnet, fold_batch_norms, imagenet
 from at_repro.records import Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
@@ -95,9 +95,9 @@ def compare_imagenet(store: Store) -> dict[str, str | None]:
     return deviations
 
 
-def _imagenet_networks() -> dict[tuple[str, str], nn.Module]:
+def _imagenet_networks() -> dict[tuple[str, str], imagenet.ResizeInput]:
     """EfficientNet-Lites whose weights are here, by run id and how the checksum of the weights begins."""
-    networks: dict[tuple[str, str], nn.Module] = {}
+    networks: dict[tuple[str, str], imagenet.ResizeInput] = {}
     for name in efficientnet.NAMES:
         with suppress(DataError):
             network = imagenet.classifier(name)
@@ -105,7 +105,7 @@ def _imagenet_networks() -> dict[tuple[str, str], nn.Module]:
     return networks
 
 
-def _rows_of_imagenet(networks: Mapping[tuple[str, str], nn.Module]) -> Iterator[pd.DataFrame]:
+def _rows_of_imagenet(networks: Mapping[tuple[str, str], imagenet.ResizeInput]) -> Iterator[pd.DataFrame]:
     """The rows of each network, see `_imagenet_networks`; of none where the photographs are not here."""
     if not networks:  # reading photographs takes seconds
         return
@@ -115,7 +115,8 @@ def _rows_of_imagenet(networks: Mapping[tuple[str, str], nn.Module]) -> Iterator
     except DataError:
         return
     for (run_id, weights), network in networks.items():
-        maps = network_maps.maps_by_mapping(network.to(target), sample, ["sum-2"])
+        folded = imagenet.ResizeInput(fold_batch_norms(network.network), network.resolution)
+        maps = network_maps.maps_by_mapping(folded.to(target), sample, ["sum-2"])
         rows = map_statistics.tabulate({run_id: maps}, sample, _OF_PHOTOGRAPHS)
         yield means(rows).assign(run_id=run_id, teacher="", weights=weights)[COLUMNS]
 

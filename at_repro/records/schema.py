@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NUMBER = (int, float)
 _ERROR = (int, float, NoneType)
+_FINAL = ("test_error", "train_error", "test_loss", "train_loss", "top5_error")  # all that `contradiction` holds
 
 VALUES: dict[str, Any] = {
     "run_id": str,
@@ -28,6 +29,7 @@ VALUES: dict[str, Any] = {
     "best": {"test_error": _NUMBER, "epoch": int},
     "seconds?": _NUMBER,
     "seconds_per_epoch?": _NUMBER,
+    "parameters?": int,
     "data": {"train": str, "test": str},
     "environment": {
         "commit": str, "device": str, "precision": str, "command?": str, "packages?": {}, "company?": [str],
@@ -118,6 +120,8 @@ def check_values(values: Mapping) -> None:
     if diverged is not None and diverged < 1:
         raise ValueError(f"diverged is {diverged!r}")
     for name, value in final.items():
+        if name not in _FINAL:
+            raise ValueError(f"final.{name} is none of {', '.join(_FINAL)}")
         _check(f"final.{name}", value, _ERROR)
         if (value is None) != (diverged is not None):
             raise ValueError(f"final.{name} is {value!r} and diverged is {diverged!r}")

@@ -43,6 +43,8 @@ FINAL = {"test_error": 25.0, "train_error": 50.0}
         ({"final": FINAL | {"test_error": float("nan")}}, "final.test_error is nan"),
         ({"final": FINAL | {"test_loss": float("inf")}}, "final.test_loss is inf"),
         ({"final": FINAL | {"train_error": 196.0}}, "train_error is 196.0, and no percentage"),
+        ({"final": FINAL | {"zero_error": 0.0}}, "final.zero_error is none of test_error"),
+        ({"parameters": "many"}, "parameters is 'many'"),
         ({"best": {"test_error": 20.0, "epoch": 1.5}}, "best.epoch is 1.5"),
         ({"diverged": "yes"}, "diverged is 'yes'"),
         ({"diverged": True}, "diverged is True"),
