@@ -76,7 +76,8 @@ def load(store: Store) -> pd.DataFrame:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, OSError) as error:
         advice = "restore it from git, or delete it, and at-repro run measures anew what has weights"
-        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())  # pandas breaks lines
+        raise DataError(f"{path}: cannot be read ({reason}); {advice}") from None
     checksums, pairs = store.weight_checksums(), table[["run_id", "teacher", "weights"]]
     stale = [pair for pair in pairs.drop_duplicates().itertuples(index=False) if not _is_current(checksums, *pair)]
     return table[~pd.MultiIndex.from_frame(pairs).isin(stale)] if stale else table

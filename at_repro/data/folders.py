@@ -116,8 +116,13 @@ def _check_links(classes: Iterable[Path]) -> None:
 
 
 def list_classes(of_split: Path) -> tuple[str, ...]:
-    """The names of a split's classes. Raises DataError where it has none, OSError where it cannot be read."""
-    classes = sorted(entry.name for entry in os.scandir(of_split) if entry.is_dir())
+    """The names of a split's classes. Raises DataError where it has none or a link to nothing, OSError where it cannot
+    be read."""
+    entries = list(os.scandir(of_split))
+    for entry in entries:
+        if not os.path.exists(entry):
+            raise DataError(f"{entry.path} is a link to nothing")
+    classes = sorted(entry.name for entry in entries if entry.is_dir())
     if not classes:
         raise DataError(f"{of_split} holds no folder of a class")
     return tuple(classes)
