@@ -295,4 +295,4 @@ def _absolute(path: str | None) -> str:
 
 def say(text: str) -> None:
     """Tells the user of progress, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)  # one write: notebooks that begin and end at once share it
