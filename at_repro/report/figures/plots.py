@@ -98,7 +98,7 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     axis.set(xscale="log", xlabel="gradient norm of the term at the initial weights", ylabel="test error (%)")
     axis.margins(x=0.3)
     if len(diverged):
-        lines = [f"{method}, at {norm:.2g}" for method, norm in diverged["gradient norm"].items()]
+        lines = [f"{method}, at {norm:.3g}" for method, norm in diverged["gradient norm"].items()]
         axis.text(0.98, 0.03, "\n".join(["diverged:", *lines]), transform=axis.transAxes, ha="right", fontsize=LETTERS)
     name_dots(figure, axis, finals["gradient norm"], finals["ours"])
     return figure
