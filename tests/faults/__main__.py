@@ -8,6 +8,7 @@ import argparse
 import functools
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
     options = parser.parse_args()
     random.seed(options.seed)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be none where this runs in background
     torch.set_num_threads(1)
     shapes.SIZES["test"] = 20
     shapes._chunk = functools.cache(shapes._chunk)
