@@ -196,6 +196,9 @@ def contradiction(
         reference = run.learning_rate * schedules.rate_factor(epoch, run.epochs, run.milestones, run.drop)
         if not _near(rate, reference, _DIGITS):
             return f"epochs.csv has a learning rate of {rate} in epoch {epoch + 1}, the run {reference:.6g}"
+    precision = values["environment"]["precision"]
+    if precision not in (("bf16", "fp32") if run.precision == "auto" else (run.precision,)):
+        return f"was trained in the precision {precision!r}, and its spec has {run.precision!r}"
     losses = [curve[name] for name in ("train_loss", "test_loss") if name in curve]
     finite = [all(map(math.isfinite, row)) for row in zip(*losses, strict=True)]
     if diverged is None and not all(finite):

@@ -167,6 +167,7 @@ def test_without_weights_labels_and_length_are_still_compared(labels, trained, s
         ("final", {"top5_error": 1.0}, "recorded a top-5 error of 1.00 %, which nobody counts"),
         ("seconds", 0.5, "records 0.5 seconds, epochs.csv"),
         ("seconds_per_epoch", 0.001, "records 0.001 seconds per epoch"),
+        ("environment", {"precision": "bf16"}, "was trained in the precision 'bf16', and its spec has 'fp32'"),
         (
             "sessions",
             [{"epoch": 0, "step": 0}, {"epoch": 99, "step": 1}],

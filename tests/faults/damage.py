@@ -87,6 +87,7 @@ def forgeries(count: int, folder: Path) -> list[Row]:
         *({"diverged": value} for value in (1, True, "yes", 0)),
         {"diverged": 1, "final": dict.fromkeys(final)},
         {"seconds_per_epoch": 1e-9},
+        *({"environment": whole.values["environment"] | {"precision": value}} for value in ("auto", "bf16", "fp64")),
         *({name: None} for name in ("final", "best", "data", "files", "environment")),
     ]
     unseen = 0
