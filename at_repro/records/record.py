@@ -207,7 +207,7 @@ def _verify(folder: Path) -> Record:
             continue
         with _reading(folder, name):
             if not path.is_file():
-                raise ValueError("it is missing")
+                raise ValueError("it is no file" if path.exists() else "it is missing")
             if sha256(path) != digest:
                 raise ValueError("it does not match its checksum")
     with _reading(folder, "spec.json"):

@@ -135,7 +135,7 @@ def test_a_file_that_may_not_be_read_is_not_damage(folder, monkeypatch):
 def test_a_pipe_is_not_waited_for(folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(DamagedRecord, match=name):
+    with pytest.raises(DamagedRecord, match=f"{name}: it is no file"):
         load_record(folder)
 
 
