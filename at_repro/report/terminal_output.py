@@ -94,7 +94,8 @@ def verify(
     for what, records in omissions.items():
         print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
     print(
-        "not compared of any: when, for how long, on what, and in whose company it was trained; only the record knows"
+        "not compared of any: when, for how long, by which code, on which device and training images, and in whose "
+        "company it was trained; only the record knows"
     )
     failures = sum(bool(result.problem) for result in results)
     print(f"{total - failures - len(absences)} of {total} records verified in {store.folder}")
