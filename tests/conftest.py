@@ -186,7 +186,7 @@ def site(tmp_path_factory) -> Path:
     stage, whole = folder / "book", folder / "book-is-whole"
     with FileLock(folder / "book.lock"):
         if not whole.exists():
-            shutil.copytree(root / "book", stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results"))
+            book.copy_pages(root / "book", stage)
             shutil.copytree(root / "notebooks", stage / "notebooks", dirs_exist_ok=True)
             book.render(stage)
             whole.touch()

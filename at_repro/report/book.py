@@ -240,11 +240,16 @@ def staged_pages(name: str) -> Path:
     for folder in build.glob(f".{name}.*"):
         shutil.rmtree(folder, ignore_errors=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
+    copy_pages(pages, stage)
+    return stage
+
+
+def copy_pages(pages: Path, stage: Path) -> None:
+    """Copies the book's pages to where notebooks lie among them; in the repository they lie beside."""
     # Records are read from the store: a copy would only be large.
     shutil.copytree(pages, stage, ignore=shutil.ignore_patterns("results", "_build"), dirs_exist_ok=True)
-    for page in stage.rglob("*.md"):  # notebooks lie beside the book's pages in the repository, and among them here
+    for page in stage.rglob("*.md"):
         page.write_text(page.read_text().replace("../notebooks/", "notebooks/"))
-    return stage
 
 
 def put_in_place(stage: Path, name: str) -> Path:
