@@ -94,10 +94,11 @@ def test_makefile_asks_for_the_same_python():
 
 def test_imports_are_declared():
     providers = packages_distributions()
-    # nbformat comes with papermill, whose notebooks are its objects; IPython and its backend with ipykernel.
+    # nbformat and nbclient come with papermill, whose notebooks and errors are theirs; IPython and its backend with
+    # ipykernel.
     undeclared = {
         module
-        for module in imported() - {"nbformat", "IPython", "matplotlib_inline"}
+        for module in imported() - {"nbformat", "nbclient", "IPython", "matplotlib_inline"}
         if not {name(provider) for provider in providers.get(module, [module])} & declared()
     }
     assert undeclared == set()

@@ -25,6 +25,7 @@ import outputs
 import pictures
 import stops
 
+from at_repro import files
 from at_repro.data import shapes
 from at_repro.errors import duration
 from at_repro.report import trust
@@ -66,7 +67,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
     options = parser.parse_args()
     random.seed(options.seed)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be none where this runs in background
+    for number in files.SIGNALS:  # a shell has Ctrl-C ignored in the background, and nohup SIGHUP
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     torch.set_num_threads(1)
     shapes.SIZES["test"] = 20
     shapes._chunk = functools.cache(shapes._chunk)
