@@ -76,11 +76,12 @@ def update_imagenet(store: Store) -> int:
     """
     table = attention_table.load(store)
     there = set(zip(table["run_id"], table["weights"], table["statistic"], strict=True))
-    networks = _imagenet_networks()
-    for key in list(networks):
-        if {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there:
-            del networks[key]
-    parts = list(_rows_of_imagenet(networks))
+    new = {
+        key: network
+        for key, network in _imagenet_networks().items()
+        if not {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there
+    }
+    parts = list(_rows_of_imagenet(new))
     return attention_table.add(store, pd.concat(parts)) if parts else 0
 
 
@@ -89,7 +90,8 @@ def compare_imagenet(store: Store) -> dict[str, str | None]:
     table = attention_table.load(store)
     pairs = set(zip(table["run_id"], table["weights"], strict=True))
     deviations: dict[str, str | None] = dict.fromkeys(sorted(set(table["run_id"]) - set(store.folders())))
-    for now in _rows_of_imagenet({key: network for key, network in _imagenet_networks().items() if key in pairs}):
+    networks = _imagenet_networks() if deviations else {}  # most stores have no such rows, and loading takes a while
+    for now in _rows_of_imagenet({key: network for key, network in networks.items() if key in pairs}):
         run_id = now["run_id"].iloc[0]
         deviations[run_id] = _deviation(table[table["run_id"] == run_id], now)
     return deviations
