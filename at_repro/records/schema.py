@@ -167,8 +167,10 @@ def read_table(path: Path, columns: tuple[str, ...], kind: str) -> "dict[str, np
         raise ValueError(f"it has no column {missing[0]!r}")
     if len(set(names)) < len(names):
         raise ValueError("it has two columns of one name")
-    types = csv.ConvertOptions(column_types=dict.fromkeys(names, kind))  # inferred they take twice as long
-    content = csv.read_csv(BufferReader(text), csv.ReadOptions(use_threads=False), convert_options=types)
+    # Types that are inferred take twice as long, and clearing pyarrow's usual block, a megabyte, longer than the table.
+    types = csv.ConvertOptions(column_types=dict.fromkeys(names, kind))
+    options = csv.ReadOptions(use_threads=False, block_size=len(text) + 1)
+    content = csv.read_csv(BufferReader(text), options, convert_options=types)
     if not len(content):
         raise ValueError("it has no rows")
     table = {name: column.to_numpy() for name, column in zip(names, content.columns, strict=True)}
