@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called: what is said is lost, what is done is not
             setattr(sys, name, io.StringIO())
-    # The BLAS of NumPy and of SciPy, of which nothing here makes use, would start threads that spin for 0.2 seconds each.
+    # The BLAS of NumPy and SciPy, which nothing here uses, would start threads that spin for 0.2 seconds each.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     files.handle_signals(signal.default_int_handler)
     try:

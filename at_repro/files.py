@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from at_repro.errors import ParameterError, UserError
 
@@ -62,36 +61,46 @@ def write(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def handle_signals(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """Lets `handler` take SIGNALS, but those that are ignored, as under nohup; returns who took each before."""
-    numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    return {number: signal.signal(number, handler) for number in numbers}
+def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Lets `handler` take SIGNALS, but those that are ignored, as under nohup."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @contextmanager
-def hold_signals() -> Iterator[None]:
-    """Inside, SIGNALS wait for the end: libraries turn an exception within into one about the file.
+def handled_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """`handle_signals` inside; in the end each goes to who took it before.
 
-    Only the main thread may handle signals: elsewhere nothing is held.
+    Only the main thread may handle signals: elsewhere nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    queue: list[int] = []
-    before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, of_before in before.items():
+            signal.signal(number, of_before)
 
     try:
-        handle_signals(lambda sent, _: queue.append(sent))
+        handle_signals(handler)
         yield
     finally:
         try:
             restore()
         finally:
-            restore()  # again: one that came in between has ended the first, and the others would be held for ever
+            restore()  # again: one that came in between has ended the first, and `handler` would keep the others
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Inside, SIGNALS wait for the end: libraries turn an exception within into one about the file."""
+    queue: list[int] = []
+    try:
+        with handled_signals(lambda sent, _: queue.append(sent)):
+            yield
+    finally:
         for sent in dict.fromkeys(queue):
             signal.raise_signal(sent)
 

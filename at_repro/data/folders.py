@@ -91,7 +91,7 @@ def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[st
 
     A class and a file may be links; links to folders within a class are not followed. `other` is the folder of the
     other split, if it has one. Raises DataError where there is no class, for a class without images, and where a link
-    lets two classes, of one split or of both, have the same images; OSError where a folder cannot be read.
+    lets an image count twice, in one split or in both; OSError where a folder cannot be read.
     """
     classes, photographs = list_classes(of_split), []
     _check_links([*(of_split / name for name in classes), *other.glob("*/")])
@@ -100,6 +100,7 @@ def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[st
         paths = [os.path.join(folder, file) for folder, _, files in walk for file in files]
         if not (images := [path for path in paths if path.lower().endswith(IMG_EXTENSIONS)]):
             raise DataError(f"{of_split}: class {name} holds no images")
+        _check_linked_images(images, (of_split, other))
         photographs += [Photograph(path, label) for path in images]
     return photographs, classes
 
@@ -113,6 +114,14 @@ def _check_links(classes: Iterable[Path]) -> None:
     for (place, path), (next_place, next_path) in pairwise(places):
         if next_place.is_relative_to(place):
             raise DataError(f"{next_path} is {path}, or lies in it, by a link: images would count twice")
+
+
+def _check_linked_images(paths: Iterable[str], splits: Sequence[Path]) -> None:
+    """Links that lead out of the data set are as good as copies: hubs keep their images so."""
+    inside = tuple(f"{split.resolve()}{os.sep}" for split in splits)
+    for path in filter(os.path.islink, paths):
+        if (image := os.path.realpath(path)).startswith(inside):
+            raise DataError(f"{path} is {image} by a link: it would count twice")
 
 
 def list_classes(of_split: Path) -> tuple[str, ...]:

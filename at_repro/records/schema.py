@@ -229,9 +229,9 @@ def contradiction(
             return f"records a {name} of {value}, epochs.csv {now:g}"
     top5, classes = final.get("top5_error"), int(predictions["label"].max()) + 1
     if top5 is not None and classes <= UNCOUNTED_CLASSES:
-        return f"recorded a top-5 error of {top5:.2f} %, which nobody counts of so few classes"
+        return f"records a top-5 error of {top5:.2f} %, which nobody counts of so few classes"
     if top5 is not None and top5 > final["test_error"]:
-        return f"recorded a top-5 error of {top5:.2f} %, above its error of {final['test_error']:.2f} %"
+        return f"records a top-5 error of {top5:.2f} %, above its error of {final['test_error']:.2f} %"
     limit = 100 * (_FEW + _BORDERLINE * math.sqrt(len(predictions["label"]))) / len(predictions["label"])
     if abs(error - errors[-1]) > limit:
         return f"records a test_error of {final['test_error']} %, epochs.csv {errors[-1]}"

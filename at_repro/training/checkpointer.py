@@ -1,7 +1,5 @@
 """When the students of a cohort are saved: at the ends of epochs, every few minutes, and when they are to stop."""
 
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from typing import Self
@@ -25,16 +23,14 @@ class Checkpointer:
         self._store, self._ranks = store, ranks
         self._last_save = time.monotonic()
         self._stopping = False
-        self._handlers: dict = {}
+        self._signals = files.handled_signals(self._stop)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            self._handlers = files.handle_signals(self._stop)
+        self._signals.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._signals.__exit__(None, None, None)
         if self._stopping and kind is None:  # it came after the last save: nothing is lost, but it is not forgotten
             raise KeyboardInterrupt
 

@@ -66,7 +66,8 @@ def device_name(device: torch.device) -> str:
     """A name for readers: the GPU's model, or the processor's with the number of threads used."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads ({_processor()})"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)} ({_processor()})"
 
 
 def _processor() -> str:

@@ -164,7 +164,7 @@ def test_without_weights_labels_and_length_are_still_compared(labels, trained, s
         ("final", {"test_loss": 0.5}, "records a test_loss of 0.5"),
         ("best", {"test_error": 1.0}, "records 1.0 % as best"),
         ("best", {"epoch": 2}, "as best in epoch 2"),
-        ("final", {"top5_error": 1.0}, "recorded a top-5 error of 1.00 %, which nobody counts"),
+        ("final", {"top5_error": 1.0}, "records a top-5 error of 1.00 %, which nobody counts"),
         ("seconds", 0.5, "records 0.5 seconds, epochs.csv"),
         ("seconds_per_epoch", 0.001, "records 0.001 seconds per epoch"),
         ("environment", {"precision": "bf16"}, "was trained in the precision 'bf16', and its spec has 'fp32'"),
@@ -395,8 +395,8 @@ def test_labels_that_nothing_can_be_held_against_are_said_not_to_be_compared(sto
 @pytest.mark.parametrize(
     ("classes", "top5", "words"),
     [
-        (100, 1.0, "recorded a top-5 error of 1.00 %, which nobody counts of so few classes"),
-        (101, 26.0, "recorded a top-5 error of 26.00 %, above its error of 25.00 %"),
+        (100, 1.0, "records a top-5 error of 1.00 %, which nobody counts of so few classes"),
+        (101, 26.0, "records a top-5 error of 26.00 %, above its error of 25.00 %"),
     ],
 )
 def test_a_top5_error_that_cannot_be_needs_neither_weights_nor_images(classes, top5, words, store, hand_made, capsys):

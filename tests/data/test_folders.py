@@ -193,6 +193,25 @@ def test_a_class_that_leads_back_or_nowhere_is_named(name, target, photos):
 
 
 @pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
+@pytest.mark.parametrize("target", ["../cat/0.png", "0.png", "../../test/cat/0.png"])
+def test_an_image_that_a_link_makes_count_twice_is_refused(name, target, photos):
+    """It would have two labels, weigh more than others, or be in both splits."""
+    (photos / "photos" / "train" / "dog" / "linked.png").symlink_to(target)
+    with pytest.raises(DataError, match=r"train/dog/linked.png is .*0.png by a link: it would count twice"):
+        data.load(name, "train", photos)
+
+
+@pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
+def test_links_to_images_elsewhere_are_images(name, photos, tmp_path):
+    """So hubs keep what they have downloaded: blobs, and links with the names of the images."""
+    before = data.load(name, "train", photos).fingerprint
+    image = photos / "photos" / "train" / "dog" / "0.png"
+    image.rename(tmp_path / "blob")
+    image.symlink_to(tmp_path / "blob")
+    assert data.load(name, "train", photos).fingerprint == before
+
+
+@pytest.mark.parametrize("name", ["photos@16", "photos@16-streamed"])
 @pytest.mark.parametrize(
     ("link", "target"), [("test", "train"), ("train/dog", "cat"), ("test/cat", "../train/cat"), ("train/dog", "cat/in")]
 )

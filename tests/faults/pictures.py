@@ -94,14 +94,15 @@ def depths(count: int, folder: Path) -> list[Row]:
 
 
 def links(count: int, folder: Path) -> list[Row]:
-    """A link that leads to itself or to a folder above it, at a random place of both splits."""
+    """A link that leads to itself, to a folder above it or to a picture, at a random place of both splits."""
     _folders(folder / "photos")
     names, again = ("photos@8", "photos@8-streamed"), 0
     before = {name: data.describe(name, folder).splits for name in names}
     for _ in range(count):
         link = random.choice(("again", "again.png"))
         place = Path(random.choice(("", "cat", "dog")), link)
-        target = random.choice((link, ".", "..", "../..", str(folder), str(folder / "photos")))
+        picture = folder / "photos" / random.choice(SPLITS) / random.choice(("cat", "dog")) / "picture.png"
+        target = random.choice((link, ".", "..", "../..", str(folder), str(folder / "photos"), str(picture)))
         name = random.choice(names)
         for split in SPLITS:
             (folder / "photos" / split / place).symlink_to(target)

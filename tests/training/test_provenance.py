@@ -72,7 +72,7 @@ def test_the_environment_is_plain_data():
     found = provenance.environment(torch.device("cpu"))
     assert json.loads(json.dumps(found)) == found
     assert found["packages"]["torch"] == torch.__version__
-    assert found["device"].startswith(f"CPU, {torch.get_num_threads()} threads (")
+    assert found["device"].startswith(f"CPU, {torch.get_num_threads()} thread")
 
 
 def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
@@ -105,7 +105,7 @@ def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
         "where a folder lies is nobody's business"
     )
     now = datetime.now(UTC)
-    assert second.startswith(f"executed on CPU, {torch.get_num_threads()} threads (")
+    assert second.startswith(f"executed on CPU, {torch.get_num_threads()} thread")
     assert f"torch {torch.__version__}, at_repro abc, " in second
     shown = datetime.strptime(second.rsplit(", ", 1)[1], "%Y-%m-%d %H:%M UTC").replace(tzinfo=UTC)
     assert abs(now - shown) < timedelta(minutes=2)
