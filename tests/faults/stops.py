@@ -78,28 +78,27 @@ def readings(count: int, folder: Path) -> list[Row]:
     Student(disturbed.TEACHER, 10, torch.device("cpu"), "fp32").save(path)
     record = disturbed.undisturbed(folder / "whole").load(disturbed.TEACHER)
     readers = (partial(checkpoint_file.read, path), partial(checkpoint_file.read_header, path), record.weights)
-    before, wrong = files.handle_signals(signal.default_int_handler), 0
-    for _ in range(count):
-        read = random.choice(readers)
-        began = time.perf_counter()
-        read()
-        seconds = random.uniform(0, 2 * (time.perf_counter() - began))
-        sender = threading.Timer(seconds, os.kill, (os.getpid(), random.choice(files.SIGNALS)))
-        try:
-            sender.start()
-            while sender.is_alive():
-                read()
-            time.sleep(0.01)  # here it comes at the latest
-            print("a signal was swallowed", file=sys.stderr)
-            wrong += 1
-        except KeyboardInterrupt:
-            pass
-        except UserError as error:
-            print(error, file=sys.stderr)
-            wrong += 1
-        sender.join()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    wrong = 0
+    with files.handled_signals(signal.default_int_handler):
+        for _ in range(count):
+            read = random.choice(readers)
+            began = time.perf_counter()
+            read()
+            seconds = random.uniform(0, 2 * (time.perf_counter() - began))
+            sender = threading.Timer(seconds, os.kill, (os.getpid(), random.choice(files.SIGNALS)))
+            try:
+                sender.start()
+                while sender.is_alive():
+                    read()
+                time.sleep(0.01)  # here it comes at the latest
+                print("a signal was swallowed", file=sys.stderr)
+                wrong += 1
+            except KeyboardInterrupt:
+                pass
+            except UserError as error:
+                print(error, file=sys.stderr)
+                wrong += 1
+            sender.join()
     fault = "an error about a file that is whole, or a signal that is swallowed"
     return [("a signal while a file of weights is read", count, fault, wrong)]
 
