@@ -1,5 +1,7 @@
 """Gradient norms of transfer terms at a student's initial weights: all terms on one scale."""
 
+from dataclasses import replace
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -44,16 +46,19 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
     layers = [layer for run in columns.values() for layer in teacher_layers(run)]
     network = load_network(store, teacher, images, images.device)
     view = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
-    rows = []
+    rows: list[tuple] = []
+    tasks: dict[Run, float] = {}  # by the plain student, whose initial weights all methods share
     for column, run in columns.items():
         student = Student(run, len(images.classes), images.device, "fp32")
         weights = student.begin_epoch().weights
         own = student.see(batch, images.labels, engine.forward("fp32", False))
-        task = _gradient_norm(own.losses.mean(), student)
+        plain = replace(run, terms=(), teacher=None)
+        if plain not in tasks:
+            tasks[plain] = _gradient_norm(own.losses.mean(), student)
         for term, weight in zip(run.terms, weights, strict=True):
             if term.needs_teacher:
                 value = weight * term_value(term, own, view)
-                rows.append((column, weight, value.item(), _gradient_norm(value, student), task))
+                rows.append((column, weight, value.item(), _gradient_norm(value, student), tasks[plain]))
     return rows
 
 
