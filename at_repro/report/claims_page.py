@@ -142,9 +142,10 @@ class SortableTable:
         return f'<table class="sortable"><thead><tr>{headings}</tr></thead>\n{bodies}</table>'
 
     def _row(self, cells: Sequence[str], details: Mapping[str, Sequence[str]], link: str) -> str:
-        *texts, last = cells
-        cells_html = "".join(f"<td>{_with_colours(text)}</td>" for text in texts)
-        cells_html += f'<td><a href="{escape(link)}">{escape(last)}</a></td>'
+        # A phone shows a row as lines, each behind its heading.
+        starts = [f'<td data-heading="{escape(name)}">' for name in self.table]
+        texts = [*map(_with_colours, cells[:-1]), f'<a href="{escape(link)}">{escape(cells[-1])}</a>']
+        cells_html = "".join(f"{start}{text}</td>" for start, text in zip(starts, texts, strict=True))
         parts = {title: [line for line in lines if line] for title, lines in details.items()}
         lists = "".join(
             f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_with_colours(line)}</li>' for line in lines)}</ul>"
