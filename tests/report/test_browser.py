@@ -189,6 +189,15 @@ def test_on_a_phone_both_overlays_are_seen_at_once_and_the_images_stay(site, ope
     assert "image=1" in page.url and strip.locator("label").last.bounding_box()["x"] > 390 and faults == []
 
 
+def test_on_a_phone_a_claim_is_read_without_scrolling(site, opened):
+    """Its columns would lie beyond the edge, and its verdict would be without the effect that it rests on."""
+    faults = []
+    page = opened(390, faults)
+    page.goto((site / "notebooks" / "claims.html").as_uri())
+    right = page.eval_on_selector_all("table.sortable td", "all => all.map(it => it.getBoundingClientRect().right)")
+    assert len(right) > 100 and max(right) <= 390 and faults == []
+
+
 def test_pages_lead_to_views_that_are_there(site, opened):
     """A network that is renamed, or a level, would leave a link to something else."""
     faults, addresses = [], set()
