@@ -1,5 +1,6 @@
 """Notebooks and the book: parameters are checked, faults end in one line, the site needs nothing from other hosts."""
 
+import json
 import os
 import re
 import runpy
@@ -801,6 +802,13 @@ def test_tables_are_numbered_as_tables_and_no_number_is_left_out(site):
             assert (what == "Table") == name.startswith("tab-"), (path.name, name)
             numbered[what].append(int(number))
     assert all(sorted(numbers) == list(range(1, len(numbers) + 1)) for numbers in numbered.values()), numbered
+
+
+@pytest.mark.slow
+def test_the_search_names_the_page_of_everything_that_it_finds(site):
+    """A function was "in " nothing, as the text of its page is not searched."""
+    index = json.loads((site / "searchindex.js").read_text().removeprefix("Search.setIndex(").removesuffix(")"))
+    assert all(index["titles"]) and "Attention maps" in index["titles"]
 
 
 @pytest.mark.slow
