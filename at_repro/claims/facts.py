@@ -15,7 +15,7 @@ from at_repro.analysis import attention_table, significance
 from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
 from at_repro.errors import UserError
-from at_repro.records import Record, Store
+from at_repro.records import Store
 from at_repro.runs import Run
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
@@ -39,16 +39,11 @@ class Facts:
 
     def __init__(self, store: Store):
         self.store = store
-        self._folders = store.folders()
-        self.find = cache(self._find)
+        self.find = cache(store.find)
         self.load = cache(store.load)
         self.mistakes = cache(self._mistakes)
         self.phase_error = cache(self._phase_error)
         self.columns = cache(self._columns)
-
-    def _find(self, run: Run) -> Record | None:
-        """The record of a run, if it has one: most that are asked for have none, and the list says so at once."""
-        return self.store.find(run) if run.run_id in self._folders else None
 
     def _columns(self, experiment: str, preset: str) -> list[dict[str, Run]]:
         """The runs of an experiment by column, for every seed that has any record."""
