@@ -2,10 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -96,17 +95,23 @@ def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[st
     classes, photographs = list_classes(of_split), []
     _check_links([*(of_split / name for name in classes), *other.glob("*/")])
     for label, name in enumerate(classes):
-        walk = os.walk(of_split / name, onerror=_refuse)
-        paths = [os.path.join(folder, file) for folder, _, files in walk for file in files]
-        if not (images := [path for path in paths if path.lower().endswith(IMG_EXTENSIONS)]):
+        images = [file for file in _files(of_split / name) if file.name.lower().endswith(IMG_EXTENSIONS)]
+        if not images:
             raise DataError(f"{of_split}: class {name} holds no images")
         _check_linked_images(images, (of_split, other))
-        photographs += [Photograph(path, label) for path in images]
+        photographs += [Photograph(image.path, label) for image in images]
     return photographs, classes
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise error  # else `os.walk` would go on without the folder, and nobody would miss its images
+def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """All files below a folder. Their entries know without a look at the disk whether they are links; unlike `os.walk`
+    it does not go on without a folder that cannot be read, whose images nobody would miss."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            elif not (entry.is_symlink() and os.path.isdir(entry)):
+                yield entry
 
 
 def _check_links(classes: Iterable[Path]) -> None:
@@ -116,12 +121,12 @@ def _check_links(classes: Iterable[Path]) -> None:
             raise DataError(f"{next_path} is {path}, or lies in it, by a link: images would count twice")
 
 
-def _check_linked_images(paths: Iterable[str], splits: Sequence[Path]) -> None:
+def _check_linked_images(images: Iterable[os.DirEntry[str]], splits: Sequence[Path]) -> None:
     """Links that lead out of the data set are as good as copies: hubs keep their images so."""
     inside = tuple(f"{split.resolve()}{os.sep}" for split in splits)
-    for path in filter(os.path.islink, paths):
-        if (image := os.path.realpath(path)).startswith(inside):
-            raise DataError(f"{path} is {image} by a link: it would count twice")
+    for link in filter(os.DirEntry.is_symlink, images):
+        if (image := os.path.realpath(link)).startswith(inside):
+            raise DataError(f"{link.path} is {image} by a link: it would count twice")
 
 
 def list_classes(of_split: Path) -> tuple[str, ...]:
