@@ -70,14 +70,18 @@ def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
 def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
     """What each method has less than the plain student, in percentage points: negative is better.
 
-    Columns pair, method, ours, paper: NaN where a method or the plain student is not run, or the paper has no number.
+    Columns pair, method; `ours`, to the plain student of the same seed, the median over seeds; `paper`. NaN where a
+    method or the plain student is not run, or the paper has no number.
 
     Args:
         studies: see `pairs`.
     """
-    parts = {pair: by_method(study)[["ours", "paper"]] for pair, study in studies.items()}
-    differences = [own.sub(own.loc["student"]).drop(["student", "teacher"]) for own in parts.values()]
-    return pd.concat(differences, keys=parts, names=["pair", "method"]).reset_index()
+    parts = {}
+    for pair, study in studies.items():
+        paper = by_method(study)["paper"]
+        ours = comparisons(study).groupby("method")["difference"].median()
+        parts[pair] = pd.DataFrame({"ours": ours, "paper": paper - paper["student"]}, paper.index)
+    return pd.concat(parts, names=["pair", "method"]).drop(["student", "teacher"], level="method").reset_index()
 
 
 def _as_published(study: Study) -> bool:
@@ -163,8 +167,8 @@ def stack(
     """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
 
     Columns `ours`, `seeds`, `paper`, those of `top5` where there are any, and for each reference one such as
-    `minus student (p)`, "+0.43 (0.11)": the median over seeds, and p of McNemar's test of each seed, see `comparisons`;
-    empty where nothing is compared.
+    `minus student (p)`, "+0.43 (0.11)": the median over seeds, and p of Student's test over them or, of fewer than
+    three, of McNemar's test of each, see `comparisons`; empty where nothing is compared.
     A run that has the same name in several tables stands in the first.
 
     Args:
@@ -178,13 +182,18 @@ def stack(
         part = readable(table).reindex(columns=["ours", "seeds", "paper"]).join(top5(study))
         for name, columns in references.items():
             rows = comparisons(study, columns[index]).groupby("method")
-            p = rows["p"].agg(lambda of_seeds: ", ".join("<0.001" if p < 0.001 else f"{p:.2g}" for p in of_seeds))
-            part[f"minus {name} (p)"] = rows["difference"].median().map("{:+.2f}".format) + " (" + p + ")"
+            part[f"minus {name} (p)"] = pd.Series({method: _with_p(of_seeds) for method, of_seeds in rows}, dtype=str)
         parts[about] = part.assign(run_id=table["run_id"])
     both = pd.concat(parts, names=["about"]).astype(object).fillna("").reset_index()
     both = both.loc[:, both.ne("").any()]  # the paper may have no number for any
     duplicates = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
     return both[~duplicates].drop(columns="run_id").set_index(["about", "method"])
+
+
+def _with_p(of_seeds: pd.DataFrame) -> str:
+    p_values = significance.p_values(of_seeds["difference"], of_seeds["p"])
+    text = ", ".join("<0.001" if p < 0.001 else f"{p:.2g}" for p in p_values)
+    return f"{of_seeds['difference'].median():+.2f} ({text})"
 
 
 def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame:

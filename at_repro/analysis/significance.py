@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import scipy  # whose parts are loaded when they are used: its tests take most of a second
@@ -27,6 +27,16 @@ class Estimate(Generic[FloatOrArray]):
         """The 95 % interval, low and high, by Student's t."""
         half = self.standard_error * scipy.special.stdtrit(self.freedom, 1 - ALPHA)
         return self.difference - half, self.difference + half
+
+    def chance(self, bound: float = 0.0) -> FloatOrArray:
+        """The probability of a difference at least as large as this one, if `bound` were the truth: one-sided."""
+        excess, standard_error = np.asarray(self.difference - bound), np.asarray(self.standard_error)
+        certain = np.where(excess == 0, 0.5, excess < 0)  # where all replicates agree to the last digit
+        with np.errstate(divide="ignore", invalid="ignore"):
+            chance: Any = np.where(
+                standard_error == 0, certain, scipy.special.stdtr(self.freedom, -excess / standard_error)
+            )
+        return chance[()]
 
 
 def of_replicates(differences: Sequence[float] | np.ndarray) -> Estimate | None:
@@ -52,6 +62,14 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % interval, by Student's t, of the mean of values that are one per seed; NaN for fewer than three."""
     estimate = of_replicates(values)
     return estimate.interval if estimate else (math.nan, math.nan)
+
+
+def p_values(differences: Sequence[float], of_each: Sequence[float]) -> list[float]:
+    """The two-sided p-values that paired differences of seeds are none: Student's of three seeds or more together, else
+    those of each, `of_each`.
+    """
+    estimate = of_replicates(differences)
+    return [2 * min(estimate.chance(), 1 - estimate.chance())] if estimate else list(of_each)
 
 
 def error_interval(mistakes: int, images: int) -> tuple[float, float]:

@@ -6,7 +6,6 @@ The ledger uses them on records, the simulation on made-up errors: it is the sam
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import special
@@ -33,10 +32,10 @@ class Margin:
 
         For "alike" two one-sided tests, of which both have to speak for it.
         """
-        above = _tail(estimate, self.bound)  # of a difference as large as this one, were it at the bound
+        above = estimate.chance(self.bound)  # of a difference as large as this one, were it at the bound
         if not self.alike:
             return 1 - above, above
-        below = 1 - _tail(estimate, -self.bound)
+        below = 1 - estimate.chance(-self.bound)
         return np.maximum(1 - above, 1 - below), np.minimum(above, below)
 
     def distance(self, difference: float) -> float:
@@ -45,16 +44,6 @@ class Margin:
 
 
 BELOW = Margin()
-
-
-def _tail(estimate: Estimate[FloatOrArray], bound: float) -> FloatOrArray:
-    """The probability of a difference at least as large as the estimate, if `bound` were the truth."""
-    excess = np.asarray(estimate.difference - bound)
-    standard_error = np.asarray(estimate.standard_error)
-    certain = np.where(excess == 0, 0.5, excess < 0)  # where all replicates agree to the last digit
-    with np.errstate(divide="ignore", invalid="ignore"):
-        chance: Any = np.where(standard_error == 0, certain, special.stdtr(estimate.freedom, -excess / standard_error))
-    return chance[()]
 
 
 def verdict(chance_for: float, chance_against: float) -> str:

@@ -35,6 +35,21 @@ def test_what_the_methods_of_several_pairs_gain(studies):
     assert not {"student", "teacher"} & set(gains.index.get_level_values("method"))
 
 
+def test_a_gain_is_that_over_the_plain_student_of_the_same_seed(studies):
+    """Others of its seeds are no pair: the median of 5 and 10 percent would make a gain of it."""
+    study = studies("reduced", student={0: range(20), 1: range(10)}, at={0: range(18)})
+    assert error_tables.gains({PAIR: study}).set_index("method").loc["AT", "ours"] == -1
+
+
+def test_several_seeds_have_one_p(studies):
+    """Of three seeds or more Student's over their differences: 0.5, 1 and 1.5, t = 2 sqrt(3); of one McNemar's."""
+    study = studies("reduced", student={seed: range(20) for seed in range(3)}, kd={0: range(18)},
+                    at={0: range(19), 1: range(18), 2: range(17)})  # fmt: skip
+    stacked = error_tables.stack({"x": by_method(study)}, [study], {"student": ["student"]}).loc["x"]
+    assert stacked.loc["AT", "minus student (p)"] == "-1.00 (0.074)", "1 - sqrt(12 / 14)"
+    assert stacked.loc["KD", "minus student (p)"] == "-1.00 (0.5)", "two images of two, twice 1 in 4"
+
+
 def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):
     """A run that diverged is not one that is missing."""
     study = studies("reduced", student={0: range(20), 1: range(16)}, at={0: None})
