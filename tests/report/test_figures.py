@@ -404,6 +404,16 @@ def test_curves_have_a_line_per_method_and_metric_at_the_medians():
     assert whole.get_ylim()[0] == 0 and "%" in whole.get_ylabel()
 
 
+def test_a_band_behind_a_curve_goes_from_the_lowest_to_the_highest_seed():
+    figure = figures.curves(epochs("student"), STAMP)
+    for axis, first in zip(figure.axes, (1, 2), strict=True):
+        (band,) = axis.collections
+        corners = {(x, y) for x, y in band.get_paths()[0].vertices.tolist()}
+        assert corners == {(epoch, 50 - 10 * epoch + extra) for epoch in range(first, 4) for extra in (0, 8)}
+    alone = epochs("student").query("seed == 0")
+    assert not any(axis.collections for axis in figures.curves(alone, STAMP).axes), "one seed has no band"
+
+
 def test_curves_are_handed_on_as_they_are_drawn():
     """A script draws them again, from nothing but this."""
     shown = figures.Touchable(figures.curves(epochs("student", "AT"), STAMP))

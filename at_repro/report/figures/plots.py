@@ -173,7 +173,8 @@ def gains(table: pd.DataFrame, stamp: str) -> Figure:
 
 def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
     """Error per epoch: on the left test error as a full line and train error (on augmented images) as a dashed one, on
-    the right the test error of the last phase, at the lowest learning rate. Methods are named at the ends of lines.
+    the right the test error of the last phase, at the lowest learning rate. Methods are named at the ends of lines. Of
+    several seeds a line is their median, and a band behind the test error goes from the lowest to the highest.
 
     Args:
         epochs: columns column, seed, epoch, learning_rate, train_error and test_error, see `Study.curves`.
@@ -184,8 +185,13 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
     last_rate = epochs.groupby("column")["learning_rate"].transform("min")
     for method, colour in colours_of(pd.unique(epochs["column"])).items():
         of_method = epochs["column"] == method
-        medians = epochs[of_method].groupby("epoch")[["test_error", "train_error"]].median()
+        by_epoch = epochs[of_method].groupby("epoch")
+        medians = by_epoch[["test_error", "train_error"]].median()
         last = medians["test_error"][epochs[of_method & (epochs["learning_rate"] == last_rate)]["epoch"].unique()]
+        if epochs[of_method]["seed"].nunique() > 1:
+            low, high = by_epoch["test_error"].min(), by_epoch["test_error"].max()
+            whole.fill_between(medians.index, low, high, color=colour, alpha=0.2, linewidth=0)
+            end.fill_between(last.index, low[last.index], high[last.index], color=colour, alpha=0.2, linewidth=0)
         whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
         whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
         end.plot(last, color=colour, linewidth=1.5, label=method)
