@@ -1,6 +1,7 @@
 """What a notebook starts from: the records of one experiment, trained where they are missing, and its test images."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -48,7 +49,7 @@ class Study(WithImages):
     """The records of an experiment at one preset, and its test images.
 
     Attributes:
-        seeds: the seeds asked for.
+        seeds: those asked for, or all that have a record.
         columns: the run of every column of the paper's table, of the first seed.
         records: by column of the paper's table, then by seed; columns without any record are left out.
         missing: runs without a record.
@@ -108,7 +109,22 @@ class Study(WithImages):
         """What the numbers come from: preset, what is otherwise than there, seeds and devices."""
         devices = sorted({record.values["environment"]["device"] for record in self._all})
         changes = [f"{name} {value}" for name, value in self.changes.items()]
-        return ", ".join([f"preset {self.preset}", *changes, seed_names(self.seeds), *devices])
+        return ", ".join([f"preset {self.preset}", *changes, self.seed_names, *devices])
+
+    @property
+    def seed_names(self) -> str:
+        """For readers: `seed 0`, or `seeds 0, 1, 2`: those of most columns, and behind them the columns of others.
+
+        Without those of teachers, who have one seed whatever their students have.
+        """
+        teachers = {run.teacher for run in self.columns.values()}
+        students = {column: tuple(of) for column, of in self.records.items() if self.columns[column] not in teachers}
+        [(most, _)] = Counter(students.values() or [tuple(self.seeds)]).most_common(1)
+        columns: dict[tuple[int, ...], list[str]] = {}
+        for column, seeds in students.items():
+            columns.setdefault(seeds, []).append(column)
+        others = [f"{'; '.join(names)}: {_list(seeds)}" for seeds, names in columns.items() if seeds != most]
+        return f"seed{'s' * (len(most) > 1)} {_list(most)}" + (f" ({', '.join(others)})" if others else "")
 
     @property
     def of_other_images(self) -> list[Record]:
@@ -146,9 +162,8 @@ class Study(WithImages):
         return "\n".join(lines)
 
 
-def seed_names(seeds: Sequence[int]) -> str:
-    """For readers: `seed 0`, or `seeds 0, 1, 2`."""
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+def _list(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def open_study(
@@ -170,7 +185,7 @@ def open_study(
 
     Args:
         experiment, preset: names, see `experiments`.
-        seeds: none: those of the preset.
+        seeds: none: those of the preset are trained, and all that have a record are shown.
         device: "auto", "cpu" or "cuda".
         data_root, results: empty: the defaults of `data.data_root` and `records.default_folder`.
         changes: other networks, another mapping function and so on, see `experiments.vary`.
@@ -197,19 +212,32 @@ def open_study(
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None
         )
+    all_seeds = list(own_seeds or _recorded_seeds(store, variant, preset) or size.seeds)
+    by_seed = variant.runs(preset, all_seeds)
     records, missing = find_records(store, by_seed)
     columns = by_seed[0]
+    if own_seeds is None:  # that some columns have more seeds than others is no gap in the others
+        missing = [run for column, run in columns.items() if column not in records]
     images, note = test_images(next(iter(columns.values())).dataset, data_root, device, train_missing)
     if train_missing:
         for of_seed in by_seed:
             attention_measurement.update(store, of_seed, images)
-    all_seeds = list(own_seeds or size.seeds)
     if missing and not note:
         note = "the runs that are missing"
         if not variations:
             of_seeds = "" if all_seeds == list(size.seeds) else f" --seeds {' '.join(map(str, all_seeds))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
     return Study(images, variant, preset, store, device, all_seeds, columns, records, missing, note, variations)
+
+
+def _recorded_seeds(store: Store, experiment: experiments.Experiment, preset: str) -> list[int]:
+    """The seeds of which there is a record; teachers, whose seed is 0, are recorded for that one alone."""
+    return [
+        seed
+        for seed in store.seeds()
+        for columns in experiment.runs(preset, [seed])
+        if any(run.seed == seed and store.find(run) for run in columns.values())
+    ]
 
 
 def may_train() -> bool:

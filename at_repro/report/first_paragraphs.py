@@ -7,7 +7,7 @@ import pandas as pd
 
 from at_repro.analysis import across_studies
 from at_repro.analysis.significance import ALPHA
-from at_repro.analysis.study import Study, seed_names
+from at_repro.analysis.study import Study
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
@@ -188,7 +188,7 @@ def _of_task(facts: Facts, study: Study) -> str:
     smaller = [name for name in _at(study) if name != "AT"]
     pair = f"{study.columns['student'].network} from {study.columns['teacher'].network}"
     what = study.experiment.stand_ins.get(study.preset, pair)
-    origin = f"{seed_names(study.seeds)}, {study.columns['student'].epochs} epochs"
+    origin = f"{study.seed_names}, {study.columns['student'].epochs} epochs"
     errors = f"without transfer {error(study, 'student')}{error(study, 'teacher', ', the teacher {}')}"
     comparisons = (verdicts_against(facts, study, others, "student"), verdicts_against(facts, study, smaller, "AT"))
     return " ".join([f"{what[0].upper()}{what[1:]} ({origin}): {errors}.", *comparisons]).strip()
@@ -350,8 +350,8 @@ def error(study: Study, column: str, form: str = "{}") -> str:
 
 def how_sure(study: Study) -> str:
     """Seeds and length of a study, and what its verdicts rest on."""
-    seeds = seed_names(study.seeds).capitalize()
-    return f"{_HOW_JUDGED} {seeds}, {_length(study)}: another length may give another order."
+    seeds = study.seed_names
+    return f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
 
 
 def _length(study: Study) -> str:

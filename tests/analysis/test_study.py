@@ -142,8 +142,32 @@ def test_records_of_other_images_are_shown_with_a_warning(store, runs, never, ha
 
 
 @pytest.mark.parametrize("seeds", [[], (), ""])
-def test_no_seeds_means_those_of_the_preset(store, runs, never, seeds):
-    assert len(study(store, seeds).missing) == 6
+def test_no_seeds_means_those_of_the_preset_where_nothing_is_recorded(store, runs, never, seeds):
+    opened = study(store, seeds)
+    assert len(opened.missing) == 6 and opened.seeds == [0]
+
+
+def test_no_seeds_means_all_that_are_recorded(store, runs, never, hand_made, tiny_experiment):
+    """Whatever seeds come, pages show them; that KD has one alone is no gap, and AT+KD, which has none, is."""
+    later = tiny_experiment.runs("smoke", [1, 2])
+    for run in [*runs.values(), *(columns[name] for columns in later for name in ("student", "AT"))]:
+        if run != runs["AT+KD"]:
+            hand_made(run)
+    opened = study(store)
+    assert {column: list(by_seed) for column, by_seed in opened.records.items()} == {
+        "student": [0, 1, 2], "AT": [0, 1, 2], "F-ActT": [0], "KD": [0], "teacher": [0],
+    }  # fmt: skip
+    assert opened.missing == [runs["AT+KD"]]
+    assert opened.seeds == [0, 1, 2] and opened.seed_names == "seeds 0, 1, 2 (F-ActT; KD: 0)"
+
+
+def test_what_is_recorded_beyond_the_preset_trains_nothing_more(store, runs, hand_made, tiny_experiment, monkeypatch):
+    """The other methods of a seed of which only the plain student is recorded would take a night each."""
+    hand_made(tiny_experiment.runs("smoke", [1])[0]["student"])
+    asked = []
+    monkeypatch.setattr("at_repro.analysis.study.train", lambda runs, *_, **__: asked.extend(runs))
+    study(store)
+    assert {run.seed for run in asked} == {0}
 
 
 def test_seed_zero_is_not_no_seeds(store, runs, never):
