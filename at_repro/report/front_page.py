@@ -90,7 +90,7 @@ def results(ledger: pd.DataFrame) -> str:
 
 
 def _flagship() -> Study:
-    return open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
+    return open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
 
 
 def error_table(study: Study) -> str:

@@ -40,7 +40,7 @@ def test_the_committed_pages_are_up_to_date():
 
 def test_what_the_landing_page_says_follows_from_the_records():
     intro = (ROOT / "book" / "intro.md").read_text()
-    study = open_study("wrn-16-2-to-16-1", "paper", [0], train_missing=False)
+    study = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
     ours = study.test_errors().set_index("column")["test_error"]
     published = {
         column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
@@ -56,7 +56,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     hours = sum({record.values["seconds"] for by in study.records.values() for record in by.values()}) / 3600
     assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()
 
-    shorter = open_study("training-length", "reduced", [0], train_missing=False)
+    shorter = open_study("training-length", "reduced", train_missing=False)
     gains = -training_lengths.last_errors(shorter, study).pivot(index="method", columns="epochs", values="difference")
     methods = gains.drop(index=["student", "AT, decaying"])
     assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "F-ActT"
@@ -76,7 +76,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
         assert kd > plain, "KD's map is the farther one"
     assert (gains.loc["KD"] > 0).all() and f"{kd:.3f} against {plain:.3f} at 200 epochs" in intro
 
-    students = across_studies.distance_and_error(open_study("wrn-16-2-to-16-1", "reduced", [0], train_missing=False))
+    students = across_studies.distance_and_error(open_study("wrn-16-2-to-16-1", "reduced", train_missing=False))
     relation = across_studies.rank_correlations(students).iloc[-1]
     assert relation["p"] > 0.05, "or it is not open"
     told = f"the {relation['networks']:.0f} students of this pair at 40 epochs"
