@@ -97,8 +97,9 @@ def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
     Students of all experiments count that are trained as long as the plain one of the study; each is named as in the
     first experiment that has it. What diverged, and what was not measured, is left out.
 
-    Returns by student, teacher and length a row per run, by distance at the last level and numbered from 1: columns
-    method, seed, test_error (percent) and one per level, the distance to the teacher's maps, see `attention_table`.
+    Returns by student, teacher and length a row per method, since its seeds are no other methods, by distance at the
+    last level and numbered from 1: columns `method`; `seeds`, how many; and the medians over them: `test_error`
+    (percent) and one per level, the distance to the teacher's maps, see `attention_table`.
     """
     tables = {}
     for study in studies:
@@ -118,11 +119,13 @@ def _students(study: Study) -> pd.DataFrame:
                 if key(run) == key(study.columns["student"]):
                     names.setdefault(run, name)
     rows = [
-        (names[run], run.seed, record.final["test_error"], *distances.loc[run.run_id])
+        (names[run], record.final["test_error"], *distances.loc[run.run_id])
         for run in names
         if run.run_id in distances.index and (record := study.store.find(run)) and not record.diverged
     ]
-    frame = pd.DataFrame(rows, columns=["method", "seed", "test_error", *distances])
+    by_method = pd.DataFrame(rows, columns=["method", "test_error", *distances]).groupby("method", sort=False)
+    frame = by_method.median().reset_index()
+    frame.insert(1, "seeds", by_method.size().to_numpy())
     frame = frame.sort_values(frame.columns[-1], ignore_index=True)
     return frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
 

@@ -70,7 +70,7 @@ def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
 def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
     """What each method has less than the plain student, in percentage points: negative is better.
 
-    Columns pair, method; `ours`, to the plain student of the same seed, the median over seeds; `paper`. NaN where a
+    Columns pair, method; `ours`, to the plain student of the same seed, the mean over seeds; `paper`. NaN where a
     method or the plain student is not run, or the paper has no number.
 
     Args:
@@ -79,7 +79,8 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
     parts = {}
     for pair, study in studies.items():
         paper = by_method(study)["paper"]
-        ours = comparisons(study).groupby("method")["difference"].median()
+        errors = study.test_errors().pivot(index="seed", columns="column", values="test_error")
+        ours = errors.sub(errors.get("student", math.nan), axis="index").mean()
         parts[pair] = pd.DataFrame({"ours": ours, "paper": paper - paper["student"]}, paper.index)
     return pd.concat(parts, names=["pair", "method"]).drop(["student", "teacher"], level="method").reset_index()
 
@@ -167,7 +168,7 @@ def stack(
     """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
 
     Columns `ours`, `seeds`, `paper`, those of `top5` where there are any, and for each reference one such as
-    `minus student (p)`, "+0.43 (0.11)": the median over seeds, and p of Student's test over them or, of fewer than
+    `minus student (p)`, "+0.43 (0.11)": the mean over seeds, and p of Student's test over them or, of fewer than
     three, of McNemar's test of each, see `comparisons`; empty where nothing is compared.
     A run that has the same name in several tables stands in the first.
 
@@ -193,7 +194,7 @@ def stack(
 def _with_p(of_seeds: pd.DataFrame) -> str:
     p_values = significance.p_values(of_seeds["difference"], of_seeds["p"])
     text = ", ".join("<0.001" if p < 0.001 else f"{p:.2g}" for p in p_values)
-    return f"{of_seeds['difference'].median():+.2f} ({text})"
+    return f"{of_seeds['difference'].mean():+.2f} ({text})"
 
 
 def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame:

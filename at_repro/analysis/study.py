@@ -52,7 +52,7 @@ class Study(WithImages):
         seeds: those asked for, or all that have a record.
         columns: the run of every column of the paper's table, of the first seed.
         records: by column of the paper's table, then by seed; columns without any record are left out.
-        missing: runs without a record.
+        missing: runs without a record; where no seeds were asked for, of the preset's that were begun.
         note: what is not shown and why, in one line: no images, or runs that are missing; else empty.
         changes: what is otherwise than in the experiment, by name, see `experiments.vary`.
     """
@@ -113,7 +113,7 @@ class Study(WithImages):
 
     @property
     def seed_names(self) -> str:
-        """For readers: `seed 0`, or `seeds 0, 1, 2`: those of most columns, and behind them the columns of others.
+        """For readers: `seed 0`, or `seeds 0 to 4`: those of most columns, and behind them the columns of others.
 
         Without those of teachers, who have one seed whatever their students have.
         """
@@ -123,8 +123,8 @@ class Study(WithImages):
         columns: dict[tuple[int, ...], list[str]] = {}
         for column, seeds in students.items():
             columns.setdefault(seeds, []).append(column)
-        others = [f"{'; '.join(names)}: {_list(seeds)}" for seeds, names in columns.items() if seeds != most]
-        return f"seed{'s' * (len(most) > 1)} {_list(most)}" + (f" ({', '.join(others)})" if others else "")
+        others = [f"{_seeds(seeds)} of {' and '.join(of)}" for seeds, of in columns.items() if seeds != most]
+        return _seeds(most) + (f" ({', '.join(others)})" if others else "")
 
     @property
     def of_other_images(self) -> list[Record]:
@@ -162,8 +162,10 @@ class Study(WithImages):
         return "\n".join(lines)
 
 
-def _list(seeds: Iterable[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _seeds(seeds: Sequence[int]) -> str:
+    is_range = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    names = f"{seeds[0]} to {seeds[-1]}" if is_range else ", ".join(map(str, seeds))
+    return f"seed{'s' * (len(seeds) > 1)} {names}"
 
 
 def open_study(
@@ -212,12 +214,14 @@ def open_study(
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None
         )
-    all_seeds = list(own_seeds or _recorded_seeds(store, variant, preset) or size.seeds)
+    all_seeds = sorted({*size.seeds, *store.seeds()}) if own_seeds is None else list(own_seeds)
+    records, missing = find_records(store, variant.runs(preset, all_seeds))
+    if own_seeds is None:
+        all_seeds = sorted({seed for of_column in records.values() for seed in of_column}) or list(size.seeds)
+        # Seeds beyond the preset's need not have every column.
+        missing = [run for run in missing if run.seed in {*all_seeds} & {*size.seeds}]
     by_seed = variant.runs(preset, all_seeds)
-    records, missing = find_records(store, by_seed)
     columns = by_seed[0]
-    if own_seeds is None:  # that some columns have more seeds than others is no gap in the others
-        missing = [run for column, run in columns.items() if column not in records]
     images, note = test_images(next(iter(columns.values())).dataset, data_root, device, train_missing)
     if train_missing:
         for of_seed in by_seed:
@@ -225,19 +229,10 @@ def open_study(
     if missing and not note:
         note = "the runs that are missing"
         if not variations:
-            of_seeds = "" if all_seeds == list(size.seeds) else f" --seeds {' '.join(map(str, all_seeds))}"
+            gaps = [seed for seed, of_seed in zip(all_seeds, by_seed, strict=True) if {*of_seed.values()} & {*missing}]
+            of_seeds = "" if gaps == list(size.seeds) else f" --seeds {' '.join(map(str, gaps))}"
             note += f" (at-repro run {experiment} --preset {preset}{of_seeds})"
     return Study(images, variant, preset, store, device, all_seeds, columns, records, missing, note, variations)
-
-
-def _recorded_seeds(store: Store, experiment: experiments.Experiment, preset: str) -> list[int]:
-    """The seeds of which there is a record; teachers, whose seed is 0, are recorded for that one alone."""
-    return [
-        seed
-        for seed in store.seeds()
-        for columns in experiment.runs(preset, [seed])
-        if any(run.seed == seed and store.find(run) for run in columns.values())
-    ]
 
 
 def may_train() -> bool:

@@ -10,14 +10,14 @@ def last_errors(*studies: Study) -> pd.DataFrame:
     """How every method of these studies ends at every training length, a row for each that has finished.
 
     Columns: `method`; `epochs`, the length; `seeds`, of those that did not diverge; `test_error` of the last epoch in
-    percent, the median over them; `difference`, of method minus plain student of the same length and seed, the median
-    in percentage points, NaN where no plain student has finished.
+    percent, the median over them; `difference`, of method minus plain student of the same length and seed, the mean in
+    percentage points, NaN where no plain student has finished.
     """
     rows = _concat([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
     ends = rows.groupby(["method", "epochs"], sort=False)["test_error"].agg(["size", "median"]).reset_index()
     ends.columns = ["method", "epochs", "seeds", "test_error"]
     differences = (
-        comparisons_by_length(*studies).groupby(["method", "epochs"])["difference"].median().rename("difference")
+        comparisons_by_length(*studies).groupby(["method", "epochs"])["difference"].mean().rename("difference")
     )
     ends = ends.join(differences, on=["method", "epochs"])
     return ends.assign(difference=ends["difference"].mask(ends["method"] == "student", 0.0))
@@ -61,7 +61,7 @@ def leads(*studies: Study) -> pd.DataFrame:
     """Who is ahead during training: a row per method, training length and epoch.
 
     Columns: `method`; `epochs`, the length; `epoch`; `learning_rate`; `difference`, of method minus plain student in
-    the same epoch of the same length and seed, in percentage points of test error, the median over seeds.
+    the same epoch of the same length and seed, in percentage points of test error, the mean over seeds.
     """
     parts = []
     for study in studies:
@@ -70,7 +70,7 @@ def leads(*studies: Study) -> pd.DataFrame:
         both = rows.merge(plain, on=["epochs", "seed", "epoch"], suffixes=("", "_plain"))
         parts.append(both.assign(difference=both["test_error"] - both["test_error_plain"]))
     keys = ["method", "epochs", "epoch", "learning_rate"]
-    return _concat(parts).groupby(keys, sort=False)["difference"].median().dropna().reset_index()
+    return _concat(parts).groupby(keys, sort=False)["difference"].mean().dropna().reset_index()
 
 
 def phase_means(leads: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,9 @@ from at_repro.claims.paper_claims import BY_NAME, CLAIMS
 from at_repro.claims.verdicts import BELOW, Chances
 from at_repro.experiments import paper_numbers
 
-SPREAD = 0.29  # points, of a paired difference over seeds: McNemar's of the 200-epoch runs, 0.26, times `facts.Spread`
+# Points, of a paired difference over seeds, as measured before the runs of the plan: McNemar's of the 200-epoch runs,
+# 0.26, times `facts.Spread`.
+SPREAD = 0.29
 SPREADS = {"fine-tuning-birds": 1.5, "fine-tuning-scenes": 0.7}  # measured of three seeds
 FREEDOM = 4  # with which the factor was measured
 SEEDS = (1, 3, 5)

@@ -140,7 +140,7 @@ def build(
         is_new = any(of_records.intersection(reasons[name]) for name in jobs)
     else:
         is_new = True
-        values["preset"] = preset
+        values |= {"preset": preset, "seeds": []}  # of the preset: some pages show one seed
         if may_train():
             _train(jobs, preset, store, device, data_root)
     for number, _ in enumerate(_execute_all(jobs, values), 1):

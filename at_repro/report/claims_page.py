@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from at_repro import claims, experiments
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
+from at_repro.claims.facts import Spread
 from at_repro.claims.ledger import SETTINGS, between, summary
 from at_repro.report.figures.theme import INK, LETTERS, NARROW, canvas, unavailable
 
@@ -51,8 +52,12 @@ _SCOPES = {
 _ON_A_PAIR = [*experiments.TABLE_1, "convergence", "mapping-functions", "one-or-three"]
 
 
-def answer(ledger: pd.DataFrame) -> str:
-    """How many claims have which verdict, which are decided, and how sure that is, as Markdown."""
+def answer(ledger: pd.DataFrame, spread: Spread) -> str:
+    """How many claims have which verdict, which are decided, and how sure that is, as Markdown.
+
+    Args:
+        spread: of seeds, see `facts.Facts.spread`.
+    """
     if not (ledger["verdict"] != NOT_TESTED).any():
         return "**No claim is tested by these records.**"
     lines = [
@@ -70,14 +75,19 @@ def answer(ledger: pd.DataFrame) -> str:
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum("seeds" in scope for scope in judgements["scope"])
     sure = f"of the {len(judgements)} tested, {several or 'none'} with three seeds or more"
+    if spread.freedom < math.inf:
+        sure += (
+            f"; an interval of one run is that of its test images, {spread.ratio:.2f} times as wide, which is what "
+            f"several seeds have ({spread.freedom:.0f} degrees of freedom)"
+        )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
 
 
 def effects(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons of test errors for a plot, in both settings, each once: with an interval, and below 3 points."""
+    """The comparisons of test errors for a plot, each once: those that are judged, with an interval, below 3 points."""
     rows = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["unit"] == ErrorComparison.unit)]
-    rows = rows[rows["low"].notna() & (rows["difference"].abs() < _REACH)]
+    rows = rows[rows["low"].notna() & (rows["difference"].abs() < _REACH) & (rows["verdict"] != NOT_TESTED)]
     return rows.drop_duplicates(["setting", "difference", "low", "runs"])
 
 

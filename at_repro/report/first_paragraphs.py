@@ -1,11 +1,10 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from at_repro.analysis import across_studies
+from at_repro.analysis import across_studies, error_tables
 from at_repro.analysis.significance import ALPHA
 from at_repro.analysis.study import Study
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
@@ -54,9 +53,9 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         f"than the usual one** beyond chance, {others[CONTRADICTED]} worse; {others[UNDECIDED]} are undecided"
         f"{diverged}. The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
         "divided by their l2 norm, and the mean of squares of the public code with β = 1000. With it "
-        f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors, without any "
-        f"transfer {error(groups, 'student')}, at {groups.columns['student'].epochs} epochs and of "
-        f"{_count_seeds(groups, 'all groups')}{reference}."
+        f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors "
+        f"({_count_seeds(groups, 'all groups')}), without any transfer {error(groups, 'student')} "
+        f"({_count_seeds(groups, 'student')}), at {groups.columns['student'].epochs} epochs{reference}."
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
@@ -65,8 +64,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
     """How many mapping functions differ less from sum-2 there than at beta 1000: question 2 of the plan."""
-    medians = functions.test_errors().groupby("column")["test_error"].median()
-    gaps = (medians - medians.get("sum-2", math.nan)).abs().dropna()
+    gaps = error_tables.comparisons(functions, "sum-2").groupby("method")["difference"].mean().abs()
     pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
     pairs = [(name, function) for name, function in pairs if name != function and function in gaps]
     if not pairs:
@@ -231,7 +229,7 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     for title, own in students.items():
         top = own.columns[-1]
         (near, error), (kd_near, kd_error) = (
-            own.loc[own["method"] == method, [top, "test_error"]].median() for method in ("student", "KD")
+            own.loc[own["method"] == method, [top, "test_error"]].iloc[0] for method in ("student", "KD")
         )
         surprises += kd_near > near and kd_error < error
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")

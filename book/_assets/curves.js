@@ -42,9 +42,10 @@ document.addEventListener("DOMContentLoaded", () => {
     const clip = `curves-${number}-${Math.random().toString(36).slice(2)}`;
     const names = make("g", {class: "curves-names"});
     const pointer = make("line", {y1: TOP, y2: bottom, class: "curves-pointer", visibility: "hidden"});
+    const points = (shape) => shape.x.map((value, place) => `${x(value)},${y(shape.y[place])}`).join(" ");
+    const bands = panel.bands.map((band) => make("polygon", {points: points(band), fill: band.colour, "fill-opacity": 0.2}));
     const paths = panel.lines.map((line) => make("polyline", {
-      points: line.x.map((value, place) => `${x(value)},${y(line.y[place])}`).join(" "),
-      stroke: line.colour, "stroke-width": line.dashed ? 1 : 1.8, "stroke-dasharray": line.dashed ? "4 3" : "none",
+      points: points(line), stroke: line.colour, "stroke-width": line.dashed ? 1 : 1.8, "stroke-dasharray": line.dashed ? "4 3" : "none",
     }));
     const picture = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`},
       make("clipPath", {id: clip}, make("rect", {x: LEFT, y: TOP, width: right - LEFT, height: bottom - TOP})),
@@ -52,7 +53,7 @@ document.addEventListener("DOMContentLoaded", () => {
       ...panel.y.ticks.map((tick) => text(LEFT - 5, y(tick) + 4, "end", tick)),
       ...panel.y.ticks.map((tick) => make("line", {x1: LEFT, x2: right, y1: y(tick), y2: y(tick), class: "curves-grid"})),
       text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", [panel.y.label, panel.title].filter(Boolean).join(": ")),
-      make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...paths), names, pointer);
+      make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...bands, ...paths), names, pointer);
     const read = (event) => {
       const at = ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * WIDTH;
       const all = panel.lines.filter((line) => !off.has(line.label)).flatMap((line) => line.x);
@@ -67,7 +68,9 @@ document.addEventListener("DOMContentLoaded", () => {
     picture.addEventListener("pointermove", read);
     picture.addEventListener("pointerdown", read);
     const renew = () => {
-      paths.forEach((path, place) => { path.style.display = off.has(panel.lines[place].label) ? "none" : ""; });
+      for (const [shapes, of] of [[bands, panel.bands], [paths, panel.lines]]) {
+        shapes.forEach((shape, place) => { shape.style.display = off.has(of[place].label) ? "none" : ""; });
+      }
       const named = full.filter((line) => !off.has(line.label)).sort((one, other) => other.y.at(-1) - one.y.at(-1));
       const places = apart(named.map((line) => y(line.y.at(-1))));
       names.replaceChildren(...named.flatMap(({label, colour, x: across, y: up}, place) => [

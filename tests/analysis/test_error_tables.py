@@ -36,7 +36,7 @@ def test_what_the_methods_of_several_pairs_gain(studies):
 
 
 def test_a_gain_is_that_over_the_plain_student_of_the_same_seed(studies):
-    """Others of its seeds are no pair: the median of 5 and 10 percent would make a gain of it."""
+    """Others of its seeds are no pair: the median of 5 and 10 percent would make a loss of it."""
     study = studies("reduced", student={0: range(20), 1: range(10)}, at={0: range(18)})
     assert error_tables.gains({PAIR: study}).set_index("method").loc["AT", "ours"] == -1
 

@@ -1,5 +1,7 @@
 """What a notebook starts from."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -158,16 +160,28 @@ def test_no_seeds_means_all_that_are_recorded(store, runs, never, hand_made, tin
         "student": [0, 1, 2], "AT": [0, 1, 2], "F-ActT": [0], "KD": [0], "teacher": [0],
     }  # fmt: skip
     assert opened.missing == [runs["AT+KD"]]
-    assert opened.seeds == [0, 1, 2] and opened.seed_names == "seeds 0, 1, 2 (F-ActT; KD: 0)"
+    assert opened.seeds == [0, 1, 2] and opened.seed_names == "seeds 0 to 2 (seed 0 of F-ActT and KD)"
 
 
 def test_what_is_recorded_beyond_the_preset_trains_nothing_more(store, runs, hand_made, tiny_experiment, monkeypatch):
     """The other methods of a seed of which only the plain student is recorded would take a night each."""
     hand_made(tiny_experiment.runs("smoke", [1])[0]["student"])
     asked = []
+    monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
     monkeypatch.setattr("at_repro.analysis.study.train", lambda runs, *_, **__: asked.extend(runs))
     study(store)
     assert {run.seed for run in asked} == {0}
+
+
+def test_a_gap_in_the_seeds_of_the_preset_is_said(store, runs, never, hand_made, tiny_experiment, monkeypatch):
+    """And the command trains that seed alone."""
+    two = replace(experiments.PRESETS["smoke"], seeds=(0, 1))
+    monkeypatch.setitem(experiments.PRESETS, "smoke", two)
+    for run in (*runs.values(), tiny_experiment.runs("smoke", [1])[0]["student"]):
+        hand_made(run)
+    opened = study(store)
+    assert {run.seed for run in opened.missing} == {1} and len(opened.missing) == 4, "all but student and teacher"
+    assert opened.note == "the runs that are missing (at-repro run wrn-16-2-to-16-1 --preset smoke --seeds 1)"
 
 
 def test_seed_zero_is_not_no_seeds(store, runs, never):

@@ -233,6 +233,14 @@ def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
     assert row(store, "at-over-f-actt")["to decide"] == "", "not tested"
 
 
+def test_a_claim_that_holms_correction_alone_keeps_open_lacks_seeds(recorded, store):
+    """Of 0.5, 0.7 and 0.9 points t is 6.1, one-sided p 0.013: below 0.025, and not below a fourth of that."""
+    for row_of_table in TABLE_1[:3]:
+        recorded(row_of_table, student=[9.0] * 3, at=[8.0, 8.1, 8.2])
+    recorded(TABLE_1[3], student=[2.0] * 3, at=[2.5, 2.7, 2.9])
+    assert row(store)["verdict"] == UNDECIDED and row(store)["to decide"].startswith("more seeds: ")
+
+
 def test_what_is_little_may_be_little_on_either_side(recorded, store):
     for row_of_table in TABLE_1[:3]:
         recorded(row_of_table, student=[9.0] * 3, f_actt=[8.5, 9.0, 9.0])

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from at_repro import claims, experiments
-from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, paper_claims
+from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, paper_claims
+from at_repro.claims.facts import Spread
 from at_repro.claims.ledger import COMPARISON_COLUMNS
 from at_repro.report import claims_page
 
@@ -28,16 +29,19 @@ def compared():
 
 def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     ledger = claims.conclude(compared[:0])
-    assert claims_page.answer(ledger) == "**No claim is tested by these records.**"
+    assert claims_page.answer(ledger, Spread(1.2, 4)) == "**No claim is tested by these records.**"
     ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
     ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
     ledger.loc["cost", ["verdict", "scope", "runs"]] = [UNDECIDED, "3 seeds", "bench.json another.json"]
     ledger.loc["at", "runs"] = "a-run-after-the-rule"
     ledger.loc["l1", "runs"] = "cifar10-wrn-16-1-plain-s0-1be81ce5e8"
-    told = claims_page.answer(ledger)
+    told = claims_page.answer(ledger, Spread(1.2, 4))
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
     assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told
-    assert "of the 3 tested, 1 with three seeds or more" in told
+    assert (
+        "of the 3 tested, 1 with three seeds or more; an interval of one run is that of its test images, 1.20 times"
+        in (told)
+    )
     assert (
         "Of the 3 tested claims, 1 are judged by a rule that was stated after their runs, 1 by one that was stated "
         "after some of them." in told
@@ -49,7 +53,7 @@ def test_settings_are_said_to_be_lengths_of_few_pairs(compared):
     row = compared.iloc[1:2].assign(claim="at-in-general", scope="5 of 5 settings", on=pairs, low=math.nan)
     ledger = claims.conclude(row)
     ledger.loc["at-in-general", "verdict"] = SUPPORTED
-    assert "over pairs and training lengths” (5 of 5 settings of 2 pairs)" in claims_page.answer(ledger)
+    assert "over pairs and training lengths” (5 of 5 settings of 2 pairs)" in claims_page.answer(ledger, Spread(1.2, 4))
     table = claims_page.table(ledger, row)
     assert "-1.20 points, 5 of 5 settings of 2 pairs; supported" in repr(table)
 
@@ -93,6 +97,8 @@ def test_a_plot_shows_each_difference_once_and_none_that_hides_the_others(compar
     again = compared.assign(claim="convergence")
     large = compared.iloc[:1].assign(difference=-80.0)
     assert len(claims_page.effects(pd.concat([compared, again, large]))) == 3
+    unfair = compared.iloc[:1].assign(difference=-2.0, verdict=NOT_TESTED)
+    assert len(claims_page.effects(pd.concat([compared, unfair]))) == 3, "a teacher with nothing to hand on"
 
 
 def test_a_table_can_be_read_without_scripts():

@@ -410,6 +410,9 @@ def test_a_band_behind_a_curve_goes_from_the_lowest_to_the_highest_seed():
         (band,) = axis.collections
         corners = {(x, y) for x, y in band.get_paths()[0].vertices.tolist()}
         assert corners == {(epoch, 50 - 10 * epoch + extra) for epoch in range(first, 4) for extra in (0, 8)}
+    bands = [band for panel in figures.Touchable(figure).panels for band in panel["bands"]]
+    assert [band["label"] for band in bands] == ["student"] * 2, "it is switched together with its line"
+    assert {*zip(bands[1]["x"], bands[1]["y"], strict=True)} == corners
     alone = epochs("student").query("seed == 0")
     assert not any(axis.collections for axis in figures.curves(alone, STAMP).axes), "one seed has no band"
 

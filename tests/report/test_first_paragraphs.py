@@ -46,8 +46,8 @@ def test_which_loss_is_said_with_its_numbers(loss):
         "chance, 1 worse; 1 are undecided. The usual one is"
     ) in text
     assert (
-        "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors, without any transfer 20.00 %, at 40 epochs and of "
-        "one seed (the paper"
+        "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors (one seed), without any transfer 20.00 % (one seed), "
+        "at 40 epochs (the paper"
     ) in text
     assert "(the paper, in 200 epochs: 7.93 and 8.77 %)" in text
     assert "- **One group or three.** Worse than all groups: group 1 (18.00 %). Undecided against all groups: " in text

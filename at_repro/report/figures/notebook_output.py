@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -46,7 +47,7 @@ def _bundle(figure: Figure, **_: object) -> tuple[dict[str, str], dict[str, obje
 class Touchable:
     """What a notebook shows below a figure of lines, as HTML, for `book/_assets/curves.js`.
 
-    The picture above stays for who reads without scripts, or on paper. Lines are switched by their label.
+    The picture above stays for who reads without scripts, or on paper. Lines and bands are switched by their label.
     """
 
     def __init__(self, figure: Figure):
@@ -75,6 +76,12 @@ def _panel(axes: Axes) -> dict:
                 "y": _numbers(line.get_ydata()),
             }
             for line in axes.lines
+        ],
+        "bands": [
+            {"label": band.get_label(), "colour": to_hex(tuple(np.asarray(band.get_facecolor())[0]))}
+            | {name: _numbers(np.asarray(band.get_paths()[0].vertices)[:, place]) for place, name in enumerate("xy")}
+            for band in axes.collections
+            if isinstance(band, PolyCollection)
         ],
     }
 

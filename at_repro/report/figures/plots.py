@@ -190,8 +190,8 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         last = medians["test_error"][epochs[of_method & (epochs["learning_rate"] == last_rate)]["epoch"].unique()]
         if epochs[of_method]["seed"].nunique() > 1:
             low, high = by_epoch["test_error"].min(), by_epoch["test_error"].max()
-            whole.fill_between(medians.index, low, high, color=colour, alpha=0.2, linewidth=0)
-            end.fill_between(last.index, low[last.index], high[last.index], color=colour, alpha=0.2, linewidth=0)
+            for axis, shown in ((whole, medians.index), (end, last.index)):
+                axis.fill_between(shown, low[shown], high[shown], color=colour, alpha=0.2, linewidth=0, label=method)
         whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
         whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
         end.plot(last, color=colour, linewidth=1.5, label=method)
