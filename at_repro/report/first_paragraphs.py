@@ -12,7 +12,6 @@ from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
 
 _SIGNIFICANT = 2 * ALPHA  # of rank correlations, two-sided: differences are judged as the ledger judges
-_NO_ATTENTION = "Nothing can be said yet: what this page is about is not trained, or not measured."
 _SAYS = {
     SUPPORTED: "Better than {}", CONTRADICTED: "Worse than {}", UNDECIDED: "Undecided against {}",
     "diverged": "Diverged", "not run": "Not run yet",
@@ -30,7 +29,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         groups, functions, forms: of the experiments one-or-three, mapping-functions and forms-and-betas.
     """
     if groups.preset == "smoke" or not {"student", "all groups"} <= groups.records.keys():
-        return _nothing(groups), ""
+        return _nothing(groups.preset), ""
     powers = [name for name in functions.columns if name.startswith(("sum", "max"))]
     norms = [name for name in functions.columns if "normalised" in name]
     parts = [
@@ -109,13 +108,16 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
     return text
 
 
-def on_maps(ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
+def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     """Whether low maps follow edges and higher ones do not, as Markdown.
 
     Args:
+        preset: at "smoke" nothing is judged.
         ours: the correlation with edges of networks trained here, see `across_studies.table`.
         pretrained: the same of networks with ImageNet weights, see `across_studies.pretrained`.
     """
+    if preset == "smoke":
+        return _nothing(preset)
     sets = {
         "in {} networks trained here, on small images": ours.drop(columns=["epochs", "test_error"]).dropna(),
         "in {} EfficientNet-Lites with ImageNet weights, which stand in for the paper's networks, on photographs":
@@ -129,7 +131,7 @@ def on_maps(ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
             most += int((levels.iloc[:, 0] > levels.iloc[:, 1:].max(axis=1)).sum())
             count += len(levels)
     if not count:
-        return "Nothing can be said yet: no network is trained or measured."
+        return _nothing(preset)
     return (
         f"**Low maps follow edges more than all higher ones do, in {most} of {count} networks.** The correlation of a "
         f"map with how strongly the image changes is {'; '.join(says)}. To the eye, low maps are outlines, middle ones "
@@ -146,7 +148,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     tasks = {"birds": birds, "scenes": scenes, "ImageNet": imagenet}
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
     if birds.preset == "smoke" or not tasks:
-        return _nothing(birds), ""
+        return _nothing(birds.preset), ""
     facts = Facts(birds.store)
     successes = [
         name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]
@@ -201,16 +203,17 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def is_it_the_attention(students: Mapping[str, pd.DataFrame]) -> str:
+def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame]) -> str:
     """Whether looking like the teacher goes with being right, as Markdown.
 
     Args:
+        preset: at "smoke" nothing is judged.
         students: see `across_studies.distance_and_error`; the first ones give the answer.
     """
     title, own = next(iter(students.items()))
     correlations = across_studies.rank_correlations({title: own})
-    if correlations.empty:
-        return _NO_ATTENTION
+    if preset == "smoke" or correlations.empty:
+        return _nothing(preset)
     top = correlations.iloc[-1]
     lead = "Whether students whose attention is nearer to their teacher's err less is open"
     if top["p"] < _SIGNIFICANT:
@@ -241,11 +244,17 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
 
 
 def peaks_objects_faces(
-    peaks: pd.DataFrame, pretrained: pd.DataFrame, shares: pd.DataFrame, surplus: pd.DataFrame, parts: pd.DataFrame
+    preset: str,
+    peaks: pd.DataFrame,
+    pretrained: pd.DataFrame,
+    shares: pd.DataFrame,
+    surplus: pd.DataFrame,
+    parts: pd.DataFrame,
 ) -> tuple[str, str]:
     """Whether stronger networks are peakier, and whether attention is on the object and on the parts, as Markdown.
 
     Args:
+        preset: at "smoke" nothing is judged.
         peaks, shares, surplus, parts: top share, on object, its surplus and on parts, see `across_studies.table`.
         pretrained: top share of networks with ImageNet weights, see `across_studies.pretrained`.
 
@@ -253,6 +262,8 @@ def peaks_objects_faces(
         The answer, and what else was found, to stand below the first figure.
     """
     answer, more = [], []
+    if preset == "smoke":
+        return _nothing(preset), ""
     if len(rows := peaks.dropna()) > 2:
         answer.append(
             f"**{_lead(rows, 'of their attention in peaks')}**: the strongest tenth of a top map's positions holds "
@@ -281,7 +292,7 @@ def peaks_objects_faces(
             f"**On faces the {levels.idxmax()} maps lie most on eyes, nose and mouth**, with {_list(levels)} "
             "of their mass; the paper says the middle ones. That is one small network; the paper's was a published one."
         )
-    return " ".join(answer) or _NO_ATTENTION, "\n".join(f"- {sentence}" for sentence in more)
+    return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 
 
 def _lead(networks: pd.DataFrame, quantity: str) -> str:
@@ -362,10 +373,10 @@ def _count_seeds(study: Study, column: str) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def _nothing(study: Study) -> str:
-    if study.preset == "smoke":
+def _nothing(preset: str) -> str:
+    if preset == "smoke":
         return "Nothing is said: preset smoke rehearses, on generated images, and judges nothing."
-    return f"Nothing can be said yet: at preset {study.preset} the plain student or attention transfer is not run."
+    return f"Nothing can be said yet: at preset {preset} what this page is about is not run, or not measured."
 
 
 def _readable(column: str) -> str:

@@ -174,11 +174,13 @@ def test_maps_are_said_to_follow_edges_as_far_as_they_do():
          "top": [0.3, 0.2, 0.1]}
     )  # fmt: skip
     pretrained = pd.DataFrame({"level 1": [0.8, 0.7], "level 2": [0.1, 0.2]})
-    text = first_paragraphs.on_maps(trained, pretrained)
+    text = first_paragraphs.on_maps("reduced", trained, pretrained)
     assert "in 3 of 4 networks" in text, "one has more at the middle, and one is not measured"
     assert "0.50 to 0.60 at the lowest level and 0.20 to 0.30 at the top in 2 networks trained here" in text
     assert "0.70 to 0.80 at the lowest level and 0.10 to 0.20 at the top in 2 EfficientNet-Lites" in text
-    assert first_paragraphs.on_maps(trained.iloc[:0], pretrained.iloc[:0]).startswith("Nothing can be said yet")
+    assert first_paragraphs.on_maps("reduced", trained.iloc[:0], pretrained.iloc[:0]).startswith(
+        "Nothing can be said yet"
+    )
 
 
 STUDENTS = pd.DataFrame(
@@ -197,34 +199,36 @@ ERRORS = [12.0, 11.0, 10.0, 9.0, 8.0]
 
 
 def test_a_distillation_that_looks_elsewhere_and_errs_less_is_told_with_its_numbers():
-    text = first_paragraphs.is_it_the_attention({"pair": STUDENTS})
+    text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS})
     assert (
         "Whether students whose attention is nearer to their teacher's err less is open: over 5 students (pair)" in text
     )
     assert text.startswith("**With distillation (KD) the top map is farther from the teacher's than without transfer")
     assert "in 1 of 1 settings**, which are 1 pair of networks: 0.300 against 0.200, and 8.00 against 10.00 %" in text
-    lengths = first_paragraphs.is_it_the_attention({f"pair, {epochs} epochs": STUDENTS for epochs in (40, 200)})
+    lengths = first_paragraphs.is_it_the_attention(
+        "reduced", {f"pair, {epochs} epochs": STUDENTS for epochs in (40, 200)}
+    )
     assert "in 2 of 2 settings**, which are 1 pair of networks" in lengths
     worse = STUDENTS.assign(test_error=[9.0, 10.0, 12.0, 9.5, 11.0])
-    assert "in 0 of 1 settings" in first_paragraphs.is_it_the_attention({"pair": worse})
+    assert "in 0 of 1 settings" in first_paragraphs.is_it_the_attention("reduced", {"pair": worse})
 
 
 def test_a_correlation_beyond_chance_is_told_with_its_direction():
     ordered = STUDENTS.assign(method="AT", test_error=STUDENTS["top"] * 10)
-    assert "nearer to their teacher's err less" in first_paragraphs.is_it_the_attention({"pair": ordered})
+    assert "nearer to their teacher's err less" in first_paragraphs.is_it_the_attention("reduced", {"pair": ordered})
     assert "nearer to their teacher's err more" in first_paragraphs.is_it_the_attention(
-        {"pair": ordered.assign(test_error=-ordered["test_error"])}
+        "reduced", {"pair": ordered.assign(test_error=-ordered["test_error"])}
     )
 
 
 def test_too_few_students_say_nothing():
-    assert "Nothing can be said" in first_paragraphs.is_it_the_attention({"pair": STUDENTS[:2]})
+    assert "Nothing can be said" in first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS[:2]})
 
 
 def peaks(top: list[float], names: str = WRNS) -> str:
     nothing = table("", [], [])
     tables = (table(names, ERRORS, top), pd.DataFrame(), nothing, nothing, nothing)
-    return first_paragraphs.peaks_objects_faces(*tables)[0]
+    return first_paragraphs.peaks_objects_faces("reduced", *tables)[0]
 
 
 def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
@@ -242,11 +246,22 @@ def test_objects_and_faces_are_told_with_their_numbers():
     nothing, shares = table("", [], []), table(WRNS, ERRORS, [50.0, 51, 19, 53, 54])
     parts = table("WRN-16-2", [1.0], [28.0])
     answer, text = first_paragraphs.peaks_objects_faces(
-        nothing, pd.DataFrame({"level 4": [35.0, 42]}, ["a", "b"]), shares, shares, parts
+        "reduced", nothing, pd.DataFrame({"level 4": [35.0, 42]}, ["a", "b"]), shares, shares, parts
     )
     assert "in 4 of 5 networks: 19 to 54 % against 20 to 20 %" in answer
     assert "35 % (a), 42 % (b)" in text and "the stronger ones have higher peaks" in text
     assert "the top maps lie most on eyes, nose and mouth**, with 20 % (low), 25 % (middle), 28 % (top)" in text
     empty = table("", [], [])
-    answer, more = first_paragraphs.peaks_objects_faces(empty, pd.DataFrame(), empty, empty, empty)
+    answer, more = first_paragraphs.peaks_objects_faces("reduced", empty, pd.DataFrame(), empty, empty, empty)
     assert "Nothing can be said" in answer and not more
+
+
+def test_a_rehearsal_finds_nothing():
+    """Whatever generated images give, it is nothing about the paper."""
+    empty = pd.DataFrame()
+    words = [
+        first_paragraphs.on_maps("smoke", empty, empty),
+        first_paragraphs.is_it_the_attention("smoke", {"pair": STUDENTS}),
+        *first_paragraphs.peaks_objects_faces("smoke", empty, empty, empty, empty, empty),
+    ]
+    assert {word.split(":")[0] for word in words} == {"Nothing is said", ""}
