@@ -5,6 +5,7 @@ papermill comes with the extra `book`.
 
 import difflib
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -87,6 +88,8 @@ def execute(name: str, values: Mapping[str, object] | None = None, output: str |
         raise ParameterError("output", str(output), "a file that is not the notebook itself")
     values = parameters(name, values or {})
     files.output(output)
+    for logger in ("papermill", "asyncio"):  # who interrupts a kernel need not read that it died; errors are raised
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
         with environment(**own_kernel()), tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
