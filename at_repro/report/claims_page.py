@@ -77,8 +77,8 @@ def answer(ledger: pd.DataFrame, spread: Spread) -> str:
     sure = f"of the {len(judgements)} tested, {several or 'none'} with three seeds or more"
     if spread.freedom < math.inf:
         sure += (
-            f"; an interval of one run is that of its test images, {spread.ratio:.2f} times as wide, which is what "
-            f"several seeds have ({spread.freedom:.0f} degrees of freedom)"
+            f"; an interval of one run is {spread.ratio:.2f} times as wide as its test images say, since seeds differ "
+            f"by that much more ({spread.freedom:.0f} degrees of freedom)"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
