@@ -351,6 +351,13 @@ QUESTIONS: tuple[Claim, ...] = (
             ),
         ],
     ),
+    # What these questions say of AT and F-ActT beside the plain student are claims of the paper.
+    Claim(
+        "distillation",
+        "Are KD and AT+KD better than the plain student? (questions 4 and 6 of the plan)",
+        "",
+        _above(_MAIN, "student", "KD", "AT+KD"),
+    ),
 )
 """What the paper does not ask."""
 
