@@ -51,15 +51,12 @@ def test_a_world_of_twice_the_margin_is_contradicted(simulated):
     assert own.loc["f-actt", claims.CONTRADICTED] > 90
 
 
-def test_the_spread_that_is_simulated_is_no_less_than_the_one_that_is_measured():
-    """Of the 200-epoch runs McNemar's error of AT against the plain student, times the ratio; else over three seeds.
-
-    It was stated before the runs of the plan: now that there are more seeds it may be less, and decisions easier.
-    """
+def test_the_spread_that_is_simulated_is_the_one_that_was_measured():
+    """Of the 200-epoch runs McNemar's error of AT against the plain student, times the ratio; else over three seeds."""
     facts = Facts(open_store("reduced"))
     columns = facts.columns("wrn-16-2-to-16-1", "paper")[0]
     measured = facts.image_error((columns["AT"],), (columns["student"],)) * facts.spread.ratio
-    assert 0.8 * simulation.SPREAD < measured < 1.1 * simulation.SPREAD
+    assert measured == pytest.approx(simulation.SPREAD, rel=0.1)
     assert facts.spread.freedom >= simulation.FREEDOM
     for task, spread in simulation.SPREADS.items():
         pairs = [(columns["AT"], columns["student"]) for columns in facts.columns(task, "reduced")[:3]]
