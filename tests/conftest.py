@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from torchvision import datasets
 
 from at_repro import bench, experiments, files, networks
 from at_repro.analysis import study
@@ -22,7 +23,7 @@ from at_repro.experiments import METHODS, Experiment, Preset, columns_of
 from at_repro.records import Store
 from at_repro.report import book
 from at_repro.runs import ActivationTransfer, Distillation, Run
-from at_repro.training import Progress, engine
+from at_repro.training import Progress, engine, train
 from at_repro.training.weights import stored_weights
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
@@ -36,6 +37,30 @@ def quiet():
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "results", writable=True)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """What is trained once for all tests of a file."""
+    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
+
+
+@pytest.fixture
+def taught(small, store, kept, quiet):
+    """The store with the teacher recorded."""
+    train([small["teacher"]], kept, device="cpu", progress=quiet)
+    shutil.copytree(kept.record_path(small["teacher"]), store.record_path(small["teacher"]))
+    return store
+
+
+@pytest.fixture
+def no_download(monkeypatch):
+    """Nobody has internet: torchvision cannot download CIFAR-10."""
+
+    def refuse(self):
+        raise OSError("no internet in tests")
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", refuse)
 
 
 # The images come in chunks of 200, from which every training of a test takes its few: generated once, copied by each.

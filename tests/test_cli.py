@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torchvision import datasets
 
 from at_repro import experiments
 from at_repro.bench import benchmark
@@ -32,15 +31,10 @@ pytestmark = pytest.mark.usefixtures("own_signals")
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
+def surroundings(no_download, tmp_path, monkeypatch):
     """No data root of the developer's, no internet, no GPU, and a working folder of the test's own."""
-
-    def refuse(self):
-        raise OSError("no internet in tests")
-
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(datasets.CIFAR10, "download", refuse)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.chdir(tmp_path)
 

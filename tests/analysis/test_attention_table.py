@@ -18,7 +18,6 @@ from at_repro.analysis import attention_measurement, attention_table, map_statis
 from at_repro.analysis.attention_table import COLUMNS, FILE, load
 from at_repro.data import augment
 from at_repro.errors import DataError
-from at_repro.records import Store
 from at_repro.training import load_network, train
 
 NAME = "wrn-16-2-to-16-1"
@@ -27,12 +26,6 @@ NAME = "wrn-16-2-to-16-1"
 @pytest.fixture
 def images(few_test_images):
     return data.load("shapes", "test")
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """What is trained once for all tests here."""
-    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
 
 
 @pytest.fixture

@@ -227,14 +227,10 @@ def test_a_damaged_record_is_never_shown(store, runs, never, hand_made, monkeypa
         study(store)
 
 
-def test_without_its_data_a_report_is_shown_without_images(store, runs, never, hand_made, tmp_path, monkeypatch):
+def test_without_its_data_a_report_is_shown_without_images(
+    store, runs, never, no_download, hand_made, tmp_path, monkeypatch
+):
     """The committed report must be buildable where CIFAR-10 is not."""
-    from torchvision import datasets
-
-    def refuse(self):
-        raise OSError("no internet in tests")
-
-    monkeypatch.setattr(datasets.CIFAR10, "download", refuse)
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
     fields = {"epochs": 1, "precision": "fp32"}
     monkeypatch.setitem(experiments.PRESETS, "smoke", Preset("smoke", "tests", fields | {"epochs": 2}, fields, (0,)))

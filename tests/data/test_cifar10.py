@@ -25,14 +25,9 @@ ROWS = {"train": 40, "test": 20}
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
+def small(no_download, monkeypatch):
     """CIFAR-10 with 40 and 20 images, and no way to download it."""
-
-    def refuse(self):
-        raise OSError("no internet in tests")
-
     monkeypatch.setattr(module, "SIZES", ROWS)
-    monkeypatch.setattr(datasets.CIFAR10, "download", refuse)
 
 
 def pixels(split: str) -> tuple[np.ndarray, list[int]]:

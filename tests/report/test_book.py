@@ -23,7 +23,6 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from prose import prose
-from torchvision import datasets
 
 from at_repro import bench, cli, experiments, files, networks
 from at_repro.analysis import attention_table
@@ -596,17 +595,12 @@ def test_no_book_is_made_of_records_that_do_not_agree_with_their_weights(store, 
     assert f"FAILED  {run.run_id}" in capfd.readouterr().out
 
 
-def test_a_book_without_records_or_without_their_data_says_so(store, hand_made, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(datasets.CIFAR10, "download", no_internet)
+def test_a_book_without_records_or_without_their_data_says_so(no_download, store, hand_made, tmp_path, capfd):
     book._verify(store, "cpu", str(tmp_path))
     assert "no records to verify" in capfd.readouterr().err
     hand_made(Run("wrn-10-1", epochs=1), curve=(25.0,))
     book._verify(store, "cpu", str(tmp_path))
     assert "records are not verified: CIFAR-10 is not in" in capfd.readouterr().err
-
-
-def no_internet(self):
-    raise OSError("no internet in tests")
 
 
 LOOK = """import os

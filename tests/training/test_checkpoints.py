@@ -43,20 +43,6 @@ def runs(small):
     return [replace(small[name], batch_size=32, epochs=2) for name in ("student", "at+kd")]
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """What is trained once for all tests here."""
-    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
-
-
-@pytest.fixture
-def begun(small, store, kept, quiet):
-    """The store with the teacher recorded."""
-    train([small["teacher"]], kept, device="cpu", progress=quiet)
-    shutil.copytree(kept.record_path(small["teacher"]), store.record_path(small["teacher"]))
-    return store
-
-
 @pytest.fixture
 def whole(runs, kept, quiet):
     """The records of the same runs, never stopped."""
@@ -78,20 +64,20 @@ def same(one: Store, other: Store, runs) -> bool:
 
 @pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize("after", range(1, 2 * STEPS + 1))
-def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, begun, whole, quiet, after):
+def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, taught, whole, quiet, after):
     number = files.SIGNALS[after % 3]
     handlers = [signal.getsignal(one) for one in files.SIGNALS]
     with pytest.raises(KeyboardInterrupt):
-        train(runs, begun, device="cpu", progress=Signal(quiet.stream, number, after))
+        train(runs, taught, device="cpu", progress=Signal(quiet.stream, number, after))
     assert [signal.getsignal(one) for one in files.SIGNALS] == handlers, "the handlers were not given back"
     progress = Signal(quiet.stream, number, 0)
-    train(runs, begun, device="cpu", progress=progress)
+    train(runs, taught, device="cpu", progress=progress)
     assert progress.steps == 2 * STEPS - after, "a finished step was trained again, or one was left out"
-    assert same(begun, whole, runs)
+    assert same(taught, whole, runs)
 
 
 @pytest.mark.parametrize("saved", range(1, 9))
-def test_members_that_stand_at_different_steps_catch_up(runs, small, begun, whole, quiet, monkeypatch, saved):
+def test_members_that_stand_at_different_steps_catch_up(runs, small, taught, whole, quiet, monkeypatch, saved):
     """Killed between the checkpoints of two members; then somebody joins who has not begun."""
 
     class Killed(Exception):
@@ -108,22 +94,22 @@ def test_members_that_stand_at_different_steps_catch_up(runs, small, begun, whol
     monkeypatch.setattr(checkpointer, "INTERVAL", -1.0)  # a checkpoint after every step
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Student, "save", save_and_die)
-        train(runs, begun, device="cpu", progress=quiet)
+        train(runs, taught, device="cpu", progress=quiet)
     joins = replace(small["kd"], batch_size=32, epochs=2)
-    train([*runs, joins], begun, device="cpu", progress=quiet)
-    assert same(begun, whole, runs)
+    train([*runs, joins], taught, device="cpu", progress=quiet)
+    assert same(taught, whole, runs)
 
 
-def test_a_member_that_has_its_record_already_is_not_missed(runs, begun, whole, quiet):
+def test_a_member_that_has_its_record_already_is_not_missed(runs, taught, whole, quiet):
     with pytest.raises(KeyboardInterrupt):
-        train(runs, begun, device="cpu", progress=Signal(quiet.stream, signal.SIGTERM, 4))
-    done = begun.record_path(runs[0])
+        train(runs, taught, device="cpu", progress=Signal(quiet.stream, signal.SIGTERM, 4))
+    done = taught.record_path(runs[0])
     shutil.copytree(whole.record_path(runs[0]), done)
-    train(runs, begun, device="cpu", progress=quiet)
-    assert same(begun, whole, runs)
+    train(runs, taught, device="cpu", progress=quiet)
+    assert same(taught, whole, runs)
 
 
-def test_checkpoints_come_every_few_minutes(runs, begun, quiet, monkeypatch):
+def test_checkpoints_come_every_few_minutes(runs, taught, quiet, monkeypatch):
     """The clock is the test's own: no test waits."""
     now, saves = [0.0], []
 
@@ -133,7 +119,7 @@ def test_checkpoints_come_every_few_minutes(runs, begun, quiet, monkeypatch):
 
     monkeypatch.setattr(checkpointer.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(Student, "save", lambda self, path: saves.append((self.epoch, self.step)))
-    train(runs[:1], begun, device="cpu", progress=Minutes(quiet.stream))
+    train(runs[:1], taught, device="cpu", progress=Minutes(quiet.stream))
     assert saves == [(0, 2), (1, 0), (1, 2), (2, 0)], "after 200 of 180 seconds, and at the ends of epochs"
 
 
@@ -156,20 +142,20 @@ def test_a_signal_after_the_last_save_is_not_forgotten(store):
     assert reached == ["the end"]
 
 
-def test_training_outside_of_the_main_thread(runs, begun, quiet):
+def test_training_outside_of_the_main_thread(runs, taught, quiet):
     """Only the main thread may set handlers of signals; a notebook's library may train in another."""
-    thread = threading.Thread(target=train, args=(runs[:1], begun), kwargs={"device": "cpu", "progress": quiet})
+    thread = threading.Thread(target=train, args=(runs[:1], taught), kwargs={"device": "cpu", "progress": quiet})
     thread.start()
     thread.join()
-    assert begun.has(runs[0])
+    assert taught.has(runs[0])
 
 
 @pytest.fixture
-def stopped(runs, begun, quiet):
+def stopped(runs, taught, quiet):
     """The path of the checkpoint of a run that was stopped in its second epoch."""
     with pytest.raises(KeyboardInterrupt):
-        train(runs[:1], begun, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
-    return begun.checkpoint_path(runs[0])
+        train(runs[:1], taught, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
+    return taught.checkpoint_path(runs[0])
 
 
 def refuse(*_):
@@ -178,30 +164,30 @@ def refuse(*_):
 
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("damage", ["flip", "cut"])
-def test_a_damaged_checkpoint_is_refused(runs, begun, quiet, stopped, damage, place):
+def test_a_damaged_checkpoint_is_refused(runs, taught, quiet, stopped, damage, place):
     """Else a flipped bit would be trained on and end in a record whose checksums are right."""
     content = bytearray(stopped.read_bytes())
     position = int(place * len(content))
     content[position] ^= 1
     stopped.write_bytes(content if damage == "flip" else content[:position])
     with pytest.raises(UserError) as raised:
-        train(runs[:1], begun, device="cpu", progress=quiet)
+        train(runs[:1], taught, device="cpu", progress=quiet)
     assert str(stopped) in str(raised.value) and "delete it to start" in str(raised.value)
-    assert "\n" not in str(raised.value) and not begun.has(runs[0])
+    assert "\n" not in str(raised.value) and not taught.has(runs[0])
 
 
 @pytest.mark.parametrize("damage", [b'"precision":"fp33"', b'"prfcision":"fp32"'])
-def test_a_checkpoint_without_its_precision_is_refused(runs, begun, quiet, stopped, damage):
+def test_a_checkpoint_without_its_precision_is_refused(runs, taught, quiet, stopped, damage):
     """It is read before the checksum, to tell which runs can go on together."""
     content = stopped.read_bytes()
     stopped.write_bytes(content.replace(b'"precision":"fp32"', damage))
     assert stopped.read_bytes() != content
     with pytest.raises(UserError, match="delete it to start"):
-        train(runs[:1], begun, device="cpu", progress=quiet)
-    assert not begun.has(runs[0])
+        train(runs[:1], taught, device="cpu", progress=quiet)
+    assert not taught.has(runs[0])
 
 
-def test_a_run_is_not_continued_on_other_images(runs, begun, quiet, stopped, monkeypatch):
+def test_a_run_is_not_continued_on_other_images(runs, taught, quiet, stopped, monkeypatch):
     load = data.load
 
     def other(name, split, *more, **keywords):
@@ -210,10 +196,10 @@ def test_a_run_is_not_continued_on_other_images(runs, begun, quiet, stopped, mon
 
     monkeypatch.setattr(data, "load", other)
     with pytest.raises(UserError, match="was begun on other images"):
-        train(runs[:1], begun, device="cpu", progress=quiet)
+        train(runs[:1], taught, device="cpu", progress=quiet)
 
 
-def test_nor_is_one_whose_classes_are_others(runs, begun, quiet, stopped, monkeypatch):
+def test_nor_is_one_whose_classes_are_others(runs, taught, quiet, stopped, monkeypatch):
     """The checkpoint's last layer does not fit: that shall not be what the user reads."""
     load = data.load
 
@@ -223,10 +209,10 @@ def test_nor_is_one_whose_classes_are_others(runs, begun, quiet, stopped, monkey
 
     monkeypatch.setattr(data, "load", grown)
     with pytest.raises(UserError, match="was begun on other images"):
-        train(runs[:1], begun, device="cpu", progress=quiet)
+        train(runs[:1], taught, device="cpu", progress=quiet)
 
 
-def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_stays(runs, begun, whole, quiet, stopped, monkeypatch):
+def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_stays(runs, taught, whole, quiet, stopped, monkeypatch):
     before, write = stopped.read_bytes(), Path.write_bytes
 
     def full(self, content):
@@ -235,28 +221,28 @@ def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_stays(runs, begun,
 
     with monkeypatch.context() as patch, pytest.raises(UserError) as raised:
         patch.setattr(Path, "write_bytes", full)
-        train(runs[:1], begun, device="cpu", progress=quiet)
+        train(runs[:1], taught, device="cpu", progress=quiet)
     assert "No space left on device" in str(raised.value) and "\n" not in str(raised.value)
     assert stopped.read_bytes() == before
-    assert not list(begun.in_progress.glob("*.tmp")), "what was half written takes room"
-    train(runs[:1], begun, device="cpu", progress=quiet)
-    assert same(begun, whole, runs[:1])
+    assert not list(taught.in_progress.glob("*.tmp")), "what was half written takes room"
+    train(runs[:1], taught, device="cpu", progress=quiet)
+    assert same(taught, whole, runs[:1])
 
 
-def test_a_record_tells_who_trained_it(runs, begun, quiet, stopped, monkeypatch):
+def test_a_record_tells_who_trained_it(runs, taught, quiet, stopped, monkeypatch):
     """A run that was continued elsewhere is not from the last machine alone."""
     from at_repro.training import provenance
 
     threads = provenance.environment(torch.device("cpu"))["threads"]
     monkeypatch.setattr(provenance, "commit", lambda: "another")
-    train(runs[:1], begun, device="cpu", progress=quiet)
-    values = begun.load(runs[0]).values
+    train(runs[:1], taught, device="cpu", progress=quiet)
+    values = taught.load(runs[0]).values
     first, last = values["sessions"]
     assert values["environment"]["commit"] == "another" and first["commit"] != "another"
     assert "threads" not in first and values["environment"]["threads"] == threads, "what was the same is told once"
     assert set(last) == {"epoch", "step", "seconds"} and (last["epoch"], last["step"]) == (1, 1)
     assert values["seconds"] == pytest.approx(first["seconds"] + last["seconds"])
-    assert values["seconds"] == pytest.approx(begun.load(runs[0]).epochs()["seconds"].sum(), rel=1e-4)
+    assert values["seconds"] == pytest.approx(taught.load(runs[0]).epochs()["seconds"].sum(), rel=1e-4)
 
 
 def test_a_run_without_momentum_can_be_stopped(runs, store, quiet):
@@ -267,36 +253,36 @@ def test_a_run_without_momentum_can_be_stopped(runs, store, quiet):
     assert store.has(run)
 
 
-def test_adapters_that_no_term_uses_are_in_a_checkpoint(runs, begun, quiet):
+def test_adapters_that_no_term_uses_are_in_a_checkpoint(runs, taught, quiet):
     run = replace(runs[1], terms=(FullActivation(groups=(2,)),))
     with pytest.raises(KeyboardInterrupt):
-        train([run], begun, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 1))
-    train([run], begun, device="cpu", progress=quiet)
-    assert begun.has(run)
+        train([run], taught, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 1))
+    train([run], taught, device="cpu", progress=quiet)
+    assert taught.has(run)
 
 
-def test_what_dead_processes_left_is_removed(runs, begun, whole, quiet, stopped):
+def test_what_dead_processes_left_is_removed(runs, taught, whole, quiet, stopped):
     """And nothing that somebody alive holds, or that is still of use."""
     dead, recorded, alive = runs[0], runs[1], replace(runs[0], seed=7)
     for run in (dead, recorded, alive):
-        (begun.in_progress / f"writing-{run.run_id}-abc").mkdir()
-        (begun.in_progress / f".{run.run_id}.safetensors.tmp").write_text("half")
-        begun.lock_path(run).touch()
-    shutil.copytree(whole.record_path(recorded), begun.record_path(recorded))
-    begun.checkpoint_path(recorded).write_text("of no use any more")
-    with FileLock(begun.lock_path(alive)):
-        train([recorded], begun, device="cpu", progress=quiet)
-    left = {path.name for path in begun.in_progress.iterdir()}
+        (taught.in_progress / f"writing-{run.run_id}-abc").mkdir()
+        (taught.in_progress / f".{run.run_id}.safetensors.tmp").write_text("half")
+        taught.lock_path(run).touch()
+    shutil.copytree(whole.record_path(recorded), taught.record_path(recorded))
+    taught.checkpoint_path(recorded).write_text("of no use any more")
+    with FileLock(taught.lock_path(alive)):
+        train([recorded], taught, device="cpu", progress=quiet)
+    left = {path.name for path in taught.in_progress.iterdir()}
     of_alive = {f"{alive.run_id}.lock", f".{alive.run_id}.safetensors.tmp", f"writing-{alive.run_id}-abc"}
     assert left == {stopped.name, f"{dead.run_id}.lock"} | of_alive
 
 
-def test_nothing_is_left_when_all_is_recorded(begun):
-    assert list(begun.in_progress.iterdir()) == []
+def test_nothing_is_left_when_all_is_recorded(taught):
+    assert list(taught.in_progress.iterdir()) == []
 
 
-def test_the_checkpoint_of_a_damaged_record_stays(runs, begun, whole, stopped, quiet):
-    shutil.copytree(whole.record_path(runs[0]), begun.record_path(runs[0]))
-    (begun.record_path(runs[0]) / "epochs.csv").write_text("")
-    train([], begun, device="cpu", progress=quiet)
+def test_the_checkpoint_of_a_damaged_record_stays(runs, taught, whole, stopped, quiet):
+    shutil.copytree(whole.record_path(runs[0]), taught.record_path(runs[0]))
+    (taught.record_path(runs[0]) / "epochs.csv").write_text("")
+    train([], taught, device="cpu", progress=quiet)
     assert stopped.exists() and json.loads(safe_open(stopped, "pt").metadata()["step"]) == 1

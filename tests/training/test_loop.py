@@ -3,7 +3,6 @@
 import math
 import os
 import random
-import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -16,7 +15,6 @@ from torchvision.io import write_png
 from at_repro import data, losses, networks
 from at_repro.data import augment
 from at_repro.errors import UserError
-from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.runs.cohorts import cohorts, with_teachers
 from at_repro.training import engine, load_network, loop, provenance, train
@@ -53,20 +51,6 @@ def stopped_after(checkpoints, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Student, "save", save_and_die)
         yield
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """What is trained once for all tests here."""
-    return Store(tmp_path_factory.mktemp("kept") / "results", writable=True)
-
-
-@pytest.fixture
-def taught(small, store, kept, quiet):
-    """The store with the teacher recorded."""
-    train([small["teacher"]], kept, device="cpu", progress=quiet)
-    shutil.copytree(kept.record_path(small["teacher"]), store.record_path(small["teacher"]))
-    return store
 
 
 @pytest.mark.slow
