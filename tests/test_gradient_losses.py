@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reverse_over_forward import differentiable_batch_norm, directional_loss, gradient_penalty
+from reverse_over_forward import gradient_penalty
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -175,17 +175,6 @@ def test_a_penaltys_gradient_agrees_with_finite_differences_through_batch_norm(n
         torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-9)
 
 
-def test_the_mixed_second_derivative_passes_gradgradcheck():
-    network = small_network(False)
-    weight = network[0].weight
-
-    def losses(images, value):
-        return losses_of(lambda x: torch.func.functional_call(network, {"0.weight": value}, x))(images).sum()
-
-    images = random((1, 3, 8, 8)).requires_grad_()
-    assert gradgradcheck(losses, (images, weight.detach().clone().requires_grad_()), fast_mode=True)
-
-
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("name", PENALTIES)
 def test_a_penalty_of_the_input_gradient_has_the_right_derivatives_in_the_weights(name, batch_norm):
@@ -207,58 +196,3 @@ def test_a_penalty_of_the_input_gradient_has_the_right_derivatives_in_the_weight
     weights = [p.detach().clone().requires_grad_() for p in network.parameters()]
     assert gradcheck(of_weights, weights)
     assert batch_norm or gradgradcheck(of_weights, weights)
-
-
-def test_a_gradient_from_the_ordinary_pass_saves_the_first_one():
-    network, images = small_network(), random((4, 3, 8, 8))
-    passes = []
-    network.register_forward_hook(lambda *_: passes.append(1))
-    leaf = images.clone().requires_grad_()
-    gradient = input_gradient(losses_of(network)(leaf), leaf)
-    value = gradient_penalty(losses_of(network), images, min_l2, network, gradient)
-    assert len(passes) == 2
-    other = gradient_penalty(losses_of(network), images, min_l2, network)
-    torch.testing.assert_close(value, other)
-
-
-def test_running_statistics_move_once_per_penalty():
-    network, images = small_network(), random((4, 3, 8, 8))
-    once = copy.deepcopy(network)
-    once(images)
-    gradient_penalty(losses_of(network), images, min_l2, network).backward()
-    for (name, one), (_, other) in zip(network.named_buffers(), once.named_buffers(), strict=True):
-        torch.testing.assert_close(one, other, msg=f"{name} must be as after one ordinary pass")
-
-
-def test_batch_norm_is_the_same_function_in_the_extra_pass_and_restored_after():
-    network, images = small_network(), random((4, 3, 8, 8))
-    wanted = network(images)
-    buffers = copy.deepcopy(dict(network.named_buffers()))
-    with pytest.raises(KeyError), differentiable_batch_norm(network):
-        torch.testing.assert_close(network(images), wanted)
-        raise KeyError
-    assert all(torch.equal(buffer, buffers[name]) for name, buffer in network.named_buffers())
-    network(images)
-    assert network[1].num_batches_tracked == 2, "the module's own forward pass must be back, also after an error"
-
-
-def test_a_directional_loss_is_the_losses_and_their_slope():
-    network, images, direction = small_network().eval(), random((4, 3, 8, 8)), random((4, 3, 8, 8), 5)
-    leaf = images.clone().requires_grad_()
-    wanted = losses_of(network)(leaf)
-    gradient = input_gradient(wanted, leaf)
-    losses, along = directional_loss(losses_of(network), images, direction, network)
-    torch.testing.assert_close(losses, wanted)
-    torch.testing.assert_close(along, (gradient * direction).sum())
-    torch.testing.assert_close(parameter_gradients(losses.mean(), network), parameter_gradients(wanted.mean(), network))
-
-
-def test_what_cannot_be_right_is_refused():
-    network, images = small_network(False), random((4, 3, 8, 8))
-    with pytest.raises(ParameterError, match=r"^direction: "):
-        directional_loss(losses_of(network), images, images[:1], network)
-    with pytest.raises(ParameterError, match=r"^losses: "):
-        directional_loss(lambda x: losses_of(network)(x).mean(), images, images, network)
-    for norm in (nn.InstanceNorm2d(3), nn.LayerNorm(8)):  # their second derivatives would be silently wrong
-        with pytest.raises(ParameterError, match=r"^network: .*Norm"):
-            directional_loss(losses_of(network), images, images, nn.Sequential(norm, network))
