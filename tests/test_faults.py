@@ -92,13 +92,6 @@ def test_without_a_table_the_page_says_so(monkeypatch, tmp_path):
         trust.load(tmp_path / "none.json")
 
 
-@pytest.mark.slow
-def test_the_table_is_for_readers(found):
-    table = trust.proofs(found[0])
-    assert list(table.columns) == ["what happened", "tried", "what would be a fault", "faults"]
-    assert len(table) == len(WHAT)
-
-
 def test_the_provenance_of_a_record(small, store, quiet):
     """A record that was trained here, read back as a reader would."""
     train([small["teacher"]], store, device="cpu", progress=quiet)

@@ -332,18 +332,3 @@ def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
     study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
     assert error_tables.first_epochs(study).index.tolist() == ["student"]
     assert error_tables.first_epochs(studies("reduced", at={0: range(18)})).round(1).empty
-
-
-@pytest.fixture
-def measured(store):
-    """Writes distances of students to the maps of a teacher, low, middle and top."""
-
-    def write(teacher, by_run: dict):
-        rows = [
-            (run.run_id, teacher.run_id, level, "distance", value, "0" * 12)
-            for run, values in by_run.items()
-            for level, value in zip(("low", "middle", "top"), values, strict=True)
-        ]
-        attention_table.write(store, pd.DataFrame(rows, columns=attention_table.COLUMNS))
-
-    return write

@@ -38,12 +38,6 @@ def test_maps_do_not_depend_on_how_images_are_batched(images, monkeypatch):
         assert level.dtype == torch.float32 and not level.requires_grad
 
 
-def corner(row: int, column: int) -> torch.Tensor:
-    one = torch.zeros(8, 8)
-    one[row, column] = 2.0
-    return one
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_per_class_takes_the_first(images, count):
     chosen = network_maps.one_per_class(images, count)
@@ -124,12 +118,6 @@ def test_gradient_rows_leave_network_and_images_alone(images, wrn):
     assert torch.equal(images.images, pixels)
     assert frozen.min() >= 0 and frozen.max() > 0
     assert network_maps.gradient_rows({}, None) == {}
-
-
-def test_one_unknown_mapping_is_refused_everywhere(images):
-    one = {"teacher": Fixed(corner(0, 0)), "s": Fixed(corner(0, 0))}
-    with pytest.raises(ParameterError, match=r"^mapping: 'mean' is not allowed"):
-        network_maps.rows(one, images, "mean")
 
 
 @pytest.mark.parametrize("mappings", [[], "sum-2", ("sum-2",), None, {"sum-2": 1}])

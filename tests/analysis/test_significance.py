@@ -26,13 +26,6 @@ def test_wilsons_interval_is_the_published_one(wrong, images, low, high):
     assert error_interval(wrong, images) == pytest.approx((low, high), abs=0.005)
 
 
-def test_wilsons_interval_by_its_formula():
-    z, share, images = 1.959963984540054, 0.08, 10_000
-    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
-    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2))
-    assert error_interval(800, images) == pytest.approx((100 * (centre - half), 100 * (centre + half)), rel=1e-9)
-
-
 def predictions(both: int, first: int, second: int, neither: int) -> tuple[list[int], list[int], list[int]]:
     """Labels and predictions of which so many are right in both, in one of the two, and in none."""
     counts = (both, first, second, neither)

@@ -13,7 +13,6 @@ from at_repro.runs import (
     MinL2,
     Run,
     SymmetryNorm,
-    schedules,
     with_teachers,
 )
 
@@ -60,22 +59,6 @@ def test_wrn_16_2_to_16_1(preset, teacher_epochs, student_epochs, seeds, fields)
         for seed in seeds
     ]
     assert experiments.get(NAME).runs(preset) == expected
-
-
-@pytest.mark.parametrize(("epochs", "milestones"), [(60, (18, 36, 48)), (40, (12, 24, 32)), (200, (60, 120, 160))])
-def test_the_rate_falls_at_30_60_and_80_percent(epochs, milestones):
-    run = Run("wrn-16-1", epochs=epochs)
-    rates = [schedules.rate_factor(epoch, epochs, run.milestones, run.drop) for epoch in range(epochs)]
-    falls = tuple(epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1])
-    assert falls == milestones
-
-
-def test_one_teacher_serves_the_students_of_all_seeds():
-    """A teacher per seed would cost more and mix its luck into the comparison of methods."""
-    columns = experiments.get(NAME).runs("paper")
-    runs = with_teachers(run for by_column in columns for run in by_column.values())
-    assert [run.seed for run in runs if run.network == "wrn-16-2"] == [0]
-    assert len(runs) == 5 * 5 + 1
 
 
 def test_run_ids_of_the_committed_report_never_change():
@@ -242,12 +225,6 @@ def test_smoke_is_brief_in_all_but_the_first_experiment():
         runs = with_teachers(run for columns in experiment.runs("smoke") for run in columns.values())
         seen = [run.subset * run.epochs for run in runs]
         assert max(seen) <= (25_000 if name == NAME else 640), name
-
-
-def test_smoke_needs_no_download_and_no_special_processor():
-    smoke = experiments.get_preset("smoke")
-    for fields in (smoke.teacher, smoke.student):
-        assert fields["dataset"] == "shapes" and fields["precision"] == "fp32"
 
 
 def test_vary_changes_what_is_named_and_nothing_else():

@@ -161,14 +161,6 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def legend_colours(figure: Figure) -> dict[str, tuple]:
-    shown = figure.axes[0].get_legend()
-    return {
-        text.get_text(): to_rgba(handle.get_color())
-        for text, handle in zip(shown.get_texts(), shown.legend_handles, strict=True)
-    }
-
-
 def named_colours(figure: Figure) -> dict[str, tuple]:
     """Of curves, whose names stand at the ends of their lines."""
     return {text.get_text(): to_rgba(text.get_color()) for text in figure.axes[1].texts}
@@ -440,11 +432,6 @@ def test_curves_of_different_lengths():
     assert [line.get_xdata().tolist() for line in figure.axes[0].lines[::2]] == [[1, 2], [1, 2, 3]]
 
 
-def points(figure: Figure) -> list[list[float]]:
-    """The heights of the markers, network by network."""
-    return [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
-
-
 def test_a_method_has_the_same_colour_everywhere(images):
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
@@ -452,10 +439,6 @@ def test_a_method_has_the_same_colour_everywhere(images):
         assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
         ours = figures.error_panels({"": table().loc[methods]}, STAMP).axes[0].collections[-2]
         assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
-
-
-def test_no_two_methods_share_a_colour():
-    assert len(set(map(to_rgba, figures.COLOURS.values()))) == len(figures.COLOURS)
 
 
 def test_methods_without_a_colour_of_their_own_get_different_ones():
