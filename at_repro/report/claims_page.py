@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from at_repro import claims, experiments
+from at_repro.analysis.significance import Estimate
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.facts import Spread
@@ -52,16 +53,17 @@ _SCOPES = {
 _ON_A_PAIR = [*experiments.TABLE_1, "convergence", "mapping-functions", "one-or-three"]
 
 
-def answer(ledger: pd.DataFrame, spread: Spread) -> str:
+def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> str:
     """How many claims have which verdict, which are decided, and how sure that is, as Markdown.
 
     Args:
+        ledger, comparisons: see `ledger.conclude` and `ledger.compare`.
         spread: of seeds, see `facts.Facts.spread`.
     """
     if not (ledger["verdict"] != NOT_TESTED).any():
         return "**No claim is tested by these records.**"
     lines = [
-        f"- *{verdict.capitalize()}*: {'; '.join(_quoted(claim) for claim in rows.itertuples())}."
+        f"- *{verdict.capitalize()}*: {'; '.join(_quoted(claim, comparisons) for claim in rows.itertuples())}."
         for verdict in (SUPPORTED, CONTRADICTED)
         if len(rows := _with(verdict, ledger))
     ]
@@ -76,9 +78,11 @@ def answer(ledger: pd.DataFrame, spread: Spread) -> str:
     several = sum("seeds" in scope for scope in judgements["scope"])
     sure = f"of the {len(judgements)} tested, {several or 'none'} with three seeds or more"
     if spread.freedom < math.inf:
+        width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
-            f"; an interval of one run is {spread.ratio:.2f} times as wide as its test images say, since seeds differ "
-            f"by that much more ({spread.freedom:.0f} degrees of freedom)"
+            f"; an interval of one or two runs is {width:.2f} times as wide as its test images say: where there are "
+            f"three seeds, differences spread {spread.ratio:.2f} times as much, and that is measured with no more than "
+            f"{spread.freedom:.0f} degrees of freedom"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -216,8 +220,12 @@ def _line(row: Any) -> str:
     return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late}; {_scope(row)}; {row.verdict}"
 
 
-def _quoted(claim: Any) -> str:
-    return f"“{claim.claim}”" + f" ({_scope(claim)})" * claim.scope.endswith(_SETTINGS)
+def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
+    """A claim with what its verdict rests on: settings, or the comparisons that contradict it."""
+    text = f"“{claim.claim}”" + f" ({_scope(claim)})" * claim.scope.endswith(_SETTINGS)
+    own = comparisons[(comparisons["claim"] == claim.Index) & (comparisons["setting"] == claim.setting)]
+    against = [_with_names(name) for name in _with(CONTRADICTED, own)["comparison"]]
+    return text + f" (against it: {'; '.join(against)}; {claim.setting} setting)" * (claim.verdict == CONTRADICTED)
 
 
 def _scope(row: Any) -> str:

@@ -29,17 +29,21 @@ def compared():
 
 def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     ledger = claims.conclude(compared[:0])
-    assert claims_page.answer(ledger, Spread(1.2, 4)) == "**No claim is tested by these records.**"
+    assert claims_page.answer(ledger, compared, Spread(1.2, 4)) == "**No claim is tested by these records.**"
     ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
     ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
     ledger.loc["cost", ["verdict", "scope", "runs"]] = [UNDECIDED, "3 seeds", "bench.json another.json"]
     ledger.loc["at", "runs"] = "a-run-after-the-rule"
     ledger.loc["l1", "runs"] = "cifar10-wrn-16-1-plain-s0-1be81ce5e8"
-    told = claims_page.answer(ledger, Spread(1.2, 4))
+    against = compared.iloc[[0]].assign(claim="l1", comparison="l1 within 0.3 of sum-2 (mapping-functions)")
+    ledger.loc["l1", "setting"] = "the paper's"
+    told = claims_page.answer(ledger, pd.concat([compared, against.assign(verdict=CONTRADICTED)]), Spread(1.2, 4))
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
-    assert "*Supported*: “AT helps”." in told and "*Contradicted*: “l1 does”." in told
-    assert "of the 3 tested, 1 with three seeds or more; an interval of one run is 1.20 times as wide as" in told
-    assert "by that much more (4 degrees of freedom)" in told
+    assert "*Supported*: “AT helps”." in told
+    cause = "against it: l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2); the paper's setting"
+    assert f"*Contradicted*: “l1 does” ({cause})." in told
+    assert "of the 3 tested, 1 with three seeds or more; an interval of one or two runs is 1.70 times as" in told
+    assert "differences spread 1.20 times as much, and that is measured with no more than 4 degrees" in told
     assert (
         "Of the 3 tested claims, 1 are judged by a rule that was stated after their runs, 1 by one that was stated "
         "after some of them." in told
@@ -51,7 +55,9 @@ def test_settings_are_said_to_be_lengths_of_few_pairs(compared):
     row = compared.iloc[1:2].assign(claim="at-in-general", scope="5 of 5 settings", on=pairs, low=math.nan)
     ledger = claims.conclude(row)
     ledger.loc["at-in-general", "verdict"] = SUPPORTED
-    assert "over pairs and training lengths” (5 of 5 settings of 2 pairs)" in claims_page.answer(ledger, Spread(1.2, 4))
+    assert "over pairs and training lengths” (5 of 5 settings of 2 pairs)" in claims_page.answer(
+        ledger, row, Spread(1.2, 4)
+    )
     table = claims_page.table(ledger, row)
     assert "-1.20 points, 5 of 5 settings of 2 pairs; supported" in repr(table)
 
