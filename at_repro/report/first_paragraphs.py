@@ -172,7 +172,11 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
         "the paper; a smaller β makes up for that."
     )
     if weak_tests:
-        lead += f" On {_and(weak_tests)} the teacher is not better than the plain student beyond chance: a weak test."
+        teachers = ", ".join(error(tasks[name], "teacher") for name in weak_tests)
+        lead += (
+            f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance: by "
+            "the rules of the claims that is no test."
+        )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
     return lead, "\n".join([*lines, f"- **How sure.** {_HOW_JUDGED}"])
 
@@ -219,7 +223,7 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame]) -> st
     if top["p"] < _SIGNIFICANT:
         lead = f"Students whose attention is nearer to their teacher's err {'less' if top['rho'] > 0 else 'more'}"
     answer = (
-        f"{lead}: over {len(own)} students ({title}) the rank correlation of test error and distance from the "
+        f"{lead}: over {len(own)} methods ({title}) the rank correlation of test error and distance from the "
         f"teacher's top map is {top['rho']:.2f}, where 1 would be *the nearer, the better* (p = {top['p']:.2g})."
     )
     pairs = {name: own for name, own in students.items() if {"student", "KD"} <= set(own["method"])}
@@ -267,8 +271,8 @@ def peaks_objects_faces(
     if len(rows := peaks.dropna()) > 2:
         answer.append(
             f"**{_lead(rows, 'of their attention in peaks')}**: the strongest tenth of a top map's positions holds "
-            f"{_range(rows['top'])} of its mass, and the "
-            f"rank correlation with the test error is {_correlations(rows)}."
+            f"{_range(rows['top'])} of its mass, and the rank correlation with the test error, below zero if the paper "
+            f"is right, is {_correlations(rows)}."
         )
     if len(pretrained):
         more.append(
@@ -289,8 +293,8 @@ def peaks_objects_faces(
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
         more.append(
-            f"**On faces the {levels.idxmax()} maps lie most on eyes, nose and mouth**, with {_list(levels)} "
-            "of their mass; the paper says the middle ones. That is one small network; the paper's was a published one."
+            f"On faces the {levels.idxmax()} maps lie most on eyes, nose and mouth, with {_list(levels)} of their "
+            "mass; the paper says the middle ones. That is one small network, which decides nothing."
         )
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 
@@ -358,9 +362,15 @@ def error(study: Study, column: str, form: str = "{}") -> str:
 
 
 def how_sure(study: Study) -> str:
-    """Seeds and length of a study, and what its verdicts rest on."""
+    """Seeds and length of a study, what its verdicts rest on, and how much the plain student's seeds differ."""
     seeds = study.seed_names
-    return f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
+    runs = [columns["student"] for columns in study.experiment.runs(study.preset, study.store.seeds())]
+    records = [record for run in runs if (record := study.store.find(run)) and not record.diverged]
+    errors = [record.final["test_error"] for record in records]
+    text = f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
+    if len(errors) > 1:
+        text += f" The plain student makes {min(errors):.2f} to {max(errors):.2f} % over {len(errors)} seeds."
+    return text
 
 
 def _length(study: Study) -> str:

@@ -57,7 +57,7 @@ def test_a_number_that_no_table_has_is_found():
         ("attention_maps", "Low maps follow edges", "Low maps follow edges more than all higher ones do"),
         (
             "is_it_the_attention",
-            "Looking like the teacher does not explain who is right",
+            "Distillation helps without looking alike; whether looking alike helps is open",
             "the top map is farther from the teacher's than without transfer",
         ),
         ("larger_images", "attention transfer has not helped", "attention transfer helps on none of"),
