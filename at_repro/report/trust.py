@@ -28,10 +28,10 @@ def answer(results: dict, store: Store) -> str:
     """What the report rests on, what was tried to break it and how to make it again, as Markdown."""
     table = proofs(results)
     return (
-        f"**{cost(store)}.** `make book` makes "
-        "the report from the records, without data, GPU or network. `at-repro verify` recomputes every error from "
-        f"stored weights. `make faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} "
-        f"ways: {table['faults'].sum() or 'no'} faults."
+        f"**{cost(store)}.** `make book` makes the report from the records, without data, GPU or network. `at-repro "
+        "verify` recomputes every error from the stored weights, or from predictions where there are none. `make "
+        f"faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} ways: "
+        f"{table['faults'].sum() or 'no'} faults."
     )
 
 
