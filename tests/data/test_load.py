@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from at_repro import data
 from at_repro.errors import ParameterError
@@ -12,6 +13,12 @@ from at_repro.errors import ParameterError
 def no_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_load_takes_a_prefix():
+    part = data.load("shapes", "test", subset=30)
+    assert len(part) == 30
+    assert torch.equal(part.images, data.load("shapes", "test").images[:30]), "a subset has to be a prefix"
 
 
 @pytest.mark.parametrize(
