@@ -79,10 +79,11 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     sure = f"of the {len(judgements)} tested, {several or 'none'} with three seeds or more"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
+        more = f"{spread.ratio:.2f} times as much" if spread.ratio > 1 else "no more"  # see `Spread.ratio`
         sure += (
             f"; an interval of one or two runs is {width:.2f} times as wide as its test images say: where there are "
-            f"three seeds, differences spread {spread.ratio:.2f} times as much, and that is measured with no more than "
-            f"{spread.freedom:.0f} degrees of freedom"
+            f"three seeds, differences spread {more}, and that is measured with no more than {spread.freedom:.0f} "
+            "degrees of freedom"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -221,11 +222,13 @@ def _line(row: Any) -> str:
 
 
 def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
-    """A claim with what its verdict rests on: settings, or the comparisons that contradict it."""
+    """A claim with what its verdict rests on: settings, or the comparison that contradicts it most."""
     text = f"“{claim.claim}”" + f" ({_scope(claim)})" * claim.scope.endswith(_SETTINGS)
+    if claim.verdict != CONTRADICTED:
+        return text
     own = comparisons[(comparisons["claim"] == claim.Index) & (comparisons["setting"] == claim.setting)]
-    against = [_with_names(name) for name in _with(CONTRADICTED, own)["comparison"]]
-    return text + f" (against it: {'; '.join(against)}; {claim.setting} setting)" * (claim.verdict == CONTRADICTED)
+    most = next(own.sort_values("against", kind="stable").itertuples())
+    return f"{text}, of which *{_with_names(most.comparison)}* is wrong: {effect(most)}, {most.setting}"
 
 
 def _scope(row: Any) -> str:

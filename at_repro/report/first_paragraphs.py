@@ -18,7 +18,7 @@ _SAYS = {
 }  # fmt: skip
 _HOW_JUDGED = (
     "Better, worse and undecided are judged by 95 % intervals of the difference, as claims are: Student's t over seeds "
-    "where there are three, else the test images of one run, widened by the spread over seeds."
+    "where there are three, else the test images of one or two runs, widened by the spread over seeds."
 )
 
 
@@ -43,6 +43,8 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     words = [judge(facts, study, name, usual)[0] for _, study, names, usual in parts for name in names if name != usual]
     others = {word: words.count(word) for word in _SAYS}
     better, count = others[SUPPORTED], len(words) - others["not run"]
+    if not count:
+        return _nothing(groups.preset), ""
     diverged = f" and {others['diverged']} diverged" if others["diverged"] else ""
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
@@ -58,7 +60,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
-    return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
+    return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups, 'all groups')}"])
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -172,7 +174,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
         "the paper; a smaller β makes up for that."
     )
     if weak_tests:
-        teachers = ", ".join(error(tasks[name], "teacher") for name in weak_tests)
+        teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)
         lead += (
             f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance: by "
             "the rules of the claims that is no test."
@@ -233,17 +235,20 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame]) -> st
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     """How often KD errs less than no transfer although it looks elsewhere than the teacher."""
     surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
+    lower: list[bool] = []  # of every level below the top: whether KD's map is nearer
     for title, own in students.items():
         top = own.columns[-1]
         (near, error), (kd_near, kd_error) = (
             own.loc[own["method"] == method, [top, "test_error"]].iloc[0] for method in ("student", "KD")
         )
+        levels = own.set_index("method").loc[["student", "KD"], own.columns[own.columns.get_loc("test_error") + 1 : -1]]
+        lower += (levels.loc["KD"] < levels.loc["student"]).tolist()
         surprises += kd_near > near and kd_error < error
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
         f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}."
+        f"networks: {'; '.join(numbers)}. Of its maps below the top {sum(lower)} of {len(lower)} are nearer."
     )
 
 
@@ -361,15 +366,16 @@ def error(study: Study, column: str, form: str = "{}") -> str:
     return form.format(f"{median:.2f}\N{NO-BREAK SPACE}%") if median == median else ""
 
 
-def how_sure(study: Study) -> str:
-    """Seeds and length of a study, what its verdicts rest on, and how much the plain student's seeds differ."""
+def how_sure(study: Study, usual: str) -> str:
+    """Seeds and length of a study, what its verdicts rest on, and how much seeds differ without and with a loss."""
     seeds = study.seed_names
-    runs = [columns["student"] for columns in study.experiment.runs(study.preset, study.store.seeds())]
-    records = [record for run in runs if (record := study.store.find(run)) and not record.diverged]
-    errors = [record.final["test_error"] for record in records]
     text = f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
-    if len(errors) > 1:
-        text += f" The plain student makes {min(errors):.2f} to {max(errors):.2f} % over {len(errors)} seeds."
+    by_seed = study.experiment.runs(study.preset, study.store.seeds())
+    for column in ("student", usual):
+        records = [record for columns in by_seed if (record := study.store.find(columns[column]))]
+        errors = [record.final["test_error"] for record in records if not record.diverged]
+        if len(errors) > 1:
+            text += f" Over {len(errors)} seeds, {column}: {min(errors):.2f} to {max(errors):.2f} %."
     return text
 
 

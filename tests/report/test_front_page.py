@@ -80,7 +80,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     students = across_studies.distance_and_error(open_study("wrn-16-2-to-16-1", "reduced", [0], train_missing=False))
     relation = across_studies.rank_correlations(students).iloc[-1]
     assert relation["p"] > 0.05, "or it is not open"
-    told = f"Over {relation['networks']:.0f} methods of this pair at 40 epochs"
+    told = f"Over {relation['networks']:.0f} methods of this pair and of seed 0 at 40 epochs"
     assert told in intro and f"(rank correlation {relation['rho']:.2f}, p = {relation['p']:.2f})" in intro
 
     ledger = claims.conclude(claims.compare(open_store("reduced")))

@@ -57,9 +57,10 @@ def test_a_number_that_no_table_has_is_found():
         ("attention_maps", "Low maps follow edges", "Low maps follow edges more than all higher ones do"),
         (
             "is_it_the_attention",
-            "Distillation helps without looking alike; whether looking alike helps is open",
-            "the top map is farther from the teacher's than without transfer",
+            "Distillation helps while looking elsewhere at the top",
+            r"the top map is farther from the teacher's than without transfer and the error is lower in (\d) of \1 ",
         ),
+        ("is_it_the_attention", "whether looking alike helps is open", "nearer to their teacher's err less is open"),
         ("larger_images", "attention transfer has not helped", "attention transfer helps on none of"),
         ("peaks_objects_faces", "Whether stronger networks are peakier is open", "Whether stronger networks have more"),
         ("peaks_objects_faces", "top maps lie on objects", "Top maps have more of their mass on the object"),
@@ -73,4 +74,4 @@ def test_a_title_says_what_the_records_say(name, title, sentence):
         output["data"].get("text/markdown", "") for cell in notebook.cells for output in cell.get("outputs", [])
         if "data" in output
     ]  # fmt: skip
-    assert title in notebook.cells[0].source and sentence in "".join(answer).replace("\n", " ")
+    assert title in notebook.cells[0].source and re.search(sentence, "".join(answer).replace("\n", " "))
