@@ -227,7 +227,7 @@ def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
     if claim.verdict != CONTRADICTED:
         return text
     own = comparisons[(comparisons["claim"] == claim.Index) & (comparisons["setting"] == claim.setting)]
-    most = next(own.sort_values("against", kind="stable").itertuples())
+    most = next(_with(CONTRADICTED, own).sort_values("against", kind="stable").itertuples())
     return f"{text}, of which *{_with_names(most.comparison)}* is wrong: {effect(most)}, {most.setting}"
 
 

@@ -36,8 +36,11 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     ledger.loc["at", "runs"] = "a-run-after-the-rule"
     ledger.loc["l1", "runs"] = "cifar10-wrn-16-1-plain-s0-1be81ce5e8"
     against = compared.iloc[[0]].assign(claim="l1", comparison="l1 within 0.3 of sum-2 (mapping-functions)")
+    unfair = against.assign(comparison="of a teacher that is no better", against=0.0, verdict=NOT_TESTED)
     ledger.loc["l1", "setting"] = "the paper's"
-    told = claims_page.answer(ledger, pd.concat([compared, against.assign(verdict=CONTRADICTED)]), Spread(1.2, 4))
+    told = claims_page.answer(
+        ledger, pd.concat([compared, unfair, against.assign(verdict=CONTRADICTED)]), Spread(1.2, 4)
+    )
     assert told.startswith("**Of 29 claims: 1 supported, 1 contradicted, 1 undecided, 26 not tested.**")
     assert "*Supported*: “AT helps”." in told
     cause = "*l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2)* is wrong: -0.57 points (-1.17 to +0.03), the paper's"
