@@ -233,6 +233,11 @@ def test_the_explorer_can_be_read_in_the_dark(site, opened):
     assert bright - dark > 300 and faults == [], (letters, ground)
 
 
+def test_the_explorer_is_small(site):
+    """It is loaded as a whole, on a phone as well."""
+    assert (site / "notebooks" / "look_for_yourself.html").stat().st_size < 10e6
+
+
 def test_every_figure_is_described_to_who_cannot_see_it(site):
     """Without words of its own a figure's description is the path of its file."""
     pages = [*(site / "notebooks").glob("*.html"), site / "intro.html"]

@@ -92,11 +92,10 @@ def test_what_the_landing_page_says_follows_from_the_records():
     for name, verdict in outside.items():
         study = open_study(name, "reduced", train_missing=False)
         medians = study.test_errors().groupby("column")["test_error"].median()
-        assert f"{medians['AT']:.2f} %" in intro and re.search(
-            rf"\({medians['student']:.2f}|student {medians['student']:.2f}", intro
-        )
+        teacher = f"; their teacher {medians['teacher']:.2f}" if verdict == CONTRADICTED else ""
+        assert f"{medians['AT']:.2f} %" in intro and f"{medians['student']:.2f}{teacher})" in intro
         assert first_paragraphs.judge(facts, study, "AT")[0] == verdict
-    assert medians["teacher"] > medians["student"] and f"their teacher {medians['teacher']:.2f})" in intro
+    assert medians["teacher"] > medians["student"], "else its teacher is no excuse"
 
 
 @pytest.fixture
