@@ -6,7 +6,7 @@ import pandas as pd
 
 from at_repro.analysis import across_studies, error_tables
 from at_repro.analysis.significance import ALPHA
-from at_repro.analysis.study import Study
+from at_repro.analysis.study import Study, find_records
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
@@ -237,12 +237,9 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
     lower: list[bool] = []  # of every level below the top: whether KD's map is nearer
     for title, own in students.items():
-        top = own.columns[-1]
-        (near, error), (kd_near, kd_error) = (
-            own.loc[own["method"] == method, [top, "test_error"]].iloc[0] for method in ("student", "KD")
-        )
-        levels = own.set_index("method").loc[["student", "KD"], own.columns[own.columns.get_loc("test_error") + 1 : -1]]
-        lower += (levels.loc["KD"] < levels.loc["student"]).tolist()
+        numeric = own.set_index("method").loc[["student", "KD"], own.columns[own.columns.get_loc("test_error") :]]
+        (error, *below, near), (kd_error, *kd_below, kd_near) = numeric.to_numpy()
+        lower += [kd < plain for kd, plain in zip(kd_below, below, strict=True)]
         surprises += kd_near > near and kd_error < error
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
     return (
@@ -370,10 +367,9 @@ def how_sure(study: Study, usual: str) -> str:
     """Seeds and length of a study, what its verdicts rest on, and how much seeds differ without and with a loss."""
     seeds = study.seed_names
     text = f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
-    by_seed = study.experiment.runs(study.preset, study.store.seeds())
+    records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
     for column in ("student", usual):
-        records = [record for columns in by_seed if (record := study.store.find(columns[column]))]
-        errors = [record.final["test_error"] for record in records if not record.diverged]
+        errors = [record.final["test_error"] for record in records[column].values() if not record.diverged]
         if len(errors) > 1:
             text += f" Over {len(errors)} seeds, {column}: {min(errors):.2f} to {max(errors):.2f} %."
     return text
