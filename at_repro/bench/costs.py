@@ -81,6 +81,11 @@ def seconds(cohort: Sequence[Run], rate: float = CORES_RATE) -> float:
     return operations(cohort) / rate
 
 
+def hours(runs: Iterable[Run]) -> float:
+    """How long it takes to train runs and their teachers one after the other, at the rate of two cores."""
+    return sum(map(seconds, teachers_and_cohorts(runs))) / 3600
+
+
 def operations(cohort: Sequence[Run]) -> float:
     """Floating-point operations of runs that are trained in one loop; at most, where groups of layers are frozen.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from at_repro.bench import costs
 from at_repro.claims import plan, verdicts
 from at_repro.claims.comparisons import Comparison, Evidence
 from at_repro.claims.facts import Facts
@@ -82,18 +83,20 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `claim`; `verdict`, in the paper's setting where anything was run there, else in the shortened one;
     `setting` and `scope` of that; `on`, the networks and images; `compared`, such as "1 of 4"; `effects`, differences
-    with their intervals; `200 epochs` and `fewer epochs`, the verdicts of both settings; `to decide`, the seeds and
-    hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
+    with their intervals by both estimators; `200 epochs` and `fewer epochs`, the verdicts of both settings; `to decide`,
+    the seeds and hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
     """
     rows = {}
-    comparisons = comparisons.assign(effect=[f"{row.comparison}: {effect(row)}" for row in comparisons.itertuples()])
+    comparisons = comparisons.assign(
+        effect=[f"{row.comparison}: {effect(row)}{late(row)}" for row in comparisons.itertuples()]
+    )
     eligible = comparisons[(comparisons["setting"] != STAND_IN) & (comparisons["verdict"] != NOT_TESTED)]
     by_claim = dict(iter(eligible.groupby(["claim", "setting"])))
     for claim in CLAIMS:
         parts = {preset: by_claim.get((claim.name, setting), eligible[:0]) for preset, setting in SETTINGS.items()}
         verdict_of = {preset: _verdict(claim, preset, part) for preset, part in parts.items()}
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
-        part, verdict, count = parts[preset], verdict_of[preset], _count(claim, preset)
+        part, verdict = parts[preset], verdict_of[preset]
         runs = list(dict.fromkeys(chain(*part["runs"])))
         rows[claim.name] = {
             "claim": claim.text,
@@ -101,11 +104,11 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
             "setting": SETTINGS[preset] if len(part) else "",
             "scope": "; ".join(dict.fromkeys(part["scope"])),
             "on": "; ".join(dict.fromkeys(part["on"])),
-            "compared": f"{len(part)} of {count}",
+            "compared": f"{len(part)} of {len(_own(claim, preset))}",
             "effects": "; ".join(part["effect"]),
             "200 epochs": verdict_of["paper"],
             "fewer epochs": verdict_of["reduced"],
-            "to decide": _to_decide(verdict, part, count),
+            "to decide": _to_decide(claim, preset, verdict, part),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "stated": plan.history(claim.name, runs),
@@ -165,27 +168,35 @@ def effect(row: Any) -> str:
     return f"{row.difference:+.2f}{row.unit}{between(row.low, row.high)}"
 
 
+def late(row: Any) -> str:
+    """The second estimator of a row of `compare`, to stand behind its `effect`; empty where there is none."""
+    return "" if math.isnan(row.late) else f", in the last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
+
+
 def between(low: float, high: float) -> str:
     """An interval for readers, to stand behind its difference; empty where there is none."""
     return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
 
 
-def _count(claim: Claim, preset: str) -> int:
-    """How many comparisons a claim has at a preset: those of stand-ins do not count."""
-    return sum(not comparison.stand_in(preset) for comparison in claim.comparisons)
+def _own(claim: Claim, preset: str) -> list[Comparison]:
+    """The comparisons that a claim has at a preset: those of stand-ins do not count."""
+    return [comparison for comparison in claim.comparisons if not comparison.stand_in(preset)]
 
 
 def _verdict(claim: Claim, preset: str, part: pd.DataFrame) -> str:
     if claim.is_arithmetic and len(part):
         return SANITY_CHECK
-    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), _count(claim, preset))
+    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), len(_own(claim, preset)))
 
 
-def _to_decide(verdict: str, part: pd.DataFrame, count: int) -> str:
-    """What an undecided claim lacks: comparisons that were not run, and seeds of those that were."""
+def _to_decide(claim: Claim, preset: str, verdict: str, part: pd.DataFrame) -> str:
+    """What an undecided claim lacks: comparisons that were not run, and seeds of those that were; with the hours."""
     if verdict != UNDECIDED:
         return ""
-    needs = [f"{count - len(part)} comparison(s) not run"] if len(part) < count else []
+    needs = []
+    if gaps := [comparison for comparison in _own(claim, preset) if str(comparison) not in set(part["comparison"])]:
+        hours = costs.hours(run for comparison in gaps for run in comparison.runs(preset))
+        needs.append(f"{len(gaps)} comparison(s) not run, about {hours:.0f} h a seed")
     open_rows = part[part["verdict"] == UNDECIDED]
     needs += [lacks for lacks in dict.fromkeys(open_rows["lacks"]) if lacks]
     by_seeds = open_rows[open_rows["lacks"] == ""]

@@ -51,7 +51,8 @@ def state(store: Store) -> list[str]:
 def history(name: str, runs: Iterable[str]) -> str:
     """For readers: when the rule of a claim was stated, and how many of its runs were known by then.
 
-    "another rule than on …" where it was stated anew, "changed since it was stated" where it is another one now.
+    With its `fingerprint`, as in `book/plan.json`; "another rule than on …" where it was stated anew, "changed since it
+    was stated" where it is another one now.
     """
     runs = list(dict.fromkeys(runs))
     statements = [statement for statement in _read(FILE) if name in statement["rules"]]
@@ -61,6 +62,7 @@ def history(name: str, runs: Iterable[str]) -> str:
     if last["rules"][name] != fingerprint(name):
         return f"changed since it was stated on {last['stated']}"
     date = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
+    date += f" (sha256 {fingerprint(name)})"
     return f"{date}, knowing {len(runs) - len(unknown(name, runs))} of its {len(runs)} runs" if runs else date
 
 

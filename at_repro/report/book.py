@@ -155,11 +155,12 @@ def build(
 
 
 def _call_rehearsal(stage: Path) -> None:
-    """Says below every title of a staged book that nothing on the page is a result."""
+    """Says below every title of a staged book that nothing on the page is a result, and leaves out the verdicts."""
     import nbformat
 
     for path in stage.glob("*.md"):
-        path.write_text(_with_rehearsal(path.read_text()))
+        page = re.sub(r"<!-- counts -->.*?<!-- end -->\n", "", path.read_text(), flags=re.DOTALL)
+        path.write_text(_with_rehearsal(page))
     for path in (stage / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells[0].source = _with_rehearsal(notebook.cells[0].source)

@@ -18,7 +18,7 @@ from at_repro.analysis.significance import Estimate
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.facts import Spread
-from at_repro.claims.ledger import SETTINGS, between, summary
+from at_repro.claims.ledger import SETTINGS, late, summary
 from at_repro.report.figures.theme import INK, LETTERS, NARROW, canvas, unavailable
 
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
@@ -173,27 +173,30 @@ class SortableTable:
 
 
 def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
-    """A row per claim: verdict, and the effect that supports it least in both settings; all of them fold out.
+    """A row per claim: verdict, the effect that supports it least in both settings, and on what; all of them fold out.
+
+    No rows where nothing was compared, as at preset `smoke`.
 
     Args:
         ledger, comparisons: see `ledger.conclude` and `ledger.compare`.
     """
     rows, details = [], []
-    for name, claim in ledger.iterrows():
+    for name, claim in ledger[: 0 if comparisons.empty else None].iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         cells = [
             _weakest(rows_of_claim[rows_of_claim["setting"] == setting], claim[column])
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
-        rows.append((claim["claim"], claim["verdict"], *cells, claim["setting"], PAGES[str(name)].replace("_", " ")))
+        setting = claim["setting"] and f"{claim['setting']} setting"
+        tested_on = "; ".join(filter(None, (setting, _scope(claim), _with_names(claim["on"]))))
+        rows.append((claim["claim"], claim["verdict"], *cells, tested_on, PAGES[str(name)].replace("_", " ")))
         details.append({
-            "Tested on": ["; ".join(filter(None, (_with_names(claim["on"]), _scope(claim))))],
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],
             "To decide it": [claim["to decide"]],
             "Rule": [f"{_with_names(claim['rule'])} (from {claim['source']}; stated {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
-    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "setting", "page"]
+    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "tested on", "page"]
     links = [f"{PAGES[str(name)]}.html" for name in ledger.index]
     return SortableTable(pd.DataFrame(rows, columns=columns), details, links)
 
@@ -212,13 +215,11 @@ def _weakest(rows: pd.DataFrame, verdict: str) -> str:
     if rows.empty:
         return ""
     least = next(rows.sort_values("for", ascending=False, kind="stable").itertuples())
-    scope = f", {_scope(least)}" if least.scope.endswith(_SETTINGS) else ""
-    return f"{effect(least)}{scope}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
+    return f"{effect(least)}, {_scope(least)}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
 
 
 def _line(row: Any) -> str:
-    late = "" if math.isnan(row.late) else f"; last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
-    return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late}; {_scope(row)}; {row.verdict}"
+    return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late(row)}; {_scope(row)}; {row.verdict}"
 
 
 def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:

@@ -107,8 +107,8 @@ def counts(ledger: pd.DataFrame) -> str:
     cards = [
         f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
         for verdict, text in {
-            "supported": "as the paper claims, beyond chance",
-            "contradicted": "against the claim, beyond chance",
+            "supported": "as the paper claims",
+            "contradicted": "against the claim",
             "undecided": "within chance, or runs are missing",
             "not tested": "nothing run, or stand-ins alone",
         }.items()

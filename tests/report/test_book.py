@@ -443,9 +443,13 @@ def test_a_page_that_trains_is_always_executed(executed, checkout):
 
 def test_a_rehearsal_is_called_so_on_every_page(checkout, monkeypatch):
     monkeypatch.setattr(book, "render", lambda stage: stage)
+    intro = (checkout / "book" / "intro.md").read_text()
+    (checkout / "book" / "intro.md").write_text(f"{intro}\n<!-- counts -->\n4 supported\n<!-- end -->\nthe rest\n")
     stage = book.build("smoke", "cpu", results=str(checkout / "records")).parents[2]
     for path in (stage / "intro.md", stage / "notebooks" / "01_tiny.ipynb"):
         assert "This is a rehearsal" in path.read_text()
+    landing_page = (stage / "intro.md").read_text()
+    assert "4 supported" not in landing_page and "the rest" in landing_page, "verdicts are the report's"
 
 
 @pytest.mark.slow

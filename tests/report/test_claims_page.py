@@ -89,8 +89,9 @@ def test_no_experiment_is_called_by_its_file(compared):
 def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
     table = claims_page.table(claims.conclude(compared), compared)
     row = table.table.loc[[claim.name for claim in paper_claims.CLAIMS].index("at")]
-    assert row["200 epochs"] == "-0.57 points (-1.17 to +0.03); undecided"
-    assert row["fewer epochs"] == "-0.79 points (-1.44 to -0.14), the weakest of 2; undecided", "two of four were run"
+    assert row["200 epochs"] == "-0.57 points (-1.17 to +0.03), one run; undecided"
+    assert row["fewer epochs"] == "-0.79 points (-1.44 to -0.14), one run, the weakest of 2; undecided", "two of four"
+    assert row["tested on"] == "the paper's setting; one run; WRN-16-1 <from> WRN-16-2", "beside the verdict"
     html = table._repr_html_()
     body = next(body for body in html.split("<tbody>") if "run-1" in body)
     assert body.count("AT below student") >= 3 and "WRN-16-1 &lt;from&gt; WRN-16-2" in body, "all of it folds out"
