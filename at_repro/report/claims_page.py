@@ -180,8 +180,10 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     Args:
         ledger, comparisons: see `ledger.conclude` and `ledger.compare`.
     """
+    if comparisons.empty:
+        ledger = ledger[:0]
     rows, details = [], []
-    for name, claim in ledger[: 0 if comparisons.empty else None].iterrows():
+    for name, claim in ledger.iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         cells = [
             _weakest(rows_of_claim[rows_of_claim["setting"] == setting], claim[column])

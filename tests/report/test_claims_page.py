@@ -98,6 +98,11 @@ def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
     assert '<a href="table_1.html">table 1</a>' in body
 
 
+def test_where_nothing_was_compared_no_verdict_is_shown(compared):
+    """At preset smoke *not tested* would be one as well."""
+    assert NOT_TESTED not in claims_page.table(claims.conclude(compared[:0]), compared[:0])._repr_html_()
+
+
 def test_every_claim_has_its_page():
     assert set(claims_page.PAGES) == {claim.name for claim in paper_claims.CLAIMS}
 
