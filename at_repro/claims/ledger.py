@@ -83,8 +83,8 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `claim`; `verdict`, in the paper's setting where anything was run there, else in the shortened one;
     `setting` and `scope` of that; `on`, the networks and images; `compared`, such as "1 of 4"; `effects`, differences
-    with their intervals by both estimators; `200 epochs` and `fewer epochs`, the verdicts of both settings; `to decide`,
-    the seeds and hours that would; `rule`; `source`; `stated`, when and knowing what; and `runs`, by id.
+    with their intervals by both estimators; `200 epochs` and `fewer epochs`, the verdicts of both settings;
+    `to decide`, the seeds and hours that would; `rule`; `source`; `stated`, when and knowing what; `runs`, by id.
     """
     rows = {}
     comparisons = comparisons.assign(

@@ -5,8 +5,12 @@ import re
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from prose import prose
 
+from at_repro import claims
+from at_repro.claims import CONTRADICTED, SUPPORTED
 from at_repro.experiments import paper_numbers
+from at_repro.records import open_store
 from at_repro.report import notebooks
 
 PAGES = ("gradients", "look_for_yourself", "method", "table_1", "training_length")
@@ -75,3 +79,16 @@ def test_a_title_says_what_the_records_say(name, title, sentence):
         if "data" in output
     ]  # fmt: skip
     assert title in notebook.cells[0].source and re.search(sentence, "".join(answer).replace("\n", " "))
+
+
+def test_verdicts_that_a_page_types_are_those_of_the_ledger():
+    """Of the shortened setting; those of the paper's stand on the landing page as well, and are tested there."""
+    rows = claims.compare(open_store("reduced"))
+    rows = rows[rows["setting"] == "shortened"].set_index(["claim", "comparison"])
+    of_at = rows.loc["at"]
+    assert (of_at["verdict"] == SUPPORTED).all() and (of_at["scope"] == "one run").sum() == 2
+    words = [prose(f"notebooks/{name}.ipynb") for name in ("table_1", "training_length")]
+    assert "[beyond chance](claims.ipynb): the first with several seeds, the others with one" in words[0]
+    against = rows.loc[("at-over-f-actt", "AT below F-ActT (wrn-16-2-to-16-1)")]
+    assert against["verdict"] == CONTRADICTED and against["scope"].endswith("seeds")
+    assert "Over those seeds F-ActT gains more than AT, [beyond chance](claims.ipynb)" in words[1]
