@@ -140,23 +140,30 @@ class SortableTable:
 
     Args:
         table: its columns are the headings; a cell that names a verdict has it in colour.
-        details: by row, what is folded away below it: lines by their title; lines that are empty are left out.
+        notes: by row, what stands below it, as wide as the table.
+        details: by row, what is folded away below that: lines by their title; lines that are empty are left out.
         links: by row, where the text of the last column leads.
     """
 
-    def __init__(self, table: pd.DataFrame, details: Sequence[Mapping[str, Sequence[str]]], links: Sequence[str]):
-        self.table, self.details, self.links = table, details, links
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        notes: Sequence[str],
+        details: Sequence[Mapping[str, Sequence[str]]],
+        links: Sequence[str],
+    ):
+        self.table, self.notes, self.details, self.links = table, notes, details, links
 
     def __repr__(self) -> str:
         return self.table.to_string(index=False)
 
     def _repr_html_(self) -> str:
         headings = "".join(f"<th><button>{escape(name)}</button></th>" for name in self.table)
-        rows = zip(self.table.itertuples(index=False), self.details, self.links, strict=True)
+        rows = zip(self.table.itertuples(index=False), self.notes, self.details, self.links, strict=True)
         bodies = "\n".join(self._row(*row) for row in rows)
         return f'<table class="sortable"><thead><tr>{headings}</tr></thead>\n{bodies}</table>'
 
-    def _row(self, cells: Sequence[str], details: Mapping[str, Sequence[str]], link: str) -> str:
+    def _row(self, cells: Sequence[str], note: str, details: Mapping[str, Sequence[str]], link: str) -> str:
         # A phone shows a row as lines, each behind its heading.
         starts = [f'<td data-heading="{escape(name)}">' for name in self.table]
         texts = [*map(_with_colours, cells[:-1]), f'<a href="{escape(link)}">{escape(cells[-1])}</a>']
@@ -168,7 +175,7 @@ class SortableTable:
             if lines
         )
         titles = ", ".join(title.lower() for title, lines in parts.items() if lines)
-        html = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
+        html = f"{escape(note)}<details><summary>{escape(titles)}</summary>{lists}</details>"
         return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{html}</td></tr></tbody>'
 
 
@@ -182,7 +189,7 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     """
     if comparisons.empty:
         ledger = ledger[:0]
-    rows, details = [], []
+    rows, notes, details = [], [], []
     for name, claim in ledger.iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         cells = [
@@ -190,17 +197,17 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"
-        tested_on = "; ".join(filter(None, (setting, _scope(claim), _with_names(claim["on"]))))
-        rows.append((claim["claim"], claim["verdict"], *cells, tested_on, PAGES[str(name)].replace("_", " ")))
+        notes.append("; ".join(filter(None, (setting, _scope(claim), _with_names(claim["on"])))))
+        rows.append((claim["claim"], claim["verdict"], *cells, PAGES[str(name)].replace("_", " ")))
         details.append({
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],
             "To decide it": [claim["to decide"]],
             "Rule": [f"{_with_names(claim['rule'])} (from {claim['source']}; stated {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
-    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "tested on", "page"]
+    columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "page"]
     links = [f"{PAGES[str(name)]}.html" for name in ledger.index]
-    return SortableTable(pd.DataFrame(rows, columns=columns), details, links)
+    return SortableTable(pd.DataFrame(rows, columns=columns), notes, details, links)
 
 
 def elsewhere(comparisons: pd.DataFrame) -> pd.DataFrame:
