@@ -94,7 +94,8 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
     by_claim = dict(iter(eligible.groupby(["claim", "setting"])))
     for claim in CLAIMS:
         parts = {preset: by_claim.get((claim.name, setting), eligible[:0]) for preset, setting in SETTINGS.items()}
-        verdict_of = {preset: _verdict(claim, preset, part) for preset, part in parts.items()}
+        own = {preset: [one for one in claim.comparisons if not one.stand_in(preset)] for preset in SETTINGS}
+        verdict_of = {preset: _verdict(claim, part, len(own[preset])) for preset, part in parts.items()}
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
         part, verdict = parts[preset], verdict_of[preset]
         runs = list(dict.fromkeys(chain(*part["runs"])))
@@ -104,11 +105,11 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
             "setting": SETTINGS[preset] if len(part) else "",
             "scope": "; ".join(dict.fromkeys(part["scope"])),
             "on": "; ".join(dict.fromkeys(part["on"])),
-            "compared": f"{len(part)} of {len(_own(claim, preset))}",
+            "compared": f"{len(part)} of {len(own[preset])}",
             "effects": "; ".join(part["effect"]),
             "200 epochs": verdict_of["paper"],
             "fewer epochs": verdict_of["reduced"],
-            "to decide": _to_decide(claim, preset, verdict, part),
+            "to decide": _to_decide(own[preset], preset, verdict, part),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "stated": plan.history(claim.name, runs),
@@ -178,25 +179,22 @@ def between(low: float, high: float) -> str:
     return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
 
 
-def _own(claim: Claim, preset: str) -> list[Comparison]:
-    """The comparisons that a claim has at a preset: those of stand-ins do not count."""
-    return [comparison for comparison in claim.comparisons if not comparison.stand_in(preset)]
-
-
-def _verdict(claim: Claim, preset: str, part: pd.DataFrame) -> str:
+def _verdict(claim: Claim, part: pd.DataFrame, count: int) -> str:
+    """Of a claim whose comparisons in one setting are `part`, of so many that it has there: stand-ins do not count."""
     if claim.is_arithmetic and len(part):
         return SANITY_CHECK
-    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), len(_own(claim, preset)))
+    return verdicts.every(list(zip(part["for"], part["against"], strict=True)), count)
 
 
-def _to_decide(claim: Claim, preset: str, verdict: str, part: pd.DataFrame) -> str:
+def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFrame) -> str:
     """What an undecided claim lacks: comparisons that were not run, and seeds of those that were; with the hours."""
     if verdict != UNDECIDED:
         return ""
     needs = []
-    if gaps := [comparison for comparison in _own(claim, preset) if str(comparison) not in set(part["comparison"])]:
+    if gaps := [comparison for comparison in own if str(comparison) not in set(part["comparison"])]:
         hours = costs.hours(run for comparison in gaps for run in comparison.runs(preset))
-        needs.append(f"{len(gaps)} comparison(s) not run, about {hours:.0f} h a seed")
+        # Some of these networks may be recorded for other comparisons, and a teacher is trained once for all seeds.
+        needs.append(f"{len(gaps)} comparison(s) not run, at most about {hours:.0f} h for the first seed")
     open_rows = part[part["verdict"] == UNDECIDED]
     needs += [lacks for lacks in dict.fromkeys(open_rows["lacks"]) if lacks]
     by_seeds = open_rows[open_rows["lacks"] == ""]

@@ -232,7 +232,7 @@ def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
     assert seeds == "6 seeds, about 0 h"
     # Three pairs by hand: 1e7 images, 3 passes of the teacher alone, then 1 of it and 3 of both students, 250 GFLOP/s.
     hours = 1e7 * (4 * (444.97 + 166.56 + 655.20) + 6 * (118.68 + 53.31 + 202.21)) * 1e6 / 250e9 / 3600
-    assert gaps == f"3 comparison(s) not run, about {hours:.0f} h a seed"
+    assert gaps == f"3 comparison(s) not run, at most about {hours:.0f} h for the first seed"
     recorded("wrn-40-1-to-16-1", student=[], at=[8.0])
     assert row(store, "at-over-f-actt")["to decide"] == "", "not tested"
 
