@@ -119,9 +119,9 @@ class Facts:
     @cached_property
     def spread(self) -> Spread:
         """Over all pairs of a transfer and the plain student, of every experiment with three seeds or more."""
-        # By the runs of the plain student: by those of the other column, and as many as there are seeds less one.
-        ratios: dict[tuple[str, ...], dict[tuple[str, ...], float]] = defaultdict(dict)
-        freedom: dict[tuple[str, ...], int] = {}
+        # By the plain student: by the runs of the other column. Pairs that share a plain student are not independent:
+        # together they have the freedom of the one with the most seeds.
+        ratios: dict[Run, dict[tuple[Run, ...], float]] = defaultdict(dict)
         for experiment in experiments.EXPERIMENTS:
             for preset in ("reduced", "paper"):
                 by_seed = self.columns(experiment, preset)
@@ -130,15 +130,13 @@ class Facts:
                     pairs = [(columns[column], columns[first]) for columns in by_seed]
                     pairs = [pair for pair in pairs if self._are_paired(*pair)]
                     if len(pairs) >= 3:
-                        plain = tuple(other.run_id for _, other in pairs)
-                        ratios[plain][tuple(run.run_id for run, _ in pairs)] = self._ratio(pairs)
-                        freedom[plain] = len(pairs) - 1
+                        ratios[by_seed[0][first]][tuple(run for run, _ in pairs)] = self._ratio(pairs)
         if not ratios:
             return Spread(1.0, math.inf)
-        # Pairs that share a plain student are not independent: together they have the freedom of one.
-        total = sum(freedom.values())
-        square = sum(freedom[plain] * float(np.mean(list(values.values()))) for plain, values in ratios.items()) / total
-        return Spread(max(1.0, math.sqrt(square)), total)
+        freedom = [max(map(len, of_plain)) - 1 for of_plain in ratios.values()]
+        squares = [fmean(of_plain.values()) for of_plain in ratios.values()]
+        square = sum(map(math.prod, zip(freedom, squares, strict=True))) / sum(freedom)
+        return Spread(max(1.0, math.sqrt(square)), sum(freedom))
 
     def _are_paired(self, run: Run, plain: Run) -> bool:
         if not run.terms or run.seed != plain.seed:  # one precision against another is no such pair

@@ -1,6 +1,7 @@
 """The ledger says what its rules say, on records with errors typed by hand."""
 
 import math
+from statistics import fmean, variance
 
 import pandas as pd
 import pytest
@@ -144,6 +145,18 @@ def test_one_run_is_widened_by_the_spread_that_several_seeds_show(recorded, stor
     evidence = AT.evidence("paper", Facts(store))
     assert evidence.estimate.standard_error == pytest.approx(ratio * 100 * math.sqrt((0.05 - 0.05**2) / 200))
     assert evidence.estimate.freedom == 2 and evidence.verdict == UNDECIDED
+
+
+def test_pairs_that_share_a_plain_student_have_the_freedom_of_one(recorded, store):
+    """Also where one has more seeds: three plain students of four seeds would else be counted twice."""
+    recorded(MAIN, student=[15.0] * 4, kd=[15.0, 11.0, 7.0])
+    three = Facts(store).spread
+    recorded(MAIN, student=[15.0] * 4, kd=[15.0, 11.0, 7.0], at=[12.0, 11.0, 13.0, 10.0])
+    both = Facts(store).spread
+    differences, images = [-3, -4, -2, -5], [share - share**2 for share in (0.03, 0.04, 0.02, 0.05)]
+    of_at = variance(differences) / fmean(100**2 * image / 200 for image in images)
+    assert three.freedom == 2 and both.freedom == 3
+    assert both.ratio == pytest.approx(math.sqrt((three.ratio**2 + of_at) / 2))
 
 
 def test_no_spread_is_measured_of_a_pair_on_other_test_images(recorded, hand_made, store):
