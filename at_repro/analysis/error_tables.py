@@ -9,6 +9,7 @@ import pandas as pd
 from at_repro.analysis import attention_table, significance
 from at_repro.analysis.study import Study
 from at_repro.experiments import paper_numbers
+from at_repro.records import check_same_test_images
 
 NOT_RUN = "not run"
 _SEEDS_OF_AN_INTERVAL = 3  # fewer have none of their own, see significance.of_replicates
@@ -148,6 +149,8 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
 
     Columns: `method`, the column; `difference`, method minus reference in percentage points; `only_method` and
     `only_reference`, the images that only one of them gets right; `p`, of McNemar's exact test that neither is better.
+
+    Raises UserError, with both run ids, where two were measured on different test images.
     """
     rows = []
     for column, by_seed in study.records.items():
@@ -155,6 +158,7 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
             other = study.records.get(reference, {}).get(seed)
             if column == reference or other is None or record.diverged or other.diverged:
                 continue
+            check_same_test_images([record, other])
             own, others = record.predictions(), other.predictions()
             only_method, only_reference, p = significance.mcnemar(own["label"], own["prediction"], others["prediction"])
             difference = record.final["test_error"] - other.final["test_error"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from at_repro import bench, experiments
 from at_repro.analysis import significance
 from at_repro.analysis.significance import Estimate
+from at_repro.bench import costs
 from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts, difference
 from at_repro.claims.verdicts import BELOW, Margin
@@ -208,7 +209,7 @@ class MeanOf(_ErrorComparisons):
         if not evidences:
             return None
         estimate = significance.mean_of([evidence.estimate for evidence in evidences.values() if evidence.estimate])
-        gaps = len(self.comparisons) - len(evidences)
+        gaps = [one for one in self.comparisons if one.experiment not in evidences]
         return Evidence(
             {name: evidence.difference for name, evidence in evidences.items()},
             f"{len(evidences)} of {len(self.comparisons)} pairs",
@@ -216,7 +217,7 @@ class MeanOf(_ErrorComparisons):
             (1.0, 1.0) if gaps else BELOW.chances(estimate),
             tuple(run_id for evidence in evidences.values() for run_id in evidence.runs),
             fair=all(evidence.fair for evidence in evidences.values()),
-            lacks=f"{gaps} pair(s) not run" if gaps else "more seeds",
+            lacks=not_run("pair", gaps, preset) if gaps else "more seeds",
         )
 
 
@@ -287,6 +288,15 @@ class Cost(Comparison):
         scope = "one machine" if len(below) == 1 else f"{len(below)} machines"
         chances = float(not all(below)), float(any(below))
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
+
+
+def not_run(what: str, gaps: Sequence[Comparison], preset: str) -> str:
+    """How many were not run, and how long that would take, for readers.
+
+    At most: some of their networks may be recorded for other comparisons, and a teacher is trained once for all seeds.
+    """
+    hours = costs.hours(run for comparison in gaps for run in comparison.runs(preset))
+    return f"{len(gaps)} {what}(s) not run, at most about {hours:.0f} h for the first seed"
 
 
 def over_networks(differences: dict[Any, float], networks: int, runs: Sequence[str], fair: bool = True) -> Evidence:

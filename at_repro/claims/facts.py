@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -14,8 +13,7 @@ from at_repro import experiments
 from at_repro.analysis import attention_table, significance
 from at_repro.analysis.significance import ALPHA, Estimate
 from at_repro.claims.verdicts import BELOW
-from at_repro.errors import UserError
-from at_repro.records import Store
+from at_repro.records import Store, check_same_test_images
 from at_repro.runs import Run
 
 Side = tuple[Run, ...]  # runs whose mean error is one side of a comparison
@@ -95,12 +93,8 @@ class Facts:
         return math.sqrt(100**2 * images + epochs)
 
     def check_test_images(self, runs: Iterable[Run]) -> None:
-        """Raises UserError, with both run ids, where two of the runs were measured on different test images."""
-        for one, other in pairwise(runs):
-            if self.load(one).values["data"]["test"] != self.load(other).values["data"]["test"]:
-                raise UserError(
-                    f"{one.run_id} and {other.run_id} were measured on different test images: they cannot be compared"
-                )
+        """Raises as `records.check_same_test_images` does."""
+        check_same_test_images(map(self.load, runs))
 
     def estimate(self, pairs: Sequence[tuple[Side, Side]], early: bool = False) -> Estimate:
         """How many points the first side errs more than the second, from the pairs of one or more seeds.
@@ -118,7 +112,11 @@ class Facts:
 
     @cached_property
     def spread(self) -> Spread:
-        """Over all pairs of a transfer and the plain student, of every experiment with three seeds or more."""
+        """Over all pairs of a transfer and the plain student, of every experiment with three seeds or more.
+
+        One ratio for all of them: squares are averaged over the pairs that share a plain student, and over plain
+        students by their degrees of freedom.
+        """
         # By the plain student: by the runs of the other column. Pairs that share a plain student are not independent:
         # together they have the freedom of the one with the most seeds.
         ratios: dict[Run, dict[tuple[Run, ...], float]] = defaultdict(dict)

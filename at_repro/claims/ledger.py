@@ -12,9 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from at_repro.bench import costs
 from at_repro.claims import plan, verdicts
-from at_repro.claims.comparisons import Comparison, Evidence
+from at_repro.claims.comparisons import Comparison, Evidence, not_run
 from at_repro.claims.facts import Facts
 from at_repro.claims.paper_claims import BY_NAME, CLAIMS, QUESTIONS, Claim
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
@@ -84,7 +83,7 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
     Columns: `claim`; `verdict`, in the paper's setting where anything was run there, else in the shortened one;
     `setting` and `scope` of that; `on`, the networks and images; `compared`, such as "1 of 4"; `effects`, differences
     with their intervals by both estimators; `200 epochs` and `fewer epochs`, the verdicts of both settings;
-    `to decide`, the seeds and hours that would; `rule`; `source`; `stated`, when and knowing what; `runs`, by id.
+    `to decide`, the seeds and hours that would; `rule`; `source`; `stated`, see `plan.history`; `runs`, by id.
     """
     rows = {}
     comparisons = comparisons.assign(
@@ -121,14 +120,16 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
 def elsewhere(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of stand-ins, and the questions of our own, each with its own finding: no verdict on the paper.
 
-    Columns `asked`, the claim or question; `comparison`; `here`, what stands in; `effect`; `scope`; `finding`.
+    Columns `asked`, the claim or question; `comparison`; `here`, what stands in; `effect`; `scope`; `finding`; `rule`,
+    when it was stated and knowing what.
     """
     own = comparisons[comparisons["setting"].isin([STAND_IN, OURS_ALONE])]
     rows = [
-        (BY_NAME[row.claim].text, row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict])
+        (BY_NAME[row.claim].text, row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict],
+         plan.history(row.claim, row.runs))
         for row in own.itertuples()
-    ]
-    return pd.DataFrame(rows, columns=["asked", "comparison", "here", "effect", "scope", "finding"])
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["asked", "comparison", "here", "effect", "scope", "finding", "rule"])
 
 
 def counts(ledger: pd.DataFrame) -> dict[str, int]:
@@ -148,7 +149,7 @@ def summary(ledger: pd.DataFrame) -> str:
 
 
 def post_hoc(ledger: pd.DataFrame) -> str:
-    """How many of the tested claims are judged by a rule that was stated after their runs, in a sentence."""
+    """How many of the tested claims are judged by a rule that was stated after their runs, or never, in sentences."""
     tests = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     if tests.empty:
         return ""
@@ -157,7 +158,9 @@ def post_hoc(ledger: pd.DataFrame) -> str:
     after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
     some = f", {partly} by one that was stated after some of them" if partly else ""
     count = "all" if after == len(tests) else after or "none"
-    return f"Of the {len(tests)} tested claims, {count} are judged by a rule that was stated after their runs{some}."
+    text = f"Of the {len(tests)} tested claims, {count} are judged by a rule that was stated after their runs{some}."
+    others = (~tests["stated"].str.startswith("stated")).sum()
+    return text + f" {others} are judged by another rule than was stated." * bool(others)
 
 
 def _of_the_paper(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -192,9 +195,7 @@ def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFr
         return ""
     needs = []
     if gaps := [comparison for comparison in own if str(comparison) not in set(part["comparison"])]:
-        hours = costs.hours(run for comparison in gaps for run in comparison.runs(preset))
-        # Some of these networks may be recorded for other comparisons, and a teacher is trained once for all seeds.
-        needs.append(f"{len(gaps)} comparison(s) not run, at most about {hours:.0f} h for the first seed")
+        needs.append(not_run("comparison", gaps, preset))
     open_rows = part[part["verdict"] == UNDECIDED]
     needs += [lacks for lacks in dict.fromkeys(open_rows["lacks"]) if lacks]
     by_seeds = open_rows[open_rows["lacks"] == ""]

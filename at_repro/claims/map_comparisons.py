@@ -53,6 +53,7 @@ class MapComparison(Comparison):
                 keys = [_key(columns, *quantity) for quantity in (lower, higher)]
                 if all(key in facts.attention for key in keys):
                     runs_here = [columns[column] for column, *_ in (lower, higher)]
+                    facts.check_test_images(filter(facts.find, runs_here))
                     fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in runs_here)
                     by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
             if by_seed:

@@ -49,10 +49,10 @@ def state(store: Store) -> list[str]:
 
 
 def history(name: str, runs: Iterable[str]) -> str:
-    """For readers: when the rule of a claim was stated, and how many of its runs were known by then.
+    """For readers: "stated …", when the rule of a claim was, and how many of its runs were known by then.
 
-    With its `fingerprint`, as in `book/plan.json`; "another rule than on …" where it was stated anew, "changed since it
-    was stated" where it is another one now.
+    With its `fingerprint`, as in `book/plan.json`; "another rule than on …" where it was stated anew. "changed since it
+    was stated on …" where it is another one now, and "not stated".
     """
     runs = list(dict.fromkeys(runs))
     statements = [statement for statement in _read(FILE) if name in statement["rules"]]
@@ -61,7 +61,9 @@ def history(name: str, runs: Iterable[str]) -> str:
     first, last = statements[0], statements[-1]
     if last["rules"][name] != fingerprint(name):
         return f"changed since it was stated on {last['stated']}"
-    date = last["stated"] if first is last else f"{last['stated']}, another rule than on {first['stated']}"
+    date = f"stated {last['stated']}"
+    if first is not last:
+        date += f", another rule than on {first['stated']}"
     date += f" (sha256 {fingerprint(name)})"
     return f"{date}, knowing {len(runs) - len(unknown(name, runs))} of its {len(runs)} runs" if runs else date
 

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,6 +167,16 @@ _verified: dict[Path, tuple[tuple, Record]] = {}
 # As git's index does with a file that is as young as the look at it: within one tick of a file system's clock, two
 # seconds at the most, it may change once more and look the same.
 _TICK = 2 * 10**9
+
+
+def check_same_test_images(records: Iterable[Record]) -> None:
+    """Raises UserError, with both run ids, where two of the records were measured on different test images."""
+    for one, other in pairwise(records):
+        if one.values["data"]["test"] != other.values["data"]["test"]:
+            raise UserError(
+                f"{one.run.run_id} and {other.run.run_id} were measured on different test images: they cannot be "
+                "compared"
+            )
 
 
 def load_record(folder: Path) -> Record:

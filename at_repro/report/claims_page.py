@@ -197,12 +197,13 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"
-        notes.append("; ".join(filter(None, (setting, _scope(claim), _with_names(claim["on"])))))
+        changed = "" if claim["stated"].startswith("stated") else f"rule {claim['stated']}"
+        notes.append("; ".join(filter(None, (changed, setting, _scope(claim), _with_names(claim["on"])))))
         rows.append((claim["claim"], claim["verdict"], *cells, PAGES[str(name)].replace("_", " ")))
         details.append({
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],
             "To decide it": [claim["to decide"]],
-            "Rule": [f"{_with_names(claim['rule'])} (from {claim['source']}; stated {claim['stated']})"],
+            "Rule": [f"{_with_names(claim['rule'])} (from {claim['source']}; {claim['stated']})"],
             "Runs": [claim["runs"]],
         })  # fmt: skip
     columns = ["the paper claims", "verdict", "200 epochs", "fewer epochs", "page"]

@@ -289,8 +289,9 @@ def peaks_objects_faces(
             f"{_range(rows['top'])} against {_range(rows['low'])}, on generated shapes, which have masks."
         )
         more.append(
-            f"{_lead(surplus.dropna(), 'attention on the object')}: {_correlations(surplus.dropna())}, of test "
-            "error and what a top map has on its own object more than another image's map has there."
+            f"{_lead(surplus.dropna(), 'attention on the object')}: the rank correlation of the test error and what a "
+            "top map has on its own object more than another image's map has there is "
+            f"{_correlations(surplus.dropna())}."
         )
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
@@ -314,7 +315,7 @@ def _correlations(networks: pd.DataFrame) -> str:
     over = [
         f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in _top_level(networks).itertuples()
     ]
-    return ", ".join(over)
+    return f"{', '.join(over)}; one of the two alone decides nothing"
 
 
 def _top_level(networks: pd.DataFrame) -> pd.DataFrame:

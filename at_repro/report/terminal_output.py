@@ -155,6 +155,7 @@ def claims(ledger: "pd.DataFrame") -> str:
             lines += [f"{'':14}  {part}" for part in row["effects"].split("; ")]
         if row["to decide"]:
             lines.append(f"{'':14}to decide it: {row['to decide']}")
+        lines.append(f"{'':14}rule {row['stated']}")
     return "\n".join([*lines, summary(ledger)])
 
 

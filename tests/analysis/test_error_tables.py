@@ -8,6 +8,7 @@ import pytest
 
 from at_repro.analysis import attention_table, error_tables
 from at_repro.analysis.study import Study
+from at_repro.errors import UserError
 
 IMAGES = 200  # half a percentage point each
 PAIR = "wrn-16-1 from wrn-16-2"
@@ -48,6 +49,14 @@ def test_several_seeds_have_one_p(studies):
     stacked = error_tables.stack({"x": by_method(study)}, [study], {"student": ["student"]}).loc["x"]
     assert stacked.loc["AT", "minus student (p)"] == "-1.00 (0.074)", "1 - sqrt(12 / 14)"
     assert stacked.loc["KD", "minus student (p)"] == "-1.00 (0.5)", "two images of two, twice 1 in 4"
+
+
+def test_no_table_compares_what_was_measured_on_different_test_images(studies, hand_made):
+    study = studies("reduced", student={0: range(20)})
+    other = hand_made(study.columns["AT"], data={"test": "2" * 64})
+    study.records["AT"] = {0: other}
+    with pytest.raises(UserError, match=f"{other.run.run_id} and .* were measured on different test images"):
+        error_tables.comparisons(study)
 
 
 def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):

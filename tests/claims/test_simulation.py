@@ -1,11 +1,15 @@
 """The rules, tried where the truth is known: they must not contradict what is there, nor support what is not."""
 
+from statistics import fmean
+
 import numpy as np
 import pytest
 
 from at_repro import claims
-from at_repro.claims import simulation
+from at_repro.claims import paper_claims, simulation
+from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.facts import Facts
+from at_repro.experiments import paper_numbers
 from at_repro.records import open_store
 
 pytestmark = pytest.mark.slow
@@ -25,6 +29,24 @@ def test_the_papers_own_numbers_are_contradicted_in_at_most_5_percent(simulated)
 def test_no_effect_is_supported_in_at_most_5_percent(simulated):
     own = simulated[simulated["world"] == "no effect"]
     assert own[claims.SUPPORTED].max() <= 5
+
+
+def test_every_margin_lies_where_the_paper_has_its_numbers():
+    """What it calls alike or little is within the margin, what it calls clearly better is beyond it."""
+    judged = 0
+    for claim in paper_claims.CLAIMS:
+        for one in claim.comparisons:
+            if not isinstance(one, ErrorComparison) or not one.margin.bound:
+                continue
+            sides = [
+                [paper_numbers.of_experiment(one.experiment, name) for name in side] for side in (one.better, one.worse)
+            ]
+            if None in (*sides[0], *sides[1]):
+                continue
+            printed = fmean(number.value for number in sides[0]) - fmean(number.value for number in sides[1])
+            assert abs(printed) < one.margin.bound if one.margin.alike else printed < one.margin.bound, str(one)
+            judged += 1
+    assert judged > 5
 
 
 def test_what_five_seeds_can_decide_and_what_they_cannot(simulated):
