@@ -140,8 +140,8 @@ class SortableTable:
 
     Args:
         table: its columns are the headings; a cell that names a verdict has it in colour.
-        notes: by row, what stands below it, as wide as the table.
-        details: by row, what is folded away below that: lines by their title; lines that are empty are left out.
+        notes: by row, what stands below the text of its first cell.
+        details: by row, what is folded away below it: lines by their title; lines that are empty are left out.
         links: by row, where the text of the last column leads.
     """
 
@@ -166,7 +166,8 @@ class SortableTable:
     def _row(self, cells: Sequence[str], note: str, details: Mapping[str, Sequence[str]], link: str) -> str:
         # A phone shows a row as lines, each behind its heading.
         starts = [f'<td data-heading="{escape(name)}">' for name in self.table]
-        texts = [*map(_with_colours, cells[:-1]), f'<a href="{escape(link)}">{escape(cells[-1])}</a>']
+        first = f"{escape(cells[0])}<small>{escape(note)}</small>"
+        texts = [first, *map(_with_colours, cells[1:-1]), f'<a href="{escape(link)}">{escape(cells[-1])}</a>']
         cells_html = "".join(f"{start}{text}</td>" for start, text in zip(starts, texts, strict=True))
         parts = {title: [line for line in lines if line] for title, lines in details.items()}
         lists = "".join(
@@ -175,7 +176,7 @@ class SortableTable:
             if lines
         )
         titles = ", ".join(title.lower() for title, lines in parts.items() if lines)
-        html = f"{escape(note)}<details><summary>{escape(titles)}</summary>{lists}</details>"
+        html = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
         return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{html}</td></tr></tbody>'
 
 
