@@ -133,5 +133,7 @@ def test_the_page_on_trust_counts_what_was_tried(store, hand_made):
     found = {"rows": [("a kill", 3, "a loss", 0), ("a flip", 4, "a wrong number", 0)]}
     told = trust.answer(found, store)
     assert told.startswith("**1 records are behind this report, 2 hours of training")
-    assert "disturbed 7 runs, records and commands in 2 ways: no faults." in told
+    assert (
+        "disturbed 7 runs, records and commands in 2 ways, such as a kill or a full disk, and found no faults." in told
+    )
     assert re.search(r"^made with Python 3\.\d+", trust.versions())

@@ -70,20 +70,21 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     open_claims = _with(UNDECIDED, ledger)
     if len(open_claims):
         lines.append(
-            f"- *Undecided*: {len(open_claims)}, because a 95 % interval reaches both sides or runs are missing."
+            f"- *Undecided*: {len(open_claims)}, because a 95 % interval holds differences for and against it, or runs "
+            "are missing."
         )
     if len(gaps := _with(NOT_TESTED, ledger)):
-        lines.append(f"- *Not tested*: {len(gaps)}, for which stand-ins alone were trained, or nothing.")
+        lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum("seeds" in scope for scope in judgements["scope"])
-    sure = f"of the {len(judgements)} tested, {several or 'none'} with three seeds or more"
+    sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several == 1)} on three seeds or more"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
-        more = f"{spread.ratio:.2f} times as much" if spread.ratio > 1 else "no more"  # see `Spread.ratio`
+        more = f"{spread.ratio:.2f} times as much as" if spread.ratio > 1 else "no more than"  # see `Spread.ratio`
         sure += (
-            f"; an interval of one or two runs is {width:.2f} times as wide as its test images say: where there are "
-            f"three seeds, differences spread {more}, and that is measured with no more than {spread.freedom:.0f} "
-            "degrees of freedom"
+            f"; an interval of one or two runs is {width:.2f} times as wide as its test images say, because those "
+            f"comparisons that have three seeds spread {more} theirs say, measured with {spread.freedom:.0f} degrees "
+            "of freedom"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -240,7 +241,8 @@ def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
         return text
     own = comparisons[(comparisons["claim"] == claim.Index) & (comparisons["setting"] == claim.setting)]
     most = next(_with(CONTRADICTED, own).sort_values("against", kind="stable").itertuples())
-    return f"{text}, of which *{_with_names(most.comparison)}* is wrong: {effect(most)}, {most.setting}"
+    where = most.setting if most.setting == SETTINGS["paper"] else f"a {most.setting}"
+    return f"{text}, of which *{_with_names(most.comparison)}* is wrong: {effect(most)}, in {where} setting"
 
 
 def _scope(row: Any) -> str:

@@ -50,10 +50,11 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
     reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if all(numbers) else ""
     lead = (
-        f"**Of {count} other losses, trained for {_length(groups)}, {better or 'none'} end{'s' * (better < 2)} better "
-        f"than the usual one** beyond chance, {others[CONTRADICTED]} worse; {others[UNDECIDED]} are undecided"
-        f"{diverged}. The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
-        "divided by their l2 norm, and the mean of squares of the public code with β = 1000. With it "
+        f"**Of {count} other attention losses, trained for {_length(groups)}, {better or 'none'} "
+        f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse; "
+        f"{others[UNDECIDED]} are undecided{diverged}. "
+        "The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
+        "divided by their l2 norm, and the loss of the public code, a mean of squares, with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors "
         f"({_count_seeds(groups, 'all groups')}), without any transfer {error(groups, 'student')} "
         f"({_count_seeds(groups, 'student')}), at {groups.columns['student'].epochs} epochs{reference}."
@@ -245,7 +246,7 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
         f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}. Of its maps below the top {sum(lower)} of {len(lower)} are nearer."
+        f"networks: {'; '.join(numbers)}. Of its maps below the top, {sum(lower)} of {len(lower)} are nearer."
     )
 
 
@@ -315,7 +316,7 @@ def _correlations(networks: pd.DataFrame) -> str:
     over = [
         f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in _top_level(networks).itertuples()
     ]
-    return f"{', '.join(over)}; one of the two alone decides nothing"
+    return f"{', '.join(over)}; both would have to be beyond chance"
 
 
 def _top_level(networks: pd.DataFrame) -> pd.DataFrame:

@@ -29,9 +29,9 @@ def answer(results: dict, store: Store) -> str:
     table = proofs(results)
     return (
         f"**{cost(store)}.** `make book` makes the report from the records, without data, GPU or network. `at-repro "
-        "verify` recomputes every error from the stored weights, or from predictions where there are none. `make "
-        f"faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} ways: "
-        f"{table['faults'].sum() or 'no'} faults."
+        "verify` recomputes every error from the stored weights, or from predictions where no weights are kept. `make "
+        f"faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} ways, such as "
+        f"a kill or a full disk, and found {table['faults'].sum() or 'no'} faults."
     )
 
 
@@ -43,7 +43,7 @@ def cost(store: Store) -> str:
     own = sum(records[run].training_seconds for run in flagship if run in records) / 3600
     return (
         f"{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores; the "
-        f"paper's WRN-16-1 row at its full 200 epochs, all six networks, took {own:.0f} of them"
+        f"paper's WRN-16-1 row at its full 200 epochs, all six networks, took {own:.0f} of these hours"
     )
 
 

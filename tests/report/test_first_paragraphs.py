@@ -42,8 +42,8 @@ def plain(*parts: str) -> str:
 def test_which_loss_is_said_with_its_numbers(loss):
     text = plain(*first_paragraphs.on_losses(*loss(**{"group 1": {0: range(36)}, "group 3": {0: range(1, 31)}})))
     assert (
-        "**Of 2 other losses, trained for 40 of the paper's 200 epochs, none ends better than the usual one** beyond "
-        "chance, 1 worse; 1 are undecided. The usual one is"
+        "**Of 2 other attention losses, trained for 40 of the paper's 200 epochs, none ends better than the usual "
+        "one** beyond chance, 1 worse; 1 are undecided. The usual one is"
     ) in text
     assert (
         "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors (one seed), without any transfer 20.00 % (one seed), "
@@ -225,7 +225,7 @@ def test_a_distillation_that_looks_elsewhere_and_errs_less_is_told_with_its_numb
 def test_lower_maps_that_distillation_brings_nearer_are_counted():
     nearer = STUDENTS.assign(low=[0.1, 0.4, 0.3, 0.1, 0.1])
     text = first_paragraphs.is_it_the_attention("reduced", {"a": STUDENTS, "b": nearer})
-    assert "Of its maps below the top 1 of 2 are nearer." in text
+    assert "Of its maps below the top, 1 of 2 are nearer." in text
 
 
 def test_a_correlation_beyond_chance_is_told_with_its_direction():

@@ -15,7 +15,7 @@ from PIL import Image
 from at_repro import claims
 from at_repro.analysis import across_studies, attention_table, error_tables, training_lengths
 from at_repro.analysis.study import open_study
-from at_repro.claims import CONTRADICTED, UNDECIDED, paper_claims
+from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, paper_claims
 from at_repro.claims.facts import Facts
 from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper_numbers
@@ -62,7 +62,8 @@ def test_what_the_landing_page_says_follows_from_the_records():
     methods = gains.drop(index=["student", "AT, decaying"])
     assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "F-ActT"
     told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"
-    assert f"{told} ({gains.loc['KD', 10]:.2f}); at 200 KD gains {gains.loc['KD', 200]:.2f} and F-ActT" in intro
+    at_200 = f"at 200 KD gains {gains.loc['KD', 200]:.2f}, AT {gains.loc['AT', 200]:.2f} and F-ActT"
+    assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['F-ActT', 200]:.2f}." in intro
 
     table = attention_table.load(study.store)
     top = table[(table["statistic"] == "distance") & (table["level"] == "top")].set_index(["run_id", "teacher"])[
@@ -75,7 +76,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
             for name in ("KD", "student")
         )
         assert kd > plain, "KD's map is the farther one"
-    assert (gains.loc["KD"] > 0).all() and f"{kd:.3f} against {plain:.3f} at 200 epochs" in intro
+    assert (gains.loc["KD"] > 0).all() and f"(distance {kd:.3f} against {plain:.3f} at 200 epochs), and KD" in intro
 
     students = across_studies.distance_and_error(open_study("wrn-16-2-to-16-1", "reduced", [0], train_missing=False))
     relation = across_studies.rank_correlations(students).iloc[-1]
@@ -88,6 +89,11 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert "AT against no transfer and KD against AT are *undecided* there" in intro
 
     facts = Facts(open_store("reduced"))
+    (rule,) = paper_claims.BY_NAME["at-in-general"].comparisons
+    assert len([one for preset, one in rule.settings if preset == "paper" and one.evidence(preset, facts)]) == 1
+    in_general = ledger.loc["at-in-general"]
+    told = f"That AT helps in general is *supported* by {in_general['scope']}, all but one of them shorter"
+    assert in_general["verdict"] == SUPPORTED and told in intro
     outside = {"fine-tuning-birds": UNDECIDED, "fine-tuning-scenes": UNDECIDED, "imagenet-resnet18": CONTRADICTED}
     for name, verdict in outside.items():
         study = open_study(name, "reduced", train_missing=False)

@@ -68,7 +68,7 @@ def test_a_number_that_no_table_has_is_found():
         ("larger_images", "attention transfer has not helped", "attention transfer helps on none of"),
         ("peaks_objects_faces", "Whether stronger networks are peakier is open", "Whether stronger networks have more"),
         ("peaks_objects_faces", "top maps lie on objects", "Top maps have more of their mass on the object"),
-        ("which_loss", "None of the other losses is better", "none ends better than the usual one"),
+        ("which_loss", "None of the other attention losses is better", "none ends better than the usual one"),
     ],
 )
 def test_a_title_says_what_the_records_say(name, title, sentence):
@@ -93,5 +93,5 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger():
     assert "[beyond chance](claims.ipynb): the first with several seeds, the others with one" in words[0]
     against = rows.loc[[("at-over-f-actt", f"AT below F-ActT {pair}"), ("kd-width", f"KD below AT {pair}")]]
     assert (against["verdict"] == CONTRADICTED).all() and (against["scope"] == "5 seeds").all()
-    told = "Over those five seeds F-ActT gains more than AT and AT more than KD, both [beyond chance](claims.ipynb)"
+    told = "Over these five seeds F-ActT gains more than AT and AT more than KD, both [beyond chance](claims.ipynb)"
     assert told in words[1]
