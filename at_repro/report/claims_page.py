@@ -70,14 +70,14 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     open_claims = _with(UNDECIDED, ledger)
     if len(open_claims):
         lines.append(
-            f"- *Undecided*: {len(open_claims)}, because a 95 % interval holds differences for and against it, or runs "
-            "are missing."
+            f"- *Undecided*: {len(open_claims)}, because a 95 % interval holds differences for and against the claim, "
+            "or runs are missing."
         )
     if len(gaps := _with(NOT_TESTED, ledger)):
         lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum("seeds" in scope for scope in judgements["scope"])
-    sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several == 1)} on three seeds or more"
+    sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several < 2)} on three seeds or more"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         more = f"{spread.ratio:.2f} times as much as" if spread.ratio > 1 else "no more than"  # see `Spread.ratio`
