@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from statistics import fmean
@@ -92,17 +92,13 @@ class Facts:
         epochs = float(np.var(curves[0] - curves[1])) / len(curves[0])
         return math.sqrt(100**2 * images + epochs)
 
-    def check_test_images(self, runs: Iterable[Run]) -> None:
-        """Raises as `records.check_same_test_images` does."""
-        check_same_test_images(map(self.load, runs))
-
     def estimate(self, pairs: Sequence[tuple[Side, Side]], early: bool = False) -> Estimate:
         """How many points the first side errs more than the second, from the pairs of one or more seeds.
 
         Of three seeds or more Student's t; of one or two the error from the test images, widened by the `spread` of
         others. Raises UserError where two runs were measured on other test images.
         """
-        self.check_test_images(run for pair in pairs for side in pair for run in side)
+        check_same_test_images(self.load(run) for pair in pairs for side in pair for run in side)
         differences = [difference(partial(self.error, early=early), *pair) for pair in pairs]
         if over_seeds := significance.of_replicates(differences):
             return over_seeds
@@ -143,7 +139,7 @@ class Facts:
 
     def _ratio(self, pairs: list[tuple[Run, Run]]) -> float:
         """The variance over seeds over the mean of McNemar's."""
-        self.check_test_images(run for pair in pairs for run in pair)
+        check_same_test_images(self.load(run) for pair in pairs for run in pair)
         differences = [self.error(run) - self.error(plain) for run, plain in pairs]
         images = [self.image_error((run,), (plain,)) ** 2 for run, plain in pairs]
         return float(np.var(differences, ddof=1) / np.mean(images))

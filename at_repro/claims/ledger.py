@@ -139,13 +139,18 @@ def counts(ledger: pd.DataFrame) -> dict[str, int]:
 
 
 def summary(ledger: pd.DataFrame) -> str:
-    """`counts`, and how many of the decided claims are not at the paper's length, in sentences."""
-    by_verdict, rows = counts(ledger), _of_the_paper(ledger)
-    shorter = (rows["verdict"].isin([SUPPORTED, CONTRADICTED]) & (rows["setting"] == SETTINGS["reduced"])).sum()
-    decisions = by_verdict[SUPPORTED] + by_verdict[CONTRADICTED]
-    aside = f" Of the {decisions} decided, {shorter} rest on trainings shorter than the paper's." if shorter else ""
+    """`counts` and `shorter`, in sentences."""
+    by_verdict = counts(ledger)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in by_verdict.items())
-    return f"Of {len(rows)} claims: {verdicts}.{aside}"
+    return f"Of {sum(by_verdict.values())} claims: {verdicts}. {shorter(ledger)}".rstrip()
+
+
+def shorter(ledger: pd.DataFrame) -> str:
+    """How many of the decided claims are not at the paper's length, in a sentence; empty where all are."""
+    decided = _of_the_paper(ledger)
+    decided = decided[decided["verdict"].isin([SUPPORTED, CONTRADICTED])]
+    count = (decided["setting"] == SETTINGS["reduced"]).sum()
+    return f"Of the {len(decided)} decided, {count} rest on trainings shorter than the paper's." if count else ""
 
 
 def post_hoc(ledger: pd.DataFrame) -> str:
@@ -159,7 +164,7 @@ def post_hoc(ledger: pd.DataFrame) -> str:
     some = f", {partly} by one that was stated after some of them" if partly else ""
     count = "all" if after == len(tests) else after or "none"
     text = f"Of the {len(tests)} tested claims, {count} are judged by a rule that was stated after their runs{some}."
-    others = (~tests["stated"].str.startswith("stated")).sum()
+    others = sum(not plan.is_stated(name) for name in tests.index)
     return text + f" {others} are judged by another rule than was stated." * bool(others)
 
 

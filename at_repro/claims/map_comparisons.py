@@ -9,6 +9,7 @@ from at_repro import experiments
 from at_repro.claims.comparisons import Comparison, Evidence, over_networks
 from at_repro.claims.facts import Facts, slope
 from at_repro.claims.verdicts import BELOW
+from at_repro.records import check_same_test_images
 from at_repro.runs import Run
 
 Quantity = tuple[str, str, str]  # a column, a level and a statistic of `attention_table`
@@ -53,7 +54,7 @@ class MapComparison(Comparison):
                 keys = [_key(columns, *quantity) for quantity in (lower, higher)]
                 if all(key in facts.attention for key in keys):
                     runs_here = [columns[column] for column, *_ in (lower, higher)]
-                    facts.check_test_images(filter(facts.find, runs_here))
+                    check_same_test_images(filter(None, map(facts.find, runs_here)))
                     fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in runs_here)
                     by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
             if by_seed:
@@ -128,7 +129,7 @@ class Trend(Comparison):
         estimate = slope([facts.error(run) for run in runs], [facts.attention[keys[run]] for run in runs])
         if estimate is None:
             return None
-        facts.check_test_images(runs)
+        check_same_test_images(map(facts.load, runs))
         scope, run_ids = f"{len(runs)} networks", tuple(run.run_id for run in runs)
         differences = {"slope": estimate.difference}
         return Evidence(differences, scope, estimate, BELOW.chances(estimate), run_ids, lacks="more networks")

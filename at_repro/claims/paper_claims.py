@@ -136,7 +136,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "power",
         "A larger power gives more weight to the positions where the strongest neurons fire",
-        "Section 3.1, Figure 5",
+        "Section 3.1",
         [
             _of_plain(f"{less} of {level} maps below {more}", (level, less), (level, more))
             for level in _LEVELS
@@ -147,7 +147,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "details",
         "Details of shape disappear as the power grows",
-        "Section 3.1, Figure 5",
+        "Section 3.1",
         [
             _of_plain(f"{less} of {level} maps below {more}", (level, less), (level, more))
             for level in _LEVELS

@@ -55,11 +55,11 @@ def history(name: str, runs: Iterable[str]) -> str:
     was stated on …" where it is another one now, and "not stated".
     """
     runs = list(dict.fromkeys(runs))
-    statements = [statement for statement in _read(FILE) if name in statement["rules"]]
+    statements = _statements(name)
     if not statements:
         return "not stated"
     first, last = statements[0], statements[-1]
-    if last["rules"][name] != fingerprint(name):
+    if not is_stated(name):
         return f"changed since it was stated on {last['stated']}"
     date = f"stated {last['stated']}"
     if first is not last:
@@ -70,9 +70,17 @@ def history(name: str, runs: Iterable[str]) -> str:
 
 def unknown(name: str, runs: Iterable[str]) -> set[str]:
     """Those of a claim's runs that were not yet recorded when its rule was stated as it is: none where it was not."""
-    statements = [statement for statement in _read(FILE) if name in statement["rules"]]
-    is_stated = statements and statements[-1]["rules"][name] == fingerprint(name)
-    return set(runs) - set(statements[-1]["known"]) if is_stated else set()
+    return set(runs) - set(_statements(name)[-1]["known"]) if is_stated(name) else set()
+
+
+def is_stated(name: str) -> bool:
+    """Whether the rule of a claim is the one that was stated last."""
+    statements = _statements(name)
+    return bool(statements) and statements[-1]["rules"][name] == fingerprint(name)
+
+
+def _statements(name: str) -> list[dict]:
+    return [statement for statement in _read(FILE) if name in statement["rules"]]
 
 
 @cache

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from at_repro import claims, experiments
 from at_repro.analysis.significance import Estimate
-from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, post_hoc, verdicts
+from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, plan, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.facts import Spread
 from at_repro.claims.ledger import SETTINGS, late, summary
@@ -80,11 +80,10 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several < 2)} on three seeds or more"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
-        more = f"{spread.ratio:.2f} times as much as" if spread.ratio > 1 else "no more than"  # see `Spread.ratio`
         sure += (
-            f"; an interval of one or two runs is {width:.2f} times as wide as its test images say, because those "
-            f"comparisons that have three seeds spread {more} theirs say, measured with {spread.freedom:.0f} degrees "
-            "of freedom"
+            f"; an interval of one or two runs is {width:.2f} times as wide as its test images say: {spread.ratio:.2f} "
+            "times for how much more comparisons of three seeds or more spread, and "
+            f"{width / spread.ratio:.2f} times because that is known with {spread.freedom:.0f} degrees of freedom alone"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -199,7 +198,7 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"
-        changed = "" if claim["stated"].startswith("stated") else f"rule {claim['stated']}"
+        changed = "" if plan.is_stated(str(name)) else f"rule {claim['stated']}"
         notes.append("; ".join(filter(None, (changed, setting, _scope(claim), _with_names(claim["on"])))))
         rows.append((claim["claim"], claim["verdict"], *cells, PAGES[str(name)].replace("_", " ")))
         details.append({
@@ -242,7 +241,7 @@ def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
     own = comparisons[(comparisons["claim"] == claim.Index) & (comparisons["setting"] == claim.setting)]
     most = next(_with(CONTRADICTED, own).sort_values("against", kind="stable").itertuples())
     where = most.setting if most.setting == SETTINGS["paper"] else f"a {most.setting}"
-    return f"{text}, of which *{_with_names(most.comparison)}* is wrong: {effect(most)}, in {where} setting"
+    return f"{text}: *{_with_names(most.comparison)}* fails, {effect(most)}, {_scope(most)} in {where} setting"
 
 
 def _scope(row: Any) -> str:

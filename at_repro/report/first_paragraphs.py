@@ -1,5 +1,6 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -100,7 +101,7 @@ def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
     )
     if sizes.get("form", 0) > 0:  # no number where student and teacher are one
         text += (
-            "Read literally, with the β of 0.1 that the paper names, its loss would hardly count: the code's, with β = "
+            "Read literally, with the β of 0.1 that the paper names, its loss is a weak one: the code's, with β = "
             f"1000, has {sizes['form']:.0f} times the gradient norm at the activations of a trained student. "
         )
     if "position" in sizes:
@@ -137,8 +138,9 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
         return _nothing(preset)
     return (
         f"**Low maps follow edges more than all higher ones do, in {most} of {count} networks.** The correlation of a "
-        f"map with how strongly the image changes is {'; '.join(says)}. To the eye, low maps are outlines, middle ones "
-        "lie on head and beak of a bird, and top ones are one or two broad spots on the bird: what the paper says."
+        f"map with how strongly the image changes is {'; '.join(says)}. To the eye, low maps are outlines, as the "
+        "paper says; of a bird, level 3 marks the head or the beak, and top maps are one or two broad spots where "
+        "the paper has the whole object."
     )
 
 
@@ -164,21 +166,24 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
         )
     ]
     stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
-    values = {(number.table, number.row, number.column): number.value for number in paper_numbers.NUMBERS}
-    rows = [paper_numbers.PLACES_IN_PAPER[study.experiment.name] for study in (birds, scenes, imagenet)]
-    gains = [values[*row, "student"] - values[*row, "AT"] for row in rows]
+    pairs = [
+        [paper_numbers.of_experiment(study.experiment.name, column) for column in ("student", "AT")]
+        for study in (birds, scenes, imagenet)
+    ]
+    gains = [plain.value - taught.value for plain, taught in pairs]
+    doubt = "" if all(number.certain for pair in pairs for number in pair) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
-        f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each. Test errors without transfer and with it: "
-        f"{errors}. With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in "
-        "the paper; a smaller β makes up for that."
+        f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each{doubt}. Test errors without transfer and "
+        f"with it: {errors}. With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as "
+        "much as in the paper; a smaller β makes up for that."
     )
     if weak_tests:
         teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)
         lead += (
-            f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance: by "
-            "the rules of the claims that is no test."
+            f" On {_and(weak_tests)} the teacher ({teachers}) is worse than the plain student, or not better beyond "
+            "chance: by the rules of the claims that is no test."
         )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
     return lead, "\n".join([*lines, f"- **How sure.** {_HOW_JUDGED}"])
@@ -316,7 +321,10 @@ def _correlations(networks: pd.DataFrame) -> str:
     over = [
         f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in _top_level(networks).itertuples()
     ]
-    return f"{', '.join(over)}; both would have to be beyond chance"
+    fewest = int(_top_level(networks)["networks"].min())
+    least = 2 / math.factorial(fewest)  # of all orders two are perfect
+    reach = f", which {fewest} networks cannot be: their p is {least:.2g} at least" if least >= _SIGNIFICANT else ""
+    return f"{', '.join(over)}; both would have to be beyond chance{reach}"
 
 
 def _top_level(networks: pd.DataFrame) -> pd.DataFrame:
@@ -371,9 +379,11 @@ def how_sure(study: Study, usual: str) -> str:
     text = f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
     records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
     for column in ("student", usual):
-        errors = [record.final["test_error"] for record in records[column].values() if not record.diverged]
+        errors = {seed: one.final["test_error"] for seed, one in records[column].items() if not one.diverged}
         if len(errors) > 1:
-            text += f" Over {len(errors)} seeds, {column}: {min(errors):.2f} to {max(errors):.2f} %."
+            low, high = min(errors.values()), max(errors.values())
+            lucky = ", of which this seed has the lowest" if study.seeds == [min(errors, key=errors.get)] else ""
+            text += f" Over {len(errors)} seeds, {column}: {low:.2f} to {high:.2f} %{lucky}."
     return text
 
 

@@ -102,7 +102,7 @@ def error_table(study: Study) -> str:
 
 
 def counts(ledger: pd.DataFrame) -> str:
-    """Four cards for the landing page with the number of claims of each verdict, and when their rules were stated."""
+    """Four cards for the landing page with the number of claims of each verdict, and what these rest on."""
     number = claims.counts(ledger)
     cards = [
         f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
@@ -113,7 +113,8 @@ def counts(ledger: pd.DataFrame) -> str:
             "not tested": "nothing run, or stand-ins alone",
         }.items()
     ]
-    return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + f"::::\n\n{claims.post_hoc(ledger)}\n"
+    texts = f"{claims.shorter(ledger)} {claims.post_hoc(ledger)}".strip()
+    return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + f"::::\n\n{texts}\n"
 
 
 def pages() -> list[str]:
