@@ -166,12 +166,10 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
         )
     ]
     stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
-    pairs = [
-        [paper_numbers.of_experiment(study.experiment.name, column) for column in ("student", "AT")]
-        for study in (birds, scenes, imagenet)
-    ]
-    gains = [plain.value - taught.value for plain, taught in pairs]
-    doubt = "" if all(number.certain for pair in pairs for number in pair) else " (?)"
+    numbers = {(number.table, number.row, number.column): number for number in paper_numbers.NUMBERS}
+    rows = [paper_numbers.PLACES_IN_PAPER[study.experiment.name] for study in (birds, scenes, imagenet)]
+    gains = [numbers[*row, "student"].value - numbers[*row, "AT"].value for row in rows]
+    doubt = "" if all(numbers[*row, "AT"].certain for row in rows) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
@@ -382,7 +380,8 @@ def how_sure(study: Study, usual: str) -> str:
         errors = {seed: one.final["test_error"] for seed, one in records[column].items() if not one.diverged}
         if len(errors) > 1:
             low, high = min(errors.values()), max(errors.values())
-            lucky = ", of which this seed has the lowest" if study.seeds == [min(errors, key=errors.get)] else ""
+            lowest = [seed for seed, error in errors.items() if error == low]
+            lucky = ", of which this seed has the lowest" if study.seeds == lowest else ""
             text += f" Over {len(errors)} seeds, {column}: {low:.2f} to {high:.2f} %{lucky}."
     return text
 
