@@ -96,3 +96,6 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger():
     told = "Over these five seeds F-ActT gains more than AT and AT more than KD, both [beyond chance](claims.ipynb)"
     assert f"{told} by the last epoch, which counts, and neither by the mean of the last phase." in words[1]
     assert (against["late_low"] < 0).all() and (against["late_high"] > 0).all()
+    without_norm = rows.loc["normalisation", "difference"].sort_values()
+    assert (without_norm.iloc[:2] < -50).all() and without_norm.iloc[2] > -5, "two diverged and guess"
+    assert f"and the third ends {-without_norm.iloc[2]:.2f} points behind" in prose("notebooks/claims.ipynb")
