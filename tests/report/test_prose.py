@@ -3,11 +3,13 @@
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat import NotebookNode
 from prose import prose
 
 from at_repro import claims
+from at_repro.analysis import error_tables
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.experiments import paper_numbers
 from at_repro.records import open_store
@@ -99,3 +101,12 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger():
     without_norm = rows.loc["normalisation", "difference"].sort_values()
     assert (without_norm.iloc[:2] < -50).all() and without_norm.iloc[2] > -5, "two diverged and guess"
     assert f"and the third ends {-without_norm.iloc[2]:.2f} points behind" in prose("notebooks/claims.ipynb")
+
+
+def test_what_others_found_is_counted_from_their_numbers():
+    gains = error_tables.other_reports()[["AT", "KD"]].apply(pd.to_numeric)
+    both = gains.dropna()
+    told = f"AT improves {(gains['AT'] > 0).sum()} of {len(gains)} students; one taught by a network like itself"
+    assert told in prose("notebooks/table_1.ipynb") and sorted(gains["AT"])[:2] == [-12.14, -0.1]
+    told = f"KD improves more than AT in {(both['KD'] > both['AT']).sum()} of {len(both)} comparisons."
+    assert told in prose("notebooks/table_1.ipynb")
