@@ -35,8 +35,7 @@ def state(store: Store) -> list[str]:
     To be committed before the runs that they are about. Returns the rules' names.
     """
     statements = _read(FILE)
-    digests = {name: digest for statement in statements for name, digest in statement["rules"].items()}
-    new = {name: fingerprint(name) for name in BY_NAME if digests.get(name) != fingerprint(name)}
+    new = {name: fingerprint(name) for name in BY_NAME if not is_stated(name)}
     if new:
         entry = {
             "stated": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -82,7 +82,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
             f"; an interval of one or two runs is {width:.2f} times as wide as its test images say: {spread.ratio:.2f} "
-            "times for how much more comparisons of three seeds or more spread, and "
+            "times (1 at least) for how much more than theirs say comparisons of three seeds or more spread, and "
             f"{width / spread.ratio:.2f} times because that is known with {spread.freedom:.0f} degrees of freedom alone"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
@@ -241,7 +241,8 @@ def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
     own = comparisons[(comparisons["claim"] == claim.Index) & (comparisons["setting"] == claim.setting)]
     most = next(_with(CONTRADICTED, own).sort_values("against", kind="stable").itertuples())
     where = most.setting if most.setting == SETTINGS["paper"] else f"a {most.setting}"
-    return f"{text}: *{_with_names(most.comparison)}* fails, {effect(most)}, {_scope(most)} in {where} setting"
+    scope = "" if most.scope.endswith(_SETTINGS) else f"{_scope(most)} "  # which the text has
+    return f"{text}: *{_with_names(most.comparison)}* fails, {effect(most)}, {scope}in {where} setting"
 
 
 def _scope(row: Any) -> str:

@@ -173,7 +173,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
-        f"paper gains {min(gains):.1f} to {max(gains):.1f} points on each{doubt}. Test errors without transfer and "
+        f"paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. Test errors without transfer and "
         f"with it: {errors}. With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as "
         "much as in the paper; a smaller β makes up for that."
     )
