@@ -11,6 +11,7 @@ import pytest
 from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from prose import prose
 
 from at_repro import claims
 from at_repro.analysis import across_studies, attention_table, error_tables, training_lengths
@@ -41,8 +42,13 @@ def test_the_committed_pages_are_up_to_date():
 def test_what_the_landing_page_says_follows_from_the_records():
     intro = (ROOT / "book" / "intro.md").read_text()
     study = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
-    ours = error_tables.by_method(study)["ours"]
-    assert study.seeds == [0] and "At full length it is one seed" in intro, "Table 1's page and the README say so too"
+    table = error_tables.by_method(study)
+    ours, one_more = table["ours"], "one seed, of the plain student two,"
+    assert table["seeds"].drop("student").eq(1).all() and table["seeds"]["student"] == 2
+    pages = [intro, (ROOT / "README.md").read_text(), prose("notebooks/table_1.ipynb")]
+    assert all(one_more in page for page in pages)
+    plain = study.test_errors().query("column == 'student'")["test_error"]
+    assert f"{plain.max() - plain.min():.2f}" == "0.20" and "two, a fifth of a point apart" in pages[2]
     published = {
         column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
     }
