@@ -82,6 +82,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
             for name in ("KD", "student")
         )
         assert kd > plain, "KD's map is the farther one"
+    kd, plain = error_tables.map_distances(study).loc[["KD", "student"], "top"]  # medians, as on the page
     assert (gains.loc["KD"] > 0).all() and f"(distance {kd:.3f} against {plain:.3f} at 200 epochs), and KD" in intro
 
     students = across_studies.distance_and_error(open_study("wrn-16-2-to-16-1", "reduced", [0], train_missing=False))
