@@ -68,7 +68,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     methods = gains.drop(index=["student", "AT, decaying"])
     assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "F-ActT"
     told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"
-    at_200 = f"at 200 KD gains {gains.loc['KD', 200]:.2f}, AT {gains.loc['AT', 200]:.2f} and F-ActT"
+    at_200 = f"at 200, with seed 0, KD gains {gains.loc['KD', 200]:.2f}, AT {gains.loc['AT', 200]:.2f} and F-ActT"
     assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['F-ActT', 200]:.2f}." in intro
 
     table = attention_table.load(study.store)
