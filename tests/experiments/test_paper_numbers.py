@@ -123,6 +123,7 @@ def test_accuracies_that_only_notes_have():
         assert [a.column for a in own] == columns.split() * (len(values) // 3), source
         assert [a.value for a in own] == pytest.approx(values), source
     assert len(ACCURACIES) == 14 + sum(len(values) for _, values in lists.values())
+    assert len({(a.source, a.task, a.row, a.column) for a in ACCURACIES}) == len(ACCURACIES), "one number each"
 
 
 @pytest.mark.parametrize("name", PLACES_IN_PAPER)

@@ -161,7 +161,8 @@ def test_larger_images_are_said_with_their_verdicts(studies):
         "the paper gains 1.1 to 1.5 (?) points on each. Test errors without transfer and with it: 20.00 % and 15.00 % "
         "on birds (20 epochs, one seed); 20.00 % and 40.00 % on scenes (20 epochs, one seed)."
     ) in text
-    assert "On scenes the teacher (20.00 %) is worse than the plain student, or not better beyond chance" in text
+    weak = "On scenes the teacher (20.00 %) is worse than the plain student, or not better beyond chance: by the rules"
+    assert weak in text
     assert (
         "- **Birds.** EfficientNet-Lite0 from Lite2 on 50 classes of birds (seed 0, 20 epochs): without transfer "
         "20.00 %, the teacher 10.00 %."
