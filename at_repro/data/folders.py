@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import decoding, names, published_archives
@@ -89,13 +89,15 @@ def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[st
     """The images of a split, a folder with a folder for each class, and the classes' names.
 
     A class and a file may be links; links to folders within a class are not followed. `other` is the folder of the
-    other split, if it has one. Raises DataError where there is no class, for a class without images, and where a link
-    lets an image count twice, in one split or in both; OSError where a folder cannot be read.
+    other split, if it has one. Files that no picture is called as are passed over. Raises DataError where there is no
+    class, for a class without images, and where a link lets an image count twice, in one split or in both; OSError
+    where a folder cannot be read.
     """
     classes, photographs = list_classes(of_split), []
+    suffixes = tuple(Image.registered_extensions())  # of all formats: one that is not read here is named, not left out
     _check_links([*(of_split / name for name in classes), *other.glob("*/")])
     for label, name in enumerate(classes):
-        images = [file for file in _files(of_split / name) if file.name.lower().endswith(IMG_EXTENSIONS)]
+        images = [file for file in _files(of_split / name) if file.name.lower().endswith(suffixes)]
         if not images:
             raise DataError(f"{of_split}: class {name} holds no images")
         _check_linked_images(images, (of_split, other))

@@ -163,6 +163,19 @@ def test_a_damaged_picture_is_named(content, photos):
         data.load("photos@32", "train", photos)
 
 
+def test_pictures_of_other_formats_are_read_or_named_and_never_left_out(photos):
+    """A data set that is smaller than its folder is one that nobody notices to be another."""
+    folder = photos / "photos" / "train" / "cat"
+    picture(180).save(folder / "4.gif")
+    (folder / "notes.txt").write_text("no picture")
+    assert len(data.load("photos@32", "train", photos)) == 7
+    with pytest.raises(DataError, match=r"cat/4\.gif is none of "):
+        data.load("photos@32-streamed", "train", photos)
+    picture(180).save(folder / "5.bmp")
+    with pytest.raises(DataError, match=r"cat/5\.bmp: the image is none of "):
+        data.load("photos@32", "train", photos)
+
+
 def test_16_bits_of_grey_keep_their_shades(tmp_path):
     """Pillow cuts them off at 255: all but the darkest pixels would be white."""
     for split in ("train", "test"):
