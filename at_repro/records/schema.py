@@ -48,7 +48,7 @@ EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
 PREDICTIONS = ("label", "prediction")
 
 UNCOUNTED_CLASSES = 100
-"""Of so many classes or fewer nobody counts a top-5 error. Test images have all classes, see `folders.list_images`."""
+"""Of so many classes or fewer, by the largest label of the test images, nobody counts a top-5 error."""
 
 # epochs.csv has six digits. Losses of the last epoch are those of the network as it was trained, final ones those of
 # the stored weights in float32.
