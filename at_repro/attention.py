@@ -150,9 +150,9 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
         size: (height, width) wanted.
 
     Returns:
-        (..., height, width), same dtype.
+        (..., height, width), float32 (float64 for float64).
     """
-    planes = maps.reshape(-1, 1, *maps.shape[-2:])
+    planes = full_precision(maps).reshape(-1, 1, *maps.shape[-2:])
     planes = F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=False)
     return planes.reshape(*maps.shape[:-2], *size)
 
@@ -195,8 +195,8 @@ def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2): the positions of a layer that speak for one class.
 
     Each channel is weighted by the mean over positions of d score / d A, and what is left of their sum below 0 is cut
-    off. Where the network ends in a mean over positions and a linear layer, as all here do, a weight is that layer's
-    weight divided by the number of positions, and the map that of CAM (Zhou et al. 2016).
+    off. Where a mean over positions and a linear layer follow the group directly, as in ResNet, a weight is that of the
+    linear layer divided by the number of positions, and the map that of CAM (Zhou et al. 2016).
 
     Args:
         scores: (N,), one logit per image, such as that of the predicted class, before any softmax.

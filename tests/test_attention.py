@@ -206,6 +206,7 @@ def test_resizing_is_bilinear_between_pixel_centres():
     torch.testing.assert_close(resize(row, (1, 2)), torch.tensor([[[2.0, 7.0]]]))
     torch.testing.assert_close(resize(torch.tensor([[[0.0, 4.0]]]), (1, 4)), torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]))
     assert resize(torch.ones(2, 3, 4, 4), (2, 3)).shape == (2, 3, 2, 3)
+    assert resize(torch.ones(3, 4, 4, dtype=torch.bfloat16), (2, 2)).dtype == torch.float32
     assert gradcheck(lambda m: resize(m, (2, 3)), random_activations((2, 4, 5)).requires_grad_())
 
 
