@@ -1,6 +1,7 @@
 """torchvision's residual networks for larger images, with their groups, and its ImageNet weights."""
 
 import os
+from pickle import UnpicklingError
 
 import torch
 import torchvision.models.resnet as tv
@@ -62,7 +63,8 @@ def weights(name: str) -> dict[str, Tensor]:
     source = _WEIGHTS[name]
     try:
         return source.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:  # no connection; a download that does not have the hash in its name
+    # No connection; a download that does not have the hash in its name; a file in the cache that holds something else.
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         cache = os.path.join(torch.hub.get_dir(), "checkpoints")
         raise DataError(f"{name}: no weights ({reason}); put {source.url} into {cache} by other means") from error

@@ -51,9 +51,10 @@ def test_pretrained_without_connection_is_one_clear_line(cache):
     assert "\n" not in str(caught.value)
 
 
-def test_pretrained_damaged_file(cache):
+@pytest.mark.parametrize("content", [b"PK\x03\x04 cut off", b"", b"<!doctype html>", b"version https://git-lfs.github"])
+def test_pretrained_damaged_file(content, cache):
     cache.mkdir()
-    (cache / "resnet18-f37072fd.pth").write_bytes(b"PK\x03\x04 cut off")
+    (cache / "resnet18-f37072fd.pth").write_bytes(content)
     with pytest.raises(DataError, match=r"^resnet18: no weights"):
         networks.pretrained("resnet18")
 
