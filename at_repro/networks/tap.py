@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from at_repro.errors import ParameterError, check_choice
+from at_repro.errors import ParameterError, check_choice, check_count
 from at_repro.networks.output import Output
 
 LAYOUTS = ("NCHW", "NHWC")
@@ -44,9 +44,9 @@ def tap(
         A module that takes what the model takes. The model is its attribute `model`.
 
     Raises:
-        ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout. Also when
-            called, if a layer did not run exactly once or returned no map, if the layout is not certain, if tokens fit
-            no grid, or if there are no logits.
+        ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout; a grid of
+            other numbers than integers from 1. Also when called, if a layer did not run exactly once or returned no
+            map, if the layout is not certain, if tokens fit no grid, or if there are no logits.
     """
     names = [name for name, _ in model.named_modules() if name]
     if isinstance(layers, str) or not layers:
@@ -59,6 +59,9 @@ def tap(
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
+    if grid is not None:
+        for size in grid:
+            check_count("grid", size)
     return _TapNetwork(model, layers, layout, grid)
 
 
@@ -162,8 +165,10 @@ class _Reader:
         if output.dim() == 3:
             height, width = self.grid or self._square(layer, output.shape[1])
             prefix = output.shape[1] - height * width
-            if prefix < 0:
-                raise ParameterError("grid", (height, width), f"at most the {output.shape[1]} tokens of {layer}")
+            if not 0 <= prefix < height * width:  # more would be a map themselves
+                raise ParameterError(
+                    "grid", (height, width), f"a map of most of the {output.shape[1]} tokens of {layer}"
+                )
             group = output[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
             return group, torch.cat([output[:, :prefix], group.flatten(2).transpose(1, 2)], 1)
         if (self.layout or self._recognise(layer, output.shape)) == "NCHW":

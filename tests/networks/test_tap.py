@@ -176,6 +176,10 @@ def test_tokens_of_other_grids_are_named():
         networks.tap(Tokens(1), ["layer"])(images)
     with pytest.raises(ParameterError, match=r"^grid: \(8, 5\) .* 33 tokens of layer"):
         networks.tap(Tokens(1), ["layer"], grid=(8, 5))(images)
+    with pytest.raises(ParameterError, match=r"^grid: \(4, 4\) .* most of the 33 tokens of layer"):
+        networks.tap(Tokens(1), ["layer"], grid=(4, 4))(images)  # of half of the image
+    with pytest.raises(ParameterError, match=r"^grid: 0 "):
+        networks.tap(Tokens(1), ["layer"], grid=(0, 4))
 
 
 class ChannelsLast(nn.Module):
