@@ -1,7 +1,8 @@
 """What users see as a line: the errors that are theirs to mend, and names and times as text."""
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from types import UnionType
 from typing import TypeGuard
 
@@ -26,6 +27,17 @@ class ParameterError(UserError, ValueError):
 
 class DataError(UserError):
     """A data set is missing, incomplete or damaged. The message says where, and what to do about it."""
+
+
+@contextmanager
+def foreign_code(parameter: str, value: object, allowed: str) -> Iterator[None]:
+    """Makes a ParameterError of whatever somebody else's code raises inside; errors of users stay what they are."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise ParameterError(parameter, value, f"{allowed} ({error!r})") from error
 
 
 def printable(line: str) -> str:

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from pickle import UnpicklingError
 from types import ModuleType
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from at_repro import networks
 from at_repro.data import augment, folders
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, ParameterError, foreign_code
 from at_repro.networks import foreign_weights, imagenet
 from at_repro.networks.initialise import seeded_from
 
@@ -74,10 +75,11 @@ def _model_of_function(name: str, classes: int | None) -> Model:
     function = networks.load_function(name)
     try:
         inspect.signature(function).bind()
+        arguments = []
     except TypeError:  # it needs the number of classes, as the network of a run does
-        network = function(classes or 10)
-    else:
-        network = function()
+        arguments = [classes or 10]
+    with foreign_code("model", name, "a function that makes a model"):
+        network = function(*arguments)
     if not isinstance(network, nn.Module):
         raise ParameterError("model", name, f"a function that returns a torch module, not {type(network).__name__}")
     return Model(network, 224)
@@ -114,7 +116,7 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
             network = timm.create_model(name, pretrained=published, **settings)
             config = network.pretrained_cfg
             return Model(network, config["input_size"][-1], _pixels(config["mean"], config["std"]))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name}: its weights cannot be had ({reason}); name a file, or say {RANDOM}") from None
     names = [*imagenet.RESOLUTIONS, *names, *(timm.list_models() if timm else ())]

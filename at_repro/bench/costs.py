@@ -141,8 +141,7 @@ def _any(run: Run, need: str) -> bool:
 
 def _positions(run: Run) -> float:
     """Images in all, in units of 32x32 pixels: convolutions cost as much as there are positions."""
-    resolution = data.resolution(run.dataset)
-    pixels = data.window_resolution(resolution) if run.augmentation == "window-flip" else resolution
+    pixels = data.training_resolution(run.dataset, run.augmentation)
     return (run.subset or _images(run.dataset)) * run.epochs * (pixels / 32) ** 2
 
 

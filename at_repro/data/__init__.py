@@ -14,7 +14,7 @@ from at_repro.data.names import (
     is_streamed,
     resolution,
     size,
-    window_resolution,
+    training_resolution,
 )
 from at_repro.errors import DataError, ParameterError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_SETS", "SPLITS", "Description", "ImageSet", "Images", "StreamedSet", "augmentations", "check_name",
     "data_root", "describe", "folder", "is_streamed", "load", "normalization", "resolution", "size",
-    "window_resolution",
+    "training_resolution",
 ]  # fmt: skip
 
 # What reads images imports torch, which takes seconds: it is imported where images are read, not where runs are listed.

@@ -62,6 +62,11 @@ def window_resolution(resolution: int) -> int:
     return max(8, 8 * round(resolution * 7 / 64))
 
 
+def training_resolution(name: str, augmentation: str) -> int:
+    """Height and width in pixels of what a network is trained on: of the images, or of the windows cut from them."""
+    return window_resolution(resolution(name)) if augmentation == "window-flip" else resolution(name)
+
+
 def folder(name: str) -> str:
     """The folder of the data root that a user's own data set is in. Raises ParameterError for one of DATA_SETS."""
     if (parts := parse(name)) is None:

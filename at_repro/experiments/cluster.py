@@ -95,7 +95,7 @@ def train_on(
 
     progress = progress or Progress()
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
-    all_runs = [checks.validate(run) for run in with_teachers(runs)]
+    all_runs = with_teachers([checks.validate(run) for run in runs])
     missing = [run for run in all_runs if not store.has(run)]
     for dataset, split in product(dict.fromkeys(run.dataset for run in missing), data.SPLITS):
         data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing

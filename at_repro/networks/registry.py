@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, foreign_code
 from at_repro.networks import efficientnet, resnet
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
@@ -86,10 +86,9 @@ def load_function(name: str) -> Callable:
     module, _, function = name.partition(":")
     sys.path.insert(0, folder := os.getcwd())
     try:
-        factory = getattr(importlib.import_module(module), function)
-        inspect.signature(factory)
-    except Exception as error:  # whatever somebody else's code raises
-        raise ParameterError("network", name, f"a function in a module that can be imported ({error!r})") from error
+        with foreign_code("network", name, "a function in a module that can be imported"):
+            factory = getattr(importlib.import_module(module), function)
+            inspect.signature(factory)
     finally:
         sys.path.remove(folder)
     return factory
@@ -180,6 +179,23 @@ def forward_operations(name: str) -> int:
     return _outline(name).operations
 
 
+_REQUIREMENT = "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
+
+
+def trains_on_one_image(name: str, resolution: int) -> bool:
+    """Whether a batch may be one image of so many pixels a side: not where a batch norm sees one position of it.
+
+    Raises ParameterError if `build` does not know the name.
+    """
+    network = _without_numbers(name).train()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, resolution, resolution, device="meta"))
+    except ValueError:
+        return False
+    return True
+
+
 class _Outline(NamedTuple):
     channels: tuple[int, ...]
     layers: tuple[str, ...]
@@ -193,28 +209,27 @@ def _outline(name: str) -> _Outline:
     outputs: dict[str, torch.Tensor] = {}
     for layer, module in network.named_children():
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, foreign_code("network", name, _REQUIREMENT):
         output = network(torch.zeros(1, 3, 32, 32, device="meta"))
     if not isinstance(output, Output) or output.logits.shape != (1, 10):
-        requirement = (
-            "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
-        )
-        raise ParameterError("network", name, requirement)
+        raise ParameterError("network", name, _REQUIREMENT)
     layers = tapped_layers(network) or tuple(
-        next(layer for layer, result in outputs.items() if result is group) for group in output.groups
+        next((layer for layer, result in outputs.items() if result is group), "") for group in output.groups
     )
+    if "" in layers:
+        raise ParameterError("network", name, "one whose groups are outputs of its children, or networks.tap's")
     return _Outline(tuple(group.shape[1] for group in output.groups), layers, counter.get_total_flops())
 
 
 @cache
 def check_layers(name: str, layers: tuple[str, ...]) -> None:
     """Raises ParameterError for the first layer that the network of this name does not have, or that returns no map."""
-    with torch.no_grad():
+    with torch.no_grad(), foreign_code("network", name, _REQUIREMENT):
         tap(_without_numbers(name), layers)(torch.zeros(1, 3, 32, 32, device="meta"))
 
 
 def _without_numbers(name: str) -> nn.Module:
-    with torch.device("meta"):
+    with torch.device("meta"), foreign_code("network", name, _REQUIREMENT):
         return _constructor(name)(10).to("meta").eval()  # constants of a module were made on the CPU
 
 

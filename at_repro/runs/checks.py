@@ -38,8 +38,16 @@ def validate(run: Run) -> Run:
     check_choice("norms", run.norms, NORMS)
     if run.start == "imagenet" and run.network not in imagenet.RESOLUTIONS:
         raise ParameterError("network", run.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
-    if run.frozen_groups and run.frozen_groups >= (groups := len(networks.group_layers(run.network))):
-        raise ParameterError("frozen_groups", run.frozen_groups, f"an integer below {groups}, the groups there are")
+    if run.frozen_groups:
+        layers = networks.group_layers(run.network)
+        if run.frozen_groups >= len(layers):
+            raise ParameterError(
+                "frozen_groups", run.frozen_groups, f"an integer below {len(layers)}, the groups there are"
+            )
+        if "." in (inner := layers[run.frozen_groups - 1]):  # what runs before it, no order of modules says
+            raise ParameterError(
+                "frozen_groups", run.frozen_groups, f"a group that a child ends: {inner} is an inner layer"
+            )
     check_kind("terms", run.terms, tuple, "a tuple of terms")
     for term in run.terms:
         check_kind("terms", term, Term, "a tuple of terms")

@@ -8,7 +8,7 @@ from functools import cache
 
 from at_repro import data, networks
 from at_repro.data import Images
-from at_repro.errors import UserError
+from at_repro.errors import ParameterError, UserError
 from at_repro.records import Store
 from at_repro.runs import Run, checks, with_teachers
 from at_repro.training import engine
@@ -49,7 +49,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
     """
     ranks, target = join(engine.device(device))
-    all_runs = [checks.validate(run) for run in with_teachers(runs)]
+    all_runs = with_teachers([checks.validate(run) for run in runs])
     missing = ranks.decide(lambda: [run for run in all_runs if not store.has(run)])
     progress = progress or Progress(None if ranks.first else io.StringIO())
     check_networks(missing, store)
@@ -58,7 +58,11 @@ def train(
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
-        ranks.check(run, len(sets[run.dataset, "train", run.subset]))
+        count = len(sets[run.dataset, "train", run.subset])
+        ranks.check(run, count)
+        if count % run.batch_size == 1 and not _can_train_on_one(run):
+            allowed = f"a size that leaves two images or more for the last batch of {count}"
+            raise ParameterError("batch_size", run.batch_size, allowed)
     _check_folders([run for run in all_runs if run not in missing], store, data_root)
     if ranks.first:
         tidy(store)
@@ -88,6 +92,12 @@ def check_networks(missing: Sequence[Run], store: Store) -> None:
             usable(record)
     for network in {run.network for run in missing if run.start == "imagenet"}:
         networks.pretrained(network)
+
+
+def _can_train_on_one(run: Run) -> bool:
+    """Whether a batch of it may be one image: not where a batch norm that is trained sees one position of that."""
+    resolution = data.training_resolution(run.dataset, run.augmentation)
+    return run.norms == "fixed" or networks.trains_on_one_image(run.network, resolution)
 
 
 def _check_folders(runs: Sequence[Run], store: Store, data_root: str | None) -> None:

@@ -1,6 +1,7 @@
 """One run in training: its network, its optimiser, its curve, and the file from which it goes on after a stop."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,7 +142,11 @@ class Student:
 
         Random state is not part of it: every draw is made from the run's seed and the epoch.
         """
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors().items()}
+        # Copies: safetensors refuses tensors that share memory, as tied weights do.
+        tensors = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.tensors().items()
+        }
         about = {
             "precision": self.precision,
             "curve": self.curve,
@@ -157,7 +162,7 @@ class Student:
         Args:
             data: fingerprints of the images at hand, as for `begin_session`.
 
-        Raises UserError where it cannot be read, or where the run was begun on other images.
+        Raises UserError where it cannot be read, or where the run was begun on other images or with another network.
         """
         if not path.exists():
             return
@@ -167,10 +172,15 @@ class Student:
                 f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
                 "checkpoint to start anew"
             )
-        weights = {name: tensors[f"weights.{name}"] for name in self.network.state_dict()}
-        self.network.load_state_dict(weights)
-        if self.adapters is not None:
-            self.adapters.load_state_dict({name: tensors[f"adapters.{name}"] for name in self.adapters.state_dict()})
+        try:
+            self.network.load_state_dict(_below("weights", tensors))
+            if self.adapters is not None:
+                self.adapters.load_state_dict(_below("adapters", tensors))
+        except RuntimeError:
+            raise UserError(
+                f"run {self.run.run_id} was begun with other code of {self.run.network}; restore it, or delete its "
+                "checkpoint to start anew"
+            ) from None
         for index, parameter in enumerate(self._parameters()):
             if f"momentum.{index}" in tensors:
                 buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
@@ -178,3 +188,7 @@ class Student:
         self.curve, self.epoch = about["curve"], len(about["curve"])
         self.step, self.seconds, self.sessions = about["step"], about["seconds"], about["sessions"]
         self.totals.copy_(tensors["totals"])
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -117,11 +117,13 @@ def test_names_of_timm_where_it_is_installed():
 
 def test_a_function_of_the_working_folder(tmp_path, monkeypatch):
     own = "import torch\ndef tiny(classes=4): return torch.nn.Conv2d(3, classes, 1)\ndef none(): return {}\n"
-    (tmp_path / "own_models.py").write_text(own)
+    (tmp_path / "own_models.py").write_text(f"{own}def failing(): return {{}}[1]\n")
     monkeypatch.chdir(tmp_path)
     assert load_model("own_models:tiny").network.out_channels == 4
     with pytest.raises(ParameterError, match=r"^model: 'own_models:none' .*not dict"):
         load_model("own_models:none")
+    with pytest.raises(ParameterError, match=r"^model: 'own_models:failing' .*KeyError"):
+        load_model("own_models:failing")
     with pytest.raises(ParameterError, match=r"^network: 'own_models:huge' .*no attribute 'huge'"):
         load_model("own_models:huge")
 

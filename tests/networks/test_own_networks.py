@@ -12,7 +12,7 @@ from torch import nn
 
 from at_repro import networks
 from at_repro.analysis.any_model import load_model
-from at_repro.errors import ParameterError
+from at_repro.errors import ParameterError, UserError
 from at_repro.networks import registry
 from at_repro.records import Store
 from at_repro.report.terminal_output import verify
@@ -94,12 +94,34 @@ def test_a_record_of_a_network_that_is_not_registered_is_one_clear_error(registe
         checks.validate(run)
 
 
+ODD = """
+linear = lambda classes: nn.Conv2d(3, classes, 1)
+fixed = lambda classes: Two(7)
+no_argument = lambda: Two(10)
+failing = lambda classes: {}["a key"]
+number = 3
+
+class Inner(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.two = Two(classes)
+
+    def forward(self, images):
+        return self.two(images)
+
+class Tied(Two):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.more = nn.Conv2d(8, 8, 3)
+        self.more.weight = self.top.weight
+"""
+
+
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """A module in the working folder, which nothing has imported, with a network and what is none."""
     text = f"import torch\nfrom torch import nn\nfrom at_repro import networks\n\n{inspect.getsource(Two)}"
-    odd = "linear = lambda classes: nn.Conv2d(3, classes, 1)\nfixed = lambda classes: Two(7)\nnumber = 3\n"
-    (tmp_path / "mine.py").write_text(f"__version__ = '1.2'\n{text}\n{odd}")
+    (tmp_path / "mine.py").write_text(f"__version__ = '1.2'\n{text}\n{ODD}")
     (tmp_path / "broken.py").write_text("def (")
     monkeypatch.chdir(tmp_path)
     yield
@@ -120,16 +142,17 @@ def test_a_function_of_a_module_is_trained_recorded_verified_and_looked_at(modul
     assert load_model("mine:Two", str(weights)).network.fc.out_features == 10
 
 
-def test_a_run_of_a_function_continues_where_it_was_stopped(module, store, quiet, few_test_images, tmp_path):
-    """In another process, as it were: the module is imported anew."""
-    run = Run("mine:Two", epochs=2, **TINY)
+class Stopped(Progress):
+    def epoch(self, students, images):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["mine:Two", "mine:Tied"])
+def test_a_run_of_a_function_continues_where_it_was_stopped(name, module, store, quiet, few_test_images, tmp_path):
+    """In another process, as it were: the module is imported anew. Weights that two layers share are written twice."""
+    run = Run(name, epochs=2, **TINY)
     undisturbed = Store(tmp_path / "undisturbed", writable=True)
     train([run], undisturbed, device="cpu", progress=quiet)
-
-    class Stopped(Progress):
-        def epoch(self, students, images):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         train([run], store, device="cpu", progress=Stopped(io.StringIO()))
     assert store.checkpoint_path(run).exists()
@@ -153,6 +176,28 @@ def test_records_are_read_without_the_code_of_their_networks(module, store, quie
     assert "network: 'mine:Two' is not allowed; allowed: a function in a module that" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("change", ["nn.Conv2d(8, 8, 5, 2, 2)", "nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1))"])
+def test_a_checkpoint_of_other_code_is_one_clear_error(change, module, store, quiet, few_test_images, tmp_path):
+    """The name of a run says nothing of the code behind "module:function"."""
+    run = Run("mine:Two", epochs=2, **TINY)
+    with pytest.raises(KeyboardInterrupt):
+        train([run], store, device="cpu", progress=Stopped(io.StringIO()))
+    text = (tmp_path / "mine.py").read_text()
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    (tmp_path / "mine.py").write_text(text.replace("nn.Conv2d(8, 8, 3, 2, 1)", change))
+    del sys.modules["mine"]
+    registry._outline.cache_clear()
+    with pytest.raises(UserError, match=rf"^run {run.run_id} was begun with other code of mine:Two; restore it, or"):
+        train([run], store, device="cpu", progress=quiet)
+
+
+def test_groups_of_inner_layers_cannot_be_frozen(registered):
+    """Which layers come before them, the order of modules does not say."""
+    run = Run("own-squeezenet", epochs=1, frozen_groups=1, **TINY)
+    with pytest.raises(ParameterError, match=r"^frozen_groups: 1 .* model\.features\.2 is an inner layer"):
+        checks.validate(run)
+
+
 @pytest.mark.parametrize(
     ("name", "match"),
     [
@@ -162,6 +207,9 @@ def test_records_are_read_without_the_code_of_their_networks(module, store, quie
         ("mine:number", "3 is not a callable object"),
         ("mine:linear", "returns an Output with as many logits"),
         ("mine:fixed", "returns an Output with as many logits"),
+        ("mine:no_argument", r"returns an Output .*TypeError"),
+        ("mine:failing", r"returns an Output .*KeyError\('a key'\)"),
+        ("mine:Inner", "groups are outputs of its children"),
         ("mine:", "wrn-{depth}.*module:function"),
     ],
 )

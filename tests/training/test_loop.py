@@ -14,7 +14,7 @@ from torchvision.io import write_png
 
 from at_repro import data, losses, networks
 from at_repro.data import augment
-from at_repro.errors import UserError
+from at_repro.errors import ParameterError, UserError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.runs.cohorts import cohorts, with_teachers
 from at_repro.training import engine, load_network, loop, provenance, train
@@ -367,3 +367,25 @@ def test_a_batch_of_one_image_and_a_set_of_one_class_are_learnt_from(batch_size,
     train([teacher, *students], store, device="cpu", data_root=str(tmp_path), progress=quiet)
     for record in store.all():
         assert record.diverged is None and record.final["test_error"] == 0 and not record.contradiction()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"terms": [ActivationTransfer()]}, "^terms: .* a tuple of terms"),
+        ({"milestones": [0.5]}, "^milestones: .* a tuple of numbers"),
+        ({"teacher": "wrn-16-1"}, "^teacher: .* a run"),
+        ({"network": "resnet18", "subset": 65}, "^batch_size: 64 .* two images or more for the last batch of 65"),
+    ],
+)
+def test_what_could_not_be_trained_is_refused_before(change, match, small, store, quiet):
+    """A list has no hash, and a batch norm nothing to average where one image leaves it one position."""
+    with pytest.raises(ParameterError, match=match):
+        train([replace(small["student"], **change)], store, device="cpu", progress=quiet)
+    assert not list(store.folder.glob("**/*.safetensors"))
+
+
+def test_a_last_batch_of_one_image_trains_where_its_maps_have_positions(small, store, quiet):
+    run = replace(small["student"], subset=65, epochs=1)
+    train([run], store, device="cpu", progress=quiet)
+    assert store.has(run)
