@@ -202,11 +202,7 @@ def open_study(
     variant = experiments.vary(original, **changes)
     by_seed = variant.runs(preset, own_seeds)
     size = original.size(preset)
-    variations = {  # compared unchecked: two changes may be right together that are not alone
-        name: value
-        for name, value in changes.items()
-        if experiments.vary(original, **{name: value}).columns(size, 0) != original.columns(size, 0)
-    }
+    variations = experiments.effective_changes(original, size, changes)
     engine.device(device)
     data.data_root(data_root or None)
     store = open_store(preset, results, writable=train_missing)

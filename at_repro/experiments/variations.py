@@ -1,6 +1,6 @@
 """An experiment, and the same with other networks, another transfer, another length or other images."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,18 +67,30 @@ def vary(experiment: Experiment, **changes: object) -> Experiment:
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
         from at_repro.runs import checks  # which ask networks, and so torch: a list of experiments does without
 
-        runs = experiment.columns(preset, seed)
-        teachers = {run.teacher for run in runs.values()}
-        variant = {name: _vary_run(run, run in teachers, changes) for name, run in runs.items()}
+        variant = _vary_runs(experiment.columns(preset, seed), changes)
         return {name: checks.validate(run) for name, run in variant.items()}
 
     return replace(experiment, columns=columns)
 
 
+def effective_changes(experiment: Experiment, preset: Preset, changes: Mapping[str, object]) -> dict[str, object]:
+    """Those of the changes of `vary` that make any run of an experiment another one.
+
+    Compared one by one and unchecked: two may be right together that are not alone, such as student and teacher.
+    """
+    runs = experiment.columns(preset, 0)
+    return {name: value for name, value in changes.items() if _vary_runs(runs, {name: value}) != runs}
+
+
 CHANGES = ("student", "teacher", "mapping", "beta", "epochs", "dataset")
 
 
-def _vary_run(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
+def _vary_runs(runs: dict[str, Run], changes: Mapping[str, object]) -> dict[str, Run]:
+    teachers = {run.teacher for run in runs.values()}
+    return {name: _vary_run(run, run in teachers, changes) for name, run in runs.items()}
+
+
+def _vary_run(run: Run, teaches: bool, changes: Mapping[str, object]) -> Run:
     fields: dict[str, Any] = {"network": changes.get("teacher" if teaches else "student", run.network)}
     if not teaches and changes.get("epochs", 0) != 0:
         fields["epochs"] = changes["epochs"]
@@ -90,7 +102,7 @@ def _vary_run(run: Run, teaches: bool, changes: dict[str, object]) -> Run:
     return replace(run, **fields)
 
 
-def _vary_term(term: Term, changes: dict[str, object]) -> Term:
+def _vary_term(term: Term, changes: Mapping[str, object]) -> Term:
     """A column about another mapping or beta than the usual one stays what it is."""
     if not isinstance(term, ActivationTransfer):
         return term

@@ -101,6 +101,12 @@ def test_a_changed_experiment_says_what_is_changed(store, never):
         study(store, beta=0.0)
 
 
+def test_networks_that_are_right_only_together_are_two_changes(store, never):
+    """Of each alone the groups would not pair: ResNet-18 has four and WRN-16-2 three."""
+    opened = open_study(NAME, "smoke", results=str(store.folder), student="resnet18", teacher="resnet34", beta=1000.0)
+    assert opened.changes == {"student": "resnet18", "teacher": "resnet34"}
+
+
 def test_with_never_an_empty_store_can_be_shown_and_is_not_made(tmp_path, runs, never, monkeypatch):
     monkeypatch.setattr("at_repro.records.store.default_folder", lambda preset: tmp_path / "none")
     opened = open_study(NAME, "smoke")
