@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from statistics import fmean
 
@@ -113,18 +113,19 @@ class Facts:
         One ratio for all of them: squares are averaged over the pairs that share a plain student, and over plain
         students by their degrees of freedom.
         """
-        # By the plain student: by the runs of the other column. Pairs that share a plain student are not independent:
-        # together they have the freedom of the one with the most seeds.
+        # By the plain student, which is the run without what it is taught: by the runs of the other column. Pairs that
+        # share a plain student are not independent: together they have the freedom of the one with the most seeds.
         ratios: dict[Run, dict[tuple[Run, ...], float]] = defaultdict(dict)
         for experiment in experiments.EXPERIMENTS:
             for preset in ("reduced", "paper"):
                 by_seed = self.columns(experiment, preset)
-                first = next(iter(by_seed[0]))
                 for column in by_seed[0]:
-                    pairs = [(columns[column], columns[first]) for columns in by_seed]
-                    pairs = [pair for pair in pairs if self._are_paired(*pair)]
+                    runs = [columns[column] for columns in by_seed]
+                    pairs = [(run, replace(run, terms=(), teacher=None)) for run in runs if run.terms]
+                    pairs = [pair for pair in pairs if all(map(self._has_finished, pair))]
                     if len(pairs) >= 3:
-                        ratios[by_seed[0][first]][tuple(run for run, _ in pairs)] = self._ratio(pairs)
+                        plain = replace(pairs[0][1], seed=0)
+                        ratios[plain][tuple(run for run, _ in pairs)] = self._ratio(pairs)
         if not ratios:
             return Spread(1.0, math.inf)
         freedom = [max(map(len, of_plain)) - 1 for of_plain in ratios.values()]
@@ -132,10 +133,8 @@ class Facts:
         square = sum(map(math.prod, zip(freedom, squares, strict=True))) / sum(freedom)
         return Spread(max(1.0, math.sqrt(square)), sum(freedom))
 
-    def _are_paired(self, run: Run, plain: Run) -> bool:
-        if not run.terms or run.seed != plain.seed:  # one precision against another is no such pair
-            return False
-        return all((record := self.find(of_both)) and not record.diverged for of_both in (run, plain))
+    def _has_finished(self, run: Run) -> bool:
+        return (record := self.find(run)) is not None and not record.diverged
 
     def _ratio(self, pairs: list[tuple[Run, Run]]) -> float:
         """The variance over seeds over the mean of McNemar's."""

@@ -139,13 +139,13 @@ def counts(ledger: pd.DataFrame) -> dict[str, int]:
 
 
 def summary(ledger: pd.DataFrame) -> str:
-    """`counts` and `shorter`, in sentences."""
+    """`counts` and `shorter_trainings`, in sentences."""
     by_verdict = counts(ledger)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in by_verdict.items())
-    return f"Of {sum(by_verdict.values())} claims: {verdicts}. {shorter(ledger)}".rstrip()
+    return f"Of {sum(by_verdict.values())} claims: {verdicts}. {shorter_trainings(ledger)}".rstrip()
 
 
-def shorter(ledger: pd.DataFrame) -> str:
+def shorter_trainings(ledger: pd.DataFrame) -> str:
     """How many of the decided claims are not at the paper's length, in a sentence; empty where all are."""
     decided = _of_the_paper(ledger)
     decided = decided[decided["verdict"].isin([SUPPORTED, CONTRADICTED])]
@@ -208,7 +208,7 @@ def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFr
         needs.append("no number of seeds in reach")
     elif len(by_seeds):
         hours = by_seeds["hours_to_decide"].sum()
-        needs.append(f"{by_seeds['seeds_to_decide'].max():.0f} seeds, about {hours:.0f} h")
+        needs.append(f"{by_seeds['seeds_to_decide'].max():.0f} seeds, at most about {hours:.0f} h")
     return "; ".join(needs) or "more seeds: a comparison speaks against it, but not after Holm's correction"
 
 

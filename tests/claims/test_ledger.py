@@ -162,6 +162,15 @@ def test_pairs_that_share_a_plain_student_have_the_freedom_of_one(recorded, stor
     assert both.ratio == pytest.approx(math.sqrt((three.ratio**2 + of_at) / 2))
 
 
+def test_the_spread_is_of_runs_as_long_as_their_plain_student(recorded, store):
+    """The study of lengths begins with a student of 10 epochs, which says nothing of students of 40."""
+    lengths = {"student, 10 epochs": [20.0] * 3, "student, 40 epochs": [15.0] * 3, "AT, 40 epochs": [15.0, 11.0, 7.0]}
+    recorded("training-length", preset="reduced", **lengths)
+    images = [share - share**2 for share in (0.0, 0.04, 0.08)]
+    ratio = variance([0, -4, -8]) / fmean(100**2 * image / 200 for image in images)
+    assert Facts(store).spread.ratio == pytest.approx(math.sqrt(ratio)) and Facts(store).spread.freedom == 2
+
+
 def test_no_spread_is_measured_of_a_pair_on_other_test_images(recorded, hand_made, store):
     """It would widen every other interval by a number that means nothing."""
     columns = experiments.get(MAIN).runs("paper", [0])[0]
@@ -245,7 +254,7 @@ def test_an_undecided_claim_says_what_would_decide_it(recorded, store):
     """By hand: -1.5 give or take, of five seeds, 2.776 * 1.32 / 2.24 = 1.64, and of six 2.571 * 1.32 / 2.45 = 1.39."""
     recorded(MAIN, student=[9.0, 9.0, 9.0], at=[8.0, 8.5, 6.0])
     gaps, seeds = row(store)["to decide"].split("; ")
-    assert seeds == "6 seeds, about 0 h"
+    assert seeds == "6 seeds, at most about 0 h"
     # Three pairs by hand: 1e7 images, 3 passes of the teacher alone, then 1 of it and 3 of both students, 250 GFLOP/s.
     hours = 1e7 * (4 * (444.97 + 166.56 + 655.20) + 6 * (118.68 + 53.31 + 202.21)) * 1e6 / 250e9 / 3600
     assert gaps == f"3 comparison(s) not run, at most about {hours:.0f} h for the first seed"
