@@ -38,8 +38,8 @@ def by_method(study: Study) -> pd.DataFrame:
     frame["seeds"] = results.size().reindex(frame.index, fill_value=0)
     frame["diverged"] = records.size().reindex(frame.index, fill_value=0) - frame["seeds"]
     frame["best"] = results["best_test_error"].median()
-    name, as_published = study.experiment.name, _as_published(study)
-    numbers = [paper_numbers.of_experiment(name, column) if as_published else None for column in frame.index]
+    name, is_comparable = study.experiment.name, as_published(study)
+    numbers = [paper_numbers.of_experiment(name, column) if is_comparable else None for column in frame.index]
     frame["paper"] = [math.nan if number is None else number.value for number in numbers]
     frame["published"] = ["" if number is None else str(number) for number in numbers]
     frame["deviation"] = frame["ours"] - frame["paper"]
@@ -86,7 +86,7 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
     return pd.concat(parts, names=["pair", "method"]).drop(["student", "teacher"], level="method").reset_index()
 
 
-def _as_published(study: Study) -> bool:
+def as_published(study: Study) -> bool:
     """Whether the paper's numbers are of the same images, networks, mapping function and beta."""
     same_images = next(iter(study.columns.values())).dataset in paper_numbers.DATA_SETS
     return same_images and not {"student", "teacher", "mapping", "beta"} & study.changes.keys()
@@ -106,7 +106,7 @@ def top5(study: Study) -> pd.DataFrame:
         ours = pd.Series(errors).median()
         rows[column] = {"top-5": f"{ours:.2f}"}
         number = paper_numbers.number("Table 5", "resnet18 from resnet34, ImageNet top-5", column)
-        if number is not None and _as_published(study):
+        if number is not None and as_published(study):
             rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
@@ -256,8 +256,8 @@ def first_epochs(study: Study) -> pd.DataFrame:
     """How early every method is where the plain student ends, a row per method, medians over seeds.
 
     Columns: `first epoch` with no higher test error than the last one of the plain student of the same seed, `share`
-    of the method's own epochs in percent (both NaN where no epoch has), and `early error`, the mean test error in
-    percent before the learning rate first drops. What diverged is left out.
+    of the method's own epochs in percent (both NaN where half of the seeds never get there), and `early error`, the
+    mean test error in percent before the learning rate first drops. What diverged is left out.
     """
     rows = []
     for column, by_seed in study.records.items():
@@ -267,10 +267,10 @@ def first_epochs(study: Study) -> pd.DataFrame:
                 continue
             curve = record.epochs()
             epochs = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
-            first = epochs.min() if len(epochs) else float("nan")
+            first = epochs.min() if len(epochs) else math.inf
             rows.append((column, first, 100 * first / len(curve), record.early_errors().mean()))
     frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
-    return frame.groupby("method", sort=False).median()
+    return frame.groupby("method", sort=False).median().replace(math.inf, math.nan)
 
 
 def map_distances(study: Study) -> pd.DataFrame:

@@ -330,11 +330,14 @@ def test_means_stand_with_the_interval_that_figures_draw():
 def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
     """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
     first where the student ends at 32.5 %, and with seed 0 never."""
-    study = studies("smoke", student={0: range(40), 1: range(65)}, at={0: range(18)}, kd={0: range(70), 1: range(70)})
+    student = {0: range(40), 1: range(65), 2: range(65)}
+    of_kd = {0: range(70), 1: range(70)}
+    study = studies("smoke", student=student, at={0: range(18)}, kd=of_kd | {2: range(70)}, f_actt=of_kd)
     table = error_tables.first_epochs(study)
-    assert table.loc["student"].tolist() == [(3 + 1) / 2, (75 + 25) / 2, 35]
+    assert table.loc["student"].tolist() == [1, 25, 35], "the median of 3, 1 and 1"
     assert table.loc["AT"].tolist() == [3, 75, 35]
-    assert table.loc["KD"].tolist() == [1, 25, 35], "a seed that never gets there has no epoch"
+    assert table.loc["KD"].tolist() == [1, 25, 35], "of three seeds one never gets there, which is later than any epoch"
+    assert table.loc["F-ActT"].isna().tolist() == [True, True, False], "of two seeds one"
 
 
 def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
