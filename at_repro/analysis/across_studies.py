@@ -95,17 +95,19 @@ def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
     """Every recorded student of each study's network, data, length and teacher: does looking alike go with being right?
 
     Students of all experiments count that are trained as long as the plain one of the study; each is named as in the
-    first experiment that has it. What diverged, and what was not measured, is left out.
+    first experiment that has it. What diverged, and what was not measured, is left out. Of studies of one title the
+    first counts.
 
     Returns by student, teacher and length a row per method, since its seeds are no other methods, by distance at the
     last level and numbered from 1: columns `method`; `seeds`, how many; and the medians over them: `test_error`
     (percent) and one per level, the distance to the teacher's maps, see `attention_table`.
     """
-    tables = {}
+    tables: dict[str, pd.DataFrame] = {}
     for study in studies:
         student, teacher = study.columns["student"], study.columns["teacher"]
         title = f"{student.network.upper()} from {teacher.network.upper()}, {student.epochs} epochs"
-        tables[title] = _students(study)
+        if title not in tables:  # of two that a reader could not tell apart the first stands, which may be empty
+            tables[title] = _students(study)
     return tables
 
 

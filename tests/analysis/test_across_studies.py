@@ -116,6 +116,27 @@ def test_distance_and_error_of_every_student_of_one_teacher(studies, hand_made, 
     assert across_studies.rank_correlations({title: students})["rho"].tolist() == pytest.approx([0.5, 0.5])
 
 
+def test_of_studies_with_one_title_the_first_counts(studies, store):
+    """A reader who asks for seed 0 would else see the medians of all seeds under that name."""
+    study, _ = studies(ERRORS)
+    run, teacher = study.columns["student"], study.columns["teacher"]
+    measure(store, (run.run_id, teacher.run_id, "top", "distance", 0.3))
+    longer_taught = replace(
+        study.experiment,
+        columns=lambda size, seed: {
+            name: replace(
+                of, teacher=of.teacher and replace(of.teacher, epochs=90), epochs=90 if name == "teacher" else of.epochs
+            )
+            for name, of in study.experiment.columns(size, seed).items()
+        },
+    )
+    other = replace(study, columns=longer_taught.runs("reduced", [0])[0])
+    (first,), (swapped,) = (
+        across_studies.distance_and_error(*both).values() for both in ((study, other), (other, study))
+    )
+    assert first["method"].tolist() == ["student"] and swapped.empty
+
+
 def test_students_without_a_measurement_are_not_there(studies):
     (students,) = across_studies.distance_and_error(studies(ERRORS)[0]).values()
     assert students.empty and across_studies.rank_correlations({"none": students}).empty
