@@ -262,7 +262,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if count:
         print(f"the attention of {count} run(s) was measured: {store.folder / attention_table.FILE}")
-    scope = f"{'these' if options.columns else 'all'} runs of {', '.join(options.experiments)}"
+    scope = f"{'these' if options.columns or options.seeds else 'all'} runs of {', '.join(options.experiments)}"
     print(f"{scope} at preset {options.preset} have a record in {store.folder}")
 
 

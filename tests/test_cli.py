@@ -251,7 +251,8 @@ def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
     assert status(capsys)["summary"].startswith("6 missing in ")
     assert run() == 0
     printed = capsys.readouterr()
-    assert "have a record in" in printed.out
+    assert f"all runs of {NAME} at preset smoke have a record in" in printed.out
+    assert run("--seeds", "0") == 0 and f"these runs of {NAME}" in capsys.readouterr().out, "others may be missing"
     runs = tiny_experiment.runs("smoke")[0]
     for of_column in runs.values():
         assert f"recorded {of_column.run_id}: test error " in printed.err

@@ -55,6 +55,17 @@ def test_no_proof_is_left_out(found):
     assert all(what in found[1].stdout for what in WHAT)
 
 
+def test_the_report_names_what_was_tried(tmp_path):
+    """A kill and a full disk are typed in the sentence that counts the proofs, which are `make faults`'s to choose."""
+    results = trust.load()
+    sentence = trust.answer(results, Store(tmp_path))
+    happened = "; ".join(row[0] for row in results["rows"])
+    assert "SIGKILL" in happened and "a disk that fills" in happened and "such as a kill or a full disk" in sentence
+    tried = sum(row[1] for row in results["rows"])
+    assert sentence.startswith("**0 records") and "WRN-16-1" not in sentence, "its row at full length is not here"
+    assert f"disturbed {tried} runs, records and commands in {len(results['rows'])} ways" in sentence
+
+
 @pytest.fixture
 def faults(monkeypatch):
     """A module of the script."""

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 from at_repro import claims, data, experiments, files, networks
@@ -44,8 +45,8 @@ def refresh() -> list[Path]:
     it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
     """
     store = open_store(PRESET)
-    for experiment in experiments.EXPERIMENTS:
-        attention_measurement.update_experiment(experiment, PRESET, store, store.seeds())
+    for experiment, preset in product(experiments.EXPERIMENTS, (PRESET, "paper")):
+        attention_measurement.update_experiment(experiment, preset, store, store.seeds())
     attention_measurement.update_imagenet(store)
     names = _pages_with_images(None)
     for name in [name for name in notebooks.names() if name not in names]:

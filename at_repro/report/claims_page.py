@@ -76,7 +76,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     if len(gaps := _with(NOT_TESTED, ledger)):
         lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
-    several = sum("seeds" in scope for scope in judgements["scope"])
+    several = sum(all("seeds" in part for part in scope.split("; ")) for scope in judgements["scope"])
     sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several < 2)} on three seeds or more"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
@@ -93,7 +93,7 @@ def effects(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of test errors for a plot, each once: those that are judged, with an interval, below 3 points."""
     rows = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["unit"] == ErrorComparison.unit)]
     rows = rows[rows["low"].notna() & (rows["difference"].abs() < _REACH) & (rows["verdict"] != NOT_TESTED)]
-    return rows.drop_duplicates(["setting", "difference", "low", "runs"])
+    return rows.drop_duplicates(["setting", "difference", "low", "runs", "verdict"])  # margins may differ
 
 
 def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:

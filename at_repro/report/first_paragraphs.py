@@ -7,20 +7,22 @@ import pandas as pd
 
 from at_repro.analysis import across_studies, error_tables
 from at_repro.analysis.significance import ALPHA
-from at_repro.analysis.study import Study, find_records
-from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
+from at_repro.analysis.study import Study
+from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
+from at_repro.report.verdict_sentences import (
+    HOW_JUDGED,
+    OUTCOMES,
+    count_seeds,
+    error,
+    how_sure,
+    judge,
+    length,
+    verdicts_against,
+)
 
 _SIGNIFICANT = 2 * ALPHA  # of rank correlations, two-sided: differences are judged as the ledger judges
-_SAYS = {
-    SUPPORTED: "Better than {}", CONTRADICTED: "Worse than {}", UNDECIDED: "Undecided against {}",
-    "diverged": "Diverged", "not run": "Not run yet",
-}  # fmt: skip
-_HOW_JUDGED = (
-    "Better, worse and undecided are judged by 95 % intervals of the difference, as claims are: Student's t over seeds "
-    "where there are three, else the test images of one or two runs, widened by the spread over seeds."
-)
 
 
 def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
@@ -42,23 +44,24 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     ]
     facts = Facts(groups.store)
     words = [judge(facts, study, name, usual)[0] for _, study, names, usual in parts for name in names if name != usual]
-    others = {word: words.count(word) for word in _SAYS}
+    others = {word: words.count(word) for word in OUTCOMES}
     better, count = others[SUPPORTED], len(words) - others["not run"]
     if not count:
         return _nothing(groups.preset), ""
     diverged = f" and {others['diverged']} diverged" if others["diverged"] else ""
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
-    reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if all(numbers) else ""
+    is_comparable = all(numbers) and error_tables.as_published(groups)
+    reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if is_comparable else ""
     lead = (
-        f"**Of {count} other attention losses, trained for {_length(groups)}, {better or 'none'} "
+        f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
         f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse; "
         f"{others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
         "divided by their l2 norm, and the loss of the public code, a mean of squares, with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors "
-        f"({_count_seeds(groups, 'all groups')}), without any transfer {error(groups, 'student')} "
-        f"({_count_seeds(groups, 'student')}), at {groups.columns['student'].epochs} epochs{reference}."
+        f"({count_seeds(groups, 'all groups')}), without any transfer {error(groups, 'student')} "
+        f"({count_seeds(groups, 'student')}), at {groups.columns['student'].epochs} epochs{reference}."
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
@@ -154,6 +157,8 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
     if birds.preset == "smoke" or not tasks:
         return _nothing(birds.preset), ""
+    if dataset := birds.changes.get("dataset"):
+        return f"Nothing is said: this page is about birds, scenes and ImageNet, and these runs are of {dataset}.", ""
     facts = Facts(birds.store)
     successes = [
         name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]
@@ -166,10 +171,13 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
         )
     ]
     stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
-    numbers = {(number.table, number.row, number.column): number for number in paper_numbers.NUMBERS}
-    rows = [paper_numbers.PLACES_IN_PAPER[study.experiment.name] for study in (birds, scenes, imagenet)]
-    gains = [numbers[*row, "student"].value - numbers[*row, "AT"].value for row in rows]
-    doubt = "" if all(numbers[*row, "AT"].certain for row in rows) else " (?)"
+    names = [study.experiment.name for study in (birds, scenes, imagenet)]
+    plain, taught = (
+        [number for name in names if (number := paper_numbers.of_experiment(name, column))]
+        for column in ("student", "AT")
+    )
+    gains = [without.value - number.value for without, number in zip(plain, taught, strict=True)]
+    doubt = "" if all(number.certain for number in taught) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
         f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
@@ -184,12 +192,12 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
             "chance: by the rules of the claims that is no test."
         )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
-    return lead, "\n".join([*lines, f"- **How sure.** {_HOW_JUDGED}"])
+    return lead, "\n".join([*lines, f"- **How sure.** {HOW_JUDGED}"])
 
 
 def _with_and_without(name: str, study: Study) -> str:
     plain, taught = error(study, "student"), error(study, "AT") or "diverged"
-    return f"{plain} and {taught} on {name} ({study.columns['AT'].epochs} epochs, {_count_seeds(study, 'AT')})"
+    return f"{plain} and {taught} on {name} ({study.columns['AT'].epochs} epochs, {count_seeds(study, 'AT')})"
 
 
 def _of_task(facts: Facts, study: Study) -> str:
@@ -275,10 +283,11 @@ def peaks_objects_faces(
     if preset == "smoke":
         return _nothing(preset), ""
     if len(rows := peaks.dropna()) > 2:
+        lead, correlations = _stronger_networks(rows, "of their attention in peaks")
         answer.append(
-            f"**{_lead(rows, 'of their attention in peaks')}**: the strongest tenth of a top map's positions holds "
+            f"**{lead}**: the strongest tenth of a top map's positions holds "
             f"{_range(rows['top'])} of its mass, and the rank correlation with the test error, below zero if the paper "
-            f"is right, is {_correlations(rows)}."
+            f"is right, is {correlations}."
         )
     if len(pretrained):
         more.append(
@@ -292,10 +301,11 @@ def peaks_objects_faces(
             f"**Top maps have more of their mass on the object than low ones** in {count} of {len(rows)} networks: "
             f"{_range(rows['top'])} against {_range(rows['low'])}, on generated shapes, which have masks."
         )
+        lead, correlations = _stronger_networks(surplus.dropna(), "attention on the object")
         more.append(
-            f"{_lead(surplus.dropna(), 'attention on the object')}: the rank correlation of the test error and what a "
+            f"{lead}: the rank correlation of the test error and what a "
             "top map has on its own object more than another image's map has there is "
-            f"{_correlations(surplus.dropna())}."
+            f"{correlations}."
         )
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
@@ -306,28 +316,23 @@ def peaks_objects_faces(
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 
 
-def _lead(networks: pd.DataFrame, quantity: str) -> str:
-    """Decided only where it is so over all networks and over the WRNs, whose maps are taken at one position."""
-    top = _top_level(networks)
+def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]:
+    """Whether they have more of a quantity of the top map, and how it goes with the test error.
+
+    Decided only where it is so over all networks and over the WRNs, whose maps are taken at one position.
+    """
+    groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
+    top = across_studies.rank_correlations(groups).xs("top", level="level")
+    lead = f"Whether stronger networks have more {quantity} is open"
+    over = [f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in top.itertuples()]
+    if len(top) < len(groups):
+        return lead, f"{', '.join(over)}; the WRNs alone are too few"
     if (top["p"] < _SIGNIFICANT).all():
-        return f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
-    return f"Whether stronger networks have more {quantity} is open"
-
-
-def _correlations(networks: pd.DataFrame) -> str:
-    """Of test error and the top level, over all networks and over the WRNs alone."""
-    over = [
-        f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in _top_level(networks).itertuples()
-    ]
-    fewest = int(_top_level(networks)["networks"].min())
+        lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
+    fewest = int(top["networks"].min())
     least = 2 / math.factorial(fewest)  # of all orders two are perfect
     reach = f", which {fewest} networks cannot be: their p is {least:.2g} at least" if least >= _SIGNIFICANT else ""
-    return f"{', '.join(over)}; both would have to be beyond chance{reach}"
-
-
-def _top_level(networks: pd.DataFrame) -> pd.DataFrame:
-    groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
-    return across_studies.rank_correlations(groups).xs("top", level="level")
+    return lead, f"{', '.join(over)}; both would have to be beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:
@@ -338,69 +343,7 @@ def _list(values: pd.Series) -> str:
     return ", ".join(f"{value:.0f} % ({name})" for name, value in values.items())
 
 
-def verdicts_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
-    """Which columns end better or worse than a reference, which are undecided, diverged or not run."""
-    methods: dict[str, list[str]] = {}
-    for name in names:
-        if name != reference:
-            word, interval = judge(facts, study, name, reference)
-            methods.setdefault(word, []).append(f"{_readable(name)}{error(study, name, f' ({{}}{interval})')}")
-    than = "the plain student" if reference == "student" else _readable(reference)
-    return " ".join(f"{_SAYS[kind].format(than)}: {', '.join(methods[kind])}." for kind in _SAYS if kind in methods)
-
-
-def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> tuple[str, str]:
-    """The ledger's verdict on "this column is better than a reference"; else "diverged" or "not run".
-
-    With it, where it is undecided, the 95 % interval of the difference, such as ", -0.18 to +1.04 points".
-    """
-    own, others = (study.records.get(name, {}) for name in (column, reference))
-    pairs = [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
-    if not pairs or all(record.diverged for record in own.values()):
-        return "diverged" if pairs else "not run", ""
-    estimate = facts.estimate(pairs)
-    verdict = verdicts.verdict(*verdicts.BELOW.chances(estimate))
-    low, high = estimate.interval
-    return verdict, f", {low:+.2f} to {high:+.2f} points" if verdict == UNDECIDED else ""
-
-
-def error(study: Study, column: str, form: str = "{}") -> str:
-    """The test error of a column, the median over its seeds, such as 9.26 %, in a form; nothing without one."""
-    errors = study.test_errors()
-    median = errors.loc[errors["column"] == column, "test_error"].median()
-    return form.format(f"{median:.2f}\N{NO-BREAK SPACE}%") if median == median else ""
-
-
-def how_sure(study: Study, usual: str) -> str:
-    """Seeds and length of a study, what its verdicts rest on, and how much seeds differ without and with a loss."""
-    seeds = study.seed_names
-    text = f"{_HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {_length(study)}: another length may give another order."
-    records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
-    for column in ("student", usual):
-        errors = {seed: one.final["test_error"] for seed, one in records[column].items() if not one.diverged}
-        if len(errors) > 1:
-            low, high = min(errors.values()), max(errors.values())
-            lowest = [seed for seed, error in errors.items() if error == low]
-            lucky = ", of which this seed has the lowest" if study.seeds == lowest else ""
-            text += f" Over {len(errors)} seeds, {column}: {low:.2f} to {high:.2f} %{lucky}."
-    return text
-
-
-def _length(study: Study) -> str:
-    epochs, paper_epochs = study.columns["student"].epochs, study.experiment.runs("paper")[0]["student"].epochs
-    return f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
-
-
-def _count_seeds(study: Study, column: str) -> str:
-    count = len(study.records[column])
-    return "one seed" if count == 1 else f"{count} seeds"
-
-
 def _nothing(preset: str) -> str:
     if preset == "smoke":
         return "Nothing is said: preset smoke rehearses, on generated images, and judges nothing."
     return f"Nothing can be said yet: at preset {preset} what this page is about is not run, or not measured."
-
-
-def _readable(column: str) -> str:
-    return column.replace(", beta ", " at β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")

@@ -113,7 +113,7 @@ def counts(ledger: pd.DataFrame) -> str:
             "not tested": "nothing run, or stand-ins alone",
         }.items()
     ]
-    texts = f"{claims.shorter(ledger)} {claims.post_hoc(ledger)}".strip()
+    texts = f"{claims.shorter_trainings(ledger)} {claims.post_hoc(ledger)}".strip()
     return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + f"::::\n\n{texts}\n"
 
 

@@ -655,6 +655,15 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_k
     assert files(stale) == after, "a second time without new records must change nothing"
 
 
+def test_refresh_measures_what_is_recorded_at_full_length_too(checkout, monkeypatch):
+    """Pages show the maps of 200 epochs beside those of 40: weights that were replaced would have no row any more."""
+    presets = set()
+    monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda _, preset, *rest: presets.add(preset))
+    monkeypatch.setattr(book, "_pages_with_images", lambda _: [])
+    book.refresh()
+    assert presets == {"reduced", "paper"}
+
+
 @pytest.mark.slow
 def test_refresh_does_not_renew_the_time_alone(checkout):
     """Else every refresh would change every notebook."""

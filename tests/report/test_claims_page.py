@@ -57,6 +57,14 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     )
 
 
+@pytest.mark.parametrize(("scope", "told"), [("5 seeds; one run", "none rests"), ("5 seeds; 3 seeds", "1 rests")])
+def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, told):
+    """Columns are trained one after another: some have five seeds while others have one."""
+    ledger = claims.conclude(compared[:0])
+    ledger.loc["convergence", ["verdict", "scope"]] = [UNDECIDED, scope]
+    assert f"of the 1 tested, {told} on three seeds or more" in claims_page.answer(ledger, compared, Spread(1.2, 4))
+
+
 def test_settings_are_said_to_be_lengths_of_few_pairs(compared):
     pairs = "wrn-16-1 from wrn-16-2, wrn-16-1 from wrn-40-1 on cifar10, 10, 20, 40 epochs"
     row = compared.iloc[1:2].assign(claim="at-in-general", scope="5 of 5 settings", on=pairs, low=math.nan)
@@ -115,6 +123,8 @@ def test_a_plot_shows_each_difference_once_and_none_that_hides_the_others(compar
     again = compared.assign(claim="convergence")
     large = compared.iloc[:1].assign(difference=-80.0)
     assert len(claims_page.effects(pd.concat([compared, again, large]))) == 3
+    margin = compared.iloc[:1].assign(comparison="AT at least 0.25 below student (a)", verdict=CONTRADICTED)
+    assert len(claims_page.effects(pd.concat([compared, margin]))) == 4, "the same difference, judged otherwise"
     unfair = compared.iloc[:1].assign(difference=-2.0, verdict=NOT_TESTED)
     assert len(claims_page.effects(pd.concat([compared, unfair]))) == 3, "a teacher with nothing to hand on"
 

@@ -22,7 +22,7 @@ from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper_numbers
 from at_repro.networks import imagenet
 from at_repro.records import open_store
-from at_repro.report import book, first_paragraphs, front_page, notebooks
+from at_repro.report import book, front_page, notebooks, verdict_sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,7 +108,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
         medians = study.test_errors().groupby("column")["test_error"].median()
         teacher = f"; their teacher {medians['teacher']:.2f}" if verdict == CONTRADICTED else ""
         assert f"{medians['AT']:.2f} %" in intro and f"{medians['student']:.2f}{teacher})" in intro
-        assert first_paragraphs.judge(facts, study, "AT")[0] == verdict
+        assert verdict_sentences.judge(facts, study, "AT")[0] == verdict
     assert medians["teacher"] > medians["student"], "else its teacher is no excuse"
 
 

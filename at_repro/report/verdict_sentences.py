@@ -1,0 +1,84 @@
+"""Sentences of verdicts: which columns of a study end better or worse than another, and how sure that is."""
+
+from collections.abc import Iterable
+
+from at_repro.analysis.study import Study, find_records
+from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
+from at_repro.claims.facts import Facts
+
+OUTCOMES = {
+    SUPPORTED: "Better than {}", CONTRADICTED: "Worse than {}", UNDECIDED: "Undecided against {}",
+    "diverged": "Diverged", "not run": "Not run yet",
+}  # fmt: skip
+"""What `judge` may say of a column, and how a sentence about such columns begins, its reference filled in."""
+HOW_JUDGED = (
+    "Better, worse and undecided are judged by 95 % intervals of the difference, as claims are: Student's t over seeds "
+    "where there are three, else the test images of one or two runs, widened by the spread over seeds."
+)
+
+
+def verdicts_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
+    """Which columns end better or worse than a reference, which are undecided, diverged or not run."""
+    methods: dict[str, list[str]] = {}
+    for name in names:
+        if name != reference:
+            word, interval = judge(facts, study, name, reference)
+            number = "" if word == "not run" else error(study, name, f" ({{}}{interval})")  # it may be of other seeds
+            methods.setdefault(word, []).append(f"{_readable(name)}{number}")
+    than = "the plain student" if reference == "student" else _readable(reference)
+    return " ".join(
+        f"{OUTCOMES[kind].format(than)}: {', '.join(methods[kind])}." for kind in OUTCOMES if kind in methods
+    )
+
+
+def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> tuple[str, str]:
+    """The ledger's verdict on "this column is better than a reference"; else "diverged" or "not run".
+
+    With it, where it is undecided, the 95 % interval of the difference, such as ", -0.18 to +1.04 points".
+    """
+    own, others = (study.records.get(name, {}) for name in (column, reference))
+    pairs = [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
+    if not pairs or all(record.diverged for record in own.values()):
+        return "diverged" if pairs else "not run", ""
+    estimate = facts.estimate(pairs)
+    verdict = verdicts.verdict(*verdicts.BELOW.chances(estimate))
+    low, high = estimate.interval
+    return verdict, f", {low:+.2f} to {high:+.2f} points" if verdict == UNDECIDED else ""
+
+
+def error(study: Study, column: str, form: str = "{}") -> str:
+    """The test error of a column, the median over its seeds, such as 9.26 %, in a form; nothing without one."""
+    errors = study.test_errors()
+    median = errors.loc[errors["column"] == column, "test_error"].median()
+    return form.format(f"{median:.2f}\N{NO-BREAK SPACE}%") if median == median else ""
+
+
+def how_sure(study: Study, usual: str) -> str:
+    """Seeds and length of a study, what its verdicts rest on, and how much seeds differ without and with a loss."""
+    seeds = study.seed_names
+    text = f"{HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {length(study)}: another length may give another order."
+    records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
+    for column in ("student", usual):
+        errors = {seed: one.final["test_error"] for seed, one in records[column].items() if not one.diverged}
+        if len(errors) > 1:
+            low, high = min(errors.values()), max(errors.values())
+            lowest = [seed for seed, error in errors.items() if error == low]
+            lucky = ", of which this seed has the lowest" if study.seeds == lowest else ""
+            text += f" Over {len(errors)} seeds, {column}: {low:.2f} to {high:.2f} %{lucky}."
+    return text
+
+
+def length(study: Study) -> str:
+    """Such as "40 of the paper's 200 epochs"."""
+    epochs, paper_epochs = study.columns["student"].epochs, study.experiment.runs("paper")[0]["student"].epochs
+    return f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
+
+
+def count_seeds(study: Study, column: str) -> str:
+    """Such as "one seed"."""
+    count = len(study.records[column])
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def _readable(column: str) -> str:
+    return column.replace(", beta ", " at β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
