@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import decoding, names, published_archives
@@ -22,6 +22,8 @@ MEAN = (123.7, 116.3, 103.5)
 STD = (58.4, 57.1, 57.4)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# What pictures are called as, also those that are not read here: they are named, and not left out.
+_PICTURES = (*IMG_EXTENSIONS, ".gif", ".jfif", ".avif", ".heic", ".heif", ".jxl")
 SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 OTHER = {"train": "test", "test": "train"}
 
@@ -29,10 +31,10 @@ OTHER = {"train": "test", "test": "train"}
 def load_folder(name: str, split: str, root: Path) -> ImageSet:
     """Reads a split of the images in a folder of the data root.
 
-    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG or WebP
-    files for each class, or parquet shards `train-00000-of-0000N.parquet`, there or in `data` (see `parquet`); or it is
-    one of the published archives, unpacked (see `published_archives`). Each image is made as small as its short side
-    allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order
+    The folder holds `train` and `test` (or `validation`, `val`): each a folder with a folder of PNG, JPEG, WebP or
+    GIF files for each class, or parquet shards `train-00000-of-0000N.parquet`, there or in `data` (see `parquet`); or
+    it is one of the published archives, unpacked (see `published_archives`). Each image is made as small as its short
+    side allows and cropped to a square in its middle; grey ones get three equal channels. Images are in canonical order
     (see `canonical_order`).
 
     Args and errors as of `data.load`: an image or shard that is damaged is named, classes in which splits differ, and
@@ -94,10 +96,9 @@ def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[st
     where a folder cannot be read.
     """
     classes, photographs = list_classes(of_split), []
-    suffixes = tuple(Image.registered_extensions())  # of all formats: one that is not read here is named, not left out
     _check_links([*(of_split / name for name in classes), *other.glob("*/")])
     for label, name in enumerate(classes):
-        images = [file for file in _files(of_split / name) if file.name.lower().endswith(suffixes)]
+        images = [file for file in _files(of_split / name) if file.name.lower().endswith(_PICTURES)]
         if not images:
             raise DataError(f"{of_split}: class {name} holds no images")
         _check_linked_images(images, (of_split, other))

@@ -21,7 +21,7 @@ from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
 from at_repro.training import Progress, engine, train
-from at_repro.training.missing_runs import check_networks
+from at_repro.training.missing_runs import check_batches, check_networks
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
@@ -97,9 +97,15 @@ def train_on(
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
     all_runs = with_teachers([checks.validate(run) for run in runs])
     missing = [run for run in all_runs if not store.has(run)]
-    for dataset, split in product(dict.fromkeys(run.dataset for run in missing), data.SPLITS):
-        data.load(dataset, split, data_root)  # here, before a worker of a long queue finds out that it is missing
+    # Here, before a worker of a long queue finds out.
+    sizes = {
+        (dataset, split): len(data.load(dataset, split, data_root))
+        for dataset, split in product(dict.fromkeys(run.dataset for run in missing), data.SPLITS)
+    }
     check_networks(missing, store)
+    for run in missing:
+        count = sizes[run.dataset, "train"]
+        check_batches(run, min(run.subset or count, count))
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]

@@ -17,7 +17,6 @@ from at_repro.networks.registry import (
     parameter_count,
     register,
     source,
-    trains_on_one_image,
 )
 from at_repro.networks.tap import choose_layers, tap
 from at_repro.networks.wrn import WideResNet
@@ -26,5 +25,5 @@ __all__ = [
     "Output", "ResizeInput", "WideResNet", "available", "build", "check_layers", "check_name", "choose_layers",
     "fold_batch_norms", "forward_operations", "freeze_", "from_authors", "group_channels", "group_layers",
     "is_function", "load_authors", "load_function", "load_pretrained_", "parameter_count", "pretrained", "register",
-    "source", "tap", "to_authors", "trains_on_one_image",
+    "source", "tap", "to_authors",
 ]  # fmt: skip

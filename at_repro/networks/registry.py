@@ -69,7 +69,9 @@ def register(name: str, factory: Constructor) -> None:
         _outline(name)
     except Exception as error:  # whatever somebody else's code raises
         del _REGISTERED[name]
-        requirement = f"a function from a number of classes to a module that returns an Output ({error!r})"
+        requirement = (
+            f"a function from a number of classes to a module that returns an Output ({error.__cause__ or error!r})"
+        )
         raise ParameterError("factory", getattr(factory, "__name__", factory), requirement) from error
 
 
@@ -177,6 +179,9 @@ def forward_operations(name: str) -> int:
     Raises ParameterError if `build` does not know the name.
     """
     return _outline(name).operations
+
+
+_REQUIREMENT = "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
 
 
 _REQUIREMENT = "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from at_repro.errors import ParameterError, check_choice, check_count
+from at_repro.errors import ParameterError, check_choice, is_integer
 from at_repro.networks.output import Output
 
 LAYOUTS = ("NCHW", "NHWC")
@@ -59,9 +59,8 @@ def tap(
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
-    if grid is not None:
-        for size in grid:
-            check_count("grid", size)
+    if grid is not None and not (len(grid) == 2 and all(is_integer(size) and size > 0 for size in grid)):
+        raise ParameterError("grid", grid, "height and width, two integers from 1")
     return _TapNetwork(model, layers, layout, grid)
 
 
@@ -165,7 +164,9 @@ class _Reader:
         if output.dim() == 3:
             height, width = self.grid or self._square(layer, output.shape[1])
             prefix = output.shape[1] - height * width
-            if not 0 <= prefix < height * width:  # more would be a map themselves
+            if prefix < 0 or (
+                prefix not in _PREFIXES and prefix >= height * width
+            ):  # so many would be a map themselves
                 raise ParameterError(
                     "grid", (height, width), f"a map of most of the {output.shape[1]} tokens of {layer}"
                 )

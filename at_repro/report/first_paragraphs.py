@@ -157,7 +157,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
     if birds.preset == "smoke" or not tasks:
         return _nothing(birds.preset), ""
-    if dataset := birds.changes.get("dataset"):
+    if dataset := next(filter(None, (study.changes.get("dataset") for study in (birds, scenes, imagenet))), None):
         return f"Nothing is said: this page is about birds, scenes and ImageNet, and these runs are of {dataset}.", ""
     facts = Facts(birds.store)
     successes = [

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cache
 
+import torch
+
 from at_repro import data, networks
 from at_repro.data import Images
 from at_repro.errors import ParameterError, UserError
@@ -14,7 +16,7 @@ from at_repro.runs import Run, checks, with_teachers
 from at_repro.training import engine
 from at_repro.training.locks import choose, tidy
 from at_repro.training.loop import train_cohort
-from at_repro.training.processes import join
+from at_repro.training.processes import ALONE, Ranks, join
 from at_repro.training.progress import Progress
 from at_repro.training.weights import usable
 
@@ -60,9 +62,7 @@ def train(
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
         count = len(sets[run.dataset, "train", run.subset])
         ranks.check(run, count)
-        if count % run.batch_size == 1 and not _can_train_on_one(run):
-            allowed = f"a size that leaves two images or more for the last batch of {count}"
-            raise ParameterError("batch_size", run.batch_size, allowed)
+        check_batches(run, count, ranks)
     _check_folders([run for run in all_runs if run not in missing], store, data_root)
     if ranks.first:
         tidy(store)
@@ -94,10 +94,19 @@ def check_networks(missing: Sequence[Run], store: Store) -> None:
         networks.pretrained(network)
 
 
-def _can_train_on_one(run: Run) -> bool:
-    """Whether a batch of it may be one image: not where a batch norm that is trained sees one position of that."""
+def check_batches(run: Run, count: int, ranks: Ranks = ALONE) -> None:
+    """Raises ParameterError where `count` images leave a process a batch of one that the run cannot train on."""
+    smallest = min(run.batch_size, count % run.batch_size or run.batch_size) // ranks.count
+    if smallest > 1 or run.norms == "fixed" or any(term.needs_mirror for term in run.terms):
+        return
     resolution = data.training_resolution(run.dataset, run.augmentation)
-    return run.norms == "fixed" or networks.trains_on_one_image(run.network, resolution)
+    network = networks.build(run.network, generator=torch.Generator()).train()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, resolution, resolution))
+    except ValueError as error:  # of a batch norm that sees one position of one image
+        allowed = f"a size that leaves more than one image for every batch of {count} images ({error})"
+        raise ParameterError("batch_size", run.batch_size, allowed) from error
 
 
 def _check_folders(runs: Sequence[Run], store: Store, data_root: str | None) -> None:

@@ -176,15 +176,15 @@ class Student:
             self.network.load_state_dict(_below("weights", tensors))
             if self.adapters is not None:
                 self.adapters.load_state_dict(_below("adapters", tensors))
+            for index, parameter in enumerate(self._parameters()):
+                if f"momentum.{index}" in tensors:
+                    buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the parameter's memory layout
+                    self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(tensors[f"momentum.{index}"])
         except RuntimeError:
             raise UserError(
                 f"run {self.run.run_id} was begun with other code of {self.run.network}; restore it, or delete its "
                 "checkpoint to start anew"
             ) from None
-        for index, parameter in enumerate(self._parameters()):
-            if f"momentum.{index}" in tensors:
-                buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(tensors[f"momentum.{index}"])
         self.curve, self.epoch = about["curve"], len(about["curve"])
         self.step, self.seconds, self.sessions = about["step"], about["seconds"], about["sessions"]
         self.totals.copy_(tensors["totals"])

@@ -176,15 +176,26 @@ def test_records_are_read_without_the_code_of_their_networks(module, store, quie
     assert "network: 'mine:Two' is not allowed; allowed: a function in a module that" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("change", ["nn.Conv2d(8, 8, 5, 2, 2)", "nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1))"])
+LAYERS = "self.low, self.top = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        LAYERS.replace("8, 8, 3, 2, 1", "8, 8, 5, 2, 2"),
+        LAYERS.replace("nn.Conv2d(8, 8, 3, 2, 1)", "nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1))"),
+        "self.top, self.low = nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(3, 8, 3, 2, 1)",  # whose momentum is in another order
+    ],
+)
 def test_a_checkpoint_of_other_code_is_one_clear_error(change, module, store, quiet, few_test_images, tmp_path):
     """The name of a run says nothing of the code behind "module:function"."""
     run = Run("mine:Two", epochs=2, **TINY)
     with pytest.raises(KeyboardInterrupt):
         train([run], store, device="cpu", progress=Stopped(io.StringIO()))
     text = (tmp_path / "mine.py").read_text()
+    assert LAYERS in text
     shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
-    (tmp_path / "mine.py").write_text(text.replace("nn.Conv2d(8, 8, 3, 2, 1)", change))
+    (tmp_path / "mine.py").write_text(text.replace(LAYERS, change))
     del sys.modules["mine"]
     registry._outline.cache_clear()
     with pytest.raises(UserError, match=rf"^run {run.run_id} was begun with other code of mine:Two; restore it, or"):

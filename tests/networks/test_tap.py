@@ -178,8 +178,16 @@ def test_tokens_of_other_grids_are_named():
         networks.tap(Tokens(1), ["layer"], grid=(8, 5))(images)
     with pytest.raises(ParameterError, match=r"^grid: \(4, 4\) .* most of the 33 tokens of layer"):
         networks.tap(Tokens(1), ["layer"], grid=(4, 4))(images)  # of half of the image
-    with pytest.raises(ParameterError, match=r"^grid: 0 "):
-        networks.tap(Tokens(1), ["layer"], grid=(0, 4))
+    for grid in ((0, 4), (8,), (8, 4, 1)):
+        with pytest.raises(ParameterError, match=r"^grid: .* two integers from 1$"):
+            networks.tap(Tokens(1), ["layer"], grid=grid)
+
+
+def test_one_position_has_more_tokens_before_it_than_of_its_own():
+    """As of a transformer with patches of 32 pixels, which is looked at with an image of 32 when it is registered."""
+    images = IMAGES[..., :1, :1]
+    for prefix in (1, 5):
+        assert torch.equal(networks.tap(Tokens(prefix), ["layer"], grid=(1, 1))(images).groups[0], images)
 
 
 class ChannelsLast(nn.Module):

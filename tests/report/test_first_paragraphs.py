@@ -137,10 +137,12 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     )
 
 
-def test_on_other_images_nothing_is_said_of_the_papers(loss, studies):
-    """`dataset` is a parameter of both pages; the paper's numbers are of CIFAR-10, and its tasks are these."""
-    other = [replace(study, changes={"dataset": "photos@64"}) for study in loss()]
-    assert "the paper" not in plain(first_paragraphs.on_losses(*other)[0]).replace("of the paper's 200 epochs", "")
+def test_of_other_settings_and_images_nothing_is_said_beside_the_papers(loss, studies):
+    """Both pages take such parameters; the paper's numbers are of its beta, and its tasks are these."""
+    same = loss(**{"group 1": {0: range(36)}})
+    assert "(the paper, in 200 epochs: " in first_paragraphs.on_losses(*same)[0]
+    other = [replace(study, changes={"beta": 10.0}) for study in same]
+    assert "(the paper" not in first_paragraphs.on_losses(*other)[0]
     seeds = {"student": {0: range(40)}, "teacher": {0: range(20)}, "at": {0: range(30)}}
     birds, *others = [replace(studies("reduced", name, **seeds), changes={"dataset": "photos@64"}) for name in LARGER]
     answer, details = first_paragraphs.on_larger_images(birds, *others)

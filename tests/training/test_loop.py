@@ -375,7 +375,8 @@ def test_a_batch_of_one_image_and_a_set_of_one_class_are_learnt_from(batch_size,
         ({"terms": [ActivationTransfer()]}, "^terms: .* a tuple of terms"),
         ({"milestones": [0.5]}, "^milestones: .* a tuple of numbers"),
         ({"teacher": "wrn-16-1"}, "^teacher: .* a run"),
-        ({"network": "resnet18", "subset": 65}, "^batch_size: 64 .* two images or more for the last batch of 65"),
+        ({"network": "resnet18", "subset": 65}, "^batch_size: 64 .* more than one image for every batch of 65 images"),
+        ({"network": "resnet18", "batch_size": 1}, "^batch_size: 1 .*Expected more than 1 value"),
     ],
 )
 def test_what_could_not_be_trained_is_refused_before(change, match, small, store, quiet):
