@@ -34,8 +34,9 @@ document.addEventListener("DOMContentLoaded", () => {
     return groups.flatMap(([sum, count]) => Array(count).fill(sum / count)).map((mean, place) => mean + place * LINE);
   };
 
-  // One panel; `off` are the labels that are switched off, `say` shows values. Returns the drawing and how to draw anew.
-  const draw = (panel, number, off, say) => {
+  // One panel; `off` are the labels that are switched off, `say` shows values, `alt` says what the picture does. Returns
+  // the drawing and how to draw anew.
+  const draw = (panel, number, off, say, alt) => {
     const full = panel.lines.filter((line) => !line.dashed && line.x.length);
     const [right, bottom] = [WIDTH - 16 - LETTER * Math.max(...full.map((line) => line.label.length)), HEIGHT - BOTTOM];
     const [x, y] = [scale(panel.x, LEFT, right), scale(panel.y, bottom, TOP)];
@@ -47,26 +48,33 @@ document.addEventListener("DOMContentLoaded", () => {
     const paths = panel.lines.map((line) => make("polyline", {
       points: points(line), stroke: line.colour, "stroke-width": line.dashed ? 1 : 1.8, "stroke-dasharray": line.dashed ? "4 3" : "none",
     }));
-    const picture = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`},
+    const picture = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": alt, tabindex: 0},
       make("clipPath", {id: clip}, make("rect", {x: LEFT, y: TOP, width: right - LEFT, height: bottom - TOP})),
       ...panel.x.ticks.map((tick) => text(x(tick), bottom + 14, "middle", tick)),
       ...panel.y.ticks.map((tick) => text(LEFT - 5, y(tick) + 4, "end", tick)),
       ...panel.y.ticks.map((tick) => make("line", {x1: LEFT, x2: right, y1: y(tick), y2: y(tick), class: "curves-grid"})),
       text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", [panel.y.label, panel.title].filter(Boolean).join(": ")),
       make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...bands, ...paths), names, pointer);
-    const read = (event) => {
-      const at = ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * WIDTH;
-      const all = panel.lines.filter((line) => !off.has(line.label)).flatMap((line) => line.x);
-      if (!all.length) return;
-      const value = all.reduce((best, one) => (Math.abs(x(one) - at) < Math.abs(x(best) - at) ? one : best));
+    let current; // the value whose column is told
+    const all = () => [...new Set(panel.lines.filter((line) => !off.has(line.label)).flatMap((line) => line.x))].sort((one, other) => one - other);
+    const tell = (value) => {
+      current = value;
       for (const name of ["x1", "x2"]) pointer.setAttribute(name, x(value));
       pointer.setAttribute("visibility", "visible");
       say(`${panel.x.label} ${value}`, panel.lines
         .filter((line) => !off.has(line.label) && line.x.includes(value))
         .map((line) => [line, line.y[line.x.indexOf(value)].toFixed(2)]));
     };
+    const read = (event) => {
+      const at = ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * WIDTH;
+      if (all().length) tell(all().reduce((best, one) => (Math.abs(x(one) - at) < Math.abs(x(best) - at) ? one : best)));
+    };
     picture.addEventListener("pointermove", read);
     picture.addEventListener("pointerdown", read);
+    picture.addEventListener("keydown", ({key}) => {
+      const next = {ArrowRight: all().find((value) => !(value <= current)), ArrowLeft: all().findLast((value) => !(value >= current))}[key];
+      if (next !== undefined) tell(next);
+    });
     const renew = () => {
       for (const [shapes, of] of [[bands, panel.bands], [paths, panel.lines]]) {
         shapes.forEach((shape, place) => { shape.style.display = off.has(of[place].label) ? "none" : ""; });
@@ -87,10 +95,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const figure = [...document.querySelectorAll("figure")]
       .filter((one) => one.compareDocumentPosition(place) & Node.DOCUMENT_POSITION_FOLLOWING).pop();
     if (!panels.length || !figure) continue;
-    const values = element("p", {className: "curves-values"}, "Point at a curve to read its values.");
+    const values = element("p", {className: "curves-values", role: "status"}, "Point at a curve to read its values, or use the arrow keys.");
+    const {alt} = figure.querySelector("img");
     const drawn = panels.map((panel, number) => draw(panel, number, off, (where, said) => {
       values.textContent = `${where}: ${said.map(([line, value]) => line.label + (line.dashed ? " (dashed) " : " ") + value).join(", ")}`;
-    }));
+    }, alt));
     const labels = [...new Map(panels.flatMap((panel) => panel.lines).map((line) => [line.label, line.colour]))];
     const switches = labels.map(([label, colour]) => {
       const box = element("input", {type: "checkbox", checked: true, style: `accent-color: ${colour}`});

@@ -270,7 +270,13 @@ def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
     assert names == ["student", "AT, decaying", "AT", "KD", "AT+KD"], "at the ends of the lines that are on, from above"
     panel.hover(position={"x": 60, "y": box["height"] / 2})
     assert values.inner_text().startswith("epochs of training 10: student 19.20, AT 14.40, KD")
-    assert page.locator("figure.touchable img").is_hidden() and faults == []
+    hidden = page.locator("figure.touchable img")
+    assert hidden.is_hidden() and panel.get_attribute("aria-label") == hidden.get_attribute("alt") != ""
+    panel.press("ArrowRight")
+    assert values.inner_text().startswith("epochs of training 20: ")
+    panel.press("ArrowLeft")
+    panel.press("ArrowLeft")
+    assert values.inner_text().startswith("epochs of training 10: ") and faults == [], "there is none before it"
 
 
 def test_without_scripts_curves_are_a_picture(site, browser):

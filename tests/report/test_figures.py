@@ -2,7 +2,11 @@
 
 import base64
 import io
+import json
+import math
+import re
 import warnings
+from html import unescape
 from types import SimpleNamespace
 
 import matplotlib
@@ -419,6 +423,16 @@ def test_curves_are_handed_on_as_they_are_drawn():
     assert len(end["lines"]) == 2 and whole["x"]["label"] == "epoch" and not whole["x"]["logarithmic"]
     assert all(low <= tick <= high for axis in (whole["x"], whole["y"]) for low, high in [axis["limits"]]
                for tick in axis["ticks"])  # fmt: skip
+
+
+def test_a_value_that_is_missing_stops_no_script():
+    """JSON has no NaN: a browser would draw none of the page's curves."""
+    missing = epochs("student", "AT")
+    missing.loc[missing.index[0], "test_error"] = math.nan
+    html = figures.Touchable(figures.curves(missing.query("seed == 0"), STAMP))._repr_html_()
+    (panels,) = re.findall(r'data-panels="(.*?)"', html)
+    lines = json.loads(unescape(panels), parse_constant=pytest.fail)[0]["lines"]
+    assert [len(line["x"]) for line in lines if not line["dashed"]] == [2, 3]
 
 
 def test_nothing_to_touch_where_nothing_is_drawn():

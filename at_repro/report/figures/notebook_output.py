@@ -72,18 +72,24 @@ def _panel(axes: Axes) -> dict:
                 "label": line.get_label(),
                 "colour": to_hex(line.get_color()),
                 "dashed": line.get_linestyle() != "-",
-                "x": _numbers(line.get_xdata()),
-                "y": _numbers(line.get_ydata()),
             }
+            | _points(line.get_xydata())
             for line in axes.lines
         ],
         "bands": [
             {"label": band.get_label(), "colour": to_hex(tuple(np.asarray(band.get_facecolor())[0]))}
-            | {name: _numbers(np.asarray(band.get_paths()[0].vertices)[:, place]) for place, name in enumerate("xy")}
+            | _points(band.get_paths()[0].vertices)
             for band in axes.collections
             if isinstance(band, PolyCollection)
         ],
     }
+
+
+def _points(positions: ArrayLike) -> dict[str, list[float]]:
+    """Without those that are not numbers, which matplotlib does not draw and JSON does not have."""
+    points = np.asarray(positions, dtype=float)
+    x, y = points[np.isfinite(points).all(1)].T
+    return {"x": _numbers(x), "y": _numbers(y)}
 
 
 def _axis(label: str, limits: tuple[float, float], ticks: np.ndarray, scale: str) -> dict:
