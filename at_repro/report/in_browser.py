@@ -44,14 +44,14 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
     """
     folder, absences = assets / FOLDER, []
     folder.mkdir(parents=True, exist_ok=True)
+    large, small = {}, {}
     try:
         network = imagenet.pretrained(PHOTOGRAPH_NETWORK)
     except DataError as error:
         absences.append(f"{PHOTOGRAPH_NETWORK} ({error})")
     else:
         values = describe(network, imagenet.RESOLUTIONS[PHOTOGRAPH_NETWORK], data.normalization("photographs@64"))
-        _write(folder / "photographs.js", {PHOTOGRAPH_NETWORK: values | {"classes": imagenet.CATEGORIES}})
-    small = {}
+        large[PHOTOGRAPH_NETWORK] = values | {"classes": imagenet.CATEGORIES}
     for name, run in students.items():
         record = store.find(run)
         if record is None or not record.has_network:
@@ -60,6 +60,7 @@ def write(assets: Path, store: Store, students: Mapping[str, Run]) -> list[str]:
         network = networks.build(run.network, len(cifar10.CLASSES))
         network.load_state_dict(record.weights())
         small[name] = describe(network, 32, data.normalization(run.dataset)) | {"classes": cifar10.CLASSES}
+    _write(folder / "photographs.js", large)  # empty where it is not here: one script that is missing stops the others
     _write(folder / "students.js", small)
     return absences
 

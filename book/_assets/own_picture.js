@@ -6,7 +6,6 @@
   const element = window.atReproElement;
   const ASSETS = document.currentScript.src.replace(/[^/]*$/, "");
   const SCRIPTS = ["tfjs/tf-core.min.js", "tfjs/tf-backend-cpu.min.js", "own_picture/photographs.js", "own_picture/students.js"];
-  const PHOTOGRAPHS = "efficientnet-lite0";
   const SIDE = 224; // of what is drawn, in pixels
   const LEVELS = ["low", "middle", "top"];
   const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
@@ -44,7 +43,10 @@
       if (file) take(file);
     });
 
+    let last = null; // the picture that is looked at, or was: an earlier one gives way to it
+
     async function take(file) {
+      last = file;
       say("");
       results.replaceChildren();
       let picture;
@@ -59,12 +61,15 @@
       } catch (error) {
         return say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
       }
+      if (last !== file) return;
       say("Looking …");
       await new Promise((done) => setTimeout(done, 30)); // lets the browser show the line
       const begun = performance.now();
       const networks = window.atReproNetworks;
       for (const [name, network] of Object.entries(networks)) {
-        results.append(await row(name, network, picture));
+        const seen = await row(name, network, picture);
+        if (last !== file) return;
+        results.append(seen);
       }
       say(`Looked at by ${Object.keys(networks).length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
     }

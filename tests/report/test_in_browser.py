@@ -10,7 +10,7 @@ from PIL import Image
 
 from at_repro import experiments, networks
 from at_repro.data import augment, normalization
-from at_repro.errors import ParameterError
+from at_repro.errors import DataError, ParameterError
 from at_repro.files import CHECKOUT
 from at_repro.networks import imagenet
 from at_repro.records import open_store
@@ -140,6 +140,18 @@ def test_networks_that_are_not_here_are_named(store, tmp_path, monkeypatch):
     run = experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0]["student"]
     assert f"plain (no weights of {run.run_id})" in in_browser.write(tmp_path, store, {"plain": run})
     assert "Object.assign(window.atReproNetworks ??= {}, {});" in (tmp_path / "own_picture/students.js").read_text()
+
+
+def test_what_is_not_here_stops_no_other_network(store, tmp_path, monkeypatch):
+    """The page loads its scripts one after another; without the extra `photographs` there is one network less."""
+
+    def refuse(name):
+        raise DataError("no weights")
+
+    monkeypatch.setattr(in_browser.imagenet, "pretrained", refuse)
+    assert in_browser.write(tmp_path, store, {}) == ["efficientnet-lite0 (no weights)"]
+    empty = "Object.assign(window.atReproNetworks ??= {}, {});"
+    assert empty in (tmp_path / "own_picture/photographs.js").read_text()
 
 
 def test_an_unknown_operation_is_refused():
