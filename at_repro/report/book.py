@@ -234,15 +234,16 @@ def staged_pages(name: str) -> Path:
     From nothing, so that no page of an earlier build survives, and in a folder of its own: the child of a killed build
     may write on in that one. What such a build left is removed here, and what one that failed left to be read, its log.
 
-    Raises UserError where the package was installed without a checkout.
+    Raises UserError where the package was installed without a checkout, or where the disk refuses.
     """
     pages = notebooks.part_of_checkout("book")
     build = notebooks.CHECKOUT / "build"
-    build.mkdir(exist_ok=True)
-    for folder in build.glob(f".{name}.*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
-    copy_pages(pages, stage)
+    with files.write_errors(build):
+        build.mkdir(exist_ok=True)
+        for folder in build.glob(f".{name}.*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
+        copy_pages(pages, stage)
     return stage
 
 

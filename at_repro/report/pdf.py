@@ -16,7 +16,10 @@ from at_repro.records import Store
 from at_repro.report import book, trust
 
 NAME, METADATA = "report.pdf", "metadata.yaml"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = (
+    "chromium", "chromium-browser", "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)  # fmt: skip
 """Names under which systems have Chromium, or what is made of it."""
 
 _OPTIONS = (
@@ -35,7 +38,7 @@ def chromium() -> str:
     """The path of the system's Chromium. Raises UserError where there is none."""
     if browser := next(filter(None, map(shutil.which, BROWSERS)), None):
         return browser
-    raise UserError("a PDF is printed by Chromium, which is not installed: apt-get install chromium")
+    raise UserError("a PDF is printed by Chromium, which is not installed: apt-get install chromium, or Google Chrome")
 
 
 def write(stage: Path, store: Store) -> Path:

@@ -121,7 +121,7 @@ def _code(source: str) -> str:
 def _records(store: Store) -> Iterator[str]:
     for record in store.all():
         yield f"{record.values}, {record.has_weights}"
-    for path in sorted([*store.folder.glob("*.csv"), *store.folder.parent.glob("*.json")]):
+    for path in sorted([*store.folder.glob("*.csv"), *(files.CHECKOUT / "book").glob("*.json")]):
         yield hashlib.sha256(path.read_bytes()).hexdigest()
 
 

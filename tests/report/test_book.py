@@ -80,7 +80,12 @@ def one_after_another(request, monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with one tiny notebook and a book of two pages; the current folder is another one."""
+    """A checkout with one tiny notebook and a book of two pages; the current folder is another one.
+
+    What the real records lack is not measured, which would write beside them.
+    """
+    for name in ("update_experiment", "update_imagenet"):
+        monkeypatch.setattr(book.attention_measurement, name, lambda *_: 0)
     folder = tmp_path / "checkout"
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     write_notebook(folder / "notebooks" / "01_tiny.ipynb", parameters, new_code_cell(BODY))
@@ -718,6 +723,12 @@ def test_without_a_checkout_there_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
     with pytest.raises(UserError, match="there is no folder notebooks beside the package"):
         notebooks.names()
+
+
+def test_a_build_that_has_no_place_is_one_clear_line(checkout):
+    (checkout / "build").write_text("no folder")
+    with pytest.raises(UserError, match=r"build cannot be written \(File exists\)"):
+        book.staged_pages("book")
 
 
 def test_without_the_extra_there_is_one_clear_line(monkeypatch):
