@@ -80,12 +80,7 @@ def one_after_another(request, monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with one tiny notebook and a book of two pages; the current folder is another one.
-
-    What the real records lack is not measured, which would write beside them.
-    """
-    for name in ("update_experiment", "update_imagenet"):
-        monkeypatch.setattr(book.attention_measurement, name, lambda *_: 0)
+    """A checkout with one tiny notebook and a book of two pages; the current folder is another one."""
     folder = tmp_path / "checkout"
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     write_notebook(folder / "notebooks" / "01_tiny.ipynb", parameters, new_code_cell(BODY))
@@ -619,7 +614,14 @@ print(preset, os.environ["AT_REPRO_TRAIN"], [str(path) for path in Path().glob("
 
 
 @pytest.fixture
-def stale(checkout, monkeypatch):
+def all_measured(monkeypatch):
+    """Nothing is measured, as where no record is new: a refresh would write beside the real records."""
+    for name in ("update_experiment", "update_imagenet"):
+        monkeypatch.setattr(book.attention_measurement, name, lambda *_: 0)
+
+
+@pytest.fixture
+def stale(checkout, all_measured, monkeypatch):
     """A checkout with a second notebook, both with outputs of older code."""
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")  # given back after the test
     old = new_output("stream", name="stdout", text="of older code\n")
@@ -660,7 +662,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_k
     assert files(stale) == after, "a second time without new records must change nothing"
 
 
-def test_refresh_measures_what_is_recorded_at_full_length_too(checkout, monkeypatch):
+def test_refresh_measures_what_is_recorded_at_full_length_too(checkout, all_measured, monkeypatch):
     """Pages show the maps of 200 epochs beside those of 40: weights that were replaced would have no row any more."""
     presets = set()
     monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda _, preset, *rest: presets.add(preset))
@@ -670,7 +672,7 @@ def test_refresh_measures_what_is_recorded_at_full_length_too(checkout, monkeypa
 
 
 @pytest.mark.slow
-def test_refresh_does_not_renew_the_time_alone(checkout):
+def test_refresh_does_not_renew_the_time_alone(checkout, all_measured):
     """Else every refresh would change every notebook."""
     path = checkout / "notebooks" / "01_tiny.ipynb"
     ends = new_code_cell("import time\nprint('executed on', time.time_ns())")
@@ -685,7 +687,9 @@ def test_refresh_does_not_renew_the_time_alone(checkout):
 
 
 @pytest.mark.slow
-def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(checkout, tmp_path, monkeypatch, capfd):
+def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(
+    checkout, all_measured, tmp_path, monkeypatch, capfd
+):
     """Else its figures would be overwritten by empty ones."""
     monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
     path = checkout / "notebooks" / "02_photos.ipynb"
