@@ -21,7 +21,7 @@ def built() -> dict[str, Path]:
     """What `make dist` makes, by kind: the build backend is in the extra, so nothing is downloaded."""
     folder = str(Path(sys.executable).parent)
     subprocess.run(
-        ["make", "-C", str(ROOT), "--assume-old=.venv/installed", f"BIN={folder}", "dist"],
+        ["make", "-C", str(ROOT), "--assume-old=.venv/installed", "LATEST=", f"BIN={folder}", "dist"],
         check=True,
         capture_output=True,
     )

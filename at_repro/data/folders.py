@@ -23,7 +23,10 @@ STD = (58.4, 57.1, 57.4)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # What pictures are called as, also those that are not read here: they are named, and not left out.
-_PICTURES = (*IMG_EXTENSIONS, ".gif", ".jfif", ".avif", ".heic", ".heif", ".jxl")
+_PICTURES = (
+    *IMG_EXTENSIONS, ".apng", ".avif", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".pnm",
+    ".tga",
+)  # fmt: skip
 SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
 OTHER = {"train": "test", "test": "train"}
 

@@ -184,23 +184,6 @@ def forward_operations(name: str) -> int:
 _REQUIREMENT = "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
 
 
-_REQUIREMENT = "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
-
-
-def trains_on_one_image(name: str, resolution: int) -> bool:
-    """Whether a batch may be one image of so many pixels a side: not where a batch norm sees one position of it.
-
-    Raises ParameterError if `build` does not know the name.
-    """
-    network = _without_numbers(name).train()
-    try:
-        with torch.no_grad():
-            network(torch.zeros(1, 3, resolution, resolution, device="meta"))
-    except ValueError:
-        return False
-    return True
-
-
 class _Outline(NamedTuple):
     channels: tuple[int, ...]
     layers: tuple[str, ...]

@@ -164,9 +164,8 @@ class _Reader:
         if output.dim() == 3:
             height, width = self.grid or self._square(layer, output.shape[1])
             prefix = output.shape[1] - height * width
-            if prefix < 0 or (
-                prefix not in _PREFIXES and prefix >= height * width
-            ):  # so many would be a map themselves
+            # As many as a map has would be one themselves, but before a single position.
+            if prefix < 0 or (prefix >= height * width and (height * width > 1 or prefix not in _PREFIXES)):
                 raise ParameterError(
                     "grid", (height, width), f"a map of most of the {output.shape[1]} tokens of {layer}"
                 )

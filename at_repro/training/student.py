@@ -172,19 +172,22 @@ class Student:
                 f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
                 "checkpoint to start anew"
             )
+        changed = UserError(
+            f"run {self.run.run_id} was begun with other code of {self.run.network}; restore it, or delete its "
+            "checkpoint to start anew"
+        )
         try:
             self.network.load_state_dict(_below("weights", tensors))
             if self.adapters is not None:
                 self.adapters.load_state_dict(_below("adapters", tensors))
-            for index, parameter in enumerate(self._parameters()):
-                if f"momentum.{index}" in tensors:
-                    buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the parameter's memory layout
-                    self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(tensors[f"momentum.{index}"])
         except RuntimeError:
-            raise UserError(
-                f"run {self.run.run_id} was begun with other code of {self.run.network}; restore it, or delete its "
-                "checkpoint to start anew"
-            ) from None
+            raise changed from None
+        for index, parameter in enumerate(self._parameters()):
+            if (momentum := tensors.get(f"momentum.{index}")) is not None:
+                if momentum.shape != parameter.shape:
+                    raise changed
+                buffer = torch.empty_like(parameter, requires_grad=False)  # keeps the memory layout of the parameter
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum)
         self.curve, self.epoch = about["curve"], len(about["curve"])
         self.step, self.seconds, self.sessions = about["step"], about["seconds"], about["sessions"]
         self.totals.copy_(tensors["totals"])

@@ -71,9 +71,11 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     picture.addEventListener("pointermove", read);
     picture.addEventListener("pointerdown", read);
-    picture.addEventListener("keydown", ({key}) => {
-      const next = {ArrowRight: all().find((value) => !(value <= current)), ArrowLeft: all().findLast((value) => !(value >= current))}[key];
-      if (next !== undefined) tell(next);
+    picture.addEventListener("keydown", (event) => {
+      const next = {ArrowRight: all().find((value) => !(value <= current)), ArrowLeft: all().findLast((value) => !(value >= current))}[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      tell(next);
     });
     const renew = () => {
       for (const [shapes, of] of [[bands, panel.bands], [paths, panel.lines]]) {

@@ -53,13 +53,15 @@
       try {
         picture = await createImageBitmap(file);
       } catch {
-        return say("This is no picture that the browser can read; a JPEG, PNG, WebP or GIF will do.");
+        return last === file && say("This is no picture that the browser can read; a JPEG, PNG, WebP or GIF will do.");
       }
+      if (last !== file) return;
       say("Loading the networks, once: 14 MB from beside this page …");
       try {
         await load();
+        if (!Object.keys(window.atReproNetworks).length) throw new Error("none was written");
       } catch (error) {
-        return say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
+        return last === file && say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
       }
       if (last !== file) return;
       say("Looking …");

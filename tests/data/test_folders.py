@@ -171,6 +171,8 @@ def test_pictures_of_other_formats_are_read_or_named_and_never_left_out(photos):
     assert len(data.load("photos@32", "train", photos)) == 7
     with pytest.raises(DataError, match=r"cat/4\.gif is none of "):
         data.load("photos@32-streamed", "train", photos)
+    picture(180).save(folder / "5.bmp", "JPEG")
+    assert len(data.load("photos@32", "train", photos)) == 8, "whatever it is called"
     picture(180).save(folder / "5.bmp")
     with pytest.raises(DataError, match=r"cat/5\.bmp: the image is none of "):
         data.load("photos@32", "train", photos)

@@ -178,6 +178,8 @@ def test_tokens_of_other_grids_are_named():
         networks.tap(Tokens(1), ["layer"], grid=(8, 5))(images)
     with pytest.raises(ParameterError, match=r"^grid: \(4, 4\) .* most of the 33 tokens of layer"):
         networks.tap(Tokens(1), ["layer"], grid=(4, 4))(images)  # of half of the image
+    with pytest.raises(ParameterError, match=r"^grid: \(2, 2\) .* most of the 9 tokens"):
+        networks.tap(Tokens(0), ["layer"], grid=(2, 2))(IMAGES[..., :3, :3])
     for grid in ((0, 4), (8,), (8, 4, 1)):
         with pytest.raises(ParameterError, match=r"^grid: .* two integers from 1$"):
             networks.tap(Tokens(1), ["layer"], grid=grid)

@@ -121,6 +121,18 @@ def test_what_is_no_picture_gets_one_sentence(page, tmp_path):
     assert page.locator("canvas").count() == 0
 
 
+def test_the_last_of_two_pictures_is_the_one_that_is_looked_at(page, tmp_path):
+    """Given while the first is looked at: no row of that one is left, or comes after it."""
+    for name, side in (("first", 64), ("last", 8)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    page.set_input_files("input[type=file]", tmp_path / "first.png")
+    page.set_input_files("input[type=file]", tmp_path / "last.png")
+    page.wait_for_function(ANSWERED)
+    page.wait_for_timeout(500)
+    networks_said = int(re.search(r"Looked at by (\d+) networks", page.inner_text(".own-picture-message"))[1])
+    assert page.locator(".own-picture-row").count() == networks_said > 0
+
+
 def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     alone = tmp_path / "alone"

@@ -3,7 +3,7 @@
 import math
 import os
 import random
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -22,6 +22,8 @@ from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.locks import choose
 from at_repro.training.loop import batches, train_epoch
+from at_repro.training.missing_runs import check_batches
+from at_repro.training.processes import Ranks
 from at_repro.training.student import Student
 
 
@@ -390,3 +392,19 @@ def test_a_last_batch_of_one_image_trains_where_its_maps_have_positions(small, s
     run = replace(small["student"], subset=65, epochs=1)
     train([run], store, device="cpu", progress=quiet)
     assert store.has(run)
+
+
+@pytest.mark.parametrize(
+    ("count", "ranks", "term", "refused"),
+    [
+        (67, Ranks(0, 2), None, True),  # of the last three images one process gets one
+        (68, Ranks(0, 2), None, False),
+        (65, Ranks(), None, True),
+        (65, Ranks(), SymmetryNorm(beta=1.0), False),  # which trains on an image and its mirror
+        (128, Ranks(), None, False),
+    ],
+)
+def test_the_smallest_batch_of_a_process_is_what_counts(count, ranks, term, refused):
+    run = Run("resnet18", epochs=1, dataset="shapes", batch_size=64, terms=(term,) if term else ())
+    with pytest.raises(ParameterError, match=r"^batch_size: 64 ") if refused else nullcontext():
+        check_batches(run, count, ranks)
