@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from pickle import UnpicklingError
 from types import ModuleType
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from at_repro import networks
 from at_repro.data import augment, folders
 from at_repro.errors import DataError, ParameterError, foreign_code
-from at_repro.networks import foreign_weights, imagenet
+from at_repro.networks import foreign_weights, imagenet, resnet
 from at_repro.networks.initialise import seeded_from
 
 RANDOM = "random"
@@ -116,7 +115,7 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
             network = timm.create_model(name, pretrained=published, **settings)
             config = network.pretrained_cfg
             return Model(network, config["input_size"][-1], _pixels(config["mean"], config["std"]))
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+    except resnet.HUB_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{name}: its weights cannot be had ({reason}); name a file, or say {RANDOM}") from None
     names = [*imagenet.RESOLUTIONS, *names, *(timm.list_models() if timm else ())]

@@ -26,6 +26,9 @@ _WEIGHTS = {
 
 NAMES = tuple(_STRUCTURES)
 
+HUB_ERRORS = (OSError, RuntimeError, EOFError, UnpicklingError)
+"""No connection; a download that does not have the hash in its name; a file in the cache that holds something else."""
+
 
 class ResNet(tv.ResNet):
     """torchvision's network, weights and names of parameters included, which also returns `layer1` to `layer4`.
@@ -63,8 +66,7 @@ def weights(name: str) -> dict[str, Tensor]:
     source = _WEIGHTS[name]
     try:
         return source.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    # No connection; a download that does not have the hash in its name; a file in the cache that holds something else.
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+    except HUB_ERRORS as error:
         reason = str(error).partition("\n")[0]
         cache = os.path.join(torch.hub.get_dir(), "checkpoints")
         raise DataError(f"{name}: no weights ({reason}); put {source.url} into {cache} by other means") from error

@@ -47,8 +47,13 @@ EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
 
 PREDICTIONS = ("label", "prediction")
 
-UNCOUNTED_CLASSES = 100
-"""Of so many classes or fewer, by the largest label of the test images, nobody counts a top-5 error."""
+_UNCOUNTED_CLASSES = 100
+
+
+def has_top5(largest_label: int) -> bool:
+    """Whether a top-5 error is counted: of more than a hundred classes, by the largest label of the test images."""
+    return largest_label >= _UNCOUNTED_CLASSES
+
 
 # epochs.csv has six digits. Losses of the last epoch are those of the network as it was trained, final ones those of
 # the stored weights in float32.
@@ -227,8 +232,8 @@ def contradiction(
         value, now = final.get(name, math.nan), curve[name][-1] if name in curve else math.nan
         if (name in final or name in curve) and not abs(value - now) <= tolerance * (now + 0.2):
             return f"records a {name} of {value}, epochs.csv {now:g}"
-    top5, classes = final.get("top5_error"), int(predictions["label"].max()) + 1
-    if top5 is not None and classes <= UNCOUNTED_CLASSES:
+    top5 = final.get("top5_error")
+    if top5 is not None and not has_top5(int(predictions["label"].max())):
         return f"records a top-5 error of {top5:.2f} %, which nobody counts of so few classes"
     if top5 is not None and top5 > final["test_error"]:
         return f"records a top-5 error of {top5:.2f} %, above its error of {final['test_error']:.2f} %"

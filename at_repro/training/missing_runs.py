@@ -16,7 +16,7 @@ from at_repro.runs import Run, checks, with_teachers
 from at_repro.training import engine
 from at_repro.training.locks import choose, tidy
 from at_repro.training.loop import train_cohort
-from at_repro.training.processes import ALONE, Ranks, join
+from at_repro.training.processes import ALONE, Ranks, join, smallest_batch
 from at_repro.training.progress import Progress
 from at_repro.training.weights import usable
 
@@ -96,8 +96,8 @@ def check_networks(missing: Sequence[Run], store: Store) -> None:
 
 def check_batches(run: Run, count: int, ranks: Ranks = ALONE) -> None:
     """Raises ParameterError where `count` images leave a process a batch of one that the run cannot train on."""
-    smallest = min(run.batch_size, count % run.batch_size or run.batch_size) // ranks.count
-    if smallest > 1 or run.norms == "fixed" or any(term.needs_mirror for term in run.terms):
+    can_be_small = run.norms == "fixed" or any(term.needs_mirror for term in run.terms)
+    if can_be_small or smallest_batch(run, count) // ranks.count > 1:
         return
     resolution = data.training_resolution(run.dataset, run.augmentation)
     network = networks.build(run.network, generator=torch.Generator()).train()

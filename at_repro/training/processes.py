@@ -85,12 +85,17 @@ class Ranks:
         for term in run.terms:
             if term.needs_adapters or term.needs_gradient or term.needs_mirror:
                 raise ParameterError("processes", self.count, f"1, for a run with {term.kind}")
-        if min(run.batch_size, images % run.batch_size or run.batch_size) < self.count:
+        if smallest_batch(run, images) < self.count:
             allowed = f"a size that leaves {self.count} images, one for each process, for every batch of {images}"
             raise ParameterError("batch_size", run.batch_size, allowed)
 
 
 ALONE = Ranks()
+
+
+def smallest_batch(run: Run, images: int) -> int:
+    """Of an epoch of so many images: the last batch, where it is not a whole one."""
+    return min(run.batch_size, images % run.batch_size or run.batch_size)
 
 
 def is_first() -> bool:

@@ -168,14 +168,8 @@ class Student:
             return
         about, tensors = checkpoint_file.read(path)
         if about["sessions"] and about["sessions"][-1]["data"] != data:
-            raise UserError(
-                f"run {self.run.run_id} was begun on other images than those at hand; restore them, or delete its "
-                "checkpoint to start anew"
-            )
-        changed = UserError(
-            f"run {self.run.run_id} was begun with other code of {self.run.network}; restore it, or delete its "
-            "checkpoint to start anew"
-        )
+            raise self._begun("on other images than those at hand; restore them")
+        changed = self._begun(f"with other code of {self.run.network}; restore it")
         try:
             self.network.load_state_dict(_below("weights", tensors))
             if self.adapters is not None:
@@ -191,6 +185,9 @@ class Student:
         self.curve, self.epoch = about["curve"], len(about["curve"])
         self.step, self.seconds, self.sessions = about["step"], about["seconds"], about["sessions"]
         self.totals.copy_(tensors["totals"])
+
+    def _begun(self, how: str) -> UserError:
+        return UserError(f"run {self.run.run_id} was begun {how}, or delete its checkpoint to start anew")
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,12 +67,16 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     const read = (event) => {
       const at = ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * WIDTH;
-      if (all().length) tell(all().reduce((best, one) => (Math.abs(x(one) - at) < Math.abs(x(best) - at) ? one : best)));
+      const values = all();
+      if (values.length) tell(values.reduce((best, one) => (Math.abs(x(one) - at) < Math.abs(x(best) - at) ? one : best)));
     };
     picture.addEventListener("pointermove", read);
     picture.addEventListener("pointerdown", read);
     picture.addEventListener("keydown", (event) => {
-      const next = {ArrowRight: all().find((value) => !(value <= current)), ArrowLeft: all().findLast((value) => !(value >= current))}[event.key];
+      const next = {
+        ArrowRight: () => all().find((value) => !(value <= current)),
+        ArrowLeft: () => all().findLast((value) => !(value >= current)),
+      }[event.key]?.();
       if (next === undefined) return;
       event.preventDefault();
       tell(next);
