@@ -16,7 +16,6 @@ import nbformat
 import pytest
 from images_at_hand import are_here
 from nbformat import NotebookNode
-from prose import prose
 
 from at_repro import experiments
 from at_repro.records import default_folder
@@ -81,13 +80,6 @@ def test_every_parameter_is_explained_and_a_literal(name):
 def test_every_notebook_has_the_same_family_of_parameters_in_front(name):
     """Who reruns several at once gives all of them the same; papermill only warns of those that are not there."""
     assert list(notebooks.defaults(name))[:5] == ["preset", "seeds", "device", "data_root", "results"]
-
-
-def test_every_parameter_is_explained_in_the_book():
-    page = prose("notebooks/trust_and_rerun.ipynb")
-    table = page[page.index(":name: tab-parameters") :]
-    explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\* - (.*)$", table[: table.index(":::")], re.M))))
-    assert explained == {name for notebook in NAMES for name in notebooks.defaults(notebook)}
 
 
 @pytest.mark.parametrize("name", NAMES)
