@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 import os
 import signal
 import sys
@@ -180,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     _add_options(command, "device", "data-root", "results")
 
     command = add("verify", verify, "recompute test errors from stored weights and compare them with the records")
-    command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record that has weights)")
+    command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record)")
     _add_options(command, "device", "data-root", "results")
 
     command = add("claims", claims, "show what the records say about each claim of the paper")
@@ -347,10 +348,10 @@ def book(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    from at_repro.records import Store, default_folder
+    from at_repro.records import open_store
     from at_repro.report import terminal_output
 
-    store = Store(options.results or default_folder("reduced"))
+    store = open_store("reduced", options.results)
     return terminal_output.verify(store, options.runs, options.device, options.data_root)
 
 
@@ -376,12 +377,12 @@ def bench(options: argparse.Namespace) -> None:
     from at_repro.bench import benchmark
 
     data.data_root(options.data_root)
-    if options.output:
-        files.output(options.output)
+    output = files.output(options.output) if options.output else None
     result = benchmark.measure(options.device, options.data_root, options.compile)
     print(bench.readable(result).to_string(index=False))
-    if options.output:
-        print(f"written: {bench.save(result, options.output)}")
+    if output:
+        files.write(output, json.dumps(result, indent=1) + "\n")
+        print(f"written: {output}")
 
 
 def show_data(options: argparse.Namespace) -> int:

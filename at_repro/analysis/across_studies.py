@@ -19,7 +19,7 @@ Members = dict[str, tuple[Study, str]]  # a study and its column, by the name fo
 def members(studies: Iterable[Study]) -> Members:
     """Every recorded column of these studies, once: such as "WRN-16-1", and "WRN-16-1 from WRN-16-2, AT".
 
-    Of each study the teacher first, then AT, then the others.
+    Of each study the teacher first, then AT, then the others; without what diverged.
     Where one name would stand for several lengths of training, the length is part of it: "WRN-16-2, 60 epochs".
     """
     sources: dict[Run, tuple[Study, str]] = {}
@@ -95,8 +95,8 @@ def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
     """Every recorded student of each study's network, data, length and teacher: does looking alike go with being right?
 
     Students of all experiments count that are trained as long as the plain one of the study; each is named as in the
-    first experiment that has it. What diverged, and what was not measured, is left out. Of studies of one title the
-    first counts.
+    study, or in the first experiment that has it. What diverged, and what was not measured, is left out. Of studies of
+    one title the first counts.
 
     Returns by student, teacher and length a row per method, since its seeds are no other methods, by distance at the
     last level and numbered from 1: columns `method`; `seeds`, how many; and the medians over them: `test_error`
@@ -115,7 +115,7 @@ def _students(study: Study) -> pd.DataFrame:
     distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
     key = attrgetter("network", "dataset", "subset", "epochs")
     names: dict[Run, str] = {}
-    for experiment in experiments.EXPERIMENTS.values():
+    for experiment in (study.experiment, *experiments.EXPERIMENTS.values()):  # its own may have other parameters
         for columns in experiment.runs(study.preset, study.seeds):
             for name, run in columns.items():
                 if key(run) == key(study.columns["student"]):

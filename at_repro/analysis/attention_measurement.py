@@ -85,13 +85,17 @@ def update_imagenet(store: Store) -> int:
     return attention_table.add(store, pd.concat(parts)) if parts else 0
 
 
-def compare_imagenet(store: Store) -> dict[str, str | None]:
-    """What `_deviation` says of the rows of each network without a record; None where they cannot be measured here."""
+def compare_imagenet(store: Store, device: str = "auto", data_root: str | None = None) -> dict[str, str | None]:
+    """What `_deviation` says of the rows of each network without a record; None where they cannot be measured here.
+
+    Raises ParameterError for a device or a data root that is not allowed.
+    """
     table = attention_table.load(store)
     pairs = set(zip(table["run_id"], table["weights"], strict=True))
     deviations: dict[str, str | None] = dict.fromkeys(sorted(set(table["run_id"]) - set(store.folders())))
     networks = _imagenet_networks() if deviations else {}  # most stores have no such rows, and loading takes a while
-    for now in _rows_of_imagenet({key: network for key, network in networks.items() if key in pairs}):
+    known = {key: network for key, network in networks.items() if key in pairs}
+    for now in _rows_of_imagenet(known, device, data_root):
         run_id = now["run_id"].iloc[0]
         deviations[run_id] = _deviation(table[table["run_id"] == run_id], now)
     return deviations
@@ -107,13 +111,15 @@ def _imagenet_networks() -> dict[tuple[str, str], imagenet.ResizeInput]:
     return networks
 
 
-def _rows_of_imagenet(networks: Mapping[tuple[str, str], imagenet.ResizeInput]) -> Iterator[pd.DataFrame]:
+def _rows_of_imagenet(
+    networks: Mapping[tuple[str, str], imagenet.ResizeInput], device: str = "auto", data_root: str | None = None
+) -> Iterator[pd.DataFrame]:
     """The rows of each network, see `_imagenet_networks`; of none where the photographs are not here."""
     if not networks:  # reading photographs takes seconds
         return
-    target = engine.device("auto")
+    target = engine.device(device)
     try:
-        sample = _sample(data.load(attention_table.PHOTOGRAPHS, "test").to(target))
+        sample = _sample(data.load(attention_table.PHOTOGRAPHS, "test", data_root).to(target))
     except DataError:
         return
     for (run_id, weights), network in networks.items():

@@ -201,20 +201,14 @@ def _with_p(of_seeds: pd.DataFrame) -> str:
     return f"{of_seeds['difference'].mean():+.2f} ({text})"
 
 
-def paired_differences(study: Study, reference: str = "student") -> pd.DataFrame:
+def paired_differences(study: Study, reference: str) -> pd.DataFrame:
     """What `comparisons` gives, over seeds: a row per column that shares seeds with `reference`.
 
     Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
     95 % interval by Student's t (NaN for fewer than three seeds).
-    The teacher is left out, whose seed means nothing to a student.
     """
-    teachers = {run.teacher for run in study.columns.values()}  # there may be two of them
     by_column = comparisons(study, reference).groupby("method", sort=False)["difference"]
-    rows = {
-        column: (len(own), own.mean(), *significance.interval(own))
-        for column, own in by_column
-        if study.columns[column] not in teachers
-    }
+    rows = {column: (len(own), own.mean(), *significance.interval(own)) for column, own in by_column}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
     return frame.rename_axis("method")
 
@@ -231,7 +225,7 @@ def phase_errors(study: Study) -> pd.DataFrame:
     return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
 
 
-def means_as_text(statistics: pd.DataFrame, by: Sequence[str] = ("network", "level")) -> pd.DataFrame:
+def means_as_text(statistics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
     A second and a third decimal are there where the interval would be zeros without them.
@@ -240,7 +234,7 @@ def means_as_text(statistics: pd.DataFrame, by: Sequence[str] = ("network", "lev
         statistics: see `map_statistics.tabulate`.
 
     Returns:
-        A row per network and level, or whatever `by` says, in their order, and a column per statistic.
+        A row per value of the columns in `by`, such as network and level, in their order; a column per statistic.
     """
     values = statistics.groupby([*by, "statistic"], sort=False)["value"]
     text = [_with_interval(mean, half) for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]

@@ -10,7 +10,7 @@ import pandas as pd
 from torch import nn
 
 from at_repro import data, experiments
-from at_repro.analysis import attention_measurement, attention_table, network_maps
+from at_repro.analysis import attention_measurement, network_maps
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError, check_choice
 from at_repro.records import Record, Store, open_store
@@ -36,7 +36,7 @@ class WithImages:
             return None
         return network_maps.one_per_class(self.images, count).select(slice(classes and classes * count))
 
-    def sample(self, count: int = attention_table.IMAGES) -> ImageSet | None:
+    def sample(self, count: int) -> ImageSet | None:
         """The first test images, all where there are fewer; None where there are none.
 
         Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.

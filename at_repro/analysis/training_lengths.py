@@ -57,11 +57,11 @@ def last_errors_as_text(*studies: Study) -> pd.DataFrame:
     return by_length.reindex(pd.unique(ends["method"])).fillna("not run")
 
 
-def leads(*studies: Study) -> pd.DataFrame:
-    """Who is ahead during training: a row per method, training length and epoch.
+def phase_means(*studies: Study) -> pd.DataFrame:
+    """Who is ahead during training: the mean difference while the learning rate stays the same.
 
-    Columns: `method`; `epochs`, the length; `epoch`; `learning_rate`; `difference`, of method minus plain student in
-    the same epoch of the same length and seed, in percentage points of test error, the mean over seeds.
+    Of method minus plain student in the same epoch of the same length and seed, in percentage points of test error, the
+    mean over seeds and then over epochs: a row per length and rate, a column per method.
     """
     parts = []
     for study in studies:
@@ -69,18 +69,11 @@ def leads(*studies: Study) -> pd.DataFrame:
         plain = rows[rows["method"] == "student"][["epochs", "seed", "epoch", "test_error"]]
         both = rows.merge(plain, on=["epochs", "seed", "epoch"], suffixes=("", "_plain"))
         parts.append(both.assign(difference=both["test_error"] - both["test_error_plain"]))
-    keys = ["method", "epochs", "epoch", "learning_rate"]
-    return _concat(parts).groupby(keys, sort=False)["difference"].mean().dropna().reset_index()
-
-
-def phase_means(leads: pd.DataFrame) -> pd.DataFrame:
-    """The mean difference while the learning rate stays the same: a row per length and rate, a column per method.
-
-    Args:
-        leads: see `leads`.
-    """
-    rows = leads[leads["method"] != "student"]
-    means = rows.groupby(["epochs", "learning_rate", "method"], sort=False)["difference"].mean().unstack("method")
+    rows = _concat(parts)
+    rows = rows[rows["method"] != "student"]
+    keys = ["epochs", "learning_rate", "method"]
+    by_epoch = rows.groupby([*keys, "epoch"], sort=False)["difference"].mean()
+    means = by_epoch.groupby(keys, sort=False).mean().dropna().unstack("method")
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(rows["method"]))
 
 

@@ -12,11 +12,10 @@ from at_repro.bench.results import (
     frame,
     load,
     readable,
-    save,
     stamp,
 )
 
 __all__ = [
     "COMMITTED", "GPU_TARGETS", "LISTS", "LONG", "OTHER", "TARGETS", "Target", "compare", "frame", "load", "readable",
-    "save", "stamp",
+    "stamp",
 ]  # fmt: skip

@@ -42,8 +42,8 @@ OPERATIONS = {
 """What `networks.forward_operations` counts in the networks of the experiments; others are counted when asked for."""
 
 
-def table(results: dict, preset: str = "paper") -> "pd.DataFrame":
-    """What the tables of the paper cost on devices like the one of a benchmark.
+def table(results: dict) -> "pd.DataFrame":
+    """What the tables of the paper cost at preset `paper` on devices like the one of a benchmark.
 
     A cohort stays on one device, and waits for its teacher; those of TOGETHER are divided among all devices, one after
     the other, as if communication cost nothing. Runs that several tables share are in each of them, and once in the
@@ -51,18 +51,15 @@ def table(results: dict, preset: str = "paper") -> "pd.DataFrame":
 
     Args:
         results: see `bench.load`.
-        preset: see `experiments.PRESETS`.
 
     Returns:
         Index table, with a last row "all"; columns runs; device-hours, of all devices together; and for each number of
         DEVICES the hours from start to end. NaN where the benchmark has no RATE.
-
-    Raises ParameterError for an unknown preset.
     """
     import pandas as pd
 
     rate = 1e9 * next((value for _, name, value, _ in results["rows"] if name == RATE), float("nan"))
-    runs = {name: runs_of(of_table, preset) for name, of_table in TABLES.items()}
+    runs = {name: runs_of(of_table, "paper") for name, of_table in TABLES.items()}
     together = {run for name in TOGETHER for run in runs[name]}
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
     rows = []

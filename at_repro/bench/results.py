@@ -1,6 +1,5 @@
 """Saved results of a benchmark, as ratios within one run, against the targets set in advance."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +109,3 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
             columns[stamp(result)] = pd.concat([pd.Series({"code": result["environment"]["commit"][:7]}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")
-
-
-def save(results: dict, path: str | Path) -> Path:
-    """Writes the result of `benchmark.measure` as JSON. Raises UserError where the file cannot be written."""
-    path = files.output(path)
-    files.write(path, json.dumps(results, indent=1) + "\n")
-    return path

@@ -278,7 +278,8 @@ class Cost(Comparison):
         A cost is measured, not sampled: it is below the bound on every machine, or above it, or neither.
         """
         differences = {}
-        for file in (bench.COMMITTED, bench.OTHER) if preset == "paper" else ():
+        files = (bench.COMMITTED, bench.OTHER) if preset == "paper" else ()
+        for file in (file for file in files if file.exists()):  # an installed package has none
             rows = {name: value for _, name, value, _ in bench.load(file)["rows"]}
             if {"step with AT+KD", "step with KD"} <= rows.keys():
                 differences[file.name] = 100 * (rows["step with AT+KD"] / rows["step with KD"] - 1)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from at_repro.claims import plan, verdicts
-from at_repro.claims.comparisons import Comparison, Evidence, not_run
+from at_repro.claims.comparisons import Comparison, Cost, Evidence, not_run
 from at_repro.claims.facts import Facts
 from at_repro.claims.paper_claims import BY_NAME, CLAIMS, QUESTIONS, Claim
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
@@ -146,11 +146,13 @@ def summary(ledger: pd.DataFrame) -> str:
 
 
 def shorter_trainings(ledger: pd.DataFrame) -> str:
-    """How many of the decided claims are not at the paper's length, in a sentence; empty where all are."""
+    """How many of the decided claims rest on no training of the paper's length, in a sentence; empty where all do."""
     decided = _of_the_paper(ledger)
     decided = decided[decided["verdict"].isin([SUPPORTED, CONTRADICTED])]
     count = (decided["setting"] == SETTINGS["reduced"]).sum()
-    return f"Of the {len(decided)} decided, {count} rest on trainings shorter than the paper's." if count else ""
+    untrained = sum(isinstance(BY_NAME[name].comparisons[0], Cost) for name in decided.index)
+    others = f", {untrained} on a benchmark alone" if untrained else ""
+    return f"Of the {len(decided)} decided, {count} rest on trainings shorter than the paper's{others}." * bool(count)
 
 
 def post_hoc(ledger: pd.DataFrame) -> str:

@@ -48,7 +48,7 @@ def refresh() -> list[Path]:
     for experiment, preset in product(experiments.EXPERIMENTS, (PRESET, "paper")):
         attention_measurement.update_experiment(experiment, preset, store, store.seeds())
     attention_measurement.update_imagenet(store)
-    names = _pages_with_images(None)
+    names = _pages_with_images()
     for name in [name for name in notebooks.names() if name not in names]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
     with tempfile.TemporaryDirectory() as folder:
@@ -215,11 +215,11 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
         raise UserError("records do not agree with their weights, see above; no book is made of them")
 
 
-def _pages_with_images(data_root: str | None) -> list[str]:
+def _pages_with_images() -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
     datasets_of = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
     all_datasets = {dataset for datasets in datasets_of.values() for dataset in datasets}
-    missing = {dataset for dataset in all_datasets if data.describe(dataset, data_root).problem}
+    missing = {dataset for dataset in all_datasets if data.describe(dataset).problem}
     return [name for name, datasets in datasets_of.items() if missing.isdisjoint(datasets)]
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.data import ImageSet
-from at_repro.report.figures import ATTENTION
+from at_repro.report.figures.theme import ATTENTION
 
 
 def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequence[str], stamp: str) -> str:

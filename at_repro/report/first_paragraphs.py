@@ -180,10 +180,10 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     doubt = "" if all(number.certain for number in taught) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
-        f"**Beyond CIFAR-10 attention transfer helps on {_and(successes) or 'none'} of {_and(tasks)}{stand_ins}**; the "
-        f"paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. Test errors without transfer and "
-        f"with it: {errors}. With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as "
-        "much as in the paper; a smaller β makes up for that."
+        f"**Beyond CIFAR-10 attention transfer helps beyond chance on {_and(successes) or 'none'} of "
+        f"{_and(tasks)}{stand_ins}**; the paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. "
+        f"Test errors without transfer and with it: {errors}. With the usual β, 1000, each of the few positions "
+        "of small maps weighs 3 to 12 times as much as in the paper; the columns with a smaller β make up for that."
     )
     if weak_tests:
         teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)
@@ -257,7 +257,7 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
         f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}. Of its maps below the top, {sum(lower)} of {len(lower)} are nearer."
+        f"networks: {'; '.join(numbers)}. Its maps below the top are nearer in {sum(lower)} of {len(lower)} cases."
     )
 
 
@@ -303,15 +303,15 @@ def peaks_objects_faces(
         )
         lead, correlations = _stronger_networks(surplus.dropna(), "attention on the object")
         more.append(
-            f"{lead}: the rank correlation of the test error and what a "
-            "top map has on its own object more than another image's map has there is "
-            f"{correlations}."
+            f"{lead}: the rank correlation of the test error and the top map's surplus on the object, explained below, "
+            f"is {correlations}."
         )
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
         more.append(
-            f"On faces the {levels.idxmax()} maps lie most on eyes, nose and mouth, with {_list(levels)} of their "
-            "mass; the paper says the middle ones. That is one small network, which decides nothing."
+            f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth: most of the {levels.idxmax()} "
+            "ones, where the paper has the middle ones. What a map that is the same everywhere has there stands below; "
+            "one small network decides nothing."
         )
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 
@@ -331,8 +331,8 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["networks"].min())
     least = 2 / math.factorial(fewest)  # of all orders two are perfect
-    reach = f", which {fewest} networks cannot be: their p is {least:.2g} at least" if least >= _SIGNIFICANT else ""
-    return lead, f"{', '.join(over)}; both would have to be beyond chance{reach}"
+    reach = f", which {fewest} networks cannot reach (p is at least {least:.2g})" if least >= _SIGNIFICANT else ""
+    return lead, f"{', '.join(over)}; the rule asks for both beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:

@@ -81,7 +81,7 @@ def verify(
             results.append(result)
             kind = "skipped" if result.absence else "FAILED" if result.problem else "ok"
             text = result.absence or result.problem or result.comparison
-            print(f"{_clear()}{kind:6}{' ' * (kind != 'skipped')} {printable(f'{run_id}  {text}')}", flush=True)
+            print(f"{_clear()}{kind:8}{printable(f'{run_id}  {text}')}", flush=True)
             _print_time_left(len(results), total, time.monotonic() - start)
     except KeyboardInterrupt:
         print(f"{_clear()}interrupted: {total - len(results)} of {total} records are not compared")
@@ -89,7 +89,7 @@ def verify(
     absences = [result.absence for result in results if result.absence]
     if len(absences) == total:
         raise absences[0]
-    mismatches = 0 if run_ids or count else _print_imagenet(store) + _print_numbers(store)
+    mismatches = 0 if run_ids or count else _print_imagenet(store, device, data_root) + _print_numbers(store)
     omissions = Counter(result.omission for result in results if result.omission)
     for what, records in omissions.items():
         print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
@@ -113,11 +113,11 @@ def _print_time_left(count: int, records: int, seconds: float) -> None:
         print(f"\r{count} of {records} records, about {remaining} left", end="", file=sys.stderr, flush=True)
 
 
-def _print_imagenet(store: Store) -> int:
+def _print_imagenet(store: Store, device: str, data_root: str | None) -> int:
     """Prints whether the attention of networks without a record is as measured; returns of how many it is not."""
     from at_repro.analysis.attention_measurement import compare_imagenet
 
-    deviations = compare_imagenet(store)
+    deviations = compare_imagenet(store, device, data_root)
     for run_id, deviation in deviations.items():
         if deviation is None:
             print(f"skipped {printable(run_id)}: its weights, or the photographs, are not here")

@@ -45,7 +45,7 @@ def cost(store: Store) -> str:
         return text
     own = sum(records[run].training_seconds for run in flagship) / 3600
     return (
-        f"{text}; the paper's WRN-16-1 row at its full 200 epochs, its six networks of seed 0, took {own:.0f} of these"
+        f"{text}; the six networks of WRN-16-1 from WRN-16-2 at the paper's 200 epochs took {own:.0f} of these, seed 0"
     )
 
 

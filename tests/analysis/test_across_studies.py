@@ -137,6 +137,18 @@ def test_of_studies_with_one_title_the_first_counts(studies, store):
     assert first["method"].tolist() == ["student"] and swapped.empty
 
 
+def test_students_of_a_reader_s_own_parameters_are_there(studies, hand_made, store):
+    """No experiment has them; the page that trained them would say that nothing is run."""
+    varied = experiments.vary(experiments.get(NAMES[0]), epochs=12)
+    (columns,) = varied.runs("reduced")
+    for name in ("student", "KD", "teacher"):
+        hand_made(columns[name], final={"test_error": 8.0})
+    given = {"device": "cpu", "results": str(store.folder), "train_missing": False, "epochs": 12}
+    measure(store, *((columns[name].run_id, columns["teacher"].run_id, "top", "distance", 0.1) for name in columns))
+    ((title, students),) = across_studies.distance_and_error(open_study(NAMES[0], "reduced", **given)).items()
+    assert title == "WRN-16-1 from WRN-16-2, 12 epochs" and set(students["method"]) == {"student", "KD"}
+
+
 def test_students_without_a_measurement_are_not_there(studies):
     (students,) = across_studies.distance_and_error(studies(ERRORS)[0]).values()
     assert students.empty and across_studies.rank_correlations({"none": students}).empty

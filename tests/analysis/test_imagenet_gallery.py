@@ -124,7 +124,7 @@ def test_the_table_has_the_means_over_photographs(pretrained, gallery, store, mo
         rows = table[(table["level"] == level) & (table["statistic"] == "edges")]
         assert rows["value"].tolist() == pytest.approx([edges.nanmean().item()] * 2, rel=1e-4)
     assert update_imagenet(store) == 0
-    assert reads == [("cub50@144", "test")], "nothing is new the second time"
+    assert reads == [("cub50@144", "test", None)], "nothing is new the second time"
 
 
 def test_other_weights_are_measured_anew(pretrained, store):
@@ -140,7 +140,7 @@ def test_other_weights_are_measured_anew(pretrained, store):
 
 
 def test_a_forged_number_of_a_pretrained_network_is_seen_where_it_can_be_measured(pretrained, store, capsys):
-    mean, _ = pretrained
+    mean, reads = pretrained
     update_imagenet(store)
     table = attention_table.load(store)
     assert compare_imagenet(store) == dict.fromkeys(table["run_id"], "")
@@ -152,7 +152,8 @@ def test_a_forged_number_of_a_pretrained_network_is_seen_where_it_can_be_measure
         "imagenet-efficientnet-lite0": f"{level} {statistic} {was:.6g}, recomputed {value:.6g}",
         "imagenet-efficientnet-lite1": "",
     }
-    assert terminal_output._print_imagenet(store) == 1
+    assert terminal_output._print_imagenet(store, "cpu", "elsewhere") == 1
+    assert reads[-1] == ("cub50@144", "test", "elsewhere"), "the data root that the command was given"
     assert capsys.readouterr().out.startswith("FAILED  imagenet-efficientnet-lite0  attention.csv has")
     with torch.no_grad():
         mean.weight += 1
@@ -190,17 +191,16 @@ def test_a_gallery_says_what_its_networks_see(gallery):
 
 
 @pytest.mark.parametrize(
-    ("names", "dataset", "message"),
+    ("names", "message"),
     [
-        ([], "birds@16", r"networks: \[\] "),
-        ("resnet18", "birds@16", "networks: 'resnet18' "),
-        (["resnet18", "resnet18"], "birds@16", r"networks: \['resnet18', 'resnet18'\] "),
-        (["wrn-16-1"], "birds@16", "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
-        ([["resnet18"]], "birds@16", r"networks: \['resnet18'\] "),
-        (["efficientnet-lite0"], "cifar10", "dataset: 'cifar10' .*NAME@SIZE"),
+        ([], r"networks: \[\] "),
+        ("resnet18", "networks: 'resnet18' "),
+        (["resnet18", "resnet18"], r"networks: \['resnet18', 'resnet18'\] "),
+        (["wrn-16-1"], "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
+        ([["resnet18"]], r"networks: \['resnet18'\] "),
     ],
 )
-def test_wrong_values_are_refused_before_anything_is_loaded(names, dataset, message, monkeypatch):
+def test_wrong_values_are_refused_before_anything_is_loaded(names, message, monkeypatch):
     monkeypatch.setattr(imagenet, "pretrained", lambda name: pytest.fail("it was loaded"))
     with pytest.raises(ParameterError, match=f"^{message}"):
-        imagenet_gallery.open_gallery(names, dataset)
+        imagenet_gallery.open_gallery(names, "birds@16")

@@ -113,10 +113,8 @@ def test_differences_are_read_by_length_and_doubt_is_said():
 
 
 def test_who_leads_may_change_with_the_rate(study):
-    found = training_lengths.leads(study)
-    assert set(found["method"]) == {"student", "AT", "AT, decaying"} and set(found["epochs"]) == {10}
-    assert found[found["method"] == "AT"]["difference"].tolist() == [-10, -20, 1]
-    means = training_lengths.phase_means(found)
+    """AT is 10 and 20 points ahead in the two epochs of the high rate, and one behind in that of the low one."""
+    means = training_lengths.phase_means(study)
     assert list(means.columns) == ["AT", "AT, decaying"] and list(means.index) == [(10, 0.1), (10, 0.02)]
     assert means["AT"].tolist() == [-15, 1] and means["AT, decaying"].tolist() == [-7.5, 0]
 
@@ -125,18 +123,14 @@ def test_runs_of_the_papers_length_stand_beside_the_others(study):
     """Their columns do not name their length; the plain student of another length is no reference for them."""
     curves = [("student", 0, 1, 0.1, 50.0), ("AT", 0, 1, 0.1, 45.0), ("teacher", 0, 1, 0.1, 40.0)]
     as_long = Made.of([("student", 0, 8.0), ("AT", 0, 7.0)], curves, "wrn-16-2-to-16-1", "paper")
-    found = training_lengths.leads(study, as_long)
-    assert found[found["epochs"] == 200][["method", "difference"]].values.tolist() == [["student", 0], ["AT", -5]]
-    assert found[found["epochs"] < 200].equals(training_lengths.leads(study))
+    found = training_lengths.phase_means(study, as_long)
+    assert found.loc[200, "AT"].tolist() == [-5] and found.loc[[10]].equals(training_lengths.phase_means(study))
     ends = training_lengths.last_errors(study, as_long).set_index(["method", "epochs"])
     assert ends.loc[("AT", 200), "difference"] == -1 and ends.loc[("AT", 10), "difference"] == -4
 
 
 def test_without_records_there_are_no_rows():
     empty = Made.of([], [])
-    assert training_lengths.last_errors(empty).empty and training_lengths.leads(empty).empty
-    assert (
-        training_lengths.phase_means(training_lengths.leads(empty)).empty
-        and training_lengths.comparisons_by_length(empty).empty
-    )
+    assert training_lengths.last_errors(empty).empty and training_lengths.phase_means(empty).empty
+    assert training_lengths.comparisons_by_length(empty).empty
     assert training_lengths.last_errors_as_text(empty).empty

@@ -1,6 +1,5 @@
 """The benchmark measures the loop that trains, against the field's, in ratios; no test depends on a duration."""
 
-import json
 import os
 from concurrent.futures.process import BrokenProcessPool
 from threading import BrokenBarrierError
@@ -8,7 +7,7 @@ from threading import BrokenBarrierError
 import pytest
 import torch
 
-from at_repro import bench, data
+from at_repro import bench, cli, data
 from at_repro.bench import benchmark, cases, plain_loop, timing
 from at_repro.data import augment
 from at_repro.errors import UserError
@@ -186,11 +185,9 @@ def test_a_process_that_was_killed_had_no_last_word():
         timing.program("-c", code)
 
 
-def test_a_full_disk_is_one_line():
-    with pytest.raises(UserError, match="/dev/full cannot be written"):
-        bench.save({"rows": []}, "/dev/full")
-
-
-def test_results_are_saved_as_json(tmp_path):
-    found = {"rows": [["x", "y", 1.0, "s"]], "environment": {}, "left_out": {}, "seconds": 1.0}
-    assert json.loads(bench.save(found, tmp_path / "deep" / "bench.json").read_text()) == found
+def test_results_are_written_as_json_or_the_disk_is_named_in_one_line(tmp_path, monkeypatch, capsys):
+    found = {"rows": [], "environment": {}, "left_out": {}, "seconds": 1.0}
+    monkeypatch.setattr(benchmark, "measure", lambda *given: found)
+    assert cli.main(["bench", "-o", str(tmp_path / "deep" / "bench.json")]) == 0
+    assert bench.load(tmp_path / "deep" / "bench.json") == found
+    assert cli.main(["bench", "-o", "/dev/full"]) == 2 and "/dev/full cannot be written" in capsys.readouterr().err

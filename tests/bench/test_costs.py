@@ -9,7 +9,6 @@ from torch.utils.flop_counter import flop_registry
 
 from at_repro import bench, data, experiments, networks
 from at_repro.bench import costs
-from at_repro.errors import ParameterError
 from at_repro.runs import ActivationTransfer, Run, teachers_and_cohorts
 from at_repro.training import Student, engine, loop
 from at_repro.training.batch import Teacher
@@ -93,10 +92,9 @@ def test_tasks_are_teachers_and_cohorts():
     assert teachers_and_cohorts(run for of_seed in columns for run in of_seed.values()) == [[teacher], *students]
 
 
-@pytest.mark.parametrize("preset", list(experiments.PRESETS))
-def test_the_table_counts_what_is_shared_once(preset):
+def test_the_table_counts_what_is_shared_once():
     found = {"rows": [["peak", costs.RATE, 100.0, "GFLOP/s"]]}
-    table = costs.table(found, preset)
+    table = costs.table(found)
     assert list(table.index) == [*costs.TABLES, "all"]
     assert list(table.columns) == ["runs", "device-hours", "1 device", "8 devices", "64 devices"]
     assert ((table["1 device"] / table["device-hours"] - 1).abs() < 1e-9).all(), "one device does all"
@@ -104,7 +102,7 @@ def test_the_table_counts_what_is_shared_once(preset):
     assert (table["64 devices"] >= table["device-hours"] / 64 - 1e-9).all()
     assert table["64 devices"]["Table 5"] == pytest.approx(table["device-hours"]["Table 5"] / 64), "all train together"
     assert table["runs"].iloc[:-1].sum() > table["runs"]["all"], "Tables 1 and 2 have runs in common"
-    half = costs.table({"rows": [["peak", costs.RATE, 50.0, "GFLOP/s"]]}, preset)
+    half = costs.table({"rows": [["peak", costs.RATE, 50.0, "GFLOP/s"]]})
     assert half["device-hours"]["all"] == pytest.approx(2 * table["device-hours"]["all"])
 
 
@@ -119,8 +117,6 @@ def test_table_5_at_preset_paper_by_hand():
 def test_without_a_benchmark_there_are_no_hours():
     assert costs.table({"rows": []})["device-hours"].isna().all()
     assert any(name == costs.RATE for _, name, *_ in bench.load()["rows"]), "the committed one has the rate"
-    with pytest.raises(ParameterError, match=r"^preset: 'huge'"):
-        costs.table({"rows": []}, "huge")
 
 
 def test_every_table_of_the_paper_is_in_it():

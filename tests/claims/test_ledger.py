@@ -418,3 +418,21 @@ def test_the_cost_of_attention_transfer_is_below_its_bound_on_every_machine(long
     found = row(store, "cost")
     assert (found["verdict"], found["scope"]) == (expected, "one machine")
     assert f"+{longer:.2f} % of a step" in found["effects"]
+    ledger = claims.conclude(claims.compare(store))
+    assert claims.shorter_trainings(ledger) == "", "nothing that was trained is decided"
+
+
+def test_a_benchmark_is_no_training(recorded, store):
+    """Else the one decided claim that stands at the paper's setting would seem to be decided by its trainings."""
+    recorded("one-or-three", "reduced", group_1=[9.0] * 3, group_2=[9.0] * 3, group_3=[9.0] * 3, student=[8.5] * 3)
+    ledger = claims.conclude(claims.compare(store))
+    assert (ledger.loc[["one-group", "cost"], "verdict"] == [CONTRADICTED, SUPPORTED]).all()
+    told = "Of the 2 decided, 1 rest on trainings shorter than the paper's, 1 on a benchmark alone."
+    assert claims.shorter_trainings(ledger) == told
+
+
+def test_an_installed_package_has_no_benchmark_and_still_its_claims(store, monkeypatch, tmp_path):
+    """The committed ones are beside the package in a checkout alone."""
+    for name in ("COMMITTED", "OTHER"):
+        monkeypatch.setattr(bench, name, tmp_path / "bench.json")
+    assert row(store, "cost")["verdict"] == NOT_TESTED

@@ -666,7 +666,7 @@ def test_refresh_measures_what_is_recorded_at_full_length_too(checkout, all_meas
     """Pages show the maps of 200 epochs beside those of 40: weights that were replaced would have no row any more."""
     presets = set()
     monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda _, preset, *rest: presets.add(preset))
-    monkeypatch.setattr(book, "_pages_with_images", lambda _: [])
+    monkeypatch.setattr(book, "_pages_with_images", lambda: [])
     book.refresh()
     assert presets == {"reduced", "paper"}
 

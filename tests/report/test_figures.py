@@ -157,7 +157,7 @@ def every_figure(images) -> dict[str, Figure]:
         "gradient_norms": figures.gradient_norms(by_loss(), NORMS, STAMP),
         "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
         "against_error": figures.against_error(students(), "distance", STAMP),
-        "unavailable": figures.unavailable(STAMP),
+        "unavailable": theme.unavailable(STAMP),
     }
 
 
@@ -269,7 +269,7 @@ def test_maps_are_drawn_as_they_are(images):
             assert np.array_equal(drawn.get_array(), maps[row]), "not at its own resolution, or of another image"
             assert drawn.get_interpolation() == "nearest"
             assert drawn.get_clim() == (0, pytest.approx(maps[row].max().item())), "dark must mean no attention"
-            assert drawn.cmap.name == figures.ATTENTION
+            assert drawn.cmap.name == theme.ATTENTION
 
 
 def test_differences_have_colours_of_their_own_around_nothing(images):
@@ -309,7 +309,7 @@ def test_errors_of_both_stand_at_their_values():
     assert [label.get_text() for label in axis.get_yticklabels()] == METHODS
     assert axis.get_ylim()[0] > axis.get_ylim()[1], "the table is read from top to bottom"
     assert "%" in axis.get_xlabel()
-    colours = [to_rgba(figures.COLOURS[method]) for method in METHODS]
+    colours = [to_rgba(theme.COLOURS[method]) for method in METHODS]
     assert ours.get_facecolors().tolist() == [list(colour) for colour in colours]
     assert paper.get_edgecolors().tolist() == [list(colour) for colour in colours], "whose number is it?"
     assert len(paper.get_facecolors()) == 0, "the paper's marks are open"
@@ -386,7 +386,7 @@ def test_curves_have_a_line_per_method_and_metric_at_the_medians():
         for axis in (whole, end)
         for line in axis.lines
     ]
-    student, at = to_rgba(figures.COLOURS["student"]), to_rgba(figures.COLOURS["AT"])
+    student, at = to_rgba(theme.COLOURS["student"]), to_rgba(theme.COLOURS["AT"])
     # Of the seeds with 0, 1 and 8 more, the one with 1 more is the median.
     assert drawn == [
         (student, "-", [1, 2, 3], [41, 31, 21]),
@@ -449,7 +449,7 @@ def test_curves_of_different_lengths():
 def test_a_method_has_the_same_colour_everywhere(images):
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
-        wanted = {method: to_rgba(figures.COLOURS[method]) for method in methods}
+        wanted = {method: to_rgba(theme.COLOURS[method]) for method in methods}
         assert named_colours(figures.curves(epochs(*methods), STAMP)) == wanted
         ours = figures.error_panels({"": table().loc[methods]}, STAMP).axes[0].collections[-2]
         assert [tuple(colour) for colour in ours.get_facecolors()] == list(wanted.values())
@@ -460,7 +460,7 @@ def test_methods_without_a_colour_of_their_own_get_different_ones():
     names = ["student", "group 1", "AT", "group 2"]
     colours = named_colours(figures.curves(epochs(*names), STAMP))
     assert len(set(colours.values())) == 4
-    assert colours["student"] == to_rgba(figures.COLOURS["student"])
+    assert colours["student"] == to_rgba(theme.COLOURS["student"])
     assert len(figures.curves(epochs(*[f"group {index}" for index in range(9)]), STAMP).axes[0].lines) == 18
 
 
@@ -474,7 +474,7 @@ def test_overlays_lie_over_the_whole_photograph_at_their_own_resolution(images):
         grey, over = axis.images
         assert list(grey.get_extent()) == list(over.get_extent()) == [0, 32, 32, 0], "they do not cover each other"
         assert np.array_equal(over.get_array(), shown.numpy()), "the map was resampled"
-        assert over.get_interpolation() == "nearest" and over.cmap.name == figures.ATTENTION
+        assert over.get_interpolation() == "nearest" and over.cmap.name == theme.ATTENTION
         assert over.get_clim() == (0, pytest.approx(shown.max().item())), "scaled to its own maximum"
     assert {"image", "level 1", "Grad-CAM", "no attention", "the most of this map"} <= set(texts(figure))
     (solids,) = [mesh for axis in figure.axes for mesh in axis.collections if isinstance(mesh, QuadMesh)]
@@ -487,7 +487,7 @@ def test_distances_stand_beside_the_errors_of_their_students():
     for axis, distances in zip(figure.axes, ([0.4, 0.1, 0.2], [0.3, 0.1, 0.3], [0.3, 0.2, 0.25]), strict=True):
         (dots,) = axis.collections
         assert dots.get_offsets().tolist() == [[d, e] for d, e in zip(distances, (10, 9, 9.5), strict=True)]
-        assert tuple(dots.get_facecolors()[1]) == to_rgba(figures.COLOURS["AT"])
+        assert tuple(dots.get_facecolors()[1]) == to_rgba(theme.COLOURS["AT"])
     assert {"1", "2", "3"} <= set(texts(figure)), "nobody knows which student a dot is"
     assert dots.get_facecolors()[2][3] == 0, "no method of Table 1: hollow"
     assert "distance" in texts(figure)
@@ -575,3 +575,13 @@ def test_pairing_compares_the_ends_of_groups():
     figure = figures.pairing({"student": [[right, left]], "teacher": [[left, left, right]]}, STAMP)
     assert len(pictures(figure)) == 5
     assert {"student, 2 blocks", "teacher, 3 blocks", "group 1: distance 1.41"} <= set(texts(figure))
+
+
+def test_of_a_benchmark_whose_case_failed_the_other_panel_is_drawn():
+    """`at-repro bench` leaves such a case out and keeps the rest."""
+    results = pd.DataFrame(
+        [("cohort", f"step with {count} AT students", 10.0 * count, "ms") for count in (1, 2)],
+        columns=["case", "measured", "value", "unit"],
+    )
+    speed, growth = figures.cost(results, STAMP).axes
+    assert not speed.patches and growth.lines[0].get_xydata().tolist() == [[1, 10], [2, 20]]

@@ -12,9 +12,11 @@ from at_repro import claims
 from at_repro.analysis import error_tables
 from at_repro.analysis.study import open_study
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
+from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
 from at_repro.records import open_store
 from at_repro.report import notebooks
+from at_repro.report.verdict_sentences import judge
 
 PAGES = ("gradients", "look_for_yourself", "method", "table_1", "training_length")
 
@@ -64,13 +66,13 @@ def test_a_number_that_no_table_has_is_found():
         ("attention_maps", "Low maps follow edges", "Low maps follow edges more than all higher ones do"),
         (
             "is_it_the_attention",
-            "Distillation helps while looking elsewhere at the top",
+            "On CIFAR-10 distillation helps while looking elsewhere at the top",
             r"the top map is farther from the teacher's than without transfer and the error is lower in (\d) of \1 ",
         ),
         ("is_it_the_attention", "whether looking alike helps is open", "nearer to their teacher's err less is open"),
-        ("larger_images", "attention transfer has not helped", "attention transfer helps on none of"),
+        ("larger_images", "attention transfer has not helped", "attention transfer helps beyond chance on none of"),
         ("peaks_objects_faces", "Whether stronger networks are peakier is open", "Whether stronger networks have more"),
-        ("peaks_objects_faces", "top maps lie on objects", "Top maps have more of their mass on the object"),
+        ("peaks_objects_faces", "on generated shapes top maps lie on the object", "Top maps have more of their mass"),
         ("which_loss", "None of the other attention losses is better", "none ends better than the usual one"),
     ],
 )
@@ -102,6 +104,51 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger():
     without_norm = rows.loc["normalisation", "difference"].sort_values()
     assert (without_norm.iloc[:2] < -50).all() and without_norm.iloc[2] > -5, "two diverged and guess"
     assert f"and the third ends {-without_norm.iloc[2]:.2f} points behind" in prose("notebooks/claims.ipynb")
+
+
+def test_what_came_of_the_plan_is_what_the_records_say():
+    """Each prediction as the plan types it, by the number of its question."""
+    store = open_store("reduced")
+    page = prose("notebooks/claims.ipynb").split("**What came of the predictions so far**")[1]
+    answers = dict(re.findall(r"^([1-6])\. (.*)$", page, re.MULTILINE))
+    rows = claims.compare(store).set_index(["claim", "setting"]).sort_index()
+    beta, norm = rows.loc[("fine-tuning-beta", "ours")], rows.loc[("equal-gradient", "ours")]
+    assert (beta["verdict"] == UNDECIDED).all() and answers["1"].startswith("Undecided: AT makes fewer errors with")
+    assert (beta["difference"][beta["comparison"].str.contains("below AT")] < 0).all()
+    assert (norm["verdict"] == UNDECIDED).all() and answers["2"].startswith("Undecided. Both sums come nearer")
+    functions = error_tables.comparisons(open_study("mapping-functions", "reduced", [0], train_missing=False), "sum-2")
+    apart = functions.set_index("method")["difference"].abs()
+    assert apart["sum-1, beta 3250"] < apart["sum-1"] and apart["sum-4, beta 509"] < apart["sum-4"]
+    forms = open_study("forms-and-betas", "reduced", train_missing=False)
+    of_form = {
+        column: judge(Facts(store), forms, column, reference)[0]
+        for column, reference in (
+            ("code form, beta 316", "code form, beta 1000"),
+            ("code form, beta 3162", "code form, beta 1000"),
+            ("paper form, beta 0.1", "student"),
+        )
+    }
+    assert list(of_form.values()) == [UNDECIDED, CONTRADICTED, UNDECIDED] and "not of 3162, which is" in answers["3"]
+    pair = "(wrn-16-2-to-16-1)"
+    short = rows.xs("shortened", level="setting").reset_index().set_index(["claim", "comparison"])["verdict"]
+    assert short["at", f"AT below student {pair}"] == SUPPORTED and answers["4"].startswith("True but for the last one")
+    assert short["f-actt", f"F-ActT within 0.5 of student {pair}"] == CONTRADICTED
+    assert short["at-over-f-actt", f"AT below F-ActT {pair}"] == CONTRADICTED
+    assert (rows.loc[("distillation", "ours"), "verdict"] == SUPPORTED).all()
+    assert (short["at"] == SUPPORTED).all() and len(short["at"]) == 4 and "and so on all." in answers["5"]
+    assert (short["at-kd-over-kd"] == UNDECIDED).all() and "AT+KD against KD is undecided" in answers["5"]
+    full = rows.xs("the paper's", level="setting")["verdict"]
+    assert full["at"] == SUPPORTED and full["at-over-f-actt"] == UNDECIDED
+    assert answers["6"] == "True of AT and of KD with the seeds that are run; AT against F-ActT is undecided."
+
+
+def test_what_distillation_does_on_photographs_is_what_the_records_say():
+    """The exception to that page's title."""
+    study = open_study("imagenet-resnet18", "reduced", train_missing=False)
+    top = error_tables.map_distances(study).drop(columns="seeds").iloc[:, -1]
+    errors = error_tables.by_method(study)["ours"]
+    assert top["KD"] < top["student"] and errors["KD"] > errors["student"]
+    assert "on ImageNet's stand-in KD's top map is nearer" in prose("notebooks/is_it_the_attention.ipynb")
 
 
 def test_what_pages_type_of_curves_at_full_length_is_what_they_are():

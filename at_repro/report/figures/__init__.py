@@ -1,6 +1,6 @@
 """Every plot and every panel of attention maps, in one style; each function returns a matplotlib figure.
 
-The last argument of each is `stamp`, the figure's label: what it was made from, see `Study.stamp`; the book writes it
+Each takes a `stamp`, the figure's label: what it was made from, see `Study.stamp`; the book writes it
 below the caption. Where there is nothing to draw, the figure says so with it, so that its number in the book stays.
 """
 
@@ -8,11 +8,9 @@ from at_repro.report.figures.notebook_output import Touchable
 from at_repro.report.figures.panels import map_panel, overlay_panel
 from at_repro.report.figures.plots import against_error, cost, curves, error_panels, gains, gradient_norms, lengths
 from at_repro.report.figures.schematics import mappings, pairing, transfer
-from at_repro.report.figures.theme import ATTENTION, COLOURS, WIDTH, unavailable
+from at_repro.report.figures.theme import WIDTH
 
 __all__ = [
-    "ATTENTION",
-    "COLOURS",
     "WIDTH",
     "Touchable",
     "against_error",
@@ -27,5 +25,4 @@ __all__ = [
     "overlay_panel",
     "pairing",
     "transfer",
-    "unavailable",
 ]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -48,7 +47,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     height = 0.4 + (0.3 if is_broken else 0.24) * sum(rows)
     figure, axes = canvas(stamp, height, len(tables), 1, width=NARROW, height_ratios=rows, sharex=sharex, squeeze=False)
     for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
-        _plain_student(axis, reference if sharex else table, along=axis.axvspan, across=axis.axvline)
+        _plain_student(reference if sharex else table, along=axis.axvspan, across=axis.axvline)
         positions = range(len(table))
         colours = [COLOURS.get(method, COLOURS["AT"]) for method in table.index]
         axis.hlines(positions, table["low"], table["high"], color=colours, linewidth=2)
@@ -91,7 +90,7 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     if finals.empty:
         return unavailable(stamp)
     figure, axis = canvas(stamp, 4.4)
-    _plain_student(axis, table[~table.index.duplicated()], along=axis.axhspan, across=axis.axhline)
+    _plain_student(table[~table.index.duplicated()], along=axis.axhspan, across=axis.axhline)
     for _, of_one in finals.groupby(finals.index.str.split(", beta").str[0]):
         axis.plot(of_one["gradient norm"], of_one["ours"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
     axis.scatter(finals["gradient norm"], finals["ours"], color=COLOURS["AT"], zorder=3)
@@ -104,7 +103,7 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     return figure
 
 
-def _plain_student(axis: Axes, table: pd.DataFrame, along: Callable, across: Callable) -> None:
+def _plain_student(table: pd.DataFrame, along: Callable, across: Callable) -> None:
     """Dashed, with its interval, the plain student, where the table has one: what all others are held against."""
     if "student" in table.index and pd.notna((plain := table.loc["student"])["ours"]):
         along(plain["low"], plain["high"], color=COLOURS["student"], alpha=0.15, linewidth=0)
@@ -236,11 +235,12 @@ def cost(results: pd.DataFrame, stamp: str) -> Figure:
         return unavailable(stamp)
     figure, (speed, growth) = canvas(stamp, 3.2, 1, 2)
     loops = results[(results["case"] == "against the plain loop") & (results["unit"] == "images/s")].copy()
-    loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
-    loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
-    sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)
+    if len(loops):  # a case that failed has no rows
+        loops[["pair", "loop"]] = loops["measured"].str.rsplit(": ", n=1, expand=True).to_numpy()
+        loops["pair"] = loops["pair"].str.replace(" from ", "\nfrom ")
+        sns.barplot(loops, x="value", y="pair", hue="loop", palette=[PALETTE[7], PALETTE[0]], ax=speed)
+        sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
     speed.set(xlabel="images/s, data included", ylabel="")
-    sns.move_legend(speed, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None, frameon=False)
     students = results["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
     growth.plot(students, results.loc[students.index, "value"], marker="o", color=PALETTE[0])
     growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
