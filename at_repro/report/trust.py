@@ -44,9 +44,8 @@ def cost(store: Store) -> str:
     if not set(flagship) <= records.keys():
         return text
     own = sum(records[run].training_seconds for run in flagship) / 3600
-    return (
-        f"{text}; the six networks of WRN-16-1 from WRN-16-2 at the paper's 200 epochs took {own:.0f} of these, seed 0"
-    )
+    row = "the row WRN-16-1 from WRN-16-2, six networks of seed 0 at the paper's 200 epochs"
+    return f"{text}; {row}, took {own:.0f} of these"
 
 
 def versions() -> str:
