@@ -38,13 +38,12 @@ dist: $(VENV)/installed
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 # One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
-# Python compiles what it imports when it does; pip would compile all that is there, which takes as long as the rest.
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12"; exit 1; }
 	@echo "making $(VENV) and installing the package with its dependencies: once, some minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		$(if $(LATEST),,--constraint constraints.txt) --editable '.[test]'
 	@touch $@
 

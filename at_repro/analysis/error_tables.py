@@ -202,7 +202,7 @@ def _with_p(of_seeds: pd.DataFrame) -> str:
 
 
 def paired_differences(study: Study, reference: str) -> pd.DataFrame:
-    """What `comparisons` gives, over seeds: a row per column that shares seeds with `reference`.
+    """What `comparisons` gives, over seeds: a row per column that shares seeds with `reference`, the teacher's too.
 
     Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
     95 % interval by Student's t (NaN for fewer than three seeds).

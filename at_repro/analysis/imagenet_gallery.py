@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import Tensor, nn
 
-from at_repro import attention
+from at_repro import attention, data
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.study import WithImages, test_images
 from at_repro.data import ImageSet
+from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import imagenet, parameter_count
 from at_repro.training import engine
@@ -69,6 +70,9 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
         ParameterError: for a value that is not allowed.
     """
     check_network_names(names)
+    data.check_name(dataset)
+    if dataset in data.DATA_SETS:  # they are not normalised as photographs are
+        raise ParameterError("dataset", dataset, FOLDERS)
     target = engine.device(device)
     networks: dict[str, nn.Module] = {}
     absences: dict[str, str] = {}

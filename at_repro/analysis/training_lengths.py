@@ -69,11 +69,11 @@ def phase_means(*studies: Study) -> pd.DataFrame:
         plain = rows[rows["method"] == "student"][["epochs", "seed", "epoch", "test_error"]]
         both = rows.merge(plain, on=["epochs", "seed", "epoch"], suffixes=("", "_plain"))
         parts.append(both.assign(difference=both["test_error"] - both["test_error_plain"]))
-    rows = _concat(parts)
+    rows = _concat(parts).dropna(subset="difference")
     rows = rows[rows["method"] != "student"]
     keys = ["epochs", "learning_rate", "method"]
     by_epoch = rows.groupby([*keys, "epoch"], sort=False)["difference"].mean()
-    means = by_epoch.groupby(keys, sort=False).mean().dropna().unstack("method")
+    means = by_epoch.groupby(keys, sort=False).mean().unstack("method")
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(rows["method"]))
 
 

@@ -146,7 +146,7 @@ def summary(ledger: pd.DataFrame) -> str:
 
 
 def shorter_trainings(ledger: pd.DataFrame) -> str:
-    """How many of the decided claims rest on no training of the paper's length, in a sentence; empty where all do."""
+    """How many decided claims rest on shorter trainings than the paper's, in a sentence; empty where none does."""
     decided = _of_the_paper(ledger)
     decided = decided[decided["verdict"].isin([SUPPORTED, CONTRADICTED])]
     count = (decided["setting"] == SETTINGS["reduced"]).sum()

@@ -51,8 +51,10 @@ def history(name: str, runs: Iterable[str]) -> str:
     """For readers: "stated …", when the rule of a claim was, and how many of its runs were known by then.
 
     With its `fingerprint`, as in `book/plan.json`; "another rule than on …" where it was stated anew. "changed since it
-    was stated on …" where it is another one now, and "not stated".
+    was stated on …" where it is another one now, and "not stated". Without a checkout, where the plan is to be read.
     """
+    if not FILE.parent.exists():
+        return f"stated or not in book/{FILE.name} of a checkout"
     runs = list(dict.fromkeys(runs))
     statements = _statements(name)
     if not statements:

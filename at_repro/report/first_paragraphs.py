@@ -309,9 +309,8 @@ def peaks_objects_faces(
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
         more.append(
-            f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth: most of the {levels.idxmax()} "
-            "ones, where the paper has the middle ones. What a map that is the same everywhere has there stands below; "
-            "one small network decides nothing."
+            f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth, where the paper says that "
+            "middle maps are. What an even map has there stands below; one small network decides nothing."
         )
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 

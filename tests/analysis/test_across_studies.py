@@ -149,6 +149,20 @@ def test_students_of_a_reader_s_own_parameters_are_there(studies, hand_made, sto
     assert title == "WRN-16-1 from WRN-16-2, 12 epochs" and set(students["method"]) == {"student", "KD"}
 
 
+def test_a_method_of_another_beta_is_no_further_seed(studies, hand_made, store):
+    """Both are called AT; the median of the two would be that of no method."""
+    study, _ = studies(ERRORS)
+    (columns,) = experiments.vary(experiments.get(NAMES[0]), beta=100.0).runs("reduced")
+    hand_made(columns["AT"], final={"test_error": 8.0})
+    runs = (columns["AT"], study.columns["AT"], study.columns["student"])
+    measure(store, *((run.run_id, columns["teacher"].run_id, "top", "distance", 0.1) for run in runs))
+    given = {"device": "cpu", "results": str(store.folder), "train_missing": False, "beta": 100.0}
+    (students,) = across_studies.distance_and_error(open_study(NAMES[0], "reduced", **given)).values()
+    found = students.set_index("method")
+    assert found.loc["AT", ["seeds", "test_error"]].tolist() == [1, 8.0]
+    assert found["test_error"].drop("AT").to_dict() == {"student": 10.0, "sum-2": 9.0}, "as other experiments call it"
+
+
 def test_students_without_a_measurement_are_not_there(studies):
     (students,) = across_studies.distance_and_error(studies(ERRORS)[0]).values()
     assert students.empty and across_studies.rank_correlations({"none": students}).empty

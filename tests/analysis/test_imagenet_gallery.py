@@ -191,16 +191,17 @@ def test_a_gallery_says_what_its_networks_see(gallery):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("names", "dataset", "message"),
     [
-        ([], r"networks: \[\] "),
-        ("resnet18", "networks: 'resnet18' "),
-        (["resnet18", "resnet18"], r"networks: \['resnet18', 'resnet18'\] "),
-        (["wrn-16-1"], "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
-        ([["resnet18"]], r"networks: \['resnet18'\] "),
+        ([], "birds@16", r"networks: \[\] "),
+        ("resnet18", "birds@16", "networks: 'resnet18' "),
+        (["resnet18", "resnet18"], "birds@16", r"networks: \['resnet18', 'resnet18'\] "),
+        (["wrn-16-1"], "birds@16", "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
+        ([["resnet18"]], "birds@16", r"networks: \['resnet18'\] "),
+        (["efficientnet-lite0"], "cifar10", "dataset: 'cifar10' .*NAME@SIZE"),
     ],
 )
-def test_wrong_values_are_refused_before_anything_is_loaded(names, message, monkeypatch):
+def test_wrong_values_are_refused_before_anything_is_loaded(names, dataset, message, monkeypatch):
     monkeypatch.setattr(imagenet, "pretrained", lambda name: pytest.fail("it was loaded"))
     with pytest.raises(ParameterError, match=f"^{message}"):
-        imagenet_gallery.open_gallery(names, "birds@16")
+        imagenet_gallery.open_gallery(names, dataset)

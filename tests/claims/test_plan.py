@@ -73,3 +73,9 @@ def test_the_benchmark_was_known_when_its_rule_was_stated():
 
 def test_a_rule_that_nobody_stated_is_called_so(path):
     assert plan.history("at", []) == "not stated" and plan.unknown("at", ["a run"]) == set()
+
+
+def test_an_installed_package_does_not_call_its_rules_unstated(tmp_path, monkeypatch):
+    """The plan lies in the checkout's book, which is not beside it."""
+    monkeypatch.setattr(plan, "FILE", tmp_path / "book" / "plan.json")
+    assert plan.history("at", []) == "stated or not in book/plan.json of a checkout"

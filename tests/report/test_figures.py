@@ -579,9 +579,11 @@ def test_pairing_compares_the_ends_of_groups():
 
 def test_of_a_benchmark_whose_case_failed_the_other_panel_is_drawn():
     """`at-repro bench` leaves such a case out and keeps the rest."""
-    results = pd.DataFrame(
-        [("cohort", f"step with {count} AT students", 10.0 * count, "ms") for count in (1, 2)],
-        columns=["case", "measured", "value", "unit"],
-    )
-    speed, growth = figures.cost(results, STAMP).axes
-    assert not speed.patches and growth.lines[0].get_xydata().tolist() == [[1, 10], [2, 20]]
+    rows = [("cohort", f"step with {count} AT students", 10.0 * count, "ms") for count in (1, 2)]
+    rows += [("against the plain loop", f"a from b, AT: {loop}", 100.0, "images/s") for loop in ("plain loop", "ours")]
+    results = pd.DataFrame(rows, columns=["case", "measured", "value", "unit"])
+    speed, growth = figures.cost(results[:2], STAMP).axes
+    assert growth.lines[0].get_xydata().tolist() == [[1, 10], [2, 20]] and not growth.texts
+    assert not speed.patches and speed.texts[0].get_text() == "not measured"
+    speed, growth = figures.cost(results[2:], STAMP).axes
+    assert speed.patches and not speed.texts and growth.texts[0].get_text() == "not measured"

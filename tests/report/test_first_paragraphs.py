@@ -257,7 +257,7 @@ def test_objects_and_faces_are_told_with_their_numbers():
     )
     assert "in 4 of 5 networks: 19 to 54 % against 20 to 20 %" in answer
     assert "35 % (a), 42 % (b)" in text and "the stronger ones have higher peaks" in text
-    assert "20 % (low), 25 % (middle), 28 % (top) of the maps' mass lies on eyes, nose and mouth: most " in text
+    assert "20 % (low), 25 % (middle), 28 % (top) of the maps' mass lies on eyes, nose and mouth, " in text
     empty = table("", [], [])
     answer, more = first_paragraphs.peaks_objects_faces("reduced", empty, pd.DataFrame(), empty, empty, empty)
     assert "Nothing can be said" in answer and not more

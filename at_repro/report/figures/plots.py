@@ -243,5 +243,8 @@ def cost(results: pd.DataFrame, stamp: str) -> Figure:
     speed.set(xlabel="images/s, data included", ylabel="")
     students = results["measured"].str.extract(r"^step with (\d+) AT students$")[0].dropna().astype(int)
     growth.plot(students, results.loc[students.index, "value"], marker="o", color=PALETTE[0])
+    for axis, measured in ((speed, loops), (growth, students)):
+        if measured.empty:
+            axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center")
     growth.set(xlabel="AT students in the cohort", ylabel="ms per step", xlim=(0, None), ylim=(0, None))
     return figure
