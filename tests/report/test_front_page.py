@@ -49,7 +49,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     published = {
         column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
     }
-    assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.35
+    assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.4
     singles = ["KD", "AT", "F-ActT", "student"]
     assert sorted(singles, key=ours.get) == sorted(singles, key=published.get) == singles
     assert (ours["AT+KD"] < ours["KD"]) != (published["AT+KD"] < published["KD"]), (
@@ -60,7 +60,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert whole_order in intro and whole_order in (ROOT / "notebooks" / "table_1.ipynb").read_text()
     for column in singles:
         assert f"{ours[column]:.2f} %" in intro
-    assert "All six errors of this row lie within 0.35 points of the paper's." in intro
+    assert "All six errors of this row lie within 0.4 points of the paper's." in intro
     hours = sum({study.first(column).values["seconds"] for column in study.records}) / 3600
     assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()
 
