@@ -348,10 +348,10 @@ def book(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    from at_repro.records import open_store
+    from at_repro.records import Store, default_folder
     from at_repro.report import terminal_output
 
-    store = open_store("reduced", options.results)
+    store = Store(options.results or default_folder("reduced"))  # a wrong device or data root is told first
     return terminal_output.verify(store, options.runs, options.device, options.data_root)
 
 
