@@ -168,12 +168,11 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
     told = f"after {first['AT']:.0f} (AT) and {first['F-ActT']:.0f} (F-ActT) of 200 epochs, the plain one itself after"
     table_1, lengths = (prose(f"notebooks/{name}.ipynb") for name in ("table_1", "training_length"))
     assert f"{told} {first['student']:.0f}." in table_1
-    phases = error_tables.phase_errors(study)
+    flagship = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
+    errors, phases = error_tables.by_method(flagship), error_tables.phase_errors(flagship)
     early, late = phases.iloc[0], phases.iloc[-1]
     assert early["F-ActT"] < early["AT"] < early["student"] and late["AT"] < late["F-ActT"]
     assert "F-ActT is ahead of AT, and AT of the plain student; in the last phase AT is ahead of F-ActT." in table_1
-    flagship = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
-    errors, late = error_tables.by_method(flagship), error_tables.phase_errors(flagship).iloc[-1]
     assert late["AT"] - late["KD"] < errors["ours"]["AT"] - errors["ours"]["KD"]
     assert "AT and KD are closer together than by their last epochs" in table_1
     assert (errors["low"] < errors["paper"]).all() and (errors["paper"] < errors["high"]).all()
