@@ -115,12 +115,13 @@ def _students(study: Study) -> pd.DataFrame:
     distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
     key = attrgetter("network", "dataset", "subset", "epochs")
     own = {run: name for columns in study.experiment.runs(study.preset, study.seeds) for name, run in columns.items()}
+    own_names = set(own.values())
     names = {run: name for run, name in own.items() if key(run) == key(study.columns["student"])}
     for experiment in experiments.EXPERIMENTS.values():
         for columns in experiment.runs(study.preset, study.seeds):
             for name, run in columns.items():
                 # A study of other parameters has other runs, which alone are of its names.
-                if key(run) == key(study.columns["student"]) and name not in own.values():
+                if key(run) == key(study.columns["student"]) and name not in own_names:
                     names.setdefault(run, name)
     rows = [
         (names[run], record.final["test_error"], *distances.loc[run.run_id])

@@ -81,7 +81,7 @@ def update_imagenet(store: Store) -> int:
         for key, network in _imagenet_networks().items()
         if not {(*key, statistic) for statistic in _OF_PHOTOGRAPHS} <= there
     }
-    parts = list(_rows_of_imagenet(new))
+    parts = list(_rows_of_imagenet(new, "auto", None))
     return attention_table.add(store, pd.concat(parts)) if parts else 0
 
 
@@ -112,7 +112,7 @@ def _imagenet_networks() -> dict[tuple[str, str], imagenet.ResizeInput]:
 
 
 def _rows_of_imagenet(
-    networks: Mapping[tuple[str, str], imagenet.ResizeInput], device: str = "auto", data_root: str | None = None
+    networks: Mapping[tuple[str, str], imagenet.ResizeInput], device: str, data_root: str | None
 ) -> Iterator[pd.DataFrame]:
     """The rows of each network, see `_imagenet_networks`; of none where the photographs are not here."""
     if not networks:  # reading photographs takes seconds

@@ -202,13 +202,16 @@ def _with_p(of_seeds: pd.DataFrame) -> str:
 
 
 def paired_differences(study: Study, reference: str) -> pd.DataFrame:
-    """What `comparisons` gives, over seeds: a row per column that shares seeds with `reference`, the teacher's too.
+    """What `comparisons` gives, over seeds: a row per one of `Study.students` that shares seeds with `reference`.
 
     Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
     95 % interval by Student's t (NaN for fewer than three seeds).
     """
     by_column = comparisons(study, reference).groupby("method", sort=False)["difference"]
-    rows = {column: (len(own), own.mean(), *significance.interval(own)) for column, own in by_column}
+    students = study.students
+    rows = {
+        column: (len(own), own.mean(), *significance.interval(own)) for column, own in by_column if column in students
+    }
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
     return frame.rename_axis("method")
 

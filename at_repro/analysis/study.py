@@ -112,13 +112,15 @@ class Study(WithImages):
         return ", ".join([f"preset {self.preset}", *changes, self.seed_names, *devices])
 
     @property
-    def seed_names(self) -> str:
-        """For readers: `seed 0`, or `seeds 0 to 4`: those of most columns, and behind them the columns of others.
-
-        Without those of teachers, who have one seed whatever their students have.
-        """
+    def students(self) -> list[str]:
+        """The columns with records that teach no other: a teacher has one seed, whatever its students have."""
         teachers = {run.teacher for run in self.columns.values()}
-        students = {column: tuple(of) for column, of in self.records.items() if self.columns[column] not in teachers}
+        return [column for column in self.records if self.columns[column] not in teachers]
+
+    @property
+    def seed_names(self) -> str:
+        """For readers: `seed 0`, or `seeds 0 to 4`: those of most `students`, and behind them the columns of others."""
+        students = {column: tuple(self.records[column]) for column in self.students}
         [(most, _)] = Counter(students.values() or [tuple(self.seeds)]).most_common(1)
         columns: dict[tuple[int, ...], list[str]] = {}
         for column, seeds in students.items():

@@ -69,6 +69,13 @@ def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):
     assert found.loc[(PAIR, "95 % interval"), "AT"] == found.loc[(PAIR, "deviation"), "KD"] == ""
 
 
+def test_a_second_teacher_is_no_method(studies):
+    """Table 3 has one for the terms on gradients and one for activation-based transfer."""
+    wrong = {"student": {0: range(20)}, "KD": {0: range(10)}, "teacher": {0: ()}, "teacher of AT": {0: ()}}
+    study = studies("smoke", "gradient-methods", **wrong)
+    assert list(error_tables.paired_differences(study, "student").index) == ["KD"]
+
+
 def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
     groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
