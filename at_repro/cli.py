@@ -310,12 +310,12 @@ def _by_name(parameters: Sequence[Sequence[str]], what: str) -> dict[str, list[s
 
 
 def maps(options: argparse.Namespace) -> None:
-    from pathlib import Path
+    import os
 
     from at_repro.report import maps
 
     model, pictures = options.model, options.pictures
-    if Path(model).expanduser().exists():  # `at-repro maps photo.jpg`: no model is named as a file is
+    if os.path.exists(os.path.expanduser(model)):  # `at-repro maps photo.jpg`: no model is named as a file is
         model, pictures = "efficientnet-lite0", [model, *pictures]
     names = ("layers", "mapping", "kind", "weights", "layout", "grid", "size", "device", "csv")
     count = maps.draw(model, pictures, options.output, **{name: getattr(options, name) for name in names})

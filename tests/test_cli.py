@@ -112,6 +112,7 @@ BAD = [
     (["run", NAME, "--results", ""], ["results: ''", "a variable that is not set"]),
     (["claims", "-o", ""], ["output: ''"]),
     (["notebook", "table_1", "-o", ""], ["output: ''"]),
+    (["notebook", "table_1", "-o", "~no-such-user/x.ipynb"], ["output", "~no-such-user"]),
     (["data", "--data-root", ""], ["data root: ''"]),
     (["maps", ""], ["model: ''"]),
     (["maps", "resnet18", "--csv", "table.csv", ""], ["pictures: ''"]),

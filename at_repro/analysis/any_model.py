@@ -72,9 +72,11 @@ def load_model(name: str, weights: str | None = None) -> Model:
 
 def _model_of_function(name: str, classes: int | None) -> Model:
     function = networks.load_function(name)
+    signature = inspect.signature(function)
     try:
-        inspect.signature(function).bind()
-        arguments = []
+        signature.bind()
+        takes_classes = "classes" in next(iter(signature.parameters), "")  # which a run gives it as well
+        arguments = [classes] if classes is not None and takes_classes else []
     except TypeError:  # it needs the number of classes, as the network of a run does
         arguments = [classes or 10]
     with foreign_code("model", name, "a function that makes a model"):

@@ -59,10 +59,10 @@ def update_experiment(
     if not new:
         return 0
     try:
-        images = data.load(next(iter(new[0].values())).dataset, "test", data_root, download=False)
+        images = data.load(next(iter(new[0].values())).dataset, "test", data_root, download=False).to(target)
     except DataError:
         return 0
-    return sum(update(store, columns, images.to(target)) for columns in new)
+    return sum(update(store, columns, images) for columns in new)
 
 
 def update_imagenet(store: Store) -> int:

@@ -80,8 +80,7 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
     parts = {}
     for pair, study in studies.items():
         paper = by_method(study)["paper"]
-        errors = study.test_errors().pivot(index="seed", columns="column", values="test_error")
-        ours = errors.sub(errors.get("student", math.nan), axis="index").mean()
+        ours = comparisons(study).groupby("method")["difference"].mean().astype(float)
         parts[pair] = pd.DataFrame({"ours": ours, "paper": paper - paper["student"]}, paper.index)
     return pd.concat(parts, names=["pair", "method"]).drop(["student", "teacher"], level="method").reset_index()
 

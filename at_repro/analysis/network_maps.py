@@ -150,9 +150,9 @@ def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
     return attention.input_gradient(task, batch).cpu()
 
 
-def one_per_class(images: Images, count: int = 1) -> ImageSet:
-    """The first `count` images of every class in the set's order: a rule stated in advance, never a choice by hand."""
-    of_class = [(images.labels == label).nonzero()[:count, 0] for label in range(len(images.classes))]
+def one_per_class(images: Images, count: int = 1, classes: int | None = None) -> ImageSet:
+    """The first `count` images of each of the first classes (None: of all) in the set's order: nobody chooses them."""
+    of_class = [(images.labels == label).nonzero()[:count, 0] for label in range(len(images.classes))[:classes]]
     return images.select(torch.cat(of_class))
 
 

@@ -54,7 +54,7 @@ def _plain(study: Study, column: str) -> str:
 
 def _study(store: Store, experiment: experiments.Experiment, preset: str) -> Study:
     """What a store has of an experiment, of all seeds, without its images."""
-    seeds = list(store.seeds())
+    seeds = store.seeds()
     by_seed = experiment.runs(preset, seeds)
     records, missing = find_records(store, by_seed)
     return Study(None, experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, "")

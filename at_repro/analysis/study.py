@@ -32,9 +32,7 @@ class WithImages:
 
     def examples(self, count: int = 1, classes: int | None = None) -> ImageSet | None:
         """The first `count` test images of each of the first classes (None: of all); None where there are no images."""
-        if self.images is None:
-            return None
-        return network_maps.one_per_class(self.images, count).select(slice(classes and classes * count))
+        return None if self.images is None else network_maps.one_per_class(self.images, count, classes)
 
     def sample(self, count: int) -> ImageSet | None:
         """The first test images, all where there are fewer; None where there are none.

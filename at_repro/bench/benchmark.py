@@ -12,7 +12,7 @@ from at_repro.training import Progress, engine, provenance
 
 
 def measure(device: str = "auto", data_root: str | None = None, compile: str = "auto") -> dict:
-    """Measures every case and returns what was found, ready for JSON: `environment`, `rows`, `seconds`.
+    """Measures every case and returns what was found, ready for JSON: `environment`, `seconds`, `left_out`, `rows`.
 
     The machine should be idle: every case is a comparison within this process, but others make it noisy. Cases
     that fail here, such as for lack of CIFAR-10, are left out, and named.

@@ -16,7 +16,7 @@ from at_repro.data.names import (
     size,
     training_resolution,
 )
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError, ParameterError, check_choice
 
 if TYPE_CHECKING:
     from at_repro.data.image_set import ImageSet
@@ -59,6 +59,7 @@ def load(
     from at_repro.data import cifar10, folders, shapes, streamed
 
     check_name(name)
+    check_choice("split", split, SPLITS)
     if name == "shapes":
         return shapes.shapes(split, subset)
     images: Images

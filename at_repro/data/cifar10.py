@@ -11,7 +11,7 @@ from torchvision.datasets.utils import check_integrity
 from at_repro.data import names
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards
-from at_repro.errors import DataError, check_choice
+from at_repro.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIZES = names.SIZES["cifar10"]
@@ -29,7 +29,6 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
     Args and errors as of `data.load`: "train" has 50,000 images, "test" 10,000; a download is of 170 MB; what is
     damaged, a batch, shard or row, is named.
     """
-    check_choice("split", split, SIZES)
     if (root / _BATCHES).is_dir():
         images, labels, classes, source = _read_batches(split, root)
     elif shards := _shards(split, root):

@@ -15,7 +15,7 @@ from at_repro.data import decoding, names, published_archives
 from at_repro.data.image_set import ImageSet, canonical_order
 from at_repro.data.parquet import find_shards, read_shards, shard_classes
 from at_repro.data.published_archives import Photograph
-from at_repro.errors import DataError, check_choice
+from at_repro.errors import DataError
 
 # Of ImageNet, in units of 0 to 255: natural images of any kind.
 MEAN = (123.7, 116.3, 103.5)
@@ -43,7 +43,6 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
     Args and errors as of `data.load`: an image or shard that is damaged is named, classes in which splits differ, and
     those of one name.
     """
-    check_choice("split", split, SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
     check_classes(root / folder, *(_classes(root / folder, part) for part in (split, OTHER[split])))
     images, labels, classes, source = _read(root / folder, split, resolution)

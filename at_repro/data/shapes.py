@@ -7,7 +7,6 @@ from at_repro.data import names
 from at_repro.data.image_set import ImageSet, check_subset
 from at_repro.data.outlines import OUTLINES
 from at_repro.data.textures import Uniform, paint, smooth_noise, unit_vectors
-from at_repro.errors import check_choice
 
 CLASSES = tuple(OUTLINES)
 SIZES = names.SIZES["shapes"]
@@ -32,9 +31,8 @@ def shapes(split: str, count: int | None = None) -> ImageSet:
         split: "train" (10,000 images) or "test" (2,000).
         count: only the first so many; None: all.
 
-    Raises ParameterError for another split, or a count out of range.
+    Raises ParameterError for a count out of range.
     """
-    check_choice("split", split, SIZES)
     count = SIZES[split] if count is None else count
     check_subset(count, SIZES[split])
     chunks = [_chunk(split, index) for index in range(-(-count // _CHUNK))]

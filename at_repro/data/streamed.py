@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as transforms
 from at_repro.data import augment, folders, jpeg, names
 from at_repro.data.decoding import open_upright
 from at_repro.data.image_set import ImageSet, check_subset
-from at_repro.errors import DataError, check_choice
+from at_repro.errors import DataError
 
 AUGMENTATIONS = ("resized-crop-flip", "none")
 
@@ -40,7 +40,6 @@ def load_streamed(name: str, split: str, root: Path) -> "StreamedSet":
 
     Args and errors as of `data.load`: a file that is none of these is named, and classes in which splits differ.
     """
-    check_choice("split", split, folders.SPLITS)
     folder, resolution = names.folder(name), names.resolution(name)
     source, other = (folders.split_folder(root / folder, part) for part in (split, folders.OTHER[split]))
     for part in (source, other):

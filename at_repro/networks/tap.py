@@ -237,8 +237,10 @@ class _TapNetwork(nn.Module):
             model.get_submodule(recorder.layer).register_forward_hook(recorder)
 
     def forward(self, *args: object, **kwargs: object) -> Output:
-        image = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        reader = _Reader(image, *self._settings)
+        images = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        if not images:
+            raise ParameterError("images", [type(value).__name__ for value in args], "a tensor among the arguments")
+        reader = _Reader(images[0], *self._settings)
         for recorder in self._recorders:
             recorder.reader = reader
         try:

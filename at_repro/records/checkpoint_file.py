@@ -67,6 +67,8 @@ def _open(path: Path, framework: str) -> Iterator[safe_open]:
 def _parse(text: dict[str, str]) -> dict:
     if text["precision"] not in ("bf16", "fp32"):  # it decides what is trained together, before the checksum is seen
         raise ValueError("its precision is none")
+    if "curve" not in text:  # the other part that is read before
+        raise ValueError("it has no curve")
     plain = ("precision", "checksum")
     return {name: value if name in plain else json.loads(value) for name, value in text.items()}
 

@@ -1,5 +1,6 @@
 """Attention maps of any model for any pictures: a figure of the first ones, and the statistics of all."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.any_model import Model, load_model
 from at_repro.data import ImageSet, augment, decoding, folders
-from at_repro.errors import ParameterError, UserError, check_choice, check_count
+from at_repro.errors import ParameterError, check_choice, check_count, foreign_code
 from at_repro.report import figures
 from at_repro.training import engine
 
@@ -93,17 +94,20 @@ def draw(
     subject = subject if size is None else subject._replace(resolution=size)
     layers, network = _tap(model, subject, layers, layout, grid)
     network.to(target)
+    source = weights or ("its own" if networks.is_function(model) else "published")
+    drawn = mapping if kind == "activation" else kind
     with ExitStack() as stack:
         rows = None if table is None else stack.enter_context(files.replacement(table))
         for start in range(0, len(paths), _BATCH):
             part = paths[start : start + _BATCH]
             images, maps, titles = _look(part, network, target, subject, layers, kind, mapping)
             if start == 0:
-                _save(images, maps, titles, output, f"{model}; weights: {weights or 'published'}; {', '.join(layers)}")
+                _save(images, maps, titles, output, f"{model}; weights: {source}; {', '.join(layers)}")
             if rows is not None:
-                frame = map_statistics.tabulate({model: {mapping: maps}}, images, _CSV_STATISTICS)
+                frame = map_statistics.tabulate({model: {drawn: maps}}, images, _CSV_STATISTICS)
                 frame["image"] = [str(part[index]) for index in frame["image"]]
-                frame.to_csv(rows, mode="a", header=start == 0, index=False, float_format="%.6g")
+                mode = "a" if start else "w"  # what a killed process left there is overwritten
+                frame.to_csv(rows, mode=mode, header=start == 0, index=False, float_format="%.6g")
                 count = start + len(part)
                 end = "\n" if count == len(paths) else ""
                 print(f"\r{count} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
@@ -116,11 +120,13 @@ def _paths(pictures: Sequence[str]) -> list[Path]:
         return [Path(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))]
     paths: list[Path] = []
     for picture in pictures:
-        path = Path(picture).expanduser()
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in folders.SUFFIXES)
-        if not (path.is_file() or inside):
+        path = Path(os.path.expanduser(picture))  # of `Path` these raise, for a home or a place that nobody may see
+        is_file = os.path.isfile(path)
+        files_below = path.rglob("*") if os.path.isdir(path) else ()
+        inside = sorted(file for file in files_below if file.suffix.lower() in folders.SUFFIXES)
+        if not (is_file or inside):
             raise ParameterError("pictures", picture, f"a file, or a folder with files {', '.join(folders.SUFFIXES)}")
-        paths += [path] if path.is_file() else inside
+        paths += [path] if is_file else inside
     return paths
 
 
@@ -129,18 +135,12 @@ def _tap(
 ) -> tuple[Sequence[str], nn.Module]:
     """The layers that are looked at, and the model tapped at them, which was called once: somebody else's code."""
     size = model.resolution
-    try:
+    with foreign_code("size", size, f"the height and width in pixels of images that {name} takes, --size in a command"):
         images = torch.zeros(2, 3, size, size)
         layers = layers or networks.choose_layers(model.network, images, layout, grid)
         network = networks.tap(model.network, layers, layout, grid)
         with torch.no_grad():
             network(images)
-    except UserError:
-        raise
-    except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        requirement = f"the height and width in pixels of images that {name} takes, --size in a command ({reason})"
-        raise ParameterError("size", size, requirement) from error
     return layers, network
 
 

@@ -81,8 +81,8 @@ def execute(name: str, values: Mapping[str, object] | None = None, output: str |
     from nbclient.exceptions import DeadKernelError
 
     path = source(name)
-    output = Path(output or path.name).expanduser()
-    if output.is_dir():
+    output = Path(os.path.expanduser(output or path.name))  # of `Path` it raises for a home that there is not
+    if os.path.isdir(output):
         output = output / path.name
     if output.resolve() == path.resolve():
         raise ParameterError("output", str(output), "a file that is not the notebook itself")

@@ -12,7 +12,7 @@ from at_repro.bench import costs
 from at_repro.errors import UserError, duration, printable
 from at_repro.experiments import EXPERIMENTS, PRESETS
 from at_repro.records import Store, checkpoint_file
-from at_repro.runs import Run, teachers_and_cohorts, with_teachers
+from at_repro.runs import Run, with_teachers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def experiments() -> str:
         for preset in PRESETS:
             size = experiment.size(preset)
             runs = costs.runs_of([experiment.name], preset)
-            seconds = sum(map(costs.seconds, teachers_and_cohorts(runs)))
+            seconds = 3600 * costs.hours(runs)
             time = "unknown time" if math.isnan(seconds) else f"about {duration(seconds)}"
             seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
             lines.append(f"    {preset:8} {len(runs):3} runs, {seeds}, {time} ({size.meant_for})")

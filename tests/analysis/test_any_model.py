@@ -66,6 +66,15 @@ def test_a_model_of_ones_own_takes_the_weights_by_its_own_names(saved, wanted, t
     assert torch.equal(*logits)
 
 
+def test_a_network_of_ones_own_with_a_usual_number_of_classes_has_those_of_its_weights(tmp_path, monkeypatch):
+    """As in training, which always gives it the number."""
+    (tmp_path / "own_net.py").write_text("from torch import nn\ndef net(classes=10): return nn.Linear(4, classes)\n")
+    monkeypatch.chdir(tmp_path)
+    torch.save(networks.load_function("own_net:net")(15).state_dict(), "w")
+    assert load_model("own_net:net", "w").network.out_features == 15
+    assert load_model("own_net:net", None).network.out_features == 10
+
+
 def test_a_fine_tuned_network_of_imagenet_still_sees_photographs(tmp_path):
     torch.save(networks.build("resnet18", 5).state_dict(), tmp_path / "w")
     model, usual = load_model("resnet18", str(tmp_path / "w")), load_model("resnet18", "random")

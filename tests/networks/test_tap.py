@@ -111,6 +111,12 @@ def test_a_layer_must_return_a_map(model):
         networks.tap(model, ["classifier.0"])(IMAGES)
 
 
+def test_a_call_without_a_tensor_says_so(model):
+    """Not by StopIteration, which would end a reader's loop without a word."""
+    with pytest.raises(ParameterError, match=r"^images: \['list'\] is not allowed"):
+        networks.tap(model, ["features"])([IMAGES])
+
+
 def test_a_layer_must_run_once():
     class Twice(nn.Module):
         def __init__(self):

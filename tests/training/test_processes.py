@@ -118,7 +118,7 @@ def test_parts_make_the_whole_and_weights_its_mean(count, size):
 
 @pytest.mark.parametrize("term", [FullActivation(), GradientTransfer(beta=0.1), SymmetryNorm(beta=0.1)])
 def test_what_several_processes_cannot_train_is_refused(term):
-    run = Run("wrn-10-1", 1, terms=(term,), teacher=None if term.kind == "sym" else TEACHER)
+    run = Run("wrn-10-1", 1, terms=(term,), teacher=TEACHER)
     ALONE.check(run, 100)
     with pytest.raises(ParameterError, match=r"^processes: 2 is not allowed; allowed: 1, for a run with"):
         Ranks(0, 2).check(run, 100)
