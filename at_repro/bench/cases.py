@@ -51,7 +51,7 @@ class Cohort:
 
 
 def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
-    """Images per second, data included, of the field's loop and of ours."""
+    """Images per second, data included, of a plain PyTorch loop and of ours."""
     rows: list[Row] = []
     image_count = BATCH * _steps(images.device)
     for student, teacher in (("wrn-16-1", "wrn-16-2"), ("wrn-16-2", "wrn-40-2")):
@@ -68,7 +68,7 @@ def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
 
 
 def _plain_loop(images: ImageSet, student: str, teacher: str) -> Callable[[], None]:
-    """One measured call of the field's loop."""
+    """One measured call of the plain loop."""
     device = images.device
     network, teacher_network = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)

@@ -199,7 +199,9 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"
         changed = "" if plan.is_stated(str(name)) else f"rule {claim['stated']}"
-        notes.append("; ".join(filter(None, (changed, setting, _scope(claim), _with_names(claim["on"])))))
+        ran, wanted = claim["compared"].split(" of ")
+        gaps = "" if ran in ("0", wanted) else f"{claim['compared']} comparisons run"
+        notes.append("; ".join(filter(None, (changed, setting, _scope(claim), gaps, _with_names(claim["on"])))))
         rows.append((claim["claim"], claim["verdict"], *cells, PAGES[str(name)].replace("_", " ")))
         details.append({
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],

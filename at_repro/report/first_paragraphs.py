@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from at_repro.analysis import across_studies, error_tables
+from at_repro.analysis import across_studies, error_tables, map_statistics
 from at_repro.analysis.significance import ALPHA
 from at_repro.analysis.study import Study
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
@@ -14,6 +14,7 @@ from at_repro.experiments import paper_numbers
 from at_repro.report.verdict_sentences import (
     HOW_JUDGED,
     OUTCOMES,
+    all_seeds,
     count_seeds,
     error,
     how_sure,
@@ -60,12 +61,13 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         "The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
         "divided by their l2 norm, and the loss of the public code, a mean of squares, with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors "
-        f"({count_seeds(groups, 'all groups')}), without any transfer {error(groups, 'student')} "
-        f"({count_seeds(groups, 'student')}), at {groups.columns['student'].epochs} epochs{reference}."
+        f"({count_seeds(groups, 'all groups')}{all_seeds(groups, 'all groups')}), without any transfer "
+        f"{error(groups, 'student')} ({count_seeds(groups, 'student')}{all_seeds(groups, 'student')}), at "
+        f"{groups.columns['student'].epochs} epochs{reference}."
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
-    return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups, 'all groups')}"])
+    return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -80,22 +82,24 @@ def _nearer_at_one_gradient_norm(functions: Study) -> str:
     return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}."
 
 
-def on_method(sizes: Mapping[str, float], distances: pd.DataFrame) -> str:
+def on_method(study: Study, sizes: Mapping[str, float]) -> str:
     """What attention transfer does, and how much it matters which of its two losses is taken, as Markdown.
 
     Args:
         sizes: see `paper_and_code.sizes`; empty where nothing was measured.
-        distances: of students' maps from the teacher's, see `error_tables.map_distances`.
     """
+    distances = error_tables.map_distances(study)
     text = (
         "**A student is trained to have its teacher's attention maps.** A map says how active a network is at each "
         "position of an image: activations are squared, summed over channels, and the map is divided by its length. "
     )
     if {"student", "AT"} <= set(distances.index):
         after, before = (_and(f"{value:.2f}" for value in distances.loc[name][:-1]) for name in ("AT", "student"))
+        student = study.columns["student"]
         text += (
-            f"That works: afterwards the student's maps are on average {after} from the teacher's, low to top, "
-            f"without it {before} (0: the same map, 1.41: no position in common)."
+            f"That works: after {student.epochs} epochs the maps of a {student.network.upper()} at the ends of its "
+            f"groups, called {_and(list(distances)[:-1])}, are on average {after} from its teacher's, without "
+            f"transfer {before} (0: the same map, 1.41: no position in common)."
         )
     text += (
         "\n\n**The paper prints another loss than its code computes.** In the paper the distance of two maps is added "
@@ -292,8 +296,9 @@ def peaks_objects_faces(
     if len(pretrained):
         more.append(
             "In networks with ImageNet weights, which stand in for the paper's, the strongest tenth holds "
-            f"{_list(pretrained.iloc[:, -1])}, on photographs of birds: there the stronger ones "
-            f"{'have' if pretrained.iloc[:, -1].is_monotonic_increasing else 'do not all have'} higher peaks."
+            f"{_list(pretrained.iloc[:, -1])}, on photographs of birds: "
+            f"{'more' if pretrained.iloc[:, -1].is_monotonic_increasing else 'not always more'} in the stronger ones, "
+            "whose top maps have more positions as well."
         )
     if len(rows := shares.dropna()) and len(surplus.dropna()) > 2:
         count = int((rows["top"] > rows["low"]).sum())
@@ -308,9 +313,11 @@ def peaks_objects_faces(
         )
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
+        even = sum(100 * map_statistics.part_mask(part, 64, 64).float().mean() for part in map_statistics.PARTS)
         more.append(
             f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth, where the paper says that "
-            "middle maps are. What an even map has there stands below; one small network decides nothing."
+            f"middle maps are. A map that is the same everywhere has {even:.0f} % there; one small network decides "
+            "nothing."
         )
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 
@@ -323,15 +330,17 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
+    if (top["rho"] < 0).all() or (top["rho"] > 0).all():
+        lead += f"; if anything they have {'more' if top['rho'].iloc[0] < 0 else 'less'}"
     over = [f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in top.itertuples()]
     if len(top) < len(groups):
         return lead, f"{', '.join(over)}; the WRNs alone are too few"
     if (top["p"] < _SIGNIFICANT).all():
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["networks"].min())
-    least = 2 / math.factorial(fewest)  # of all orders two are perfect
-    reach = f", which {fewest} networks cannot reach (p is at least {least:.2g})" if least >= _SIGNIFICANT else ""
-    return lead, f"{', '.join(over)}; the rule asks for both beyond chance{reach}"
+    is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
+    reach = f", and over {fewest} none can be" if is_out_of_reach else ""
+    return lead, f"{', '.join(over)}; both would have to be beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:

@@ -105,7 +105,8 @@ def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
     html = table._repr_html_()
     body = next(body for body in html.split("<tbody>") if "run-1" in body)
     assert body.count("AT below student") >= 3, "all of it folds out"
-    note = "labels alone<small>the paper&#x27;s setting; one run; WRN-16-1 &lt;from&gt; WRN-16-2</small></td>"
+    on = "1 of 4 comparisons run; WRN-16-1 &lt;from&gt; WRN-16-2"
+    note = f"labels alone<small>the paper&#x27;s setting; one run; {on}</small></td>"
     assert note in body, "what the verdict rests on stands in the cell of the claim"
     assert '<a href="table_1.html">table 1</a>' in body
 

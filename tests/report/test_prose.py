@@ -1,6 +1,7 @@
 """What a page says in words is what its tables say: nobody reads both, and a new record changes one of them alone."""
 
 import re
+from collections import Counter
 
 import nbformat
 import pandas as pd
@@ -70,7 +71,7 @@ def test_a_number_that_no_table_has_is_found():
         ),
         (
             "is_it_the_attention",
-            "On CIFAR-10 distillation helps while looking elsewhere at the top",
+            "On CIFAR-10 distillation helps though its top map moves away from the teacher's",
             r"the top map is farther from the teacher's than without transfer and the error is lower in (\d) of \1 ",
         ),
         ("is_it_the_attention", "whether looking alike helps is open", "nearer to their teacher's err less is open"),
@@ -153,26 +154,47 @@ def test_what_came_of_the_plan_is_what_the_records_say():
 
 
 def test_what_distillation_does_on_photographs_is_what_the_records_say():
-    """The exception to that page's title."""
-    study = open_study("imagenet-resnet18", "reduced", train_missing=False)
-    top = error_tables.map_distances(study).drop(columns="seeds").iloc[:, -1]
-    errors = error_tables.by_method(study)["ours"]
-    assert top["KD"] < top["student"] and errors["KD"] > errors["student"]
-    assert "on ImageNet's stand-in KD's top map is nearer" in prose("notebooks/is_it_the_attention.ipynb")
+    """The exceptions to that page's title."""
+    found = {}
+    for name in ("scenes", "birds", "imagenet"):
+        names = {"scenes": "fine-tuning-scenes", "birds": "fine-tuning-birds", "imagenet": "imagenet-resnet18"}
+        study = open_study(names[name], "reduced", train_missing=False)
+        top = error_tables.map_distances(study).drop(columns="seeds").iloc[:, -1]
+        found[name] = (top["KD"] > top["student"], judge(Facts(study.store), study, "KD")[0])
+    assert found == {"scenes": (True, SUPPORTED), "birds": (True, UNDECIDED), "imagenet": (False, CONTRADICTED)}
+    page = prose("notebooks/is_it_the_attention.ipynb")
+    assert "on scenes KD's top map is farther and KD errs less, as here; on birds it is farther and the errors" in page
+    assert "do not differ beyond chance; on ImageNet's stand-in it is nearer and KD errs more." in page
+
+
+def test_how_few_pairs_stand_behind_the_claim_in_general_is_said():
+    """Eight settings are beyond chance by the rule, which counts lengths of one pair; the pairs alone are not."""
+    facts = Facts(open_store("reduced"))
+    (rule,) = claims.paper_claims.BY_NAME["at-in-general"].comparisons
+    pairs = Counter(
+        run.network + " " + run.teacher.network
+        for preset, one in rule.settings
+        if one.evidence(preset, facts)
+        for run in one.runs(preset)
+        if run.terms
+    )
+    assert pairs.most_common(1) == [("wrn-16-1 wrn-16-2", 5)] and sorted(pairs.values()) == [1, 1, 1, 5]
+    told = "rests on 8 settings, five of which are lengths of one pair. Counted by pairs, 4 of 4 would not be beyond"
+    assert f"{told} chance (sign test, p = {2 * 0.5 ** len(pairs)})." in prose("notebooks/claims.ipynb")
 
 
 def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
     """Integers and superlatives, which the search for numbers passes over."""
     study = open_study("convergence", "paper", train_missing=False)
-    first = error_tables.first_epochs(study)["first epoch"]
-    told = f"after {first['AT']:.0f} (AT) and {first['F-ActT']:.0f} (F-ActT) of 200 epochs, the plain one itself after"
+    early = error_tables.first_epochs(study)["early error"].round(1)
     table_1, lengths = (prose(f"notebooks/{name}.ipynb") for name in ("table_1", "training_length"))
-    assert f"{told} {first['student']:.0f}." in table_1
+    told = f"{early['F-ActT']} % with F-ActT, {early['AT']} % with AT and {early['student']} % without transfer"
+    assert f"up to epoch 60, the mean test error is {told}; from epoch 121 on AT is ahead of F-ActT." in table_1
     flagship = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
     errors, phases = error_tables.by_method(flagship), error_tables.phase_errors(flagship)
-    early, late = phases.iloc[0], phases.iloc[-1]
-    assert early["F-ActT"] < early["AT"] < early["student"] and late["AT"] < late["F-ActT"]
-    assert "F-ActT is ahead of AT, and AT of the plain student; in the last phase AT is ahead of F-ActT." in table_1
+    late = phases.iloc[-1]
+    assert early["F-ActT"] < early["AT"] < early["student"]
+    assert (phases["AT"] < phases["F-ActT"]).tolist() == [False, False, True, True], "from epoch 121 on"
     assert late["AT"] - late["KD"] < errors["ours"]["AT"] - errors["ours"]["KD"]
     assert "AT and KD are closer together than by their last epochs" in table_1
     assert (errors["low"] < errors["paper"]).all() and (errors["paper"] < errors["high"]).all()

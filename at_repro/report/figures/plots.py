@@ -226,7 +226,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
 
 
 def cost(results: pd.DataFrame, stamp: str) -> Figure:
-    """Images per second of the field's loop and of ours, and the cost of a step against the number of students.
+    """Images per second of a plain PyTorch loop and of ours, and the cost of a step against the number of students.
 
     Args:
         results: columns case, measured, value and unit, see `bench.frame`.
