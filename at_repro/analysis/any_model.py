@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def load_model(name: str, weights: str | None = None) -> Model:
     with seeded_from(torch.Generator().manual_seed(0)):
         classes = None if state is None else _count_classes(state)
         model = (
-            _model_of_function(name, classes)
+            _model_of_function(name, classes, state)
             if networks.is_function(name)
             else _model_of_name(name, weights is None, classes)
         )
@@ -70,20 +71,26 @@ def load_model(name: str, weights: str | None = None) -> Model:
     return model._replace(network=model.network.eval())
 
 
-def _model_of_function(name: str, classes: int | None) -> Model:
+def _model_of_function(name: str, classes: int | None, state: Mapping[str, Tensor] | None) -> Model:
     function = networks.load_function(name)
     signature = inspect.signature(function)
     try:
         signature.bind()
-        takes_classes = "classes" in next(iter(signature.parameters), "")  # which a run gives it as well
-        arguments = [classes] if classes is not None and takes_classes else []
     except TypeError:  # it needs the number of classes, as the network of a run does
-        arguments = [classes or 10]
+        return Model(_call(name, partial(function, classes or 10)), 224)
+    network = _call(name, function)
+    counts = [parameter for parameter in signature.parameters if "classes" in parameter]
+    if counts and state is not None and _fit(network, state)[1]:  # a run has given it another number than its usual one
+        network = _call(name, partial(function, **{counts[0]: classes}))
+    return Model(network, 224)
+
+
+def _call(name: str, function: Callable[[], object]) -> nn.Module:
     with foreign_code("model", name, "a function that makes a model"):
-        network = function(*arguments)
+        network = function()
     if not isinstance(network, nn.Module):
         raise ParameterError("model", name, f"a function that returns a torch module, not {type(network).__name__}")
-    return Model(network, 224)
+    return network
 
 
 def _model_of_name(name: str, published: bool, classes: int | None) -> Model:
@@ -159,12 +166,17 @@ def _count_classes(state: Mapping[str, Tensor]) -> int | None:
 
 def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
     """Gives a network its weights. Raises DataError with the first names that differ."""
-    own = network.state_dict()
-    weights, faults = min(((names, _faults(own, names)) for names in _namings(state)), key=lambda each: len(each[1]))
+    weights, faults = _fit(network, state)
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise DataError(f"{file}: weights of another architecture: {', '.join(faults[:3])}{more}")
     network.load_state_dict(weights)
+
+
+def _fit(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+    """Weights by the names that fit a network best, and what differs all the same."""
+    own = network.state_dict()
+    return min(((names, _faults(own, names)) for names in _namings(state)), key=lambda each: len(each[1]))
 
 
 def _namings(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:

@@ -106,8 +106,8 @@ def data_root(root: str | Path | None = None) -> Path:
             except (OSError, RuntimeError, TypeError, ValueError):
                 pass
             raise ParameterError(source, str(text), "a folder that exists")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "at_repro" / "data"
+    cache = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")  # of `Path` it raises without a home
+    return Path(cache) / "at_repro" / "data"
 
 
 @dataclass(frozen=True)

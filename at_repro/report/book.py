@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -186,8 +185,10 @@ def _train(pages: Iterable[str], preset: str, store: Store, device: str, data_ro
             runs = [run for run in runs if run not in missing]
     train(runs, store, device=device, data_root=data_root)
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
-        with suppress(DataError):  # pages do without
+        try:
             data.load(dataset, "test", data_root)  # downloads what will be shown, also where nothing had to be trained
+        except DataError as error:
+            say(f"pages are made without images of {dataset}: {error}")
     for name in names:
         attention_measurement.update_experiment(name, preset, store, None, device, data_root)
 

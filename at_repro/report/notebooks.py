@@ -81,13 +81,12 @@ def execute(name: str, values: Mapping[str, object] | None = None, output: str |
     from nbclient.exceptions import DeadKernelError
 
     path = source(name)
-    output = Path(os.path.expanduser(output or path.name))  # of `Path` it raises for a home that there is not
+    output = Path(os.path.expanduser(output or path.name))  # of `Path` it raises for an unknown user's home
     if os.path.isdir(output):
         output = output / path.name
-    if output.resolve() == path.resolve():
-        raise ParameterError("output", str(output), "a file that is not the notebook itself")
     values = parameters(name, values or {})
-    files.output(output)
+    if files.output(output) == path.resolve():
+        raise ParameterError("output", str(output), "a file that is not the notebook itself")
     for logger in ("papermill", "asyncio"):  # who interrupts a kernel need not read that it died; errors are raised
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:

@@ -59,13 +59,15 @@ def how_sure(study: Study) -> str:
 def all_seeds(study: Study, column: str) -> str:
     """Such as "; 5 have 9.26 to 9.66 %", to stand behind `count_seeds`: of all seeds that the store has of a column.
 
-    Empty where the study shows all of them.
+    Said as well if the one that the study shows is the lowest of them. Empty where it shows all of them.
     """
     records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
-    errors = [record.final["test_error"] for record in records[column].values() if not record.diverged]
-    if len(errors) <= len(study.records[column]):
+    errors = {seed: record.final["test_error"] for seed, record in records[column].items() if not record.diverged}
+    if errors.keys() <= study.records[column].keys():
         return ""
-    return f"; {len(errors)} have {min(errors):.2f} to {max(errors):.2f}\N{NO-BREAK SPACE}%"
+    lowest = [seed for seed, error in errors.items() if error == min(errors.values())]
+    which = f"the lowest of {len(errors)}," if lowest == [*study.records[column]] else f"{len(errors)} have"
+    return f"; {which} {min(errors.values()):.2f} to {max(errors.values()):.2f}\N{NO-BREAK SPACE}%"
 
 
 def length(study: Study) -> str:

@@ -68,11 +68,16 @@ def test_a_model_of_ones_own_takes_the_weights_by_its_own_names(saved, wanted, t
 
 def test_a_network_of_ones_own_with_a_usual_number_of_classes_has_those_of_its_weights(tmp_path, monkeypatch):
     """As in training, which always gives it the number."""
-    (tmp_path / "own_net.py").write_text("from torch import nn\ndef net(classes=10): return nn.Linear(4, classes)\n")
+    (tmp_path / "own_net.py").write_text(
+        "from torch import nn\ndef net(dropped=False, num_classes=10): return nn.Linear(4, num_classes)\n"
+        "def other(classes=10): return nn.Sequential(nn.Linear(4, classes), nn.Linear(classes, 7))\n"
+    )
     monkeypatch.chdir(tmp_path)
-    torch.save(networks.load_function("own_net:net")(15).state_dict(), "w")
-    assert load_model("own_net:net", "w").network.out_features == 15
-    assert load_model("own_net:net", None).network.out_features == 10
+    for classes in (10, 15):
+        torch.save(networks.load_function("own_net:net")(num_classes=classes).state_dict(), "w")
+        assert load_model("own_net:net", "w").network.out_features == classes
+    torch.save(networks.load_function("own_net:other")().state_dict(), "w")
+    assert load_model("own_net:other", "w").network[1].out_features == 7, "its last layer is no guess at its classes"
 
 
 def test_a_fine_tuned_network_of_imagenet_still_sees_photographs(tmp_path):

@@ -315,7 +315,7 @@ def test_nothing_is_trained_for_want_of_imagenets_weights(monkeypatch):
     assert book._obstacle([replace(run, start="random")], None) == ""
 
 
-def test_a_book_whose_runs_are_recorded_needs_no_images(checkout, monkeypatch):
+def test_a_book_whose_runs_are_recorded_needs_no_images(checkout, monkeypatch, capfd):
     """Offline, without CIFAR-10: its pages are shown without them."""
 
     def nowhere(*_):
@@ -327,7 +327,7 @@ def test_a_book_whose_runs_are_recorded_needs_no_images(checkout, monkeypatch):
     monkeypatch.setattr(book, "train", lambda *_, **__: None)
     monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda *given: measured.append(given))
     book._train(["01_tiny"], "smoke", Store(checkout / "records"), "cpu", None)
-    assert len(measured) == 1
+    assert len(measured) == 1 and "pages are made without images of shapes: offline" in capfd.readouterr().err
 
 
 def vary_images(preset, seed):
