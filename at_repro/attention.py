@@ -43,8 +43,8 @@ def power_sum(activations: Tensor, p: float = 2) -> Tensor:
         p: any positive power. Where A is exactly 0 the derivative is taken as 0, also for p < 1.
 
     Returns:
-        (N, H, W), float32 (float64 for float64). abs(A)^p must fit in that type: float16 is safe up to p = 7, larger
-        types where the activations are not huge.
+        (N, H, W), float32 (float64 for float64). abs(A)^p must fit in that type (float16 is safe up to p = 7, larger
+        types where the activations are not huge).
 
     Raises:
         ParameterError: p is not positive and finite, or the activations are not 4-D.
@@ -170,16 +170,22 @@ def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -
         create_graph: make J itself differentiable (reverse over reverse).
 
     Returns:
-        (N, C, H, W), dtype of the images. The graph of the losses is kept: they can still be trained on.
+        (N, C, H, W), dtype of the images. The graph of the losses is kept, so that they can still be trained on.
 
     Raises:
-        ParameterError: the losses are not one per image, or the images do not require grad.
+        ParameterError: the losses are not one per image, or not computed from images that require grad.
     """
     if losses.shape != images.shape[:1]:
         raise ParameterError("losses", f"tensor of shape {tuple(losses.shape)}", f"one loss per image ({len(images)},)")
-    if not images.requires_grad:
-        raise ParameterError("images", "a tensor that does not require grad", "images that require grad")
-    return torch.autograd.grad(losses.sum(), images, create_graph=create_graph, retain_graph=True)[0]
+    gradient = None
+    if images.requires_grad and losses.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            losses.sum(), images, create_graph=create_graph, retain_graph=True, allow_unused=True
+        )
+    if gradient is None:
+        requirement = "images that require grad, from which the losses were computed"
+        raise ParameterError("images", "a tensor without a gradient of the losses", requirement)
+    return gradient
 
 
 def gradient_map(gradient: Tensor) -> Tensor:

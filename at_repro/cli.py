@@ -142,14 +142,21 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
     _add_options(command, "preset", "seeds", "columns", "results")
 
-    command = add("notebook", notebook, "execute one notebook through papermill")
-    command.add_argument("name", metavar="NAME", help="for example attention_maps")
+    command = add(
+        "notebook",
+        notebook,
+        "execute one notebook through papermill; trains what has no record, unless AT_REPRO_TRAIN is never",
+    )
+    command.add_argument("name", metavar="NAME", help="of a file in notebooks/, such as table_1")
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
-                         help="a parameter of the notebook's parameters cell")  # fmt: skip
+                         help="a parameter, once for each: -p preset smoke -p seeds 0,1")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
 
     command = add(
-        "sweep", sweep, "execute one notebook for each value of a parameter and build a book that compares them"
+        "sweep",
+        sweep,
+        "execute one notebook for each value of a parameter and build a book that compares them; "
+        "trains as notebook does",
     )
     command.add_argument("name", metavar="NAME", help="for example table_1")
     command.add_argument("-p", dest="parameters", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"),
@@ -159,9 +166,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("model", nargs="?", default="efficientnet-lite0", metavar="MODEL", help="a network of this "
                          "package, torchvision or timm, or module:function, which sees 224 pixels in "
                          "ImageNet's normalisation (default: %(default)s)")  # fmt: skip
-    command.add_argument("pictures", nargs="*", metavar="PICTURE", help="files and folders (default: a sample image)")
+    command.add_argument(
+        "pictures",
+        nargs="*",
+        metavar="PICTURE",
+        help="files and folders, named before --layers; the first 8 are drawn (default: a sample image)",
+    )
     command.add_argument("--layers", nargs="+", default=[], help="names, low to top (default: the ends of stages)")
-    command.add_argument("--mapping", default="sum-2", help="of activations (default: %(default)s)")
+    command.add_argument(
+        "--mapping", default="sum-2", help="of activations: sum-P or max-P, any power P (default: %(default)s)"
+    )
     kinds = command.add_mutually_exclusive_group()
     for kind, text in (("gradient", "the loss's gradient by the image"), ("grad-cam", "Grad-CAM of the top layer")):
         kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="activation", help=text)
@@ -170,10 +184,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--grid", nargs=2, type=int, metavar=("H", "W"), help="of tokens that are no square")
     command.add_argument("--size", type=int, metavar="PIXELS", help="the model's resolution (default: of its weights)")
     _add_options(command, "device")
-    command.add_argument("-o", "--output", default="maps.png", metavar="FILE", help="the figure (default: %(default)s)")
+    command.add_argument(
+        "-o",
+        "--output",
+        default="maps.png",
+        metavar="FILE",
+        help="the figure, in the format of its suffix (default: %(default)s)",
+    )
     command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write entropy and top share")
 
-    add("refresh", refresh, "renew the committed notebooks and the README's results from the records; trains nothing")
+    add("refresh", refresh, "renew the committed pages from the records; trains nothing, needs CIFAR-10")
 
     command = add("book", book, "build the report from the committed records, or train and build it at a preset")
     command.add_argument("--preset", help="smoke, reduced or paper: train what has no record, execute every page")
@@ -182,7 +202,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("verify", verify, "recompute test errors from stored weights and compare them with the records")
     command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record)")
-    _add_options(command, "device", "data-root", "results")
+    _add_options(command, "device", "data-root")
+    command.add_argument("--results", metavar="DIR", help="the record store (default: the committed records)")
 
     command = add("claims", claims, "show what the records say about each claim of the paper")
     command.add_argument("--results", metavar="DIR", help="the record store (default: the committed records)")
@@ -194,7 +215,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("data", show_data, "show where each data set was found, its fingerprint, size and class counts")
     command.add_argument("names", nargs="*", metavar="NAME", help="cifar10, shapes, or a folder of the data root and a "
-                         "size, such as photos@64 (default: cifar10 and shapes)")  # fmt: skip
+                         "size, such as photos@64 or, left in its files, "
+                         "imagenet@224-streamed (default: cifar10 and shapes)")  # fmt: skip
     _add_options(command, "data-root")
     return top
 
@@ -219,7 +241,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
     "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else a cache folder of yours"},
-    "results": {"metavar": "DIR", "help": "the record store (default: that of the preset)"},
+    "results": {"metavar": "DIR", "help": "the record store (default: build/smoke at preset smoke, else book/results)"},
 }
 
 

@@ -164,7 +164,7 @@ def adapters(
         generator: source of the initial weights (a CPU generator); the global random state is neither read nor moved.
 
     Returns:
-        One module per pair: a 1x1 convolution without bias (Kaiming normal, fan-in), an identity where channels agree.
+        One module per pair, a 1x1 convolution without bias (Kaiming normal, fan-in), an identity where channels agree.
 
     Raises:
         ParameterError: unequal numbers of groups.
@@ -240,7 +240,7 @@ def distillation(
         alpha: weight of the teacher, in [0, 1]; the paper uses 0.9.
 
     Returns:
-        Scalar. It contains the task loss: do not add that a second time.
+        Scalar. It contains the task loss, so do not add that a second time.
 
     Raises ParameterError as `softened_divergence`, and for an alpha outside [0, 1].
     """

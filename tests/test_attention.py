@@ -247,6 +247,9 @@ def test_the_input_gradient_refuses_a_mean_loss_and_images_without_grad():
         input_gradient(images.mean(), images)
     with pytest.raises(ParameterError, match=r"^images: "):
         input_gradient(torch.ones(2, requires_grad=True), images.detach())
+    for losses in (torch.ones(2), torch.ones(2, requires_grad=True)):
+        with pytest.raises(ParameterError, match=r"^images: .*from which the losses were computed"):
+            input_gradient(losses, images)
 
 
 def test_a_gradient_map_sums_absolute_values_over_colours():

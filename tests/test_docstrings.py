@@ -1,6 +1,7 @@
 """The API pages are made of docstrings: every public name has one, and what they name is there."""
 
 import ast
+import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -61,3 +62,15 @@ def _resolves(name: str) -> bool:
 def test_names_in_docstrings_lead_somewhere():
     """What was renamed or deleted is looked for in vain."""
     assert list(unresolved()) == []
+
+
+def test_a_reference_of_a_page_leads_to_where_its_object_is_documented():
+    """Sphinx shows one that leads nowhere as plain words, and says nothing."""
+    pages = [*ROOT.parent.glob("book/**/*.md"), *ROOT.parent.glob("notebooks/*.ipynb")]
+    roles = r"\{py:\w+\}`(?:[^`<]*<)?~?([\w.]+)>?`"
+    targets = {target for page in pages for target in re.findall(roles, page.read_text())}
+    assert "at_repro.records.record.Record" in targets
+    for target in targets:
+        found = pkgutil.resolve_name(target)
+        where = found.__name__ if inspect.ismodule(found) else f"{found.__module__}.{found.__qualname__}"
+        assert where == target

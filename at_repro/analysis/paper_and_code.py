@@ -67,11 +67,12 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
         images: one batch, such as 128 test images, on the device of the networks.
 
     Returns:
-        `form`: the norm of the code form's gradient by the student's groups, at β = 1000, over that of the paper form's
-        at β = 0.1, NaN where neither has one; `low`, `middle`, `top`: the code form's weight on the squared distance;
-        `distillation`: the older KL term over today's. The rest are l2 distances of the student's normalised maps, mean
-        over levels and images: `channels`, means against sums; `signs`, A against abs(A); `position`, before against
-        after batch norm and ReLU, of wide residual networks alone: groups of others come after theirs.
+        By point the size. `form`: the norm of the code form's gradient by the student's groups, at β = 1000, over that
+        of the paper form's at β = 0.1, NaN where neither has one; `low`, `middle`, `top`: the code form's weight on the
+        squared distance; `distillation`: the older KL term over today's. The rest are l2 distances of the student's
+        normalised maps, mean over levels and images: `channels`, means against sums; `signs`, A against abs(A);
+        `position`, before against after batch norm and ReLU, of wide residual networks alone: groups of others come
+        after theirs.
     """
     batch = augment.normalize(images.images, *data.normalization(images.name))
     with torch.no_grad():

@@ -51,7 +51,7 @@ def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         generator: the source of all random numbers; it advances by one draw of N integers.
 
     Returns:
-        uint8 (N, C, s, s), with s of `names.window_resolution`: 224 of 256, 128 of 144.
+        uint8 (N, C, s, s), with s of `names.window_resolution` (224 of 256, 128 of 144).
     """
     resolution = images.shape[-1]
     small = window_resolution(resolution)

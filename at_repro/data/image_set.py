@@ -128,7 +128,7 @@ def canonical_order(images: Tensor, labels: Tensor) -> Tensor:
         labels: int64 (N,).
 
     Returns:
-        int64 (N,): indices that sort the set. Images that agree in pixels and label are interchangeable.
+        int64 (N,), indices that sort the set. Images that agree in pixels and label are interchangeable.
     """
     pixels = images.cpu().contiguous().numpy()
     digests = [hashlib.blake2b(image.data, digest_size=16).digest() for image in pixels]

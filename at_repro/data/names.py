@@ -48,6 +48,7 @@ def is_streamed(name: str) -> bool:
 def size(name: str, split: str) -> int:
     """Number of images of a split, known without reading it. Raises ParameterError unless the name is in DATA_SETS."""
     check_choice("data set", name, DATA_SETS)
+    check_choice("split", split, SPLITS)
     return SIZES[name][split]
 
 

@@ -26,7 +26,7 @@ PRESETS = {
                teacher=_SMOKE | {"epochs": 10}, student=_SMOKE | {"epochs": 8}, seeds=(0,)),
         Preset("reduced", "a laptop over a few nights: all of CIFAR-10, the paper's schedule compressed",
                teacher={"epochs": 60}, student={"epochs": 40}, seeds=(0,)),
-        Preset("paper", "a GPU, or a night of two cores for one seed: 200 epochs, five seeds, as in the paper",
+        Preset("paper", "a GPU, or days of two cores: 200 epochs, five seeds, as in the paper",
                teacher={"epochs": 200}, student={"epochs": 200}, seeds=(0, 1, 2, 3, 4)),
     )
 }  # fmt: skip
@@ -40,14 +40,18 @@ def get_preset(name: str) -> Preset:
 
 # At `smoke` only the first experiment trains for minutes; each of the others takes seconds and shows that it works.
 _FEW = _SMOKE | {"subset": 320}
-BRIEF = Preset("smoke", PRESETS["smoke"].meant_for, _FEW | {"epochs": 1}, _FEW | {"epochs": 2}, seeds=(0,))
+_SECONDS = "seconds: the embedded data set, to see that it works"
+BRIEF = Preset("smoke", _SECONDS, _FEW | {"epochs": 1}, _FEW | {"epochs": 2}, seeds=(0,))
 BRIEFEST = replace(BRIEF, student=_FEW | {"epochs": 1})
 
 # Two precisions need many seeds rather than long runs: 1,564 steps each.
-SHORT = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 4}, {"epochs": 4}, seeds=(0, 1, 2, 3, 4))
+SHORT = Preset(
+    "reduced", "a laptop: 4 epochs of CIFAR-10, five seeds", {"epochs": 4}, {"epochs": 4}, seeds=(0, 1, 2, 3, 4)
+)
 
 # Half of the epochs where a step costs several times as much; in Table 3, the dearest, teachers get no more either.
-HALF_LENGTH = Preset("reduced", PRESETS["reduced"].meant_for, {"epochs": 30}, {"epochs": 20}, seeds=(0,))
+_NIGHTS = "a laptop over a few nights: all of CIFAR-10, half of the epochs of its neighbours"
+HALF_LENGTH = Preset("reduced", _NIGHTS, {"epochs": 30}, {"epochs": 20}, seeds=(0,))
 EQUAL_LENGTH = replace(HALF_LENGTH, teacher={"epochs": 20})
 
 
@@ -64,7 +68,7 @@ def fine_tuning_sizes(stand_in: str, paper_set: str) -> dict[str, Preset]:
     """The sizes of fine-tuning on a data set that stands in at `reduced` for the published one, that of `paper`."""
     at_reduced, at_paper = _FROM_IMAGENET | {"dataset": stand_in}, _LARGE | {"dataset": paper_set}
     return {
-        "smoke": Preset("smoke", PRESETS["smoke"].meant_for, _RANDOM, _RANDOM, seeds=(0,)),
+        "smoke": Preset("smoke", _SECONDS, _RANDOM, _RANDOM, seeds=(0,)),
         "reduced": Preset("reduced", "a laptop: other networks, fewer images", at_reduced, at_reduced, seeds=(0, 1, 2)),
         "paper": Preset("paper", "one GPU: the published images", at_paper, at_paper, seeds=(0, 1, 2, 3, 4)),
     }
@@ -76,7 +80,7 @@ _TINY = _FEW | _FROM_SCRATCH | {"epochs": 2}
 _IMAGENETTE = _FROM_SCRATCH | {"dataset": "imagenette64@64", "epochs": 40}
 _IMAGENET = _FROM_SCRATCH | {"dataset": "imagenet@224-streamed", "epochs": 100, "batch_size": 256}
 SCRATCH = {
-    "smoke": Preset("smoke", PRESETS["smoke"].meant_for, _TINY, _TINY, seeds=(0,)),
+    "smoke": Preset("smoke", _SECONDS, _TINY, _TINY, seeds=(0,)),
     "reduced": Preset("reduced", "a laptop: Imagenette, 40 epochs", _IMAGENETTE, _IMAGENETTE, seeds=(0,)),
     "paper": Preset("paper", "several GPUs: ImageNet, 100 epochs", _IMAGENET, _IMAGENET, seeds=(0,)),
 }
@@ -84,9 +88,9 @@ SCRATCH = {
 
 # The embedded set, all of it, is as much as is needed to learn it.
 _EMBEDDED = {"dataset": "shapes", "epochs": 10}
-WITH_MASKS = Preset("reduced", PRESETS["reduced"].meant_for, _EMBEDDED, _EMBEDDED, seeds=(0,))
+WITH_MASKS = Preset("reduced", "a laptop: the embedded data set", _EMBEDDED, _EMBEDDED, seeds=(0,))
 
 
 # The same at both presets: 320 pictures are few, and who has no copy of them finds the committed record.
 _PEOPLE = {"dataset": "orl_faces@64", "subset": 320, "batch_size": 32, "epochs": 100}
-FACES = Preset("reduced", PRESETS["reduced"].meant_for, _PEOPLE, {}, seeds=(0,))
+FACES = Preset("reduced", "a laptop: pictures of 40 people", _PEOPLE, {}, seeds=(0,))

@@ -20,6 +20,7 @@ RESOLUTIONS = dict.fromkeys(resnet.NAMES, 224) | efficientnet.RESOLUTIONS
 def pretrained(name: str) -> nn.Module:
     """A network with ImageNet weights, 1000 classes: images (N, 3, H, W), normalised with ImageNet's constants.
 
+    On the CPU, in float32 and in training mode: call `eval()` to look at images, or take `classifier`.
     To fine-tune on other classes replace its last layer: `network.fc = nn.Linear(network.fc.in_features, num_classes)`.
 
     Args:
@@ -100,7 +101,7 @@ def freeze_(network: nn.Module, name: str, groups: int, norms: bool) -> list[nn.
         norms: whether batch norms keep theirs.
 
     Returns:
-        The batch norms whose statistics have to stay as well: those to keep in evaluation mode during training.
+        The batch norms whose statistics have to stay as well, which are those to keep in evaluation mode in training.
     """
     modules: list[nn.Module] = []
     if groups:

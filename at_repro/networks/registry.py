@@ -54,8 +54,8 @@ def register(name: str, factory: Constructor) -> None:
     working folder, or on Python's path, without that. What the factory is goes into records, see `source`.
 
     Args:
-        name: lower-case letters, digits, hyphens and dots. It is part of the identity of runs: another network, another
-            name.
+        name: at most 64 lower-case letters, digits, hyphens and dots, a letter first. It is part of the identity of
+            runs: another network, another name.
         factory: from a number of classes to a module from images (N, 3, H, W) to an Output whose groups are outputs of
             its children, or to what `tap` returns. Its weights come from torch's default generator.
 
@@ -63,7 +63,8 @@ def register(name: str, factory: Constructor) -> None:
         ParameterError: a name that is taken or has other letters, or a factory that makes no such module.
     """
     if not re.fullmatch(r"[a-z][a-z0-9.-]{0,63}", str(name)) or name in _REGISTERED or _family(name):
-        raise ParameterError("name", name, "a new name of lower-case letters, digits, hyphens and dots")
+        requirement = "a new name of at most 64 lower-case letters, digits, hyphens and dots, a letter first"
+        raise ParameterError("name", name, requirement)
     _REGISTERED[name] = factory
     try:
         _outline(name)

@@ -68,7 +68,9 @@ class Record:
 
     @property
     def final(self) -> dict:
-        """Metrics of the last epoch, measured in float32 on the stored weights; errors in percent, None if diverged."""
+        """Of the last epoch: test_error, train_error and, of more than 100 classes, top5_error, in percent, and the
+        mean cross-entropies test_loss and train_loss. Tests in float32, on the stored weights. All None if diverged.
+        """
         return self.values["final"]
 
     @property
@@ -85,13 +87,15 @@ class Record:
         return self.values.get("seconds", 0.0) / (1 + len(self.values["environment"].get("company", ())))
 
     def epochs(self) -> "pd.DataFrame":
-        """One row per epoch: losses, errors in percent, learning rate, seconds. Raises DamagedRecord."""
+        """A row per epoch, float64: epoch (from 1), learning_rate, train_loss, train_error, test_loss, test_error
+        (errors in percent), seconds. Raises DamagedRecord.
+        """
         import pandas as pd
 
         return pd.DataFrame(self._curve)
 
     def predictions(self) -> "pd.DataFrame":
-        """Columns `label` and `prediction`, one row per test image in the data set's order. Raises DamagedRecord."""
+        """Columns `label` and `prediction`, int64, a row per test image in the set's order. Raises DamagedRecord."""
         import pandas as pd
 
         return pd.DataFrame(self._predictions)

@@ -61,6 +61,10 @@ def open_store(preset: str, folder: str | Path | None = "", writable: bool = Fal
 class Store:
     """A folder of records.
 
+    Args:
+        folder: need not be there.
+        writable: make it, and see at once whether it can be written. Without it nothing is tried or forbidden.
+
     Raises ParameterError("results") where it is no folder or cannot be read or, with `writable`, made or written.
     """
 

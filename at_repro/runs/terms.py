@@ -51,7 +51,16 @@ class Term(_Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationTransfer(Term):
-    """Activation-based attention transfer (eq. 2): `beta` times `losses.activation_transfer`."""
+    """Activation-based attention transfer (eq. 2): `beta` times `losses.activation_transfer`.
+
+    Attributes:
+        beta: the weight, above 0; 1000 as in the public code.
+        decay: one of `schedules.DECAYS`, see `schedules.decay_factor`.
+        mapping: see `attention.mapping`.
+        form, norm: see `losses.map_transfer`.
+        groups: which groups are compared, counted from 0; None: all.
+        layers: instead of groups, pairs of layers by name, the student's first.
+    """
 
     kind: ClassVar[str] = "at"
     pairs_groups: ClassVar[bool] = True
@@ -60,7 +69,7 @@ class ActivationTransfer(Term):
     form: str = "code"
     norm: str = "l2"
     groups: tuple[int, ...] | None = None
-    layers: tuple[tuple[str, str], ...] | None = None  # instead of groups, any layers of student and teacher
+    layers: tuple[tuple[str, str], ...] | None = None
 
     def validate(self) -> None:
         from at_repro import attention, losses  # torch, which a list of runs does without
@@ -76,6 +85,11 @@ class Distillation(Term):
     """Knowledge distillation (Hinton et al., 2015), as in Section 4.1: temperature 4, alpha 0.9.
 
     It leaves 1 - alpha of the task loss, so that the sum is `losses.distillation`.
+
+    Attributes:
+        temperature: above 0.
+        alpha: the weight, from 0 to 1.
+        decay: one of `schedules.DECAYS`.
     """
 
     kind: ClassVar[str] = "kd"
@@ -100,6 +114,10 @@ class FullActivation(Term):
 
     The paper lets its beta decay and gives neither value nor schedule: here beta weighs as in `ActivationTransfer`
     and falls linearly to 0.
+
+    Attributes:
+        beta, decay, groups: as of `ActivationTransfer`.
+        form: see `losses.full_activation_transfer`.
     """
 
     kind: ClassVar[str] = "f-actt"

@@ -10,7 +10,7 @@ def test_images_that_nobody_has_counted_take_a_time_that_nobody_knows(monkeypatc
     own = Experiment("own", "ours", lambda preset, seed: {"network": Run("wrn-10-1", 1, dataset="photos@64")})
     monkeypatch.setitem(EXPERIMENTS, "own", own)
     lines = terminal_output.experiments().splitlines()
-    assert " ".join(lines[-4].split()).startswith("smoke 1 runs, 1 seed, unknown time (")
+    assert " ".join(lines[-4].split()).startswith("smoke 1 run, 1 seed, unknown time (")
 
 
 def test_status_of_every_kind(store, small, hand_made):
