@@ -18,6 +18,7 @@ from at_repro import experiments
 from at_repro.bench import benchmark
 from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
+from at_repro.data import shapes
 from at_repro.records import Store
 from at_repro.report import notebooks
 from at_repro.training import missing_runs, provenance
@@ -226,11 +227,12 @@ def test_experiments_lists_runs_and_cost(capsys):
     assert " 6 runs, 1 seed, " in rows["reduced"] and "26 runs, 5 seeds, " in rows["paper"]
 
 
-@pytest.mark.slow
-def test_data_shows_what_there_is_and_why_not(roots, capsys):
+def test_data_shows_what_there_is_and_why_not(roots, capsys, monkeypatch):
+    monkeypatch.setitem(shapes.SIZES, "train", 400)
+    monkeypatch.setitem(shapes.SIZES, "test", 200)
     assert main(["data", "--data-root", "no-data"]) == 0
     text = capsys.readouterr().out
-    assert "train: 10000 images of 32x32, sha256 " in text and "1000 disc, " in text, "the embedded set"
+    assert "train: 400 images of 32x32, sha256 " in text and "40 disc, " in text, "the embedded set"
     assert "cifar10: CIFAR-10 is not in no-data (not downloaded yet)" in text
 
 

@@ -6,6 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from at_repro.data.augment import (
+    AUGMENTATIONS,
     CIFAR10_MEAN,
     CIFAR10_STD,
     crop_flip,
@@ -25,6 +26,12 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def random_images(count: int = 64, height: int = 32, width: int = 32) -> torch.Tensor:
     return torch.randint(256, (count, 3, height, width), generator=seeded(9)).byte()
+
+
+@pytest.mark.parametrize(("name", "padding"), [("crop-flip", 4), ("flip", 0)])
+def test_a_run_asks_for_the_papers_crops_and_flips_by_these_names(name, padding):
+    images = random_images()
+    assert torch.equal(AUGMENTATIONS[name](images, seeded(3)), crop_flip(images, seeded(3), padding))
 
 
 @pytest.mark.parametrize(("height", "width", "padding"), [(32, 32, 4), (6, 9, 5), (8, 8, 1)])

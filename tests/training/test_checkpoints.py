@@ -76,7 +76,7 @@ def test_a_signal_waits_for_the_step_and_the_run_goes_on_there(runs, taught, who
     assert same(taught, whole, runs)
 
 
-@pytest.mark.parametrize("saved", range(1, 9))
+@pytest.mark.parametrize("saved", [1, 3, 4, 7])  # no checkpoint; a step apart; equal, and one joins; an epoch apart
 def test_members_that_stand_at_different_steps_catch_up(runs, small, taught, whole, quiet, monkeypatch, saved):
     """Killed between the checkpoints of two members; then somebody joins who has not begun."""
 
@@ -97,7 +97,7 @@ def test_members_that_stand_at_different_steps_catch_up(runs, small, taught, who
         train(runs, taught, device="cpu", progress=quiet)
     joins = replace(small["kd"], batch_size=32, epochs=2)
     train([*runs, joins], taught, device="cpu", progress=quiet)
-    assert same(taught, whole, runs)
+    assert same(taught, whole, runs) and not any(taught.checkpoint_path(run).exists() for run in [*runs, joins])
 
 
 def test_a_member_that_has_its_record_already_is_not_missed(runs, taught, whole, quiet):
@@ -286,8 +286,8 @@ def test_what_dead_processes_left_is_removed(runs, taught, whole, quiet, stopped
     assert left == {stopped.name, f"{dead.run_id}.lock"} | of_alive
 
 
-def test_nothing_is_left_when_all_is_recorded(taught):
-    assert list(taught.in_progress.iterdir()) == []
+def test_nothing_is_left_when_all_is_recorded(whole):
+    assert list(whole.in_progress.iterdir()) == []
 
 
 def test_the_checkpoint_of_a_damaged_record_stays(runs, taught, whole, stopped, quiet):

@@ -62,6 +62,7 @@ def test_the_repository_of_somebody_else_is_not_ours(repository):
 
 
 def test_no_repository_and_no_git(tmp_path, monkeypatch):
+    (tmp_path / "at_repro").mkdir()
     monkeypatch.setattr(files, "CHECKOUT", tmp_path)
     assert provenance.commit() == "unknown"
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -89,6 +90,7 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
     ("arguments", "command"),
     [
         (["/home/me/.venv/bin/at-repro", "run", "a b"], "at-repro run 'a b'"),
+        (["/x/at-repro", "verify", "--results", "/home/me/mine"], "at-repro verify --results .../mine"),
         (["/x/at_repro/__main__.py", "run", "e"], "python -m at_repro run e"),
         (["/x/ipykernel_launcher.py", "-f", "/somewhere/kernel-1.json"], "a notebook"),
     ],
