@@ -72,7 +72,7 @@ def test_a_number_that_no_table_has_is_found():
         ),
         (
             "is_it_the_attention",
-            "On CIFAR-10 distillation helps though its top map moves away from the teacher's",
+            "Distillation helps though its top map moves away from the teacher's",
             r"the top map is farther from the teacher's than without transfer and the error is lower in (\d) of \1 ",
         ),
         ("is_it_the_attention", "whether looking alike helps is open", "nearer to their teacher's err less is open"),
