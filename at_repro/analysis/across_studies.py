@@ -151,7 +151,7 @@ def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             if len(pairs) > 2:
                 rhos = [pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index]
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
-                rows[family, level] = (len(pairs), rho, p, min(rhos), max(rhos))
+                rows[family, level] = (len(pairs), rho, p, pd.Series(rhos).min(), pd.Series(rhos).max())
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
     return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
 

@@ -21,7 +21,7 @@ def by_method(study: Study) -> pd.DataFrame:
     Columns, errors in percent:
 
     - `ours`: the median over seeds of the last epoch's test error
-    - `low`, `high`: the 95 % interval, Student's t over three seeds or more, else Wilson's over the test images
+    - `low`, `high`: the 95 % interval, Student's t of the mean over three seeds or more, else Wilson's over test images
     - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
     - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
     - `paper`: the published number (NaN where there is none, or for other networks, data, mapping or beta);
@@ -215,18 +215,6 @@ def paired_differences(study: Study, reference: str) -> pd.DataFrame:
     return frame.rename_axis("method")
 
 
-def phase_errors(study: Study) -> pd.DataFrame:
-    """The mean test error (percent, median over seeds) while the learning rate stays the same, a column per method.
-
-    Methods may be ahead of each other while the rate is high and change places at the end; single epochs at a high rate
-    are noise. What diverged is left out.
-    """
-    results = study.test_errors().dropna(subset="test_error")[["column", "seed"]]
-    curves = study.curves().merge(results)
-    means = curves.groupby(["column", "seed", "learning_rate"], sort=False)["test_error"].mean()
-    return means.groupby(["learning_rate", "column"], sort=False).median().unstack("column", sort=False)
-
-
 def means_as_text(statistics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
@@ -252,8 +240,9 @@ def first_epochs(study: Study) -> pd.DataFrame:
     """How early every method is where the plain student ends, a row per method, medians over seeds.
 
     Columns: `first epoch` with no higher test error than the last one of the plain student of the same seed, `share`
-    of the method's own epochs in percent (both NaN where half of the seeds never get there), and `early error`, the
-    mean test error in percent before the learning rate first drops. What diverged is left out.
+    of the method's own epochs in percent (both NaN where half of the seeds never get there), and `early gain`, how many
+    points its mean test error is below the plain student's before the learning rate first drops. What diverged is left
+    out.
     """
     rows = []
     for column, by_seed in study.records.items():
@@ -264,8 +253,9 @@ def first_epochs(study: Study) -> pd.DataFrame:
             curve = record.epochs()
             epochs = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
             first = epochs.min() if len(epochs) else math.inf
-            rows.append((column, first, 100 * first / len(curve), record.early_errors().mean()))
-    frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early error"])
+            gain = student.early_errors().mean() - record.early_errors().mean()
+            rows.append((column, first, 100 * first / len(curve), gain))
+    frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early gain"])
     return frame.groupby("method", sort=False).median().replace(math.inf, math.nan)
 
 

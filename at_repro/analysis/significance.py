@@ -42,7 +42,8 @@ class Estimate(Generic[FloatOrArray]):
 def of_replicates(differences: Sequence[float] | np.ndarray) -> Estimate | None:
     """Student's t over replicates, the last axis: paired differences of seeds, of networks or of settings.
 
-    None for fewer than three: two have a spread as well, but with one degree of freedom their interval says nothing.
+    Of the chance of training alone: that of test images, which all replicates share, is in none of it. None for fewer
+    than three: two have a spread as well, but with one degree of freedom their interval says nothing.
     """
     values = np.asarray(differences, dtype=float)
     count = values.shape[-1]
@@ -99,11 +100,11 @@ def mcnemar(labels: Sequence[int], first: Sequence[int], second: Sequence[int]) 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
     """Spearman's rank correlation and the two-sided p-value that there is none, by permutation.
 
-    All orders are tried where there are few, else 9,999 drawn at random; NaN twice for fewer than three pairs, or where
-    all values of one side are equal.
+    All orders are tried where there are few, else 9,999 drawn at random; NaN twice for fewer than three pairs, where
+    a value is NaN, or where all of one side are equal.
     """
     ours, others = (np.asarray(values, dtype=float) for values in (first, second))
-    if len(ours) < 3 or np.ptp(ours) == 0 or np.ptp(others) == 0:
+    if len(ours) < 3 or not np.ptp(ours) > 0 or not np.ptp(others) > 0:
         return float("nan"), float("nan")
 
     ranks = scipy.stats.rankdata(others) - (len(others) + 1) / 2

@@ -105,9 +105,11 @@ class Study(WithImages):
     @property
     def origin(self) -> str:
         """What the numbers come from: preset, what is otherwise than there, seeds and devices."""
-        devices = sorted({record.values["environment"]["device"] for record in self._all})
+        return self._origin({record.values["environment"]["device"] for record in self._all})
+
+    def _origin(self, devices: set[str]) -> str:
         changes = [f"{name} {value}" for name, value in self.changes.items()]
-        return ", ".join([f"preset {self.preset}", *changes, self.seed_names, *devices])
+        return ", ".join([f"preset {self.preset}", *changes, self.seed_names, *sorted(devices)])
 
     @property
     def students(self) -> list[str]:
@@ -137,8 +139,8 @@ class Study(WithImages):
 
     @property
     def stamp(self) -> str:
-        """`origin`, what is missing and what was measured on other images, to stand below a figure."""
-        parts = [self.origin]
+        """`origin`, CPUs by no more than that, what is missing and what is of other images: to stand below a figure."""
+        parts = [self._origin({record.values["environment"]["device"].split(",")[0] for record in self._all})]
         if self.note:
             parts.append(f"without {self.note}")
         if self.of_other_images:

@@ -135,18 +135,20 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
         "in {} EfficientNet-Lites with ImageNet weights, which stand in for the paper's networks, on photographs":
             pretrained,
     }  # fmt: skip
-    says, most, count = [], 0, 0
+    says, most, count, dips = [], 0, 0, 0
     for where, levels in sets.items():
         if len(levels):
             low, top = (f"{column.min():.2f} to {column.max():.2f}" for _, column in levels.iloc[:, [0, -1]].items())
             says.append(f"{low} at the lowest level and {top} at the top {where.format(len(levels))}")
             most += int((levels.iloc[:, 0] > levels.iloc[:, 1:].max(axis=1)).sum())
+            dips += int((levels.iloc[:, 1:-1].min(axis=1) < levels.iloc[:, -1]).sum())
             count += len(levels)
     if not count:
         return _nothing(preset)
     return (
         f"**Low maps follow edges more than all higher ones do, in {most} of {count} networks.** The correlation of a "
-        f"map with how strongly the image changes is {'; '.join(says)}. To the eye, low maps are outlines, as the "
+        f"map with how strongly the image changes is {'; '.join(says)}. Between them it need not fall: in {dips} of "
+        f"{count} a level in the middle follows edges less than the top. To the eye, low maps are outlines, as the "
         "paper says; of a bird, level 3 marks the head or the beak, and top maps are one or two broad spots where "
         "the paper has the whole object."
     )

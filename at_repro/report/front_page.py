@@ -34,7 +34,10 @@ _LEVELS = {"low": "level 1", "middle": "level 3", "top": "level 4"}  # of Effici
 _NETWORK = "efficientnet-lite2"
 _STUDENTS = ("teacher", "AT", "student")  # whose top maps are in the strip
 # Pages whose first figure shows photographs that may not be passed on: what is said of the cat in their place.
-_CAT = {"attention_maps": "A cat's face, and its top map over it, which covers the eyes and the face between them."}
+_CAT = {
+    "attention_maps": "A cat's face, and its top map over it, which has two bright strips, at the left eye and "
+    "beside the right one."
+}
 _CAT_TILES = (0, 3)  # of the banner
 _THUMBNAIL = (360, 216)  # pixels
 _TILE = 256  # pixels, of an image and of each map over it

