@@ -111,7 +111,7 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger():
     assert "[beyond chance](claims.ipynb): the first with five seeds, the others with one" in words[0]
     against = rows.loc[[("at-over-f-actt", f"AT below F-ActT {pair}"), ("kd-width", f"KD below AT {pair}")]]
     assert (against["verdict"] == CONTRADICTED).all() and (against["scope"] == "5 seeds").all()
-    told = "Over these five seeds F-ActT gains more than AT and AT more than KD, both beyond [the chance of training](claims.ipynb)"
+    told = "F-ActT gains more than AT and AT more than KD, both beyond [the chance of training](claims.ipynb)"
     told += " by the last epoch, which counts since it was chosen before any run, and neither by the mean of the last"
     assert f"{told} phase; on other test images AT and KD may well change places." in words[1]
     assert (against["late_low"] < 0).all() and (against["late_high"] > 0).all()
