@@ -69,7 +69,7 @@ def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
 
 
 def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
-    """What each method has less than the plain student, in percentage points: negative is better.
+    """The difference of each method to the plain student, in percentage points: negative is better.
 
     Columns pair, method; `ours`, to the plain student of the same seed, the mean over seeds; `paper`. NaN where a
     method or the plain student is not run, or the paper has no number.

@@ -77,8 +77,9 @@ def test_the_spread_that_is_simulated_is_the_one_that_was_measured():
     """Of the 200-epoch runs McNemar's error of AT against the plain student, times the ratio; else over three seeds."""
     facts = Facts(open_store("reduced"))
     columns = facts.columns("wrn-16-2-to-16-1", "paper")[0]
-    measured = facts.image_error((columns["AT"],), (columns["student"],)) * facts.spread.ratio
-    assert measured == pytest.approx(simulation.SPREAD, rel=0.1)
+    images = facts.image_error((columns["AT"],), (columns["student"],))
+    assert images == pytest.approx(simulation.IMAGES, rel=0.02)
+    assert images * facts.spread.ratio == pytest.approx(simulation.SPREAD, rel=0.1)
     assert facts.spread.freedom >= simulation.FREEDOM
     for task, spread in simulation.SPREADS.items():
         pairs = [(columns["AT"], columns["student"]) for columns in facts.columns(task, "reduced")[:3]]

@@ -446,6 +446,29 @@ def test_curves_of_different_lengths():
     assert [line.get_xdata().tolist() for line in figure.axes[0].lines[::2]] == [[1, 2], [1, 2, 3]]
 
 
+def test_gains_have_a_logarithmic_axis_where_they_can(images):
+    """All of them above zero, and not alike; of plain students alone there is none, and no line to name."""
+    rows = pd.DataFrame({"epochs": [10, 20], "test_error": 9.0, "method": "AT"})
+    for differences, scale in (([-5.0, -1.0], "log"), ([-5.0, 0.5], "linear"), ([-2.0, -2.0], "linear")):
+        assert figures.lengths(rows.assign(difference=differences), STAMP).axes[1].get_yscale() == scale
+    assert not figures.lengths(rows.assign(method="student", difference=0.0), STAMP).axes[1].lines
+
+
+def test_short_curves_beside_a_long_one_are_in_the_frame():
+    """What is above it are the first epochs of each."""
+    curves = epochs("student", "teacher").assign(train_error=5.0)
+    short = curves["column"] == "student"
+    curves["epoch"] = curves["epoch"].where(short, 40 * curves["epoch"])
+    curves["test_error"] = curves["test_error"].where(~short, 80.0)
+    assert figures.curves(curves, STAMP).axes[0].get_ylim()[1] > 80
+
+
+def test_a_variant_has_the_colour_of_its_method_and_what_is_no_method_has_none():
+    names = ["AT, beta 327", "sum-2", "teacher of AT", "student", "min-l2", "sum-1, beta 3250"]
+    wanted = [theme.COLOURS["AT"]] * 2 + [theme.COLOURS["teacher"], theme.COLOURS["student"]] + [theme.INK] * 2
+    assert [theme.colour_of(name) for name in names] == wanted
+
+
 def test_a_method_has_the_same_colour_everywhere(images):
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):

@@ -56,7 +56,7 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
-    bound = {0.4, 0.18, 1.7, 0.05} if name == "table_1" else set()  # what two tests compute of records
+    bound = {0.4, 0.18, 2.2, 1.7, 0.05} if name == "table_1" else set()  # what two tests compute, and a level
     assert unfounded(said(notebook), shown(notebook) | bound) == []
 
 
@@ -75,7 +75,7 @@ def test_a_number_that_no_table_has_is_found():
         ),
         (
             "is_it_the_attention",
-            "Distillation helps though its top map moves away from the teacher's",
+            "On CIFAR-10 KD helps though its top map moves away",
             r"the top map is farther from the teacher's than without transfer and the error is lower in (\d) of \1 ",
         ),
         ("is_it_the_attention", "whether looking alike helps is open", "nearer to their teacher's err less is open"),
@@ -201,8 +201,10 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
     errors = error_tables.by_method(flagship)
     phases = training_lengths.phase_means(flagship).loc[200]
     assert (phases["AT"] < phases["F-ActT"]).tolist() == [False, False, True, True], "the two after epoch 120"
-    of_methods = study.curves().groupby(["column", "epoch"])["test_error"].median()
+    of_methods = study.curves().groupby(["column", "epoch"])["test_error"].median().unstack("column")
     assert (of_methods["AT"] < of_methods["F-ActT"]).loc[161:].sum() == 39, "all but one of the last forty"
+    assert (of_methods[["AT", "F-ActT"]].max(axis=1) < of_methods["student"]).loc[161:].all()
+    assert early["F-ActT"] > early["AT"] > 0, "fastest while the rate is high"
     seeds = {
         name.split(",")[0]
         for name, of in open_study("training-length", "reduced", train_missing=False).records.items()
@@ -218,11 +220,13 @@ def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
     errors = short.test_errors().query("column != 'teacher'").groupby("column")["test_error"]
     spread = errors.var().mean() ** 0.5
     table = error_tables.by_method(flagship).drop("teacher")
-    of_median = 0.286  # the variance of the median of five normal draws, in units of theirs
-    away = table["deviation"] / (spread * (1 / table["seeds"] + of_median) ** 0.5)
+    of_median = {1: 1, 2: 0.5, 3: 0.449, 4: 0.298, 5: 0.287}  # the variance of that of so many normal draws
+    away = table["deviation"] / (spread * (table["seeds"].map(of_median) + of_median[5]) ** 0.5)
     assert f"{spread:.2f}" == "0.18" and (away.drop(["KD", "F-ActT"]).abs() < 1).all()
-    told = f"KD lies two standard errors above the paper's median of five, F-ActT {-away['F-ActT']:.1f} below it"
-    assert round(away["KD"]) == 2 and told in prose("notebooks/table_1.ipynb")
+    told = (
+        f"KD lies {away['KD']:.1f} standard errors above the paper's median of five, F-ActT {-away['F-ActT']:.1f} below"
+    )
+    assert told in prose("notebooks/table_1.ipynb")
 
 
 def test_what_seeds_leave_out_is_said_of_the_comparison_that_rests_on_it():

@@ -139,10 +139,10 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
         axis.set_xlim(low, high + 0.06 * longest * (high - low))
     axes[0, 0].set_ylabel("test error (%)")
     axes[0, len(levels) // 2].set_xlabel(quantity)
-    colour_of = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
-    if colour_of:
-        marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in colour_of.values()]
-        figure.legend(marks, colour_of, loc="outside upper center", ncols=len(colour_of), frameon=False,
+    of_methods = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
+    if of_methods:
+        marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in of_methods.values()]
+        figure.legend(marks, of_methods, loc="outside upper center", ncols=len(of_methods), frameon=False,
                       fontsize=LETTERS, columnspacing=1, handletextpad=0)  # fmt: skip
     for axis, level in zip(axes[0], levels, strict=True):
         name_dots(figure, axis, table[level], table["test_error"])
@@ -150,7 +150,7 @@ def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
 
 
 def gains(table: pd.DataFrame, stamp: str) -> Figure:
-    """What each method gains over the plain student, ours against the paper's: on the grey line both are the same.
+    """How each method differs from the plain student, ours against the paper's: on the grey line both are the same.
 
     Args:
         table: columns pair, method, ours and paper, in percentage points, see `error_tables.gains`.
@@ -195,9 +195,12 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
         whole.plot(medians["test_error"], color=colour, linewidth=1.5, label=method)
         whole.plot(medians["train_error"], color=colour, linewidth=0.9, dashes=(3, 2), label=method)
         end.plot(last, color=colour, linewidth=1.5, label=method)
-    later = epochs[epochs["epoch"] > 0.05 * epochs["epoch"].max()]  # the first would take half of the height
+    lengths = epochs.groupby("column")["epoch"].transform("max")
+    later = epochs[epochs["epoch"] > 0.05 * lengths]  # the first would take half of the height
     top = 1.05 * later[["test_error", "train_error"]].max(axis=None)
-    whole.set(xlabel="epoch", ylabel="error (%)", ylim=(0, top), title="test (full), train (dashed)")
+    whole.set(
+        xlabel="epoch", ylabel="error (%)", ylim=(0, top if top > 0 else None), title="test (full), train (dashed)"
+    )
     end.set(xlabel="epoch", title="test, last phase")
     for axis in (whole, end):
         axis.margins(x=0)  # it shows the last epoch, and nothing behind it
@@ -220,7 +223,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
     ticks = sorted(pd.unique(final["epochs"]))
     gains = final[final["method"] != "student"]
     gains = gains.assign(gain=-gains["difference"])
-    shown = {"test_error": ("test error (%)", final), "gain": ("points fewer than the plain student", gains)}
+    shown = {"test_error": ("test error (%)", final), "gain": ("gain over the plain student (points)", gains)}
     for axis, (column, (label, rows)) in zip(axes, shown.items(), strict=True):
         for method, colour in colours_of(pd.unique(final["method"])).items():
             of_method = rows[rows["method"] == method].sort_values("epochs")
@@ -229,7 +232,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)
         axis.set_xticks(ticks, map(str, ticks))
         axis.minorticks_off()
-    if len(gains) and (gains["gain"] > 0).all():
+    if (gains["gain"] > 0).all() and gains["gain"].nunique() > 1:
         axes[1].set_yscale("log")
         axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes[1].yaxis.set_major_formatter("{x:g}")

@@ -137,6 +137,8 @@ def name_lines(figure: Figure) -> None:
     figure.draw_without_rendering()  # so that heights on the paper are known
     for axis in figure.axes:
         lines = [line for line in axis.lines if line.get_linestyle() == "-" and np.size(line.get_xdata())]
+        if not lines:
+            continue
         ends = np.array([(np.asarray(line.get_xdata())[-1], np.asarray(line.get_ydata())[-1]) for line in lines])
         heights = axis.transAxes.inverted().transform(axis.transData.transform(ends))[:, 1]
         line_height = (LETTERS + 2) / (axis.bbox.height * 72 / figure.dpi)  # of the axes' height
