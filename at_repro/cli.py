@@ -203,10 +203,10 @@ def parser() -> argparse.ArgumentParser:
     command = add("verify", verify, "recompute test errors from stored weights and compare them with the records")
     command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record)")
     _add_options(command, "device", "data-root")
-    command.add_argument("--results", metavar="DIR", help="the record store (default: the committed records)")
+    command.add_argument("--results", **_COMMITTED_RECORDS)
 
     command = add("claims", claims, "show what the records say about each claim of the paper")
-    command.add_argument("--results", metavar="DIR", help="the record store (default: the committed records)")
+    command.add_argument("--results", **_COMMITTED_RECORDS)
     command.add_argument("-o", "--output", metavar="FILE", help="also write the whole ledger as CSV")
 
     command = add("bench", bench, "measure what training costs here, against the targets; on an idle machine, minutes")
@@ -243,6 +243,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else a cache folder of yours"},
     "results": {"metavar": "DIR", "help": "the record store (default: build/smoke at preset smoke, else book/results)"},
 }
+# Of commands that know no preset.
+_COMMITTED_RECORDS: dict[str, Any] = {"metavar": "DIR", "help": "the record store (default: the committed records)"}
 
 
 def _add_options(command: argparse.ArgumentParser, *names: str) -> None:

@@ -160,10 +160,10 @@ def test_what_came_of_the_plan_is_what_the_records_say():
 
 def test_what_distillation_does_on_photographs_is_what_the_records_say():
     """The exceptions to that page's title."""
+    names = {"scenes": "fine-tuning-scenes", "birds": "fine-tuning-birds", "imagenet": "imagenet-resnet18"}
     found = {}
-    for name in ("scenes", "birds", "imagenet"):
-        names = {"scenes": "fine-tuning-scenes", "birds": "fine-tuning-birds", "imagenet": "imagenet-resnet18"}
-        study = open_study(names[name], "reduced", train_missing=False)
+    for name, experiment in names.items():
+        study = open_study(experiment, "reduced", train_missing=False)
         top = error_tables.map_distances(study).drop(columns="seeds").iloc[:, -1]
         found[name] = (top["KD"] > top["student"], judge(Facts(study.store), study, "KD")[0])
     assert found == {"scenes": (True, SUPPORTED), "birds": (True, UNDECIDED), "imagenet": (False, CONTRADICTED)}
