@@ -149,9 +149,9 @@ def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for level in networks.columns[networks.columns.get_loc("test_error") + 1 :]:
             pairs = networks[[level, "test_error"]].dropna().astype(float)
             if len(pairs) > 2:
-                rhos = [pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index]
+                rhos = pd.Series([pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index])
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
-                rows[family, level] = (len(pairs), rho, p, pd.Series(rhos).min(), pd.Series(rhos).max())
+                rows[family, level] = (len(pairs), rho, p, rhos.min(), rhos.max())
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
     return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
 

@@ -49,29 +49,30 @@ def test_what_the_landing_page_says_follows_from_the_records():
     published = {
         column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
     }
-    assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.4
-    assert "# At full length all errors of one row lie within 0.4 points of the paper's\n" in pages[2]
+    assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.5
+    assert "# At full length all errors of one row lie within half a point of the paper's\n" in pages[2]
     singles = ["KD", "AT", "F-ActT", "student"]
-    assert sorted(singles, key=ours.get) == sorted(singles, key=published.get) == singles
+    assert sorted(singles, key=published.get) == singles
+    assert abs(ours["F-ActT"] - ours["AT"]) < 0.05, "level"
     assert (ours["AT+KD"] < ours["KD"]) != (published["AT+KD"] < published["KD"]), (
         "else the order of all is the paper's"
     )
-    whole_order = "the plain student errs most, then F-ActT, AT, KD and AT+KD, and the teacher least."
-    assert ours.sort_values(ascending=False).index.tolist() == ["student", "F-ActT", "AT", "KD", "AT+KD", "teacher"]
+    whole_order = "the plain student errs most, then AT, F-ActT, KD and AT+KD, and the teacher least."
+    assert ours.sort_values(ascending=False).index.tolist() == ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"]
     assert whole_order in intro and whole_order in (ROOT / "notebooks" / "table_1.ipynb").read_text()
     for column in singles:
         assert f"{ours[column]:.2f} %" in intro
-    assert "all six errors of one row lie within 0.4 points of the paper's.**" in intro
+    assert "all six errors of one row lie within half a point of the paper's.**" in intro
     hours = sum({study.first(column).values["seconds"] for column in study.records}) / 3600
     assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()
 
     shorter = open_study("training-length", "reduced", train_missing=False)
     gains = -training_lengths.last_errors(shorter, study).pivot(index="method", columns="epochs", values="difference")
     methods = gains.drop(index=["student", "AT, decaying"])
-    assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "F-ActT"
+    assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "AT"
     told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"
-    at_200 = f"at 200 KD gains {gains.loc['KD', 200]:.2f}, AT {gains.loc['AT', 200]:.2f} and F-ActT"
-    assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['F-ActT', 200]:.2f}." in intro
+    at_200 = f"at 200 KD gains {gains.loc['KD', 200]:.2f}, F-ActT {gains.loc['F-ActT', 200]:.2f} and AT"
+    assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['AT', 200]:.2f}." in intro
 
     table = attention_table.load(study.store)
     top = table[(table["statistic"] == "distance") & (table["level"] == "top")].set_index(["run_id", "teacher"])[
@@ -99,16 +100,18 @@ def test_what_the_landing_page_says_follows_from_the_records():
     gain, least, most = (f"{-value:.2f}" for value in (at["difference"], at["high"], at["low"]))
     assert at["verdict"] == SUPPORTED and at["scope"] == "two runs"
     assert f"AT helps this pair there, by {gain} points (95 % interval {least} to {most}), is beyond chance" in intro
-    told = f"AT gains {gain} points, KD {gains.loc['KD', 200]:.2f} and both together {gains.loc['AT+KD', 200]:.2f}"
-    assert f"{told}: all three are beyond chance, F-ActT's {gains.loc['F-ActT', 200]:.2f} is not." in pages[2]
+    of_each = ", ".join(f"{name} {gains.loc[name, 200]:.2f}" for name in ("F-ActT", "KD"))
+    told = f"AT gains {gain} points, {of_each} and both together {gains.loc['AT+KD', 200]:.2f}"
+    assert f"{told}: all four are beyond chance." in pages[2]
     facts = Facts(study.store)
-    by_method = {name: verdict_sentences.judge(facts, study, name)[0] for name in ("AT", "KD", "AT+KD", "F-ActT")}
-    assert by_method == dict.fromkeys(("AT", "KD", "AT+KD"), SUPPORTED) | {"F-ActT": UNDECIDED}
+    for name in ("AT", "KD", "AT+KD", "F-ActT"):
+        assert verdict_sentences.judge(facts, study, name)[0] == SUPPORTED, name
     assert (at_full_length.loc[["at-over-f-actt", "kd-width"], "verdict"] == UNDECIDED).all()
     assert "AT against F-ActT and KD against AT are *undecided*" in intro
-    told = "come in its order, of which no single step is beyond chance"  # nor is F-ActT better than no transfer
-    assert told in intro and told in pages[2]
-    assert "KD against AT, and AT against F-ActT, are undecided" in pages[2]
+    told = "As in the paper KD leads the single methods and each is better than no transfer, here beyond chance"
+    assert told in intro and told in pages[2] and min(singles, key=ours.get) == "KD"
+    assert verdict_sentences.judge(facts, study, "KD", "F-ActT")[0] == UNDECIDED
+    assert "which of the three is best is undecided" in pages[2]
 
     ledger = claims.conclude(comparisons)
     (rule,) = paper_claims.BY_NAME["at-in-general"].comparisons

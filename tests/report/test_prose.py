@@ -56,7 +56,7 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
-    bound = {0.4, 0.18, 2.2, 1.7, 0.05} if name == "table_1" else set()  # what two tests compute, and a level
+    bound = {0.18, 2.2, 2.8, 0.05} if name == "table_1" else set()  # what two tests compute, and a level
     assert unfounded(said(notebook), shown(notebook) | bound) == []
 
 
@@ -154,8 +154,11 @@ def test_what_came_of_the_plan_is_what_the_records_say():
     assert (short["at-kd-over-kd"] == UNDECIDED).all() and "AT+KD against KD is undecided" in answers["5"]
     full = rows.xs("the paper's", level="setting")["verdict"]
     seeds = error_tables.by_method(open_study("wrn-16-2-to-16-1", "paper", train_missing=False))["seeds"]
-    assert full["at"] == SUPPORTED and seeds[["AT", "KD", "F-ActT"]].tolist() == [2, 2, 1]
-    assert answers["6"] == "True of AT and of KD, with one new seed each; of F-ActT there is none yet."
+    assert full["at"] == SUPPORTED and seeds[["AT", "KD", "F-ActT"]].tolist() == [2, 2, 2]
+    apart = rows.loc[("at-over-f-actt", "the paper's")]
+    assert apart["verdict"] == UNDECIDED
+    told = "So far true, with one new seed each: AT and KD are better than the plain student, and AT against F-ActT is"
+    assert answers["6"] == f"{told} undecided, measured to {(apart['high'] - apart['low']) / 2:.2f} points."
 
 
 def test_what_distillation_does_on_photographs_is_what_the_records_say():
@@ -202,7 +205,8 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
     phases = training_lengths.phase_means(flagship).loc[200]
     assert (phases["AT"] < phases["F-ActT"]).tolist() == [False, False, True, True], "the two after epoch 120"
     of_methods = study.curves().groupby(["column", "epoch"])["test_error"].median().unstack("column")
-    assert (of_methods["AT"] < of_methods["F-ActT"]).loc[161:].sum() == 39, "all but one of the last forty"
+    assert (of_methods["AT"] < of_methods["F-ActT"]).loc[161:].tolist() == [True] * 39 + [False]
+    assert "it is lower in 39 of the last 40 epochs and not in the very last, by which we judge" in table_1
     assert (of_methods[["AT", "F-ActT"]].max(axis=1) < of_methods["student"]).loc[161:].all()
     assert early["F-ActT"] > early["AT"] > 0, "fastest while the rate is high"
     seeds = {
