@@ -52,13 +52,17 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert max(abs(ours[column] - published[column]) for column in ours.index) < 0.5
     assert "# At full length all errors of one row lie within half a point of the paper's\n" in pages[2]
     singles = ["KD", "AT", "F-ActT", "student"]
-    assert sorted(singles, key=published.get) == singles
-    assert abs(ours["F-ActT"] - ours["AT"]) < 0.05, "level"
+    assert min(singles, key=ours.get) == min(singles, key=published.get) == "KD"
+    apart, own_apart = (of["F-ActT"] - of["AT"] for of in (published, ours))
+    assert f"which the paper puts {apart:.2f} points apart, end {abs(own_apart):.2f} apart" in intro
     assert (ours["AT+KD"] < ours["KD"]) != (published["AT+KD"] < published["KD"]), (
         "else the order of all is the paper's"
     )
-    whole_order = "the plain student errs most, then AT, F-ActT, KD and AT+KD, and the teacher least."
-    assert ours.sort_values(ascending=False).index.tolist() == ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"]
+    whole_order = (
+        "the plain student errs most, then AT and F-ActT, nearly alike, then KD and AT+KD, and the teacher least."
+    )
+    order = ours.sort_values(ascending=False).index.tolist()
+    assert {*order[1:3]} == {"AT", "F-ActT"} and order[:1] + order[3:] == ["student", "KD", "AT+KD", "teacher"]
     assert whole_order in intro and whole_order in (ROOT / "notebooks" / "table_1.ipynb").read_text()
     for column in singles:
         assert f"{ours[column]:.2f} %" in intro
@@ -72,7 +76,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "AT"
     told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"
     at_200 = f"at 200 KD gains {gains.loc['KD', 200]:.2f}, F-ActT {gains.loc['F-ActT', 200]:.2f} and AT"
-    assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['AT', 200]:.2f}." in intro
+    assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['AT', 200]:.2f}, an order within" in intro
 
     table = attention_table.load(study.store)
     top = table[(table["statistic"] == "distance") & (table["level"] == "top")].set_index(["run_id", "teacher"])[
@@ -107,11 +111,12 @@ def test_what_the_landing_page_says_follows_from_the_records():
     for name in ("AT", "KD", "AT+KD", "F-ActT"):
         assert verdict_sentences.judge(facts, study, name)[0] == SUPPORTED, name
     assert (at_full_length.loc[["at-over-f-actt", "kd-width"], "verdict"] == UNDECIDED).all()
-    assert "AT against F-ActT and KD against AT are *undecided*" in intro
-    told = "As in the paper KD leads the single methods and each is better than no transfer, here beyond chance"
-    assert told in intro and told in pages[2] and min(singles, key=ours.get) == "KD"
+    assert "which of KD, AT and F-ActT is best is *undecided*" in intro
+    told = (
+        "Each method is better than no transfer, beyond chance. KD makes the fewest errors of the three single methods"
+    )
+    assert f"{told}, as in the paper, but within chance" in intro and told in pages[2]
     assert verdict_sentences.judge(facts, study, "KD", "F-ActT")[0] == UNDECIDED
-    assert "which of the three is best is undecided" in pages[2]
 
     ledger = claims.conclude(comparisons)
     (rule,) = paper_claims.BY_NAME["at-in-general"].comparisons

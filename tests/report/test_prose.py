@@ -19,7 +19,7 @@ from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts, Spread
 from at_repro.experiments import paper_numbers
 from at_repro.records import open_store
-from at_repro.report import notebooks
+from at_repro.report import claims_page, notebooks
 from at_repro.report.verdict_sentences import judge
 
 PAGES = ("gradients", "look_for_yourself", "method", "table_1", "training_length")
@@ -56,7 +56,9 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
-    bound = {0.18, 2.2, 2.8, 0.05} if name == "table_1" else set()  # what two tests compute, and a level
+    bound = (
+        {0.18, 2.2, 2.8, 0.05, 0.09, 0.13, 0.26} if name == "table_1" else set()
+    )  # what two tests compute, and a level
     assert unfounded(said(notebook), shown(notebook) | bound) == []
 
 
@@ -157,8 +159,14 @@ def test_what_came_of_the_plan_is_what_the_records_say():
     assert full["at"] == SUPPORTED and seeds[["AT", "KD", "F-ActT"]].tolist() == [2, 2, 2]
     apart = rows.loc[("at-over-f-actt", "the paper's")]
     assert apart["verdict"] == UNDECIDED
-    told = "So far true, with one new seed each: AT and KD are better than the plain student, and AT against F-ActT is"
-    assert answers["6"] == f"{told} undecided, measured to {(apart['high'] - apart['low']) / 2:.2f} points."
+    half = (apart["high"] - apart["low"]) / 2
+    told = (
+        "True so far of AT and of KD, with one new seed each. AT against F-ActT is undecided, as foreseen, but measured"
+    )
+    assert answers["6"] == f"{told} to {half:.2f} points only, not yet to 0.3." and half > 0.3
+    effects = claims_page.effects(claims.compare(store)).query('setting == "the paper\'s"')
+    across = (effects["low"] < 0) & (effects["high"] > 0)
+    assert (len(effects), across.sum()) == (6, 3), "of the six at 200 epochs three reach across it: the figure's words"
 
 
 def test_what_distillation_does_on_photographs_is_what_the_records_say():
@@ -206,7 +214,15 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
     assert (phases["AT"] < phases["F-ActT"]).tolist() == [False, False, True, True], "the two after epoch 120"
     of_methods = study.curves().groupby(["column", "epoch"])["test_error"].median().unstack("column")
     assert (of_methods["AT"] < of_methods["F-ActT"]).loc[161:].tolist() == [True] * 39 + [False]
-    assert "it is lower in 39 of the last 40 epochs and not in the very last, by which we judge" in table_1
+    assert "its median is lower in 39 of the last 40 epochs, but not in the last one, by which we judge" in table_1
+    ahead = (phases["F-ActT"] - phases["AT"]).iloc[-1]
+    assert f"which is {ahead:.2f} points ahead here on average over the last 40 epochs" in table_1
+    by_seed = error_tables.comparisons(flagship, "AT").query("method == 'F-ActT'").set_index("seed")
+    (first, p_first), (second, p_second) = by_seed.loc[[0, 1], ["difference", "p"]].to_numpy()
+    told = (
+        f"AT makes {first:.2f} points fewer errors with seed 0 (p = {p_first:.2f}) and {-second:.2f} more with seed 1"
+    )
+    assert f"{told} (p = {p_second:.2f})" in table_1
     assert (of_methods[["AT", "F-ActT"]].max(axis=1) < of_methods["student"]).loc[161:].all()
     assert early["F-ActT"] > early["AT"] > 0, "fastest while the rate is high"
     seeds = {
