@@ -342,21 +342,19 @@ def test_a_signal_stops_and_the_same_command_continues(tmp_path):
     program.write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, str(program), "run", NAME, "--device", "cpu", "--results", "store"]
     keywords = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "text": True, "cwd": tmp_path}
-    for number, epoch in ((signal.SIGINT, 2), (signal.SIGTERM, 4)):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords) as process:
-            for line in process.stderr:
-                if line.startswith(f"epoch {epoch}/8 "):
-                    process.send_signal(number)
-                    break
-            rest = process.stderr.read()
-            assert process.wait(60) == 130, rest
-        last = rest.splitlines()[-1]
-        assert last == "at-repro: stopped; give the same command again to continue"
-        assert "Traceback" not in rest and not rest.count("recorded ")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 2/8 "):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    assert rest.splitlines()[-1] == "at-repro: stopped; give the same command again to continue"
+    assert "Traceback" not in rest and not rest.count("recorded ")
     done = subprocess.run(command, capture_output=True, **keywords)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(", continues after epoch ") == 2
-    assert not re.search("epoch [1-4]/8", done.stderr), "finished epochs were trained again"
+    assert not re.search("epoch [12]/8", done.stderr), "finished epochs were trained again"
     assert done.stderr.count("recorded ") == 2, "the teacher has its record from the first time"
     assert len(Store(tmp_path / "store").all()) == 3
 
@@ -368,7 +366,7 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
     assert (done.returncode, done.stderr) == (141, ""), "as every program that writes to a closed pipe"
 
 
-@pytest.mark.parametrize("command", ["experiments", "--help", "run --help"])
+@pytest.mark.parametrize("command", ["experiments", "--help"])
 @pytest.mark.parametrize(
     ("redirection", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0), (">/dev/full 2>&1", 2)]
 )

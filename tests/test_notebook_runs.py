@@ -10,6 +10,7 @@ from torchvision.io import write_png
 from at_repro import experiments
 from at_repro.records import Store
 from at_repro.report import live_training, notebooks
+from at_repro.training import Student
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,7 @@ def brief_live_training(monkeypatch):
     """What a page trains while it is executed has tests of its own."""
     monkeypatch.setattr(live_training, "IMAGES", 64)
     monkeypatch.setattr(live_training, "EPOCHS", 1)
+    monkeypatch.setattr(Student, "save", lambda *_: None)  # up to 170 MB each, which nobody reads
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +58,10 @@ def place(tmp_path_factory) -> Path:
 def test_a_notebook_runs_to_its_end(name, chosen, place, tmp_path, monkeypatch, request):
     """What it prints, and what stands below its figures, says so; what it needs is trained, once for all notebooks.
 
-    Two in a kernel of their own, as a user's, of which one trains; what a kernel adds does not depend on a notebook.
+    One that trains in a kernel of its own, as a user's; what a kernel adds does not depend on a notebook.
     """
     results = place / "records"
-    if (name, chosen) in (("attention_maps", SETS[0]), ("claims", SETS[1])):
+    if (name, chosen) == ("attention_maps", SETS[0]):
         results = tmp_path / "records"  # of other test images
     else:
         request.getfixturevalue("in_process")

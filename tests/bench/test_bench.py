@@ -4,6 +4,7 @@ import os
 from concurrent.futures.process import BrokenProcessPool
 from threading import BrokenBarrierError
 
+import meetings
 import pytest
 import torch
 
@@ -54,25 +55,12 @@ def test_processes_train_side_by_side(images, monkeypatch):
 
 def test_processes_measure_together(tmp_path):
     """One that began before the others were ready would have the machine for itself."""
-    first, second = timing.in_processes(_meeting, 2)
+    first, second = timing.in_processes(meetings.meeting, 2)
     assert first != second
     with pytest.raises(BrokenProcessPool):
-        timing.in_processes(_death, 1)
+        timing.in_processes(meetings.death, 1)
     with pytest.raises((FileExistsError, BrokenBarrierError)):  # or the other one would wait for ever
-        timing.in_processes(_fault_of_one, 2, tmp_path / "first")
-
-
-def _fault_of_one(ready, first) -> float:
-    with open(first, "x"):  # which only one of them can make
-        return ready()
-
-
-def _meeting(ready) -> float:
-    return ready()  # which of all it was: it waits for as many
-
-
-def _death(_) -> float:
-    os._exit(1)
+        timing.in_processes(meetings.fault_of_one, 2, tmp_path / "first")
 
 
 def test_the_plain_loop_learns_the_same_thing(images):

@@ -268,7 +268,7 @@ def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(chec
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not Path("begun").exists() and process.poll() is None:
             time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)  # as Ctrl-C: test_cli sends both
+        process.send_signal(signal.SIGTERM)  # as Ctrl-C, which test_cli sends
         said = process.stderr.read()
         assert process.wait() == 130, said
     assert said.strip() == "at-repro: stopped; give the same command again to continue"
@@ -862,7 +862,7 @@ def test_pages_fetch_nothing_from_other_hosts(site):
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "notebooks/trust_and_rerun.ipynb"])
 @pytest.mark.slow
-def test_python_examples_run(page, tmp_path, monkeypatch):
+def test_python_examples_run(page, tmp_path, few_test_images, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     with ExitStack() as stack:

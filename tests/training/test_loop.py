@@ -106,13 +106,6 @@ def test_a_teacher_sees_a_batch_once_and_only_where_it_is_needed(small, taught, 
     assert seen == [64, 32] * 3, "two batches in each of three epochs, whoever looks"
 
 
-def test_transfer_changes_what_is_learnt(small, taught, quiet):
-    students = [run for name, run in small.items() if name != "teacher"]
-    train(students, taught, device="cpu", progress=quiet)
-    finals = [weights(taught, run)["fc.weight"] for run in students]
-    assert all(not torch.equal(one, other) for i, one in enumerate(finals) for other in finals[:i])
-
-
 def test_the_loop_equals_a_plain_loop_written_by_hand(small, taught, quiet):
     """An independent training of AT+KD in twenty lines: eq. 2 in code form plus distillation, SGD, linear decay."""
     run = small["at+kd"]
@@ -196,11 +189,11 @@ def test_each_other_term_is_trained_as_in_a_plain_loop_written_by_hand(name, sma
     The formulas are written out above, with torch's own norm; the 1x1 convolutions are trained with the student.
     """
     term, by_hand, betas = BY_HAND[name]
-    few = {"subset": 24, "batch_size": 16}  # two passes backward cost their time
+    few = {"subset": 12, "batch_size": 8}  # two passes backward cost their time
     taught_by = replace(small["teacher"], network="wrn-10-2", **few)
     run = replace(small["student"], terms=(term,), teacher=taught_by if term.needs_teacher else None, **few)
     train([run], store, device="cpu", progress=quiet)
-    images = data.load("shapes", "train", subset=24)
+    images = data.load("shapes", "train", subset=12)
     teacher = load_network(store, taught_by, images, torch.device("cpu")) if term.needs_teacher else None
     network = networks.build("wrn-10-1", 10, engine.generator(0, "weights")).to(memory_format=torch.channels_last)
     adapters = [torch.nn.Conv2d(width, 2 * width, 1, bias=False) for width in (16, 32, 64)]
@@ -219,7 +212,7 @@ def test_each_other_term_is_trained_as_in_a_plain_loop_written_by_hand(name, sma
             (each.mean() + beta * value).backward()
             optimizer.step()
             total += each.mean().item() * len(labels)
-        assert store.load(run).epochs()["train_loss"][epoch] == pytest.approx(total / 24, rel=1e-3)  # without the term
+        assert store.load(run).epochs()["train_loss"][epoch] == pytest.approx(total / 12, rel=1e-3)  # without the term
     recorded = weights(store, run)
     for part, value in network.state_dict().items():
         if value.is_floating_point():
