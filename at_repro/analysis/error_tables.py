@@ -87,7 +87,8 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
 
 def as_published(study: Study) -> bool:
     """Whether the paper's numbers are of the same images, networks, mapping function and beta."""
-    same_images = next(iter(study.columns.values())).dataset in paper_numbers.DATA_SETS
+    images = paper_numbers.DATA_SETS.get(study.experiment.name, "cifar10")
+    same_images = next(iter(study.columns.values())).dataset == images
     return same_images and not {"student", "teacher", "mapping", "beta"} & study.changes.keys()
 
 
@@ -105,7 +106,7 @@ def top5(study: Study) -> pd.DataFrame:
         ours = pd.Series(errors).median()
         rows[column] = {"top-5": f"{ours:.2f}"}
         number = paper_numbers.number("Table 5", "resnet18 from resnet34, ImageNet top-5", column)
-        if number is not None and as_published(study):
+        if number is not None and study.experiment.name == "imagenet-resnet18" and as_published(study):
             rows[column] |= {"paper, top-5": str(number), "deviation, top-5": f"{ours - number.value:+.2f}"}
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 

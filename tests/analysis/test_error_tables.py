@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from at_repro import experiments
 from at_repro.analysis import attention_table, error_tables
 from at_repro.analysis.study import Study
 from at_repro.errors import UserError
@@ -100,6 +101,19 @@ def test_top5_errors_stand_beside_the_papers(studies):
     errors = {"ImageNet": error_tables.by_method(study)}
     beside = error_tables.stack(errors, [study], {"student": ["student"]})
     assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
+
+
+def test_imagenets_top5_errors_stand_beside_no_other_set(studies):
+    """Birds are of 200 classes, of which the paper has no top-5 errors."""
+    found = error_tables.top5(studies("paper", "fine-tuning-birds", student={0: range(60)}))
+    assert found.loc["student"].to_dict() == {"top-5": "7.50"}
+
+
+def test_errors_on_another_set_of_the_paper_are_not_held_against_its_numbers(studies):
+    scenes = studies("paper", "fine-tuning-scenes", student={0: range(60)})
+    assert error_tables.by_method(scenes).loc["student", "paper"] == 28.2
+    of_birds = experiments.vary(scenes.experiment, dataset="cub200@256").runs("paper", [0])[0]
+    assert error_tables.by_method(replace(scenes, columns=of_birds))["paper"].isna().all()
 
 
 def test_what_others_published_are_gains_over_their_student():
