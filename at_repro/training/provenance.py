@@ -1,6 +1,7 @@
 """Where a record comes from: code, packages, machine and command."""
 
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def command() -> str:
     if program == "ipykernel_launcher.py":  # its arguments are a file of this machine
         return "a notebook"
     # Where a folder lies on this machine changes no number and is nobody's business: its name is enough.
-    arguments = [f".../{Path(word).name}" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    arguments = [re.sub(r"(?s)^(-\w=?|--[\w-]+=)?/(.*/)?(?=[^/])", r"\1.../", word) for word in sys.argv[1:]]
     return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + arguments)
 
 

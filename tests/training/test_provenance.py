@@ -91,6 +91,9 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
     [
         (["/home/me/.venv/bin/at-repro", "run", "a b"], "at-repro run 'a b'"),
         (["/x/at-repro", "verify", "--results", "/home/me/mine"], "at-repro verify --results .../mine"),
+        (["/x/at-repro", "run", "e", "--results=/home/me/mine/"], "at-repro run e --results=.../mine/"),
+        (["/x/at-repro", "bench", "-o/home/b.json", "/b.json"], "at-repro bench -o.../b.json .../b.json"),
+        (["/x/at-repro", "run", "a/b", "--results=mine/one"], "at-repro run a/b --results=mine/one"),
         (["/x/at_repro/__main__.py", "run", "e"], "python -m at_repro run e"),
         (["/x/ipykernel_launcher.py", "-f", "/somewhere/kernel-1.json"], "a notebook"),
     ],
