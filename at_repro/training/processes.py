@@ -100,7 +100,7 @@ def smallest_batch(run: Run, images: int) -> int:
 
 def is_first() -> bool:
     """Whether this process is the first of those that `torchrun` started, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+    return int(os.environ.get("WORLD_SIZE", 1)) == 1 or os.environ.get("RANK", "0") == "0"
 
 
 def join(device: torch.device) -> tuple[Ranks, torch.device]:

@@ -14,7 +14,7 @@ from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, Run, SymmetryNorm
-from at_repro.training import Student, checkpointer, train
+from at_repro.training import Student, checkpointer, processes, train
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.processes import ALONE, Ranks
 
@@ -50,6 +50,19 @@ def train_with(processes: int, folder: Path, **options) -> tuple[list[int], str]
     """How each process ended, and what they all said."""
     said = folder / "said.txt"
     return together(processes, said, partial(trained, folder / "records", **options)), said.read_text()
+
+
+@pytest.mark.parametrize(
+    ("started", "first"),
+    [({}, True), ({"RANK": "1"}, True), ({"RANK": "1", "WORLD_SIZE": "2"}, False), ({"WORLD_SIZE": "2"}, True)],
+)
+def test_a_process_alone_is_the_first_one_whatever_its_rank(started, first, monkeypatch):
+    """It trains, and would end without a word and without what is measured after training."""
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert processes.is_first() == first
 
 
 @pytest.fixture(scope="module")
