@@ -113,9 +113,9 @@ def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str
     """
     try:
         content = json.loads(Path(path).expanduser().read_text())
-        if set(keys) <= set(content):
+        if isinstance(content, dict) and set(keys) <= content.keys():
             return content
-    except (OSError, ValueError, TypeError, RuntimeError):
+    except (OSError, ValueError, RuntimeError):
         pass
     raise ParameterError(parameter, str(path), f"a file that {writer} has written")
 

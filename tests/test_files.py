@@ -20,6 +20,16 @@ def test_an_output_is_tried_and_not_begun(tmp_path):
     assert named.read_text() == "of an earlier run"
 
 
+@pytest.mark.parametrize("content", ['["rows", "seed"]', "3", '{"rows": []}', "rows seed"])
+def test_what_no_command_has_written_is_one_line(content, tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(content)
+    with pytest.raises(ParameterError, match="allowed: a file that make faults has written"):
+        files.read_json("proofs", path, ("rows", "seed"), "make faults")
+    path.write_text('{"rows": [], "seed": 0, "more": 1}')
+    assert files.read_json("proofs", path, ("rows", "seed"), "make faults")["more"] == 1
+
+
 def test_a_link_to_a_file_that_is_not_there_yet_stays(tmp_path):
     link = tmp_path / "link.csv"
     link.symlink_to(tmp_path / "target.csv")

@@ -203,7 +203,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
 
 
 def _with_and_without(name: str, study: Study) -> str:
-    plain, taught = error(study, "student"), error(study, "AT") or "diverged"
+    plain, taught = (error(study, column) or "diverged" for column in ("student", "AT"))
     return f"{plain} and {taught} on {name} ({study.columns['AT'].epochs} epochs, {count_seeds(study, 'AT')})"
 
 
@@ -214,7 +214,7 @@ def _of_task(facts: Facts, study: Study) -> str:
     pair = f"{study.columns['student'].network} from {study.columns['teacher'].network}"
     what = study.experiment.stand_ins.get(study.preset, pair)
     origin = f"{study.seed_names}, {study.columns['student'].epochs} epochs"
-    errors = f"without transfer {error(study, 'student')}{error(study, 'teacher', ', the teacher {}')}"
+    errors = f"without transfer {error(study, 'student') or 'diverged'}{error(study, 'teacher', ', the teacher {}')}"
     comparisons = (verdicts_against(facts, study, others, "student"), verdicts_against(facts, study, smaller, "AT"))
     return " ".join([f"{what[0].upper()}{what[1:]} ({origin}): {errors}.", *comparisons]).strip()
 

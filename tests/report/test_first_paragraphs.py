@@ -147,6 +147,15 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     )
 
 
+def test_a_plain_student_that_diverged_is_called_so(studies):
+    seeds = {"student": {0: None}, "teacher": {0: range(20)}, "at": {0: range(30)}}
+    birds, *others = studies("reduced", LARGER[0], **seeds), *(studies("reduced", name) for name in LARGER[1:])
+    text = plain(*first_paragraphs.on_larger_images(birds, *others))
+    assert (
+        "with it: diverged and 15.00 % on birds" in text and "epochs): without transfer diverged, the teacher" in text
+    )
+
+
 def test_of_other_settings_and_images_nothing_is_said_beside_the_papers(loss, studies):
     """Both pages take such parameters; the paper's numbers are of its beta, and its tasks are these."""
     same = loss(**{"group 1": {0: range(36)}})
