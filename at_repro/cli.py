@@ -26,10 +26,7 @@ EXAMPLES = (
     ("verify", "recompute the recorded errors from the stored weights"),
     ("claims", "what the records say about each claim of the paper"),
     ("notebook table_1 -p preset smoke", "execute one notebook"),
-    (
-        "sweep table_1 -p preset smoke -p beta 10 100 1000",
-        "execute a notebook for each value and compare the results",
-    ),
+    ("sweep table_1 -p preset smoke -p beta 10 100 1000", "execute a notebook for each value and compare the results"),
     ("maps photo.jpg", "what EfficientNet-Lite0 takes a photograph for, and where it looks"),
     ("maps resnet50 photos/ --grad-cam --csv maps.csv", "Grad-CAM of a model of torchvision, for all in a folder"),
     ("book", "build the report from the committed records; what has changed is executed"),
@@ -334,8 +331,6 @@ def _by_name(parameters: Sequence[Sequence[str]], what: str) -> dict[str, list[s
 
 
 def maps(options: argparse.Namespace) -> None:
-    import os
-
     from at_repro.report import maps
 
     model, pictures = options.model, options.pictures

@@ -30,13 +30,11 @@ def gradient_norms_at_init(study: Study) -> pd.DataFrame:
     A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
     """
     images = study.sample(IMAGES)
-    runs = {} if images is None else {column: run for column, run in study.columns.items() if run.teacher is not None}
-    rows = []
-    for teacher in dict.fromkeys(run.teacher for run in runs.values()):
-        if images is None or teacher is None or not study.store.has_network(teacher):
-            continue
-        own = {column: run for column, run in runs.items() if run.teacher == teacher}
-        rows += _of_teacher(teacher, own, study.store, images)
+    rows: list[tuple] = []
+    for teacher in dict.fromkeys(run.teacher for run in study.columns.values()):
+        if images is not None and teacher is not None and study.store.has_network(teacher):
+            own = {column: run for column, run in study.columns.items() if run.teacher == teacher}
+            rows += _of_teacher(teacher, own, study.store, images)
     return pd.DataFrame(rows, columns=["method", *COLUMNS]).set_index("method")
 
 

@@ -174,10 +174,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]]
 
 
 def tabulate(
-    networks: Mapping[str, NetworkMaps],
-    images: ImageSet | None,
-    statistics: Iterable[str],
-    teacher: str = "",
+    networks: Mapping[str, NetworkMaps], images: ImageSet | None, statistics: Iterable[str], teacher: str = ""
 ) -> pd.DataFrame:
     """Statistics of every network, mapping function, level and image: one tidy frame.
 

@@ -13,7 +13,7 @@ from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images
-from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.errors import DataError, ParameterError, UserError, check_choice
 from at_repro.networks import Output, fold_batch_norms
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
@@ -70,8 +70,7 @@ def verify(
     if not folders:
         raise ParameterError("results", str(store.folder), "a folder that holds records")
     for run_id in run_ids:
-        if run_id not in folders:
-            raise ParameterError("run", run_id, folders)
+        check_choice("run", run_id, folders)
     teachers = set(attention_table.load(store)["teacher"])  # one that cannot be read is no reason to skip a record
     engine.keep_freed_memory()
 
@@ -100,8 +99,7 @@ def verify(
             by_dataset.setdefault(record.run.dataset, []).append(record)
     for dataset, records in by_dataset.items():
         images = test_images(dataset)
-        if isinstance(images, DataError):  # it is None of these: they would have a result
-            raise images
+        assert not isinstance(images, DataError)  # they would have a result
         maps: dict[str, NetworkMaps] = {}
         records = sorted(records, key=lambda record: record.run.run_id not in teachers)
         for first in range(0, len(records), NETWORKS_PER_PASS):

@@ -63,9 +63,8 @@ def program(*words: str, data_root: str | None = None) -> tuple[float, float]:
     process = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     wall_seconds, after = time.perf_counter() - start, os.times()
     if process.returncode:
-        lines = (
-            process.stderr.splitlines() if process.returncode > 0 else []
-        )  # a process that was killed had no last word
+        # A process that was killed had no last word.
+        lines = process.stderr.splitlines() if process.returncode > 0 else []
         raise UserError((lines or [f"a process ended with {process.returncode}"])[-1])
     processor_seconds = after.children_user + after.children_system - before.children_user - before.children_system
     return wall_seconds, processor_seconds

@@ -42,14 +42,11 @@ class Facts:
         self.mistakes = cache(self._mistakes)
         self.phase_error = cache(self._phase_error)
         self.columns = cache(self._columns)
+        self._seeds = cache(store.seeds)
 
     def _columns(self, experiment: str, preset: str) -> list[dict[str, Run]]:
         """The runs of an experiment by column, for every seed that has any record."""
-        return experiments.get(experiment).runs(preset, self._seeds)
-
-    @cached_property
-    def _seeds(self) -> list[int]:
-        return self.store.seeds()
+        return experiments.get(experiment).runs(preset, self._seeds())
 
     def _mistakes(self, run: Run) -> np.ndarray:
         """Per test image 1 where the last epoch is wrong; of a run that diverged the share of wrong guesses."""

@@ -160,8 +160,7 @@ def post_hoc(ledger: pd.DataFrame) -> str:
     tests = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     if tests.empty:
         return ""
-    runs = {name: claim.runs.split() for name, claim in zip(tests.index, tests.itertuples(), strict=True)}
-    shares = [len(plan.unknown(name, own)) / max(1, len(own)) for name, own in runs.items()]
+    shares = [len(plan.unknown(name, own)) / max(1, len(own)) for name, own in tests["runs"].str.split().items()]
     after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
     some = f", {partly} by one that was stated after some of them" if partly else ""
     count = "all" if after == len(tests) else after or "none"

@@ -135,9 +135,8 @@ class StreamedSet:
                 if number >= first:
                     yield indices.tolist(), draws
 
-        processes = int(
-            os.environ.get("LOCAL_WORLD_SIZE", "1")
-        )  # processes of `torchrun`, which decode their own parts
+        # Those of `torchrun` decode their own parts.
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         for indices, images in zip(parts[first:], self._decode(tasks(), processes), strict=True):
             yield images, self.labels[self._send(indices)]
 

@@ -185,7 +185,6 @@ def _ours(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state.items():
         layer, tensor = key.rsplit(".", 1)
         block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", layer)
-        parameters[f"{positions[int(block[1])]}.{parts[block[2]]}.{tensor}" if block else f"{ends[layer]}.{tensor}"] = (
-            value
-        )
+        name = f"{positions[int(block[1])]}.{parts[block[2]]}" if block else ends[layer]
+        parameters[f"{name}.{tensor}"] = value
     return parameters

@@ -6,6 +6,7 @@ from pickle import UnpicklingError
 import torch
 import torchvision.models.resnet as tv
 from torch import Tensor
+from torchvision.models import get_model_weights
 
 from at_repro.errors import DataError
 from at_repro.networks.output import Output
@@ -14,14 +15,6 @@ _STRUCTURES = {
     "resnet18": (tv.BasicBlock, [2, 2, 2, 2]),
     "resnet34": (tv.BasicBlock, [3, 4, 6, 3]),
     "resnet101": (tv.Bottleneck, [3, 4, 23, 3]),
-}
-
-# The first published weights for each, not torchvision's later, better recipe: ResNet-101's 77.4 % top-1 is the network
-# of the paper (77.3 %), the later recipe's 81.9 % is not.
-_WEIGHTS = {
-    "resnet18": tv.ResNet18_Weights.IMAGENET1K_V1,
-    "resnet34": tv.ResNet34_Weights.IMAGENET1K_V1,
-    "resnet101": tv.ResNet101_Weights.IMAGENET1K_V1,
 }
 
 NAMES = tuple(_STRUCTURES)
@@ -63,7 +56,9 @@ def weights(name: str) -> dict[str, Tensor]:
         DataError: they are not in the cache and cannot be downloaded, or are damaged. Only a download is compared with
             its hash; a file that is in the cache is taken for what its name says.
     """
-    source = _WEIGHTS[name]
+    # Not torchvision's later, better recipe: ResNet-101's 77.4 % top-1 is the network of the paper (77.3 %), the later
+    # recipe's 81.9 % is not.
+    source = get_model_weights(name)["IMAGENET1K_V1"]
     try:
         return source.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except HUB_ERRORS as error:

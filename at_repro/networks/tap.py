@@ -19,10 +19,7 @@ _PREFIXES = (0, 1, 2, 5)
 
 
 def tap(
-    model: nn.Module,
-    layers: Sequence[str],
-    layout: str | None = None,
-    grid: tuple[int, int] | None = None,
+    model: nn.Module, layers: Sequence[str], layout: str | None = None, grid: tuple[int, int] | None = None
 ) -> nn.Module:
     """Wraps `model` so that it returns an Output with the activations of the named layers.
 
@@ -150,9 +147,7 @@ class _Reader:
         layout, grid: as for `tap`.
     """
 
-    def __init__(
-        self, image: Tensor, channels_last: bool, layout: str | None = None, grid: tuple[int, int] | None = None
-    ):
+    def __init__(self, image: Tensor, channels_last: bool, layout: str | None, grid: tuple[int, int] | None):
         self.image, self.channels_last, self.layout, self.grid = image, channels_last, layout, grid
 
     def read(self, layer: str, output: object) -> tuple[Tensor, Tensor]:

@@ -73,12 +73,8 @@ class Store:
         try:
             self.folder = Path(folder).expanduser().resolve()
             wrong = self.folder.exists() and not self.folder.is_dir()
-        except (
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ):  # too long; an unknown user's home; a number; a null byte
+        # Too long; an unknown user's home; a number; a null byte.
+        except (OSError, RuntimeError, TypeError, ValueError):
             wrong = True
         if wrong:
             raise ParameterError("results", str(folder), "a folder")

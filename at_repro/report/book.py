@@ -122,14 +122,16 @@ def build(
     notebooks.require_tools()
     experiments.get_preset(preset or PRESET)
     engine.device(device)
-    data.data_root(data_root)
+    root = data.data_root(data_root)
     store = open_store(preset or PRESET, results, writable=preset is not None)
     site = f"book-{preset}" if preset else "book"
     stage = staged_pages(site)
     (stage / "notebooks").mkdir()
     jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in notebooks.names()}
-    choices = {"device": device, "data_root": _absolute(data_root), "results": _absolute(results)}
-    values: dict[str, object] = {name: value for name, value in choices.items() if value not in ("", "auto")}
+    values: dict[str, object] = {} if device == "auto" else {"device": device}
+    # Whole paths: a kernel may work in another folder than the user.
+    values |= {"data_root": str(root.resolve())} if data_root else {}
+    values |= {"results": str(store.folder)} if results else {}
     if preset is None:
         reasons = {name: stale_pages.reasons(notebooks.read(name), store, data_root) for name in jobs}
         for name in [name for name, changes in reasons.items() if not changes]:
@@ -297,11 +299,6 @@ def jupyter_book(stage: Path, builder: str) -> Path:
             say(line)
         raise UserError(f"the book has {len(faults) or 'some'} fault{'s' * (len(faults) != 1)}; see {log}")
     return page
-
-
-def _absolute(path: str | None) -> str:
-    """The kernel may work in another folder than the user: a relative path is fixed first. Empty: the default."""
-    return str(Path(path).expanduser().resolve()) if path else ""
 
 
 def say(text: str) -> None:

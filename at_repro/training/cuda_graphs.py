@@ -149,10 +149,7 @@ def _cuda_graph(function: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     try:
         # The outer context: torch stays on the stream of a capture that fails.
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),
-            torch.cuda.graph(graph, capture_error_mode="thread_local"),
-        ):
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             function()
     except RuntimeError:
         _failures.append(graph)

@@ -153,16 +153,14 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
     return _compile(run, options={"freezing": True}) if compiled else run
 
 
-@cache
-def _compile_once(function: Callable) -> Callable:
-    return _compile(function)
-
-
 def _compile(function: Callable, **keywords: Any) -> Callable:
     # One entry for every architecture, mode and batch size that passes through `forward`. At torch's own limit of 8 the
     # next pair of networks in a process would be run uncompiled, silently.
     torch._dynamo.config.recompile_limit = 256
     return torch.compile(function, dynamic=False, **keywords)
+
+
+_compile_once = cache(_compile)
 
 
 def generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -11,18 +11,6 @@ from at_repro.report.figures.schematics import mappings, pairing, transfer
 from at_repro.report.figures.theme import WIDTH
 
 __all__ = [
-    "WIDTH",
-    "Touchable",
-    "against_error",
-    "cost",
-    "curves",
-    "error_panels",
-    "gains",
-    "gradient_norms",
-    "lengths",
-    "map_panel",
-    "mappings",
-    "overlay_panel",
-    "pairing",
-    "transfer",
-]
+    "WIDTH", "Touchable", "against_error", "cost", "curves", "error_panels", "gains", "gradient_norms", "lengths",
+    "map_panel", "mappings", "overlay_panel", "pairing", "transfer",
+]  # fmt: skip

@@ -68,11 +68,7 @@ def _panel(axes: Axes) -> dict:
         "x": _axis(axes.get_xlabel(), axes.get_xlim(), axes.get_xticks(), axes.get_xscale()),
         "y": _axis(axes.get_ylabel(), axes.get_ylim(), axes.get_yticks(), axes.get_yscale()),
         "lines": [
-            {
-                "label": line.get_label(),
-                "colour": to_hex(line.get_color()),
-                "dashed": line.get_linestyle() != "-",
-            }
+            {"label": line.get_label(), "colour": to_hex(line.get_color()), "dashed": line.get_linestyle() != "-"}
             | _points(line.get_xydata())
             for line in axes.lines
         ],
