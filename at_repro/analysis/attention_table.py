@@ -39,7 +39,7 @@ _RANGES = (
     | dict.fromkeys(("edges", "edges, sum-1", "edges, sum-4"), (-1, 1))
     | {"on object, surplus": (-math.inf, math.inf), "distance": (0, 1.42)}
 )
-LEVELS = ("low", "middle", "top", *(f"level {number}" for number in range(1, 10)))
+LEVELS = ("low", "middle", "top", *(f"level {number}" for number in range(1, 1000)))
 # Of each statistic's definition: whoever changes one counts it up, and its old numbers are no longer read.
 VERSIONS = dict.fromkeys(STATISTICS, 1)
 
@@ -167,8 +167,11 @@ def write(store: Store, table: pd.DataFrame) -> None:
 
     Raises UserError where the disk refuses.
     """
+    orders = {"level": LEVELS, "statistic": STATISTICS}
     table = table.sort_values(
-        KEY, key=lambda column: column.map(STATISTICS.index) if column.name == "statistic" else column, kind="stable"
+        KEY,
+        key=lambda column: column.map(orders[column.name].index) if column.name in orders else column,
+        kind="stable",
     )
     table = table.assign(version=table["statistic"].map(VERSIONS))
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -290,6 +290,13 @@ def test_a_word_that_the_table_does_not_know_is_refused_though_its_checksum_is_r
         load(store)
 
 
+def test_networks_of_many_groups_stand_in_their_order(store):
+    """A vision transformer's twelve blocks: a table that could be written and not read would end every page."""
+    rows = [["a", "", f"level {level}", "edges", level / 20, ""] for level in range(12, 0, -1)]
+    attention_table.write(store, pd.DataFrame(rows, columns=COLUMNS))
+    assert list(attention_table.by_level(store, "edges").columns) == [f"level {level}" for level in range(1, 13)]
+
+
 def test_a_table_that_may_not_be_read_is_not_damage(store, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
