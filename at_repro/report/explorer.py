@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from at_repro.analysis import map_statistics, network_maps
+from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import ImageSet
 from at_repro.report.figures.theme import ATTENTION
 
@@ -27,7 +28,8 @@ def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequ
     """The explorer of these networks on these images, as HTML for a notebook's output.
 
     Args:
-        networks: frozen networks by their names for readers; all have the same number of levels.
+        networks: frozen networks by their names for readers; those that have not as many levels as the first one are
+            named and not shown.
         images: the images to choose from, uint8 (N, 3, H, W); with None, or without networks, only the stamp is shown.
         mappings: names of mapping functions, see `attention.mapping`.
         stamp: what it was made from, see `Study.stamp`.
@@ -37,7 +39,10 @@ def page(networks: dict[str, nn.Module], images: ImageSet | None, mappings: Sequ
     """
     if images is None or not networks:
         return f"<p>Nothing to show: {html.escape(stamp)}</p>"
-    data = json.dumps(_data(networks, images, mappings)).replace("<", "\\u003c")  # could end the script element
+    content = _data(networks, images, mappings)
+    data = json.dumps(content).replace("<", "\\u003c")  # could end the script element
+    if left_out := [name for name in networks if name not in content["networks"]]:
+        stamp += f"; without {', '.join(left_out)}: not as many levels"
     return (
         f'<div class="explorer"><script type="application/json">{data}</script>'
         f"<noscript>The explorer needs JavaScript.</noscript></div><p><small>{html.escape(stamp)}</small></p>"
@@ -58,32 +63,42 @@ def first_view(networks: dict[str, nn.Module], images: ImageSet | None, mapping:
     if images is None or not networks:
         return pd.DataFrame(columns=columns)
     first, first_two = images.select(slice(1)), dict(list(networks.items())[:2])
-    maps = network_maps.by_network(first_two, first, [mapping])
+    maps = _of_as_many_levels(first_two, first, [mapping])
     tidy = map_statistics.tabulate(maps, first, columns[1:], next(iter(first_two)))
     table = tidy.pivot_table("value", ["network", "level"], "statistic", sort=False)
-    says = {name: images.classes[network_maps.predictions(network, first)[0]] for name, network in first_two.items()}
+    says = {name: images.classes[network_maps.predictions(networks[name], first)[0]] for name in maps}
     return table.rename_axis(columns=None).assign(says=table.index.get_level_values("network").map(says))[columns]
 
 
 def _data(networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]) -> dict:
-    sprites, predictions = {}, {}
-    for name, network in networks.items():
-        sprites[name] = {
-            mapping: {level: _map_sprite(maps) for level, maps in levels.items()}
-            for mapping, levels in network_maps.maps_by_mapping(network, images, mappings).items()
+    maps = _of_as_many_levels(networks, images, mappings)
+    sprites = {
+        name: {
+            mapping: {level: _map_sprite(of_level) for level, of_level in levels.items()}
+            for mapping, levels in own.items()
         }
-        predictions[name] = network_maps.predictions(network, images).tolist()
+        for name, own in maps.items()
+    }
     return {
         "classes": images.classes,
         "labels": images.labels.tolist(),
         "images": _png(torch.cat(list(images.images.cpu().permute(0, 2, 3, 1)), 1)),
-        "networks": list(networks),
-        "levels": list(sprites[name][mappings[0]]),
+        "networks": list(maps),
+        "levels": list(next(iter(maps.values()))[mappings[0]]),
         "mappings": list(mappings),
         "sprites": sprites,
-        "predicted": predictions,
+        "predicted": {name: network_maps.predictions(networks[name], images).tolist() for name in maps},
         "colours": [to_hex(colormaps[ATTENTION](value)) for value in range(256)],
     }
+
+
+def _of_as_many_levels(
+    networks: dict[str, nn.Module], images: ImageSet, mappings: Sequence[str]
+) -> dict[str, NetworkMaps]:
+    """The maps of the first network, and of those whose panels can stand in its panels' places."""
+    maps = network_maps.by_network(networks, images, mappings)
+    levels = next(iter(maps.values()))[mappings[0]].keys()
+    return {name: own for name, own in maps.items() if own[mappings[0]].keys() == levels}
 
 
 def _map_sprite(maps: Tensor) -> str:

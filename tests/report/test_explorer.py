@@ -102,6 +102,19 @@ def test_without_images_or_networks_the_page_says_why(images, shown):
         assert page == "<p>Nothing to show: no images</p>"
 
 
+def test_networks_of_other_levels_than_the_first_ones_are_named_and_not_shown(images, shown):
+    """Their panels would have no place: nothing at all was drawn beside a network of one's own."""
+    own = networks.tap(networks.build("wrn-10-1"), ["group0", "group2"]).eval().requires_grad_(False)
+    page = explorer.page({"own": own} | shown, images, MAPPINGS, "stamp")
+    found = data_of(page)
+    assert found["networks"] == [*found["sprites"]] == [*found["predicted"]] == ["own"]
+    assert found["levels"] == [*found["sprites"]["own"]["max-1"]] == ["level 1", "level 2"]
+    assert "stamp; without teacher, student: not as many levels" in page
+    assert list(explorer.first_view({"own": own} | shown, images, "sum-2").index) == [
+        ("own", "level 1"), ("own", "level 2")
+    ]  # fmt: skip
+
+
 def test_an_unknown_mapping_is_refused(images, shown):
     with pytest.raises(ParameterError, match=r"^mapping: "):
         explorer.page(shown, images, ["mean"], "stamp")
