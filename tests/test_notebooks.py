@@ -153,6 +153,19 @@ def says(cell: NotebookNode) -> str:
     return "\n".join(calls)
 
 
+def test_table_1_shows_the_pair_that_its_reader_asks_for_though_the_paper_has_a_row_of_that_name(monkeypatch):
+    monkeypatch.setattr(Page, "study", lambda page, name, *changes, **_: (name, changes))
+    cells = code_cells(read("table_1"))
+    names = {}
+    exec(cells[0].source, names)
+    names |= {"student": "wrn-16-2", "teacher": "wrn-40-2", "beta": 10.0}
+    exec(cells[1].source, names)
+    studies = names["studies"]
+    name, changes = studies["WRN-16-2 from WRN-40-2"]
+    assert name == "wrn-16-2-to-16-1" and {"student", "teacher", "beta", "mapping"} < {*changes}
+    assert len(studies) == 3 and studies["NIN-THIN from NIN-WIDE"][0] == "nin-wide-to-nin-thin"
+
+
 @pytest.fixture
 def folder():
     """Below the checkout, whose settings of tests count there."""
