@@ -6,6 +6,7 @@ from statistics import median
 
 import pandas as pd
 
+from at_repro import experiments
 from at_repro.analysis import attention_table, significance
 from at_repro.analysis.study import Study
 from at_repro.experiments import paper_numbers
@@ -87,9 +88,13 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
 
 def as_published(study: Study) -> bool:
     """Whether the paper's numbers are of the same images, networks, mapping function and beta."""
-    images = paper_numbers.DATA_SETS.get(study.experiment.name, "cifar10")
-    same_images = next(iter(study.columns.values())).dataset == images
-    return same_images and not {"student", "teacher", "mapping", "beta"} & study.changes.keys()
+    (published,) = experiments.get(study.experiment.name).runs("paper", [0])
+    same = all(
+        (run.dataset, run.network) == (published[column].dataset, published[column].network)
+        for column, run in study.columns.items()
+        if column in published
+    )
+    return same and not {"mapping", "beta"} & study.changes.keys()
 
 
 def top5(study: Study) -> pd.DataFrame:

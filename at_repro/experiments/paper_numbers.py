@@ -63,13 +63,6 @@ NUMBERS: tuple[Number, ...] = (
 )  # fmt: skip
 
 
-DATA_SETS = {
-    "fine-tuning-birds": "cub200@256",
-    "fine-tuning-scenes": "indoor67@256",
-    "imagenet-resnet18": "imagenet@224-streamed",
-}
-"""What the numbers of an experiment are of, as `data.load` knows it; of all others: CIFAR-10."""
-
 _WRN = "wrn-16-1 from wrn-16-2"
 PLACES_IN_PAPER = {
     "nin-wide-to-nin-thin": ("Table 1", "nin-thin from nin-wide"),
