@@ -20,15 +20,18 @@ def members(studies: Iterable[Study]) -> Members:
     """Every recorded column of these studies, once: such as "WRN-16-1", and "WRN-16-1 from WRN-16-2, AT".
 
     Of each study the teacher first, then AT, then the others; without what diverged.
-    Where one name would stand for several lengths of training, the length is part of it: "WRN-16-2, 60 epochs".
+    Where one name would stand for several runs, the length of training is part of it, "WRN-16-2, 60 epochs", and where
+    that is one as well the end of the run id.
     """
     sources: dict[Run, tuple[Study, str]] = {}
     for study in studies:
         for column, record in sorted(_firsts(study), key=lambda first: {"teacher": 0, "AT": 1}.get(first[0], 2)):
             sources.setdefault(record.run, (study, column))
     names = {run: _name(run, column) for run, (_, column) in sources.items()}
-    counts = Counter(names.values())
-    return {name if counts[name] == 1 else f"{name}, {run.epochs} epochs": sources[run] for run, name in names.items()}
+    for detail in (lambda run: f"{run.epochs} epochs", lambda run: run.run_id[-10:]):
+        counts = Counter(names.values())
+        names = {run: name if counts[name] == 1 else f"{name}, {detail(run)}" for run, name in names.items()}
+    return {name: sources[run] for run, name in names.items()}
 
 
 def _name(run: Run, column: str) -> str:

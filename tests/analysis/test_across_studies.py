@@ -86,6 +86,17 @@ def test_students_of_several_lengths_are_told_apart(studies, hand_made, store):
     assert {"WRN-16-2 from WRN-40-2, KD, 20 epochs", "WRN-16-2 from WRN-40-2, KD, 12 epochs"} <= set(found)
 
 
+def test_students_of_teachers_of_several_lengths_are_told_apart(studies, hand_made):
+    both = studies(ERRORS)
+    (columns,) = experiments.get(NAMES[0]).runs("reduced")
+    other = replace(columns["AT"], teacher=replace(columns["teacher"], epochs=30))
+    third = replace(both[0], columns={"AT": other}, records={"AT": {0: hand_made(other)}})
+    found = across_studies.members([*both, third])
+    of_both = {run.run_id[-10:] for run in (columns["AT"], other)}
+    name = f"WRN-16-1 from WRN-16-2, AT, {other.epochs} epochs"
+    assert {f"{name}, {end}" for end in of_both} <= set(found) and len(of_both) == 2
+
+
 def measure(store, *rows):
     """Writes a table of attention: run id, teacher, level, statistic and value."""
     frame = pd.DataFrame([(*row, "") for row in rows], columns=attention_table.COLUMNS)
