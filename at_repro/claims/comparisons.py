@@ -246,9 +246,9 @@ class SignTest(Comparison):
         return [run for preset, one in self.settings for run in one.runs(preset)]
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
-        """Of the settings that were run; most are shortened, and none is counted as the paper's."""
+        """Of the settings that were run with a better teacher; most are shortened, none is counted as the paper's."""
         own = [one.evidence(at, facts) for at, one in self.settings] if preset == "reduced" else []
-        differences = {evidence.runs: evidence.difference for evidence in own if evidence}
+        differences = {evidence.runs: evidence.difference for evidence in own if evidence and evidence.fair}
         if not differences:
             return None
         negative = sum(difference < 0 for difference in differences.values())

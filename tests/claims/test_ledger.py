@@ -318,6 +318,8 @@ def test_settings_are_counted_by_the_sign_test(recorded, store):
         recorded(experiment, "reduced", seeds=[0], student=[9.0], at=[8.5 + number % 2])
     assert row(store, "at-in-general")["scope"] == "2 of 4 settings"
     assert row(store, "at-in-general")["verdict"] == UNDECIDED
+    recorded(TABLE_1[0], "reduced", seeds=[0], teacher=[9.0])
+    assert row(store, "at-in-general")["scope"] == "1 of 3 settings", "who is no better has nothing to hand on"
 
 
 @pytest.mark.parametrize(("teacher", "expected"), [(31.0, NOT_TESTED), (24.0, NOT_TESTED), (10.0, CONTRADICTED)])
