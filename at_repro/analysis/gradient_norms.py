@@ -61,6 +61,5 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
 
 
 def _gradient_norm(loss: Tensor, student: Student) -> float:
-    parameters = [parameter for parameter in student.network.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(loss, student.parameters(), retain_graph=True, allow_unused=True)
     return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm().item()

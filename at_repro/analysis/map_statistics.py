@@ -94,7 +94,8 @@ def surplus(maps: Tensor, masks: Tensor) -> Tensor:
     def more(own: Tensor) -> Tensor:
         return share(own, masks) - share(own.roll(1, 0), masks)
 
-    return more(maps) / more(_cover(masks, maps)).mean()
+    unit = more(_cover(masks, maps)).mean()
+    return more(maps) / unit.where(unit != 0, math.nan)
 
 
 def correlation(maps: Tensor, coarse: Tensor) -> Tensor:

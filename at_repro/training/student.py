@@ -50,7 +50,7 @@ class Student:
         self.extractor.module = ranks.parallel(self.extractor.module)
         self.adapters = self._adapters(device)
         self.optimizer = torch.optim.SGD(
-            self._parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
+            self.parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay, foreach=True
         )
         self.epoch = self.step = 0
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
@@ -68,7 +68,7 @@ class Student:
         draws = engine.generator(self.run.seed, "adapters")
         return losses.adapters(select_groups(own, term.groups), select_groups(others, term.groups), draws).to(device)
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> list[nn.Parameter]:
         """Everything that is trained, the network first."""
         adapters = self.adapters.parameters() if self.adapters is not None else ()
         return [parameter for parameter in (*self.network.parameters(), *adapters) if parameter.requires_grad]
@@ -131,7 +131,7 @@ class Student:
         tensors = {f"weights.{name}": value for name, value in self.network.state_dict().items()}
         if self.adapters is not None:
             tensors |= {f"adapters.{name}": value for name, value in self.adapters.state_dict().items()}
-        for index, parameter in enumerate(self._parameters()):
+        for index, parameter in enumerate(self.parameters()):
             # None where the run has no momentum.
             if (buffer := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
                 tensors[f"momentum.{index}"] = buffer
@@ -176,7 +176,7 @@ class Student:
                 self.adapters.load_state_dict(_below("adapters", tensors))
         except RuntimeError:
             raise changed from None
-        for index, parameter in enumerate(self._parameters()):
+        for index, parameter in enumerate(self.parameters()):
             if (momentum := tensors.get(f"momentum.{index}")) is not None:
                 if momentum.shape != parameter.shape:
                     raise changed

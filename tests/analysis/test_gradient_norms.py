@@ -59,6 +59,27 @@ def test_a_tenth_of_beta_has_a_tenth_of_the_norm(study):
     assert found["not normalised, beta 0.001"] == pytest.approx(10 * found["not normalised, beta 0.0001"])
 
 
+def test_adapters_are_trained_as_well(store, hand_made, monkeypatch):
+    """F-ActT's 1x1 convolutions learn with the student."""
+    monkeypatch.setattr(gradient_norms, "IMAGES", 16)
+    columns = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]
+    hand_made(columns["teacher"], data={"train": "0" * 64, "test": "1" * 64})
+    study = open_study("wrn-16-2-to-16-1", "smoke", device="cpu", results=str(store.folder), train_missing=False)
+    images = study.sample(16)
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    own = networks.build("wrn-16-1", 10, engine.generator(0, "weights")).train()
+    with torch.no_grad():
+        taught = study.networks("teacher")["teacher"](batch)
+    adapters = losses.adapters((16, 32, 64), (32, 64, 128), engine.generator(0, "adapters"))
+    term = columns["F-ActT"].terms[0]
+    groups = [adapter(group) for adapter, group in zip(adapters, own(batch).groups, strict=True)]
+    value = term.beta * losses.full_activation_transfer(groups, taught.groups)
+    trained = torch.nn.ModuleList([own, adapters])
+    found = gradient_norms_at_init(study).loc["F-ActT"]
+    assert found["term"] == pytest.approx(value.item(), rel=1e-4)
+    assert found["gradient norm"] == pytest.approx(gradient(value, trained), rel=1e-3)
+
+
 def test_every_method_that_needs_a_teacher_has_a_row(study):
     found = gradient_norms_at_init(study)
     assert list(found.columns) == COLUMNS

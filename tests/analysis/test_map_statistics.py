@@ -107,6 +107,7 @@ def test_a_surplus_is_what_another_images_map_does_not_have():
     left[0, 0, 0] = left[1, 0, 3] = 1.0  # the second's beside its object
     assert surplus(left, near).tolist() == pytest.approx([(1 - 0) / 0.5, (0 - 0) / 0.5])
     assert surplus(maps[:1], masks[:1]).isnan().all(), "there is no other image"
+    assert surplus(maps, masks[[0, 0]]).isnan().all(), "nor is it told from one whose object is at the same place"
     middle = torch.zeros(2, 4, 4)
     middle[:, 1:3, 1:3] = torch.tensor([1.0, 7.0]).view(2, 1, 1)
     found = share(middle, masks), surplus(middle, masks)
