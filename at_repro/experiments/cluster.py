@@ -9,10 +9,12 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch
 
@@ -115,11 +117,12 @@ def train_on(
     resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in _workers(client)) else {}
     progress.say(f"{len(missing)} run(s) in {len(cohorts)} cohort(s); watch them at {client.dashboard_link}")
     task_of: dict[Run, object] = {}
+    # Keys are of this command alone: of another one's task the scheduler would give us the result, and forget ours.
     for members in cohorts:
         before = [task_of[run.teacher] for run in members if run.teacher in task_of]
         task = client.submit(
             _train, [run.to_dict() for run in members], str(store.folder), device, str(root), compile, before,
-            key=members[0].run_id, retries=RETRIES, resources=resources, pure=False,
+            key=f"{members[0].run_id}-{uuid4().hex}", retries=RETRIES, resources=resources,
         )  # fmt: skip
         task_of |= dict.fromkeys(members, task)
     count = 0
@@ -129,15 +132,22 @@ def train_on(
         except KilledWorker as killed:
             lines = []
             error = (
-                f"{task.key}: {killed.allowed_failures + 1} workers died while they trained it; is there memory "
-                "enough? What is recorded stays, and the same command continues"
+                f"{task.key.rpartition('-')[0]}: {killed.allowed_failures + 1} workers died while they trained it; is "
+                "there memory enough? What is recorded stays, and the same command continues"
             )
+        except CancelledError as cancelled:
+            lines = []
+            error = f"the cluster gave up ({cancelled}); what is recorded stays, and the same command continues"
         if error:
             client.cancel(list(task_of.values()))
             raise UserError(error)
         count += len(lines)
         for line in lines:
             progress.say(f"recorded {line} ({count} of {len(missing)})")
+    if left := [run.run_id for run in missing if not store.has(run)]:
+        raise UserError(
+            f"not in {store.folder} though the workers are done: {', '.join(left)}; do they see that folder?"
+        )
 
 
 def _train(

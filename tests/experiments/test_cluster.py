@@ -65,7 +65,7 @@ def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, 
         """The worker that trains the first student, as soon as an epoch of it is saved."""
         while not store.checkpoint_path(RUNS[0]).exists():
             time.sleep(0.01)
-        busy = [worker for worker, keys in client.processing().items() if RUNS[0].run_id in map(str, keys)]
+        busy = [worker for worker, keys in client.processing().items() if RUNS[0].run_id in str(keys)]
         (pid,) = client.run(os.getpid, workers=busy).values()
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
@@ -138,13 +138,26 @@ def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypa
 def test_an_error_on_a_worker_and_workers_that_die_again_and_again_are_one_line(data_root, store, quiet, monkeypatch):
     with cluster.connect("local:1") as client:
         client.run_on_scheduler(allow_no_failure)
+        another = client.submit(lambda: ([], ""), key=TEACHER.run_id)  # by another command: not what we wait for
         for run, happens, line in (
             (TEACHER, lambda *_: ([], "the disk is full"), "the disk is full"),
+            (TEACHER, lambda *_: ([], ""), f"not in .* though the workers are done: {TEACHER.run_id}; do they see .*"),
             (OTHER, lambda *_: os._exit(9), rf"{OTHER.run_id}: 1 workers died .* the same command continues"),
         ):
             monkeypatch.setattr(cluster, "_train", happens)
             with pytest.raises(UserError, match=f"^{line}$"):
                 cluster.train_on(client, [run], store, device="cpu", data_root=data_root, progress=quiet)
+        assert another.result() == ([], "")
+        submit = client.submit
+        monkeypatch.setattr(client, "submit", lambda *given, **named: lost(client, submit(*given, **named)))
+        with pytest.raises(UserError, match=r"^the cluster gave up \(.*the same command continues$"):
+            cluster.train_on(client, [OTHER], store, device="cpu", data_root=data_root, progress=quiet)
+
+
+def lost(client, task):
+    """As when the scheduler ends."""
+    client.cancel(task)
+    return task
 
 
 def allow_no_failure(dask_scheduler) -> None:
