@@ -19,7 +19,7 @@ def stored_weights(network: nn.Module) -> dict[str, Tensor]:
 
     def to_storage(value: Tensor) -> Tensor:
         value = value.detach().cpu().contiguous()
-        return value.half() if value.is_floating_point() and value.abs().max() < limit else value.clone()
+        return value.half() if value.is_floating_point() and (value.abs() < limit).all() else value.clone()
 
     return {name: to_storage(value) for name, value in network.state_dict().items()}
 

@@ -49,6 +49,13 @@ def test_a_weight_beyond_float16_keeps_its_value(run):
     assert stored_weights(network)["fc.weight"].dtype == torch.float16
 
 
+def test_a_tensor_without_values_is_stored():
+    """Such as a parameter that only says on which device a network is: after days nothing could be recorded."""
+    network = torch.nn.Linear(2, 2)
+    network.device_of = torch.nn.Parameter(torch.empty(0))
+    assert stored_weights(network)["device_of"].shape == (0,)
+
+
 def test_files_are_readable_by_people(run, hand_made):
     folder = hand_made(run).folder
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
