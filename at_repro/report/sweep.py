@@ -61,7 +61,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
 
 
 def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
-    """The executed notebook under a title of its own; its figures keep no name that another page has."""
+    """The executed notebook under a title of its own; nothing on it keeps a name that another page has."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -69,6 +69,8 @@ def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
     for cell in notebook.cells:
         if figure := notebooks.figure(cell):
             figure["name"] = f"{figure['name']}-{number}"
+        if cell.cell_type == "markdown":  # names of sections, tables and equations
+            cell.source = re.sub(r"(?m)^(\(|:name: |\$\$ \()([\w-]+)(?=\)=$|$|\)$)", rf"\1\2-{number}", cell.source)
     nbformat.write(notebook, path)
     return notebook
 

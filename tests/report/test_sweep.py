@@ -14,6 +14,18 @@ from at_repro.report.sweep import sweep
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NAMED = """(words)=
+### In words
+
+$$
+y = x^2
+$$ (eq-square)
+
+```{list-table} Squares, of {eq}`eq-square`
+:name: tab-squares
+
+* - 4
+```"""
 TABLE = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "tab-square", "caption": "The square"}}}
 
 
@@ -44,6 +56,7 @@ def checkout(tmp_path, monkeypatch):
         ),
         new_code_cell("from myst_nb import glue\nglue('square', x * x)", outputs=[glued], execution_count=2),
         new_markdown_cell("Some words, and [a link](01_square) as between notebooks.\n\n## What is printed"),
+        new_markdown_cell(NAMED),
         new_code_cell("print(f'{x} is squared')"),
         new_code_cell("print('always the same')"),
         new_code_cell("print(f'executed for {x}')"),
