@@ -106,6 +106,9 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
             table = readable(result).set_index("measured")
             judgement = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
             own = table["value"] + " " + table["unit"] + judgement
-            columns[stamp(result)] = pd.concat([pd.Series({"code": result["environment"]["commit"][:7]}), own])
+            code = result["environment"]["commit"][:7]
+            name = stamp(result)
+            name += f", code {code}" * (name in columns)  # two of one machine
+            columns[name] = pd.concat([pd.Series({"code": code}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")

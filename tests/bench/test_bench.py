@@ -135,6 +135,8 @@ def test_machines_stand_beside_each_other():
     assert found.loc["code"].tolist() == ["1111111", "2222222"]
     assert found.loc["data: share of a step"].tolist() == ["1 % (at most 3: yes)", "4.5 % (at most 3: no, 50.0% off)"]
     assert found.loc["new"].tolist() == ["2 s", ""]
+    again = results[0] | {"environment": results[0]["environment"] | {"commit": 40 * "3"}}
+    assert bench.compare([*results, again]).loc["code"].tolist() == ["1111111", "2222222", "3333333"], "of one machine"
     assert bench.compare([bench.load(bench.COMMITTED), bench.load(bench.OTHER)]).shape[1] == 2, "as the book shows them"
 
 
