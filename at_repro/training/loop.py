@@ -57,7 +57,6 @@ def train_cohort(
     run = runs[0]
     engine.keep_freed_memory()
     engine.repeat_exactly(device)
-    # torch averages gradients of a network that is called as it is.
     compiled = engine.compiles(compile, len(images) * run.epochs) and ranks.count == 1
     forward = engine.forward(precision, compiled)
     # Now, not when they are recorded: the code on disk may be another by then.

@@ -18,7 +18,7 @@ from at_repro.data import augment
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.runs.cohorts import cohorts, with_teachers
-from at_repro.training import engine, load_network, loop, provenance, train
+from at_repro.training import engine, load_network, loop, missing_runs, provenance, train
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.locks import choose
@@ -217,6 +217,12 @@ def test_each_other_term_is_trained_as_in_a_plain_loop_written_by_hand(name, sma
     for part, value in network.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(recorded[part], value, rtol=2e-3, atol=2e-4, msg=part)
+
+
+def test_several_processes_are_not_compiled_and_say_so(small, store, monkeypatch):
+    monkeypatch.setattr(missing_runs, "join", lambda device: (Ranks(0, 2), device))
+    with pytest.raises(ParameterError, match=r"^compile: 'on' is not allowed; allowed: auto or off with 2 processes"):
+        train([small["student"]], store, device="cpu", compile="on")
 
 
 def test_every_parameter_decays_those_of_norms_biases_and_adapters_too(small):
