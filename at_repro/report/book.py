@@ -184,7 +184,7 @@ def _train(pages: Iterable[str], preset: str, store: Store, device: str, data_ro
         missing = [run for run in runs if run.dataset == dataset and not store.has(run)]
         if missing and (problem := _obstacle(missing, data_root)):
             say(f"what learns from {dataset} is not trained: {problem}")
-            runs = [run for run in runs if run not in missing]
+            runs = [run for run in runs if run not in missing and run.teacher not in missing]
     train(runs, store, device=device, data_root=data_root)
     for dataset in {run.dataset for run in runs} & set(data.DATA_SETS):
         try:

@@ -30,7 +30,7 @@ from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.records import Store, open_store
 from at_repro.report import book, notebooks, page, pdf, stale_pages, trust
 from at_repro.report.page import literal
-from at_repro.runs import Run, terms
+from at_repro.runs import Distillation, Run, terms
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "book"
@@ -328,6 +328,20 @@ def test_a_book_whose_runs_are_recorded_needs_no_images(checkout, monkeypatch, c
     monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda *given: measured.append(given))
     book._train(["01_tiny"], "smoke", Store(checkout / "records"), "cpu", None)
     assert len(measured) == 1 and "pages are made without images of shapes: offline" in capfd.readouterr().err
+
+
+def test_what_learns_from_a_teacher_without_images_is_not_trained_either(store, hand_made, monkeypatch, capfd):
+    """Its own record is there, the teacher's was deleted, and its images are elsewhere: the book is made without."""
+    teacher = Run("wrn-10-1", 1, dataset="nobody@64")
+    student = replace(teacher, terms=(Distillation(),), teacher=teacher)
+    own, asked = SimpleNamespace(runs=lambda preset: [{"student": student, "teacher": teacher}]), []
+    monkeypatch.setattr(book.notebooks, "experiments_of", lambda _: ["photographs"])
+    monkeypatch.setattr(book.experiments, "get", lambda name: own)
+    monkeypatch.setattr(book, "train", lambda runs, *_, **__: asked.extend(runs))
+    monkeypatch.setattr(book.attention_measurement, "update_experiment", lambda *_: None)
+    hand_made(student)
+    book._train(["table_1"], "smoke", store, "cpu", str(store.folder))
+    assert not asked and "what learns from nobody@64 is not trained" in capfd.readouterr().err
 
 
 def vary_images(preset, seed):
