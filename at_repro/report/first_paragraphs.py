@@ -53,6 +53,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     diverged = f" and {others['diverged']} diverged" if others["diverged"] else ""
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
+    usual = error(groups, "all groups")
     is_comparable = all(numbers) and error_tables.as_published(groups)
     reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if is_comparable else ""
     lead = (
@@ -61,10 +62,10 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         f"{others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
         "divided by their l2 norm, and the loss of the public code, a mean of squares, with β = 1000. With it "
-        f"{student.upper()}, taught by {teacher.upper()}, makes {error(groups, 'all groups')} test errors "
+        f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
         f"({count_seeds(groups, 'all groups')}{all_seeds(groups, 'all groups')}), without any transfer "
-        f"{error(groups, 'student')} ({count_seeds(groups, 'student')}{all_seeds(groups, 'student')}), at "
-        f"{groups.columns['student'].epochs} epochs{reference}."
+        f"{error(groups, 'student') or 'diverged'} ({count_seeds(groups, 'student')}{all_seeds(groups, 'student')}), "
+        f"at {groups.columns['student'].epochs} epochs{reference}."
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)

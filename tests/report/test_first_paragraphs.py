@@ -147,6 +147,14 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     )
 
 
+def test_a_usual_loss_that_diverged_is_called_so(studies):
+    seeds = {"student": {0: range(40)}, "teacher": {0: range(10)}, "group 1": {0: range(36)}}
+    groups = studies("reduced", "one-or-three", **seeds, **{"all groups": {0: None}})
+    others = [studies("reduced", name) for name in ("mapping-functions", "forms-and-betas")]
+    text = plain(*first_paragraphs.on_losses(groups, *others))
+    assert "WRN-16-1, taught by WRN-16-2, diverges (" in text and "without any transfer 20.00 %" in text
+
+
 def test_a_plain_student_that_diverged_is_called_so(studies):
     seeds = {"student": {0: None}, "teacher": {0: range(20)}, "at": {0: range(30)}}
     birds, *others = studies("reduced", LARGER[0], **seeds), *(studies("reduced", name) for name in LARGER[1:])
