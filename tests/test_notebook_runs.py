@@ -27,7 +27,7 @@ SETS = (
 )  # fmt: skip
 
 
-FOLDERS = ("results", "data_root")  # of which only the last part is named
+FOLDERS = ("results", "data_root", "measured", "proofs")  # of which only the last part is named
 
 
 @pytest.fixture(autouse=True)

@@ -176,7 +176,7 @@ def tidy(path: Path, fingerprint: dict[str, str] | None = None) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.source = re.sub(r"(?m)^(data_root|results) = .*$", r'\1 = ""', cell.source)
+            cell.source = re.sub(r"(?m)^(data_root|results|measured|proofs) = .*$", r'\1 = ""', cell.source)
     nbformat.write(notebook, path)
 
 

@@ -44,12 +44,12 @@ def execution(device: str = "cpu", **parameters: object) -> str:
 
     Args:
         device: as for `engine.device`, which raises ParameterError.
-        parameters: by name; of the folders `data_root` and `results` only the last part is named: where they lie on
-            this machine is nobody's business.
+        parameters: by name; of folders and files (`data_root`, `results`, `measured`, `proofs`) only the last part is
+            named: where they lie on this machine is nobody's business.
     """
-    for name in {"data_root", "results"} & parameters.keys():
-        if isinstance(folder := parameters[name], str):
-            parameters[name] = Path(folder).name
+    for name in {"data_root", "results", "measured", "proofs"} & parameters.keys():
+        if isinstance(path := parameters[name], str):
+            parameters[name] = Path(path).name
     text = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
     first = f"parameters: {text}\n" if text else ""
     where, when = device_name(engine.device(device)), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

@@ -105,8 +105,10 @@ def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
 
 def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
     monkeypatch.setattr(provenance, "commit", lambda: "abc")
-    first, second = provenance.execution("cpu", preset="smoke", seeds=[0, 1], results="/home/me/mine").splitlines()
-    assert first == "parameters: preset 'smoke', seeds [0, 1], results 'mine'", (
+    first, second = provenance.execution(
+        "cpu", preset="smoke", results="/home/me/mine", measured="/home/b.json"
+    ).splitlines()
+    assert first == "parameters: preset 'smoke', results 'mine', measured 'b.json'", (
         "where a folder lies is nobody's business"
     )
     now = datetime.now(UTC)
