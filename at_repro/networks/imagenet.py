@@ -8,7 +8,7 @@ from torchvision.models import ResNet18_Weights
 from at_repro.errors import DataError, check_choice
 from at_repro.networks import efficientnet, resnet
 from at_repro.networks.initialise import seeded_from
-from at_repro.networks.registry import build, group_layers
+from at_repro.networks.registry import build, group_layers, running_order
 
 CATEGORIES: tuple[str, ...] = tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 """The names of ImageNet's 1000 classes in the order of the logits, from torchvision: of every network here."""
@@ -105,10 +105,9 @@ def freeze_(network: nn.Module, name: str, groups: int, norms: bool) -> list[nn.
     """
     modules: list[nn.Module] = []
     if groups:
-        last = group_layers(name)[groups - 1]
-        children = list(network.named_children())
-        end = [child for child, _ in children].index(last)
-        modules += [module for _, child in children[: end + 1] for module in child.modules()]
+        children = running_order(name)
+        end = children.index(group_layers(name)[groups - 1])
+        modules += [module for child in children[: end + 1] for module in network.get_submodule(child).modules()]
     if norms:
         modules += [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for module in modules:

@@ -185,9 +185,15 @@ def forward_operations(name: str) -> int:
 _REQUIREMENT = "from a number of classes to a module that returns an Output with as many logits, such as networks.tap's"
 
 
+def running_order(name: str) -> tuple[str, ...]:
+    """Names of a network's children in the order in which they first return. Raises ParameterError as `build`."""
+    return _outline(name).children
+
+
 class _Outline(NamedTuple):
     channels: tuple[int, ...]
     layers: tuple[str, ...]
+    children: tuple[str, ...]
     operations: int
 
 
@@ -207,7 +213,8 @@ def _outline(name: str) -> _Outline:
     )
     if "" in layers:
         raise ParameterError("network", name, "one whose groups are outputs of its children, or networks.tap's")
-    return _Outline(tuple(group.shape[1] for group in output.groups), layers, counter.get_total_flops())
+    channels = tuple(group.shape[1] for group in output.groups)
+    return _Outline(channels, layers, tuple(outputs), counter.get_total_flops())
 
 
 @cache

@@ -53,6 +53,28 @@ def test_a_frozen_group_is_frozen_with_everything_before_it(name, groups, kept):
     }
 
 
+class TopFirst(nn.Module):
+    """Whose children are written down in another order than they run in."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.fc, self.top, self.low = nn.Linear(8, classes), nn.Conv2d(8, 8, 3), nn.Conv2d(3, 8, 3)
+
+    def forward(self, images):
+        low = self.low(images)
+        top = self.top(low.relu())
+        return networks.Output(self.fc(top.mean((2, 3))), (low, top))
+
+
+def test_what_runs_before_a_group_is_frozen_not_what_is_written_before_it(monkeypatch):
+    """A classifier that is drawn anew would keep its first weights."""
+    monkeypatch.setitem(networks.registry._REGISTERED, "top-first", TopFirst)
+    network = networks.build("top-first", 4, seeded())
+    networks.freeze_(network, "top-first", 1, norms=False)
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"low.weight", "low.bias"}
+
+
 def test_fixed_norms_are_all_of_them_and_nothing_else():
     network = networks.build("resnet18", generator=seeded())
     norms = networks.freeze_(network, "resnet18", 0, norms=True)
