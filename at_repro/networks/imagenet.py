@@ -105,9 +105,9 @@ def freeze_(network: nn.Module, name: str, groups: int, norms: bool) -> list[nn.
     """
     modules: list[nn.Module] = []
     if groups:
-        children = running_order(name)
-        end = children.index(group_layers(name)[groups - 1])
-        modules += [module for child in children[: end + 1] for module in network.get_submodule(child).modules()]
+        order = running_order(name)
+        end = order.index(group_layers(name)[groups - 1])
+        modules += [module for layer in order[: end + 1] for module in network.get_submodule(layer).modules()]
     if norms:
         modules += [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for module in modules:

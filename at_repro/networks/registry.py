@@ -186,14 +186,15 @@ _REQUIREMENT = "from a number of classes to a module that returns an Output with
 
 
 def running_order(name: str) -> tuple[str, ...]:
-    """Names of a network's children in the order in which they first return. Raises ParameterError as `build`."""
-    return _outline(name).children
+    """Names of a network's modules in the order in which they first return; of those that are not called, as lists of
+    modules are not, none. Raises ParameterError as `build`."""
+    return _outline(name).order
 
 
 class _Outline(NamedTuple):
     channels: tuple[int, ...]
     layers: tuple[str, ...]
-    children: tuple[str, ...]
+    order: tuple[str, ...]
     operations: int
 
 
@@ -204,6 +205,9 @@ def _outline(name: str) -> _Outline:
     outputs: dict[str, torch.Tensor] = {}
     for layer, module in network.named_children():
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
+    order: dict[str, None] = {}
+    for layer, module in network.named_modules():
+        module.register_forward_hook(lambda *_, layer=layer: order.setdefault(layer))
     with torch.no_grad(), FlopCounterMode(display=False) as counter, foreign_code("network", name, _REQUIREMENT):
         output = network(torch.zeros(1, 3, 32, 32, device="meta"))
     if not isinstance(output, Output) or output.logits.shape != (1, 10):
@@ -214,7 +218,7 @@ def _outline(name: str) -> _Outline:
     if "" in layers:
         raise ParameterError("network", name, "one whose groups are outputs of its children, or networks.tap's")
     channels = tuple(group.shape[1] for group in output.groups)
-    return _Outline(channels, layers, tuple(outputs), counter.get_total_flops())
+    return _Outline(channels, layers, tuple(order), counter.get_total_flops())
 
 
 @cache

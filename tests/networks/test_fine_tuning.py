@@ -58,10 +58,11 @@ class TopFirst(nn.Module):
 
     def __init__(self, classes):
         super().__init__()
-        self.fc, self.top, self.low = nn.Linear(8, classes), nn.Conv2d(8, 8, 3), nn.Conv2d(3, 8, 3)
+        self.fc, self.top, self.low = nn.Linear(8, classes), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.stem = nn.ModuleList([nn.Conv2d(3, 8, 3)])  # which nobody calls as a whole
 
     def forward(self, images):
-        low = self.low(images)
+        low = self.low(self.stem[0](images))
         top = self.top(low.relu())
         return networks.Output(self.fc(top.mean((2, 3))), (low, top))
 
@@ -72,7 +73,7 @@ def test_what_runs_before_a_group_is_frozen_not_what_is_written_before_it(monkey
     network = networks.build("top-first", 4, seeded())
     networks.freeze_(network, "top-first", 1, norms=False)
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
-    assert frozen == {"low.weight", "low.bias"}
+    assert frozen == {"stem.0.weight", "stem.0.bias", "low.weight", "low.bias"}
 
 
 def test_fixed_norms_are_all_of_them_and_nothing_else():
