@@ -137,7 +137,7 @@ class ErrorComparison(Comparison):
             both = (*better, *worse)
             if all(facts.find(run) for run in both):
                 sides[max(run.seed for run in both)] = better, worse
-                fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in both)
+                fair = fair and all(facts.has_better_teacher(run) for run in both)
         if not sides:
             return None
         estimate = facts.estimate(list(sides.values()), self.early)

@@ -140,10 +140,13 @@ class Facts:
         images = [self.image_error((run,), (plain,)) ** 2 for run, plain in pairs]
         return float(np.var(differences, ddof=1) / np.mean(images))
 
-    def has_better_teacher(self, run: Run, student: Run | None) -> bool:
-        """Whether its teacher, if it has one, is better than the plain student by the interval of one run."""
-        teacher = run.teacher
-        if teacher is None or student is None or not (self.find(teacher) and self.find(student)):
+    def has_better_teacher(self, run: Run) -> bool:
+        """Whether its teacher, if it has one, is better than the plain student by the interval of one run.
+
+        True as well where one of the two has no record.
+        """
+        teacher, student = run.teacher, replace(run, terms=(), teacher=None)
+        if teacher is None or not (self.find(teacher) and self.find(student)):
             return True
         return BELOW.chances(self.estimate([((teacher,), (student,))]))[0] < ALPHA
 

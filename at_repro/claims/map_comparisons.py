@@ -55,7 +55,7 @@ class MapComparison(Comparison):
                 if all(key in facts.attention for key in keys):
                     runs_here = [columns[column] for column, *_ in (lower, higher)]
                     check_same_test_images(filter(None, map(facts.find, runs_here)))
-                    fair = fair and all(facts.has_better_teacher(run, columns.get("student")) for run in runs_here)
+                    fair = fair and all(facts.has_better_teacher(run) for run in runs_here)
                     by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
             if by_seed:
                 differences[f"{lower[0]} of {name}"] = fmean(by_seed.values())
