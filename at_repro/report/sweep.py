@@ -14,6 +14,11 @@ if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 
+# Of sections, tables and equations; and what refers to them, or to figures.
+_NAME = re.compile(r"(?m)^(\(|:name: |\$\$ \()([\w-]+)(?=\)=$|$|\)$)")
+_REFERENCE = re.compile(r"(\{(?:numref|eq|ref)\}`(?:[^`<]*<)?|\]\(#)([\w-]+)(?=>?`|\))")
+
+
 def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     """Executes a notebook for every combination of the given values, and builds the book with these as a part of it.
 
@@ -66,11 +71,17 @@ def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
 
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
-    for cell in notebook.cells:
-        if figure := notebooks.figure(cell):
-            figure["name"] = f"{figure['name']}-{number}"
-        if cell.cell_type == "markdown":  # names of sections, tables and equations
-            cell.source = re.sub(r"(?m)^(\(|:name: |\$\$ \()([\w-]+)(?=\)=$|$|\)$)", rf"\1\2-{number}", cell.source)
+    words = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    shown = [figure for cell in notebook.cells if (figure := notebooks.figure(cell))]
+    own = {name for cell in words for _, name in _NAME.findall(cell.source)} | {figure["name"] for figure in shown}
+
+    def numbered(found: re.Match) -> str:
+        return found[0] + f"-{number}" * (found[2] in own)
+
+    for cell in words:
+        cell.source = _REFERENCE.sub(numbered, _NAME.sub(numbered, cell.source))
+    for figure in shown:
+        figure["name"] += f"-{number}"
     nbformat.write(notebook, path)
     return notebook
 

@@ -21,11 +21,13 @@ $$
 y = x^2
 $$ (eq-square)
 
-```{list-table} Squares, of {eq}`eq-square`
+```{list-table} Squares
 :name: tab-squares
 
 * - 4
-```"""
+```
+
+As {numref}`tab-squares` and [that one](#tab-square) show, by {eq}`eq-square`."""
 TABLE = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "tab-square", "caption": "The square"}}}
 
 
@@ -79,7 +81,11 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout, in_pro
     assert text.index("What is printed") < text.index("3 is squared") < text.index("5 is squared")
     assert "always the same" not in text and "executed for" not in text
     for number, square in (("01", 9), ("02", 25)):
-        assert f"<td>{square}</td>" in (page.parent / f"sweep_{number}.html").read_text()
+        own = (page.parent / f"sweep_{number}.html").read_text()
+        assert f"<td>{square}</td>" in own
+        assert f'href="#tab-squares-{int(number)}"' in own and f'href="#tab-square-{int(number)}"' in own, (
+            "its own tables"
+        )
     assert "Sweep of 01_square" in (page.parents[1] / "intro.html").read_text(), "it is not in the table of contents"
     after = {path: path.read_bytes() for path in before}
     assert after == before, "the sources are as they were"
