@@ -136,10 +136,11 @@ def train_on(
                 "there memory enough? What is recorded stays, and the same command continues"
             )
         except CancelledError as cancelled:
-            lines = []
-            error = f"the cluster gave up ({cancelled}); what is recorded stays, and the same command continues"
+            lines, reason = [], getattr(cancelled, "reason", "cancelled")
+            error = f"the cluster gave up ({reason}); what is recorded stays, and the same command continues"
         if error:
-            client.cancel(list(task_of.values()))
+            if client.status == "running":  # else nobody is there to be told
+                client.cancel(list(task_of.values()))
             raise UserError(error)
         count += len(lines)
         for line in lines:
