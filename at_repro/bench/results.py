@@ -108,7 +108,8 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
             own = table["value"] + " " + table["unit"] + judgement
             code = result["environment"]["commit"][:7]
             name = stamp(result)
-            name += f", code {code}" * (name in columns)  # two of one machine
+            while name in columns:  # of one machine
+                name += f", code {code}"
             columns[name] = pd.concat([pd.Series({"code": code}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")

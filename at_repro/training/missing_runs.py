@@ -40,7 +40,7 @@ def train(
     Args:
         device: "auto" (the GPU where there is one), "cpu" or "cuda".
         data_root: see `data.data_root`.
-        compile: "auto" (where it pays), "on" or "off".
+        compile: "auto" (where it pays), "on" or "off"; several processes train uncompiled, and refuse "on".
         progress: where to report; None: standard error.
 
     Raises:
