@@ -7,6 +7,7 @@ sees nothing of the other members: its weights are the same, bit for bit on the 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pandas as pd
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from at_repro import data, networks
 from at_repro.data import Images, augment
+from at_repro.networks.initialise import seeded_from
 from at_repro.records import Record, Store
 from at_repro.records.schema import content
 from at_repro.runs import Run
@@ -196,16 +198,25 @@ def _learn(
 ) -> None:
     """One step of one student: its share of the task loss and the terms with their weights."""
     student.optimizer.zero_grad()  # before, not after: a recording that failed may have left gradients
-    own = student.see(images, labels, forward)
-    task = own.losses.mean()
-    loss = settings.share * task
-    for term, weight in zip(student.run.terms, settings.weights, strict=True):
-        loss = loss + weight * term_value(term, own, teacher)
-    (loss if part == 1.0 else part * loss).backward()
+    with _own_draws(student, images.device):
+        own = student.see(images, labels, forward)
+        task = own.losses.mean()
+        loss = settings.share * task
+        for term, weight in zip(student.run.terms, settings.weights, strict=True):
+            loss = loss + weight * term_value(term, own, teacher)
+        (loss if part == 1.0 else part * loss).backward()
     student.optimizer.step()
     with torch.no_grad():
         student.totals[0] += task * len(labels) + 0.0 * loss
         student.totals[1] += (own.output.logits[: len(labels)].argmax(1) != labels).sum()
+
+
+def _own_draws(student: Student, device: torch.device) -> AbstractContextManager[None]:
+    """What a network of one's own draws in this step, dropout for example, neither company nor a stop changes."""
+    draws = engine.generator(student.run.seed, f"draws/{student.epoch}/{student.step}")
+    if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
+        torch.cuda.manual_seed(draws.initial_seed())
+    return seeded_from(draws)
 
 
 def batches(

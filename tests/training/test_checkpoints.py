@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from safetensors import safe_open
 
-from at_repro import data, files
+from at_repro import data, files, networks
 from at_repro.errors import UserError
 from at_repro.records import Store, checkpoint_file
 from at_repro.runs import FullActivation
@@ -159,6 +159,35 @@ def stopped(runs, taught, kept, quiet):
             train(runs[:1], taught, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
         shutil.copy(path, once)
     return Path(shutil.copy(once, path))
+
+
+class Noisy(torch.nn.Module):
+    """Forgets half of what it sees."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.only, self.fc = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.Linear(4, classes)
+
+    def forward(self, images):
+        group = self.only(images)
+        kept = torch.nn.functional.dropout(group, 0.5, self.training)
+        return networks.Output(self.fc(kept.mean((2, 3))), (group,))
+
+
+def test_what_a_network_draws_depends_on_neither_company_nor_stops(runs, store, tmp_path, quiet, monkeypatch):
+    """Else a seed would stand for many trainings."""
+    monkeypatch.setitem(networks.registry._REGISTERED, "noisy", Noisy)
+    networks.registry._outline.cache_clear()
+    plain, other = replace(runs[0], network="noisy"), replace(runs[0], network="noisy", learning_rate=0.05)
+    train([other, plain], store, device="cpu", progress=quiet)
+    alone = Store(tmp_path / "alone", writable=True)
+    with pytest.raises(KeyboardInterrupt):
+        train([plain], alone, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
+    torch.rand(3)
+    train([plain], alone, device="cpu", progress=quiet)
+    one, again = (of.load(plain).weights() for of in (store, alone))
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert not torch.equal(store.load(other).weights()["fc.weight"], one["fc.weight"])
 
 
 def refuse(*_):
