@@ -94,6 +94,7 @@ def test_a_notebook_names_the_experiments_that_it_opens(name):
         code += inspect.getsource(Page.studies_of_lengths)
     opened = re.findall(r"(?:page|self)\.study\(\s*(f?\"[^\"]+\")", code)
     names = {eval(text, values | {"task": task}) for text in opened for task in ("birds", "scenes")}
+    names |= set(re.findall(r'": "([\w-]+)"', code)) & experiments.EXPERIMENTS.keys()  # of a table of them
     assert set(notebooks.experiments_of(notebook)) == names
 
 
