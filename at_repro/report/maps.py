@@ -191,7 +191,7 @@ def _maps(
 def _save(images: ImageSet, maps: Mapping[str, Tensor], titles: Sequence[str], output: Path, stamp: str) -> None:
     columns = {label: of_layer[:DRAWN] for label, of_layer in maps.items()}
     figure = figures.overlay_panel(images.select(slice(DRAWN)), columns, titles[:DRAWN], stamp, figures.WIDTH)
-    figure.text(0.01, 0, textwrap.fill(stamp, 100), va="top", fontsize=8)
+    figure.text(0.01, 0, textwrap.fill(stamp, 100), va="top", fontsize=8, parse_math=False)
     with files.replacement(output) as path:
         figure.savefig(path, format=output.suffix.removeprefix("."), facecolor="white", bbox_inches="tight")
     plt.close(figure)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import warnings
+from dataclasses import replace
 from html import unescape
 from types import SimpleNamespace
 
@@ -573,6 +574,18 @@ def pictures(figure: Figure) -> list[np.ndarray]:
     return [np.asarray(picture.get_array()) for picture in figure.axes[0].images]
 
 
+def test_a_name_with_dollar_signs_is_no_formula(images):
+    name = "from $5_to $10_"
+    named = replace(images, classes=(name, *images.classes[1:]), labels=images.labels * 0)
+    for figure in (
+        figures.overlay_panel(images, {"top": torch.rand(3, 8, 8)}, [name] * 3, STAMP),
+        figures.map_panel(named, {"top": torch.rand(3, 8, 8)}, STAMP),
+    ):
+        figure.savefig(io.BytesIO())
+        shown = [axis.get_title(loc="left") for axis in figure.axes] + [axis.get_ylabel() for axis in figure.axes]
+        assert shown.count(name) == 3
+
+
 def test_transfer_shows_maps_their_differences_and_their_distances(images):
     """(3, 4) has the map (9, 16), and (4, 3) has (16, 9): divided by sqrt 337, 7 / sqrt 337 apart at either place."""
     one, other = torch.tensor([[[[3.0, 4.0]]]]), torch.tensor([[[[4.0, 3.0]]]])
@@ -582,6 +595,9 @@ def test_transfer_shows_maps_their_differences_and_their_distances(images):
     assert taught.tolist() == [[9, 16]] and own.tolist() == [[16, 9]]
     assert difference.tolist() == [pytest.approx([7 / 337**0.5] * 2)]
     assert "0.54 → 0.00" in texts(figure)
+    large = one.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    of_two_sizes = figures.transfer(images, {"teacher": [large], "student": [other], "AT": [one]}, STAMP)
+    assert pictures(of_two_sizes)[-1].tolist() == [pytest.approx([7 / 337**0.5] * 2)], "as the loss compares them"
 
 
 def test_mappings_show_the_strongest_channel_in_front_and_a_map_per_function():

@@ -42,7 +42,7 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
     for row in range(count):
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
         axes[row, 0].set_ylabel(
-            images.classes[images.labels[row]], fontsize=LETTERS, rotation=0, ha="right", va="center"
+            images.classes[images.labels[row]], fontsize=LETTERS, rotation=0, ha="right", va="center", parse_math=False
         )
         for index, (label, maps) in enumerate(columns.items(), 1):
             most = maps[row].abs().max().item() or 1
@@ -86,7 +86,7 @@ def overlay_panel(
     extent = (0, photographs.shape[2], photographs.shape[1], 0)
     for row, (photograph, title) in enumerate(zip(photographs, titles, strict=True)):
         axes[row, 0].imshow(photograph)
-        axes[row, 0].set_title(title, fontsize=LETTERS, loc="left", pad=1.5)
+        axes[row, 0].set_title(title, fontsize=LETTERS, loc="left", pad=1.5, parse_math=False)
         grey = photograph @ np.array(LUMINANCE)
         for axis, maps in zip(axes[row, 1:], columns.values(), strict=True):
             axis.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)

@@ -56,11 +56,11 @@ def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], st
         _write(axis, end + 0.23, boxes + 0.17, "scores of\nclasses", ha="left")
         _write(axis, end + 0.23, top_of_maps + size / 2, f"{name}'s\nmaps", ha="left")
     for index, left in enumerate(lefts):
-        own, target = (attention.normalize(maps[name][index])[0] for name in ("student", "teacher"))
+        smallest = [min(own[index].shape[axis] for own in maps.values()) for axis in (1, 2)]  # as the loss has them
+        same = {name: attention.resize(own[index], (smallest[0], smallest[1])) for name, own in maps.items()}
+        own, target = (attention.normalize(same[name])[0] for name in ("student", "teacher"))
         _show_map(axis, (own - target).abs(), left, middle, size, target.max().item())
-        before, after = (
-            map_statistics.distance(maps[name][index], maps["teacher"][index]).item() for name in ("student", "AT")
-        )
+        before, after = (map_statistics.distance(same[name], same["teacher"]).item() for name in ("student", "AT"))
         _write(axis, left + size / 2, middle + size + 0.15, f"{before:.2f} → {after:.2f}")
         _arrow(axis, (left + size / 2, rows["teacher"][1] + size), (left + size / 2, middle))
         _arrow(axis, (left + size / 2, rows["student"][1]), (left + size / 2, middle + size + 0.28))
