@@ -207,7 +207,9 @@ def open_study(
     variations = experiments.effective_changes(original, size, changes)
     engine.device(device)
     data.data_root(data_root or None)
-    store = open_store(preset, results, writable=train_missing)
+    store = open_store(preset, results)
+    if train_missing and find_records(store, by_seed)[1]:  # a store that only is read may be read-only
+        store = open_store(preset, results, writable=True)
     if train_missing:
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None

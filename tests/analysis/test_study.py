@@ -1,11 +1,13 @@
 """What a notebook starts from."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
 from at_repro import data, experiments
+from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import open_study
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
@@ -32,6 +34,23 @@ def runs(tiny_experiment):
 
 def study(store, seeds=(), **keywords):
     return open_study(NAME, "smoke", seeds, device="cpu", results=str(store.folder), **keywords)
+
+
+def test_a_store_that_cannot_be_written_is_shown_where_nothing_is_missing(store, runs, hand_made, monkeypatch):
+    """A clone on a disk that is read-only."""
+
+    def read_only(*arguments, **keywords):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
+    for run in runs.values():
+        hand_made(run)
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr(attention_measurement, "update", lambda *_: 0)
+    assert not study(store).missing
+    shutil.rmtree(store.record_path(runs["AT"]))
+    with pytest.raises(ParameterError, match="Read-only file system"):
+        study(store)
 
 
 @pytest.mark.slow
