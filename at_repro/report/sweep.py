@@ -82,6 +82,7 @@ def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
         cell.source = _REFERENCE.sub(numbered, _NAME.sub(numbered, cell.source))
     for figure in shown:
         figure["name"] += f"-{number}"
+        figure["caption"] = _REFERENCE.sub(numbered, figure.get("caption", ""))
     nbformat.write(notebook, path)
     return notebook
 
@@ -113,8 +114,14 @@ def _comparison(name: str, pages: Mapping[str, "NotebookNode"]) -> "NotebookNode
 
 
 def _outputs(cell: "NotebookNode") -> list:
-    """A cell's outputs without those that `glue` keeps under a name for other pages: a name may stand only once."""
-    return [output for output in cell.outputs if "scrapbook" not in output.get("metadata", {})]
+    """A cell's outputs without those that `glue` keeps under a name for other pages, as a name may stand only once, and
+    without curves to touch, which belong to the figure before them."""
+    return [
+        output
+        for output in cell.outputs
+        if "scrapbook" not in output.get("metadata", {})
+        and not output.get("data", {}).get("text/html", "").startswith('<div class="curves"')
+    ]
 
 
 def _list(toc: Path, name: str, count: int) -> None:

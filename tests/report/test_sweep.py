@@ -28,7 +28,10 @@ $$ (eq-square)
 ```
 
 As {numref}`tab-squares` and [that one](#tab-square) show, by {eq}`eq-square`."""
-TABLE = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "tab-square", "caption": "The square"}}}
+TABLE = {
+    "tags": ["hide-input"],
+    "mystnb": {"figure": {"name": "tab-square", "caption": "The square, see {numref}`tab-squares`"}},
+}
 
 
 @pytest.fixture
@@ -86,6 +89,7 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout, in_pro
         assert f'href="#tab-squares-{int(number)}"' in own and f'href="#tab-square-{int(number)}"' in own, (
             "its own tables"
         )
+        assert 'href="01_square.html#tab-squares"' not in own
     assert "Sweep of 01_square" in (page.parents[1] / "intro.html").read_text(), "it is not in the table of contents"
     after = {path: path.read_bytes() for path in before}
     assert after == before, "the sources are as they were"
