@@ -133,6 +133,15 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
     raise ParameterError("model", name, allowed)
 
 
+def is_name(name: str) -> bool:
+    """Whether this is the name of a model: of this package, of torchvision or, where it is installed, of timm."""
+    with suppress(ParameterError):
+        networks.check_name(name)
+        return True
+    timm = _timm()
+    return name in torchvision.models.list_models(torchvision.models) or bool(timm and timm.is_model(name))
+
+
 def _timm() -> ModuleType | None:
     try:
         return importlib.import_module("timm")

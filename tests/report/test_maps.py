@@ -54,6 +54,15 @@ def draw(folder="pictures", **options):
     return maps.draw("own_model:tiny", [folder], "maps.png", **options)
 
 
+def test_a_folder_that_is_called_as_a_model_is_no_picture(folder, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(maps, "draw", lambda model, pictures, *_, **__: drawn.append((model, pictures)) or 0)
+    for name in ("resnet50", "own"):
+        shutil.copytree("pictures", name)
+        assert cli.main(["maps", name, "pictures", "-o", "maps.png"]) == 0
+    assert drawn == [("resnet50", ["pictures"]), ("efficientnet-lite0", ["own", "pictures"])]
+
+
 @pytest.mark.parametrize("kind", maps.KINDS)
 def test_every_kind_of_map_is_drawn(folder, kind):
     assert draw(kind=kind) == maps.DRAWN
