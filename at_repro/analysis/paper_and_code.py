@@ -34,14 +34,14 @@ POINTS = {
         "{position:.3f}", "apart from those after it",
     ),
     "distillation": (
-        "T = 4, α = 0.9", "KL summed; once averaged over classes, doubled", "summed",
-        "{distillation:.3f}", "of the weight in the older version",
+        "T = 4, α = 0.9", "KL summed; at first averaged over classes, doubled", "summed",
+        "{distillation:.3f}", "of the weight in the first version",
     ),
     "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
     "learning rate": ("drops at epochs 60, 120, 160", "an epoch earlier; momentum anew", "paper", "", ""),
     "several GPUs": ("not mentioned", "β times their number", "β stays", "", ""),
     "ResNet-34": ("blocks 3, 4, 6, 3", "3, 4, 6, 5; shortcuts without batch norm", "paper", "", ""),
-    "all else": ("F_max, F-ActT, gradients, NIN, Scenes, CUB", "in none that we found", "paper", "", ""),
+    "all else": ("F_max, F-ActT, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
 }  # fmt: skip
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]
 
@@ -69,7 +69,7 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
     Returns:
         By point the size. `form`: the norm of the code form's gradient by the student's groups, at β = 1000, over that
         of the paper form's at β = 0.1, NaN where neither has one; `low`, `middle`, `top`: the code form's weight on the
-        squared distance; `distillation`: the older KL term over today's. The rest are l2 distances of the student's
+        squared distance; `distillation`: the first KL term over today's. The rest are l2 distances of the student's
         normalised maps, mean over levels and images: `channels`, means against sums; `signs`, A against abs(A);
         `position`, before against after batch norm and ReLU, of wide residual networks alone: groups of others come
         after theirs.

@@ -8,7 +8,7 @@ from torch import nn
 
 
 def initialise_(network: nn.Module) -> None:
-    """Draw the weights of `network` in place, as the authors' public code does.
+    """Draw the weights of `network` in place, as the authors' public code does (its first version: sqrt(2) wider).
 
     Convolutions and linear layers: Kaiming normal, fan-in, gain sqrt(2), biases 0. Batch norms: weight from U[0, 1),
     bias 0. The numbers come from torch's default generator: see `seeded_from`.

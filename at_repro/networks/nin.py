@@ -1,6 +1,8 @@
 """Network in network (Lin, Chen & Yan, ICLR 2014) for CIFAR: the paper's NIN-thin and NIN-wide.
 
-The paper gives the sizes (0.2M and 1M parameters) and where batch norm is used, but no definition. Chosen here:
+The paper gives the sizes (0.2M and 1M parameters) and where batch norm is used, but no definition. The NIN of the
+authors' code of wide residual networks (`models/nin.lua`), found after our runs, has one 1x1 convolution more in its
+third block, and the mean before its classifier, which is the same. Chosen here:
 
 - Layers and wide widths are those of the usual CIFAR NIN (Lin et al.'s Caffe model, which the first author's earlier
   `cifar.torch` also uses); thin has half of every width.
