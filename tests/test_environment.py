@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -51,17 +52,22 @@ def reasons() -> set[str]:
     return {package.strip() for cell in cells for package in cell.split(",")}
 
 
+def newest_tested() -> int:
+    """The newest Python for which the versions of constraints.txt are tested, 3 left out."""
+    (tested,) = re.findall(r"python: \[(.*)\]", (REPOSITORY / ".github" / "workflows" / "book.yml").read_text())
+    return max(int(version) for version in re.findall(r"3\.(\d+)", tested))
+
+
 def test_conda_environment_agrees_with_the_project():
     lines = (REPOSITORY / "environment.yml").read_text()
     entries = re.findall(r"^\s*- (.+)$", lines, flags=re.MULTILINE)
-    assert f"python{PROJECT['requires-python']}" in entries
     (installed,) = [entry for entry in entries if entry.startswith("-e ")]
     extras = re.fullmatch(r"-e \.\[(.+)\]", installed)[1].split(",")
     assert set(extras) <= set(PROJECT["optional-dependencies"])
     everything = "at-repro[book,cluster,photographs,timm]"
     assert everything in PROJECT["optional-dependencies"]["test"], "one environment for all"
     # No other package, so no second place where a version could stand.
-    python = f"python{PROJECT['requires-python']}"
+    python = f"python{PROJECT['requires-python']},<3.{newest_tested() + 1}"
     assert set(entries) == {"conda-forge", python, "pip", "pip:", "-c constraints.txt", installed}
 
 
@@ -87,9 +93,34 @@ def test_constraints_are_versions_that_the_project_allows():
 
 
 def test_makefile_asks_for_the_same_python():
-    lowest = re.fullmatch(r">=3\.(\d+)", PROJECT["requires-python"])[1]
+    lowest, newest = re.fullmatch(r">=3\.(\d+)", PROJECT["requires-python"])[1], newest_tested()
     makefile = (REPOSITORY / "Makefile").read_text()
-    assert f"version_info < (3, {lowest})" in makefile and f"not Python 3.{lowest} or newer" in makefile
+    assert f"(3, {lowest}) <= sys.version_info < $(if $(LATEST),(4, 0),(3, {newest + 1}))" in makefile
+    told = f"Python 3.{lowest} to 3.{newest}"
+    pages = ("Makefile", "README.md", "notebooks/trust_and_rerun.ipynb")
+    assert all(told in (REPOSITORY / page).read_text() for page in pages)
+
+
+@pytest.mark.parametrize(("version", "code"), [("3.10.14", 1), ("3.15.0", 1), ("3.14.1", 0)])
+def test_make_takes_no_python_for_which_nothing_was_tested_and_no_environment_of_another(version, code, tmp_path):
+    """The versions of constraints.txt have no wheels for it; and `venv` leaves an interpreter that is there."""
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    for file in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / file).touch()
+    python, pip = tmp_path / "python", "mkdir -p .venv/bin && cp $0 .venv/bin/python"
+    info = ", ".join(version.split("."))
+    ask = f'{sys.executable} -c "import sys; sys.version_info = ({info}); exec(sys.argv[1])" "$2"'
+    venv = f'-V) echo Python {version};; -c) {ask};; -m) test "$2" = pip || {{ {pip}; }};;'
+    python.write_text(f'#!/bin/sh\ncase "$1" in {venv} esac\n')
+    python.chmod(0o755)
+    old = tmp_path / ".venv" / "bin" / "python"
+    old.parent.mkdir(parents=True)
+    old.write_text("#!/bin/sh\necho Python 3.12.1\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", ".venv/installed", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode != 0) == code, done.stderr
+    assert ("is not Python 3.11 to 3.14" in done.stdout) == code
+    assert (old.read_bytes() == python.read_bytes()) != code
 
 
 def test_imports_are_declared():
