@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from at_repro import claims, data, experiments, files, networks
 from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import may_train
@@ -245,11 +247,25 @@ def staged_pages(name: str) -> Path:
     build = notebooks.CHECKOUT / "build"
     with files.write_errors(build):
         build.mkdir(exist_ok=True)
+        _claim(build / f"{name}.lock")
         for folder in build.glob(f".{name}.*"):
             shutil.rmtree(folder, ignore_errors=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
         copy_pages(pages, stage)
     return stage
+
+
+def _claim(path: Path) -> None:
+    """Waits until no other process builds the same site, of which a build begins by removing all stages."""
+    lock = _CLAIMS.setdefault(path, FileLock(path))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another build of {path.stem}")
+        lock.acquire()
+
+
+_CLAIMS: dict[Path, FileLock] = {}  # of this process, until it ends
 
 
 def copy_pages(pages: Path, stage: Path) -> None:

@@ -344,6 +344,20 @@ def test_what_learns_from_a_teacher_without_images_is_not_trained_either(store, 
     assert not asked and "what learns from nobody@64 is not trained" in capfd.readouterr().err
 
 
+def test_another_process_that_builds_the_same_site_is_waited_for(checkout, capfd):
+    """It would remove this one's pages, after hours of execution."""
+    stage = book.staged_pages("book")
+    other = "import pathlib, sys; from at_repro.report import book, notebooks"
+    other += "; notebooks.CHECKOUT = pathlib.Path(sys.argv[1])"
+    command = [sys.executable, "-c", f"{other}; book.staged_pages('book')", str(checkout)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr.readline() == "waiting for another build of book\n" and stage.exists()
+        finally:
+            process.kill()
+    assert book.staged_pages("book").exists() and not stage.exists(), "but a build of this one is not"
+
+
 def vary_images(preset, seed):
     return {"teacher": Run("wrn-10-1", 1, dataset="nobody@64", seed=seed)}
 
