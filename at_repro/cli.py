@@ -238,7 +238,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
     "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else a cache folder of yours"},
-    "results": {"metavar": "DIR", "help": "the record store (default: build/smoke at preset smoke, else book/results)"},
+    "results": {"metavar": "DIR", "help": "the record store (default: that of the preset)"},
 }
 # Of commands that know no preset.
 _COMMITTED_RECORDS: dict[str, Any] = {"metavar": "DIR", "help": "the record store (default: the committed records)"}

@@ -39,10 +39,10 @@ def default_folder(preset: str) -> Path:
 
     In a checkout: `book/results`, whose records are committed and make the report; those of the preset `smoke` can be
     made again in minutes and stay out of it, under `build/`. Installed without a checkout: `at_repro_results` in
-    the current folder.
+    the current folder, where `reduced` and `paper` share a folder as well.
     """
     if not (files.CHECKOUT / "book").is_dir():
-        return Path("at_repro_results") / preset
+        return Path("at_repro_results") / ("smoke" if preset == "smoke" else "reduced")
     return files.CHECKOUT / "build" / "smoke" if preset == "smoke" else files.CHECKOUT / "book" / "results"
 
 

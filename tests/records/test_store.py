@@ -348,7 +348,8 @@ def test_default_folder(tmp_path, monkeypatch):
     assert default_folder("reduced") == default_folder("paper") == checkout / "book" / "results"
     assert default_folder("smoke") == checkout / "build" / "smoke", "records of smoke would be committed"
     monkeypatch.setattr(files, "CHECKOUT", tmp_path)
-    assert default_folder("reduced") == Path("at_repro_results") / "reduced"
+    assert default_folder("reduced") == default_folder("paper") == Path("at_repro_results") / "reduced"
+    assert default_folder("smoke") == Path("at_repro_results") / "smoke"
 
 
 def test_frame(store, small, hand_made):
