@@ -23,7 +23,7 @@ STD = (58.4, 57.1, 57.4)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # What pictures are called as, also those that are not read here: they are named, and not left out.
-_PICTURES = (
+PICTURES = (
     *IMG_EXTENSIONS, ".apng", ".avif", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".pnm",
     ".tga",
 )  # fmt: skip
@@ -100,7 +100,7 @@ def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[st
     classes, photographs = list_classes(of_split), []
     _check_links([*(of_split / name for name in classes), *other.glob("*/")])
     for label, name in enumerate(classes):
-        images = [file for file in _files(of_split / name) if file.name.lower().endswith(_PICTURES)]
+        images = [file for file in _files(of_split / name) if file.name.lower().endswith(PICTURES)]
         if not images:
             raise DataError(f"{of_split}: class {name} holds no images")
         _check_linked_images(images, (of_split, other))

@@ -115,7 +115,7 @@ def draw(
 
 
 def _paths(pictures: Sequence[str]) -> list[Path]:
-    """Files in their order, and those of folders, all that have a picture's suffix, in the order of their names."""
+    """Files in their order, and those of folders, all that are called as pictures, in the order of their names."""
     if not pictures:
         return [Path(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))]
     paths: list[Path] = []
@@ -123,7 +123,7 @@ def _paths(pictures: Sequence[str]) -> list[Path]:
         path = Path(os.path.expanduser(picture))  # of `Path` these raise, for a home or a place that nobody may see
         is_file = os.path.isfile(path)
         files_below = path.rglob("*") if os.path.isdir(path) else ()
-        inside = sorted(file for file in files_below if file.suffix.lower() in folders.SUFFIXES)
+        inside = sorted(file for file in files_below if file.name.lower().endswith(folders.PICTURES))
         if not (is_file or inside):
             raise ParameterError("pictures", picture, f"a file, or a folder with files {', '.join(folders.SUFFIXES)}")
         paths += [path] if is_file else inside

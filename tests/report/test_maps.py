@@ -88,6 +88,15 @@ def test_statistics_are_those_of_each_picture(folder):
     assert table["value"].between(0, 100).all() and len(table) == 40
 
 
+def test_no_picture_of_a_folder_is_left_out(folder):
+    """The one that cannot be read is named, as in a data set."""
+    Image.open("pictures/00.jpg").save("pictures/moving.GIF")
+    assert draw(csv="maps.csv", layers=["low"]) == 21
+    (folder / "pictures" / "phone.HEIC").write_bytes(b"of a phone")
+    with pytest.raises(DataError, match=r"phone\.HEIC: the image is none of"):
+        draw(csv="maps.csv", layers=["low"])
+
+
 def test_rows_that_a_killed_process_left_are_not_taken_along(folder):
     (folder / ".maps.csv.tmp").write_text("of yesterday\n")
     draw(csv="maps.csv", layers=["low"])
