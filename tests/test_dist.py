@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -84,3 +85,11 @@ def test_the_source_distribution_holds_the_book_and_no_records_of_others(built):
     ):
         assert wanted in names, wanted
     assert not any(name.startswith(("build/", ".venv", "book/results/in-progress")) for name in names)
+
+
+def test_the_source_distribution_takes_all_that_is_tracked_and_nothing_else():
+    """Examples of the documentation leave pictures and records in the clone."""
+    taken = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    tracked = {name.split("/")[0] for name in listed.splitlines()}
+    assert {*taken["only-include"]} == tracked - {".gitignore"}, "hatchling adds that one itself"
