@@ -1,6 +1,7 @@
 // Draws curves again so that readers switch them by their label, and read the values at the pointer.
 // The picture that a notebook drew stays for paper and for who reads without scripts.
 document.addEventListener("DOMContentLoaded", () => {
+  const HOW_TO_READ = "Point at a curve to read its values, or use the arrow keys.";
   const element = window.atReproElement;
   const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [360, 280, 34, 24, 40];
   const [LETTER, LINE] = [6.5, 13]; // the room that a label takes
@@ -101,7 +102,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const figure = [...document.querySelectorAll("figure")]
       .filter((one) => one.compareDocumentPosition(place) & Node.DOCUMENT_POSITION_FOLLOWING).pop();
     if (!panels.length || !figure) continue;
-    const values = element("p", {className: "curves-values", role: "status"}, "Point at a curve to read its values, or use the arrow keys.");
+    const values = element("p", {className: "curves-values", role: "status"}, HOW_TO_READ);
     const {alt} = figure.querySelector("img");
     const drawn = panels.map((panel, number) => draw(panel, number, off, (where, said) => {
       values.textContent = `${where}: ${said.map(([line, value]) => line.label + (line.dashed ? " (dashed) " : " ") + value).join(", ")}`;
@@ -112,6 +113,7 @@ document.addEventListener("DOMContentLoaded", () => {
       box.addEventListener("change", () => {
         off[box.checked ? "delete" : "add"](label);
         for (const [, renew] of drawn) renew();
+        values.textContent = HOW_TO_READ; // not what a line says that is off
       });
       return element("label", {}, box, ` ${label}`);
     });

@@ -90,7 +90,7 @@
       const said = element("p", { className: "explorer-said", "aria-live": "polite" });
       const own = element(
         "div",
-        { className: "explorer-panel" },
+        { className: "explorer-panel", role: "group", "aria-label": side },
         element("div", { className: "explorer-choices" },
           ...selects.map(([what, select]) => element("label", {}, `${what} `, select))),
         element("div", { className: "explorer-pictures" },

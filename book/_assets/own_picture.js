@@ -32,6 +32,7 @@
       "Drop a picture here, paste one, or choose a file: ", input,
     );
     root.append(place, message, results);
+    input.addEventListener("click", () => { input.value = ""; }); // else the same file again is no change
     input.addEventListener("change", () => input.files.length && take(input.files[0]));
     place.addEventListener("dragover", (event) => event.preventDefault());
     place.addEventListener("drop", (event) => {
@@ -89,11 +90,11 @@
     const sum = logits.reduce((all, logit) => all + Math.exp(logit - top), 0);
     const guesses = best.map((label) => `${network.classes[label]} ${(100 * Math.exp(logits[label] - top) / sum).toFixed(0)} %`);
     const chosen = maps.length > LEVELS.length ? [maps[0], maps[maps.length >> 1], maps[maps.length - 1]] : maps;
-    const figures = chosen.map((map, level) => figure(overlay(seen, network.resolution, map), LEVELS[level]));
+    const figures = chosen.map((map, level) => figure(overlay(seen, network.resolution, map), LEVELS[level], name));
     return element(
       "section", { className: "own-picture-row" },
       element("p", {}, element("strong", {}, name), `: ${guesses.join(", ")}`),
-      element("div", { className: "own-picture-maps" }, figure(canvasOf(seen, network.resolution), "image"), ...figures),
+      element("div", { className: "own-picture-maps" }, figure(canvasOf(seen, network.resolution), "image", name), ...figures),
     );
   }
 
@@ -213,7 +214,9 @@
     return canvas;
   }
 
-  function figure(canvas, caption) {
+  function figure(canvas, caption, network) {
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${network}: ${caption}`);
     return element("figure", {}, canvas, element("figcaption", {}, caption));
   }
 })();

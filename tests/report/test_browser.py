@@ -73,7 +73,7 @@ def shown(page) -> list[str]:
 
 
 def choose(page, panel: int, what: str, choice: str) -> None:
-    label = page.locator(".explorer-panel").nth(panel).locator("label", has_text=what)
+    label = page.get_by_role("group", name=("left", "right")[panel]).locator("label", has_text=what)
     label.locator("select").select_option(choice)
 
 
@@ -266,6 +266,7 @@ def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
     before = lines.count()
     page.locator(".curves label", has_text="F-ActT").locator("input").uncheck()
     assert lines.count() == before - 2, "one line in each panel"
+    assert "F-ActT" not in values.inner_text()
     names = page.locator(".curves-names").first.locator("text").all_text_contents()
     assert names == ["student", "AT, decaying", "AT", "KD", "AT+KD"], "at the ends of the lines that are on, from above"
     panel.hover(position={"x": 60, "y": box["height"] / 2})

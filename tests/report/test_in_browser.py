@@ -85,6 +85,9 @@ def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     page.wait_for_function(ANSWERED, timeout=120_000)
     assert page.inner_text(".own-picture-message").startswith("Looked at by 4 networks")
     assert page.locator(".own-picture-row").count() == 4 and page.locator("canvas").count() == 16
+    assert page.get_by_role("img", name=re.compile("^efficientnet-lite0: ")).count() == 4
+    page.click("input[type=file]")  # which would be no change for the same file again
+    assert page.evaluate("document.querySelector('input[type=file]').files.length") == 0
     corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
     assert page.locator("canvas").first.evaluate(corner) == [255, 255, 255, 255]
 
