@@ -2,6 +2,7 @@
 
 import resource
 import statistics
+import sys
 from collections.abc import Callable
 from functools import cache
 
@@ -189,7 +190,8 @@ def _peak_of_twelve(_: Callable[[], object], data_root: str | None) -> float:
     images, _test = (data.load("cifar10", split, data_root) for split in ("train", "test"))
     assert isinstance(images, ImageSet)  # it is not streamed
     Cohort(images, "wrn-16-1", [METHODS["AT"]] * 12, "wrn-16-2", False).train()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, elsewhere kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def command(name: str, data_root: str | None) -> list[Row]:
