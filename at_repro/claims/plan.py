@@ -70,8 +70,14 @@ def history(name: str, runs: Iterable[str]) -> str:
 
 
 def unknown(name: str, runs: Iterable[str]) -> set[str]:
-    """Those of a claim's runs that were not yet recorded when its rule was stated as it is: none where it was not."""
-    return set(runs) - set(_statements(name)[-1]["known"]) if is_stated(name) else set()
+    """Those of a claim's runs that were not yet recorded when its rule was stated as it is: none where it was not.
+
+    Networks that others trained, `imagenet-NAME`, have no record and were always there.
+    """
+    if not is_stated(name):
+        return set()
+    known = set(_statements(name)[-1]["known"])
+    return {run for run in runs if run not in known and not run.startswith("imagenet-")}
 
 
 def is_stated(name: str) -> bool:

@@ -34,6 +34,7 @@ def test_runs_that_were_known_when_a_rule_was_stated_are_counted(path, store, ha
     assert set(plan.state(store)) == set(paper_claims.BY_NAME)
     assert plan.history("at", [run.run_id for run in runs]).endswith(", knowing 1 of its 2 runs")
     assert plan.unknown("at", [run.run_id for run in runs]) == {runs[1].run_id}
+    assert plan.unknown("at", ["imagenet-resnet18"]) == set(), "others had trained it long before"
     assert plan.state(store) == [], "nothing is new"
 
 
