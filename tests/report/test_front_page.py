@@ -73,9 +73,25 @@ def test_what_the_landing_page_says_follows_from_the_records():
     gains = -training_lengths.last_errors(shorter, study).pivot(index="method", columns="epochs", values="difference")
     methods = gains.drop(index=["student", "AT, decaying"])
     assert methods[10].idxmax() == "F-ActT" and methods[10].idxmin() == "KD" and methods[200].idxmin() == "AT"
-    told = f"gains most over the plain student ({gains.loc['F-ActT', 10]:.2f} points) and KD least"
-    at_200 = f"at 200 KD gains {gains.loc['KD', 200]:.2f}, F-ActT {gains.loc['F-ActT', 200]:.2f} and AT"
-    assert f"{told} ({gains.loc['KD', 10]:.2f}); {at_200} {gains.loc['AT', 200]:.2f}, an order within chance" in intro
+    lead = gains.loc["F-ActT"] - gains.loc["AT"]
+    told = f"F-ActT gains {lead[10]:.2f} points more than AT at 10 epochs and {-lead[80]:.2f} less at 80, both beyond"
+    of_single = gains.loc[["KD", "F-ActT", "AT"], 200]
+    at_200 = (
+        "at 200, with a teacher that trained as long, KD gains {:.2f}, F-ActT {:.2f} and AT {:.2f}, an order within"
+    )
+    assert f"Over the plain student {told} chance; {at_200.format(*of_single)} chance." in intro
+    of_length = Facts(shorter.store)
+
+    def interval(first, second, length):
+        runs = [shorter.first(f"{name}, {length} epochs").run for name in (first, second)]
+        return of_length.estimate([((runs[0],), (runs[1],))]).interval
+
+    assert interval("F-ActT", "AT", 10)[1] < 0 < interval("F-ActT", "AT", 80)[0]
+    assert interval("KD", "AT", 10)[0] < 0 < interval("KD", "AT", 10)[1]
+    told = (
+        "F-ActT's lead over AT at 10 epochs and AT's over F-ActT at 80 are beyond chance, KD's last place at 10 is not"
+    )
+    assert told in prose("notebooks/training_length.ipynb")
 
     table = attention_table.load(study.store)
     top = table[(table["statistic"] == "distance") & (table["level"] == "top")].set_index(["run_id", "teacher"])[

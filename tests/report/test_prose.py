@@ -249,6 +249,7 @@ def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
         "the other students within one: F-ActT, and less surely KD, differ from the paper by more than seeds explain."
     )
     assert f"{distances} below it, {told}" in prose("notebooks/table_1.ipynb")
+    assert "F-ActT, and less surely KD, differ from the paper by more than seeds explain." in prose("book/intro.md")
 
 
 def test_what_seeds_leave_out_is_said_of_the_comparison_that_rests_on_it():
