@@ -345,7 +345,7 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     fewest = int(top["networks"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
     reach = f", and over {fewest} none can be" if is_out_of_reach else ""
-    return lead, f"{', '.join(over)}; the rule asks that both be beyond chance{reach}"
+    return lead, f"{', '.join(over)}; it is called decided here where both are beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:

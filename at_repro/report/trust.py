@@ -40,7 +40,9 @@ def cost(store: Store) -> str:
     records = {record.run: record for record in store.all()}
     hours = sum(record.training_seconds for record in records.values()) / 3600
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
-    text = f"{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on two CPU cores"
+    text = (
+        f"{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on one or two CPU cores"
+    )
     if not set(flagship) <= records.keys():
         return text
     own = sum(records[run].training_seconds for run in flagship) / 3600

@@ -270,7 +270,7 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
     assert "**Stronger networks have less of their attention in peaks**" in peaks(rising[::-1])
     few = peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e")
     assert "is open; if anything they have more**" in few, "beyond chance over all five"
-    assert "the rule asks that both be beyond chance, and over 3 none can be" in few, "of 6 orders 2"
+    assert "called decided here where both are beyond chance, and over 3 none can be" in few, "of 6 orders 2"
     fewer = peaks(rising, names="NIN-a NIN-b NIN-c WRN-d WRN-e")
     assert "is open; if anything" in fewer and "(p = 0.017); the WRNs alone are too few." in fewer, "half of the rule"
     assert "none can be" not in peaks(rising)
