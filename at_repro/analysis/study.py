@@ -13,7 +13,7 @@ from at_repro import data, experiments
 from at_repro.analysis import attention_measurement, network_maps
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError, check_choice
-from at_repro.records import Record, Store, open_store
+from at_repro.records import Record, Store, default_folder, open_store
 from at_repro.runs import Run
 from at_repro.training import engine, load_network, train
 
@@ -207,9 +207,9 @@ def open_study(
     variations = experiments.effective_changes(original, size, changes)
     engine.device(device)
     data.data_root(data_root or None)
-    store = open_store(preset, results)
-    if train_missing and find_records(store, by_seed)[1]:  # a store that only is read may be read-only
-        store = open_store(preset, results, writable=True)
+    recorded = Store(results or default_folder(preset))
+    has_gaps = bool(find_records(recorded, by_seed)[1])  # or it is only read, and may be read-only
+    store = open_store(preset, results, writable=train_missing and has_gaps)
     if train_missing:
         train(
             [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None

@@ -1,5 +1,6 @@
 """Which runs a process trains next: the first cohort that nobody else has, under locks."""
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,5 +60,5 @@ def tidy(store: Store) -> None:
     """
     for path in store.in_progress.glob("*.lock"):
         with ExitStack() as locks:
-            if _hold(locks, path):
+            if os.access(path, os.W_OK) and _hold(locks, path):  # or the store is only read
                 store.clear(path.stem)

@@ -1,5 +1,6 @@
 """What a notebook starts from."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -7,13 +8,12 @@ import pytest
 import torch
 
 from at_repro import data, experiments
-from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import open_study
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import Preset
 from at_repro.records import DamagedRecord
-from at_repro.training import missing_runs
+from at_repro.training import locks, missing_runs
 
 NAME = "wrn-16-2-to-16-1"
 
@@ -45,12 +45,23 @@ def test_a_store_that_cannot_be_written_is_shown_where_nothing_is_missing(store,
     monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
     for run in runs.values():
         hand_made(run)
+    study(store)
+    (store.in_progress / "attention.lock").touch()
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
-    monkeypatch.setattr(attention_measurement, "update", lambda *_: 0)
+    monkeypatch.setattr(locks.os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(locks, "FileLock", read_only)
     assert not study(store).missing
     shutil.rmtree(store.record_path(runs["AT"]))
     with pytest.raises(ParameterError, match="Read-only file system"):
         study(store)
+
+
+def test_a_store_is_made_where_something_is_trained(tmp_path, runs, monkeypatch):
+    monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
+    monkeypatch.setattr("at_repro.analysis.study.train", lambda *_, **__: None)
+    assert open_study(NAME, "smoke", device="cpu", results=str(tmp_path / "new")).store.folder == tmp_path / "new"
+    with pytest.raises(ParameterError, match="a folder that is there"):
+        open_study(NAME, "smoke", device="cpu", results=str(tmp_path / "other"), train_missing=False)
 
 
 @pytest.mark.slow
