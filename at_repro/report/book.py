@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -127,36 +128,36 @@ def build(
     root = data.data_root(data_root)
     store = open_store(preset or PRESET, results, writable=preset is not None)
     site = f"book-{preset}" if preset else "book"
-    stage = staged_pages(site)
-    (stage / "notebooks").mkdir()
-    jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in notebooks.names()}
-    values: dict[str, object] = {} if device == "auto" else {"device": device}
-    # Whole paths: a kernel may work in another folder than the user.
-    values |= {"data_root": str(root.resolve())} if data_root else {}
-    values |= {"results": str(store.folder)} if results else {}
-    if preset is None:
-        reasons = {name: stale_pages.reasons(notebooks.read(name), store, data_root) for name in jobs}
-        for name in [name for name, changes in reasons.items() if not changes]:
-            shutil.copyfile(notebooks.source(name), jobs.pop(name))
-        say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
-        for name in jobs:
-            say(f"page {name} is executed: {' and '.join(reasons[name])}")
-        of_records = {stale_pages.PARTS["records"], stale_pages.NOT_EXECUTED}
-        is_new = any(of_records.intersection(reasons[name]) for name in jobs)
-    else:
-        is_new = True
-        values |= {"preset": preset, "seeds": []}  # of the preset: some pages show one seed
-        if may_train():
-            _train(jobs, preset, store, device, data_root)
-    for number, _ in enumerate(_execute_all(jobs, values), 1):
-        say(f"{number} of {len(jobs)} notebooks executed")
-    if is_new:
-        _verify(store, device, data_root)
-        claims.conclude(claims.compare(store, preset or PRESET)).to_csv(stage / LEDGER)
-    if preset == "smoke":
-        _call_rehearsal(stage)
-    render(stage)
-    return put_in_place(stage, site) / SITE / "index.html"
+    with staged_pages(site) as stage:
+        (stage / "notebooks").mkdir()
+        jobs = {name: stage / "notebooks" / f"{name}.ipynb" for name in notebooks.names()}
+        values: dict[str, object] = {} if device == "auto" else {"device": device}
+        # Whole paths: a kernel may work in another folder than the user.
+        values |= {"data_root": str(root.resolve())} if data_root else {}
+        values |= {"results": str(store.folder)} if results else {}
+        if preset is None:
+            reasons = {name: stale_pages.reasons(notebooks.read(name), store, data_root) for name in jobs}
+            for name in [name for name, changes in reasons.items() if not changes]:
+                shutil.copyfile(notebooks.source(name), jobs.pop(name))
+            say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
+            for name in jobs:
+                say(f"page {name} is executed: {' and '.join(reasons[name])}")
+            of_records = {stale_pages.PARTS["records"], stale_pages.NOT_EXECUTED}
+            is_new = any(of_records.intersection(reasons[name]) for name in jobs)
+        else:
+            is_new = True
+            values |= {"preset": preset, "seeds": []}  # of the preset: some pages show one seed
+            if may_train():
+                _train(jobs, preset, store, device, data_root)
+        for number, _ in enumerate(_execute_all(jobs, values), 1):
+            say(f"{number} of {len(jobs)} notebooks executed")
+        if is_new:
+            _verify(store, device, data_root)
+            claims.conclude(claims.compare(store, preset or PRESET)).to_csv(stage / LEDGER)
+        if preset == "smoke":
+            _call_rehearsal(stage)
+        render(stage)
+        return put_in_place(stage, site) / SITE / "index.html"
 
 
 def _call_rehearsal(stage: Path) -> None:
@@ -235,11 +236,13 @@ def _without_end(path: Path) -> str:
     return re.sub(r"executed on .*", "", path.read_text())
 
 
-def staged_pages(name: str) -> Path:
+@contextmanager
+def staged_pages(name: str) -> Iterator[Path]:
     """A fresh copy of the book's pages, beside build/NAME, which stays as it is until `put_in_place`.
 
     From nothing, so that no page of an earlier build survives, and in a folder of its own: the child of a killed build
-    may write on in that one. What such a build left is removed here, and what one that failed left to be read, its log.
+    may write on in that one. What such a build left is removed here, and what one that failed left to be read, its log;
+    another process that builds the same is waited for.
 
     Raises UserError where the package was installed without a checkout, or where the disk refuses.
     """
@@ -247,25 +250,21 @@ def staged_pages(name: str) -> Path:
     build = notebooks.CHECKOUT / "build"
     with files.write_errors(build):
         build.mkdir(exist_ok=True)
-        _claim(build / f"{name}.lock")
-        for folder in build.glob(f".{name}.*"):
-            shutil.rmtree(folder, ignore_errors=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
-        copy_pages(pages, stage)
-    return stage
-
-
-def _claim(path: Path) -> None:
-    """Waits until no other process builds the same site, of which a build begins by removing all stages."""
-    lock = _CLAIMS.setdefault(path, FileLock(path))
+        lock = FileLock(build / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"waiting for another build of {name}")
+            lock.acquire()
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for another build of {path.stem}")
-        lock.acquire()
-
-
-_CLAIMS: dict[Path, FileLock] = {}  # of this process, until it ends
+        with files.write_errors(build):
+            for folder in build.glob(f".{name}.*"):
+                shutil.rmtree(folder, ignore_errors=True)
+            stage = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=build))
+            copy_pages(pages, stage)
+        yield stage
+    finally:
+        lock.release()
 
 
 def copy_pages(pages: Path, stage: Path) -> None:

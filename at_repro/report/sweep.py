@@ -50,19 +50,21 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
         if point in points[:number]:
             raise ParameterError("sweep", point, "every combination of values once")
     site = f"sweep-{name}"
-    stage = book.staged_pages(site)
-    shutil.copytree(notebooks.part_of_checkout("notebooks"), stage / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    pages = {}  # among the other notebooks, so that a link between two of them leads to its page
-    for number, point in enumerate(points, 1):
-        title = ", ".join(f"{key} {point[key]}" for key in keys)
-        book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
-        path = notebooks.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
-        notebooks.tidy(path)
-        pages[title] = _retitle(path, title, number)
-    nbformat.write(_comparison(name, pages), stage / "notebooks" / "sweep_comparison.ipynb")
-    _list(stage / "_toc.yml", name, len(points))
-    book.render(stage)
-    return book.put_in_place(stage, site) / book.SITE / "notebooks" / "sweep_comparison.html"
+    with book.staged_pages(site) as stage:
+        shutil.copytree(
+            notebooks.part_of_checkout("notebooks"), stage / "notebooks", ignore=shutil.ignore_patterns(".*")
+        )
+        pages = {}  # among the other notebooks, so that a link between two of them leads to its page
+        for number, point in enumerate(points, 1):
+            title = ", ".join(f"{key} {point[key]}" for key in keys)
+            book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
+            path = notebooks.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
+            notebooks.tidy(path)
+            pages[title] = _retitle(path, title, number)
+        nbformat.write(_comparison(name, pages), stage / "notebooks" / "sweep_comparison.ipynb")
+        _list(stage / "_toc.yml", name, len(points))
+        book.render(stage)
+        return book.put_in_place(stage, site) / book.SITE / "notebooks" / "sweep_comparison.html"
 
 
 def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
