@@ -40,8 +40,9 @@ dist: $(VENV)/installed
 # One environment for both: the tests execute notebooks and build the book, so they need what the book needs.
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < $(if $(LATEST),(4, 0),(3, 15)))' 2>/dev/null || \
-		{ echo "$(PYTHON) is not Python 3.11 to 3.14; name one that is: make PYTHON=python3.12"; exit 1; }
-	@test ! -e $(BIN)/python || test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V)" || rm -rf $(VENV)
+		{ echo "$(PYTHON) is not Python 3.11 $(if $(LATEST),or newer,to 3.14); name one that is: make PYTHON=python3.12"; exit 1; }
+	@test ! -d $(VENV) || test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || \
+		{ echo "$(VENV) is of another Python, and made anew"; rm -rf $(VENV); }
 	@echo "making $(VENV) and installing the package with its dependencies: once, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
