@@ -335,8 +335,9 @@ def maps(options: argparse.Namespace) -> None:
     from at_repro.report import maps
 
     model, pictures = options.model, options.pictures
+    path = os.path.expanduser(model)
     # `at-repro maps photo.jpg`; a folder may be called as the model of which it holds the maps.
-    if os.path.exists(os.path.expanduser(model)) and not any_model.is_name(model):
+    if os.path.isfile(path) or (os.path.exists(path) and not any_model.is_name(model)):
         model, pictures = "efficientnet-lite0", [model, *pictures]
     names = ("layers", "mapping", "kind", "weights", "layout", "grid", "size", "device", "csv")
     count = maps.draw(model, pictures, options.output, **{name: getattr(options, name) for name in names})

@@ -125,7 +125,7 @@ def _paths(pictures: Sequence[str]) -> list[Path]:
         files_below = path.rglob("*") if os.path.isdir(path) else ()
         inside = sorted(file for file in files_below if file.name.lower().endswith(folders.PICTURES))
         if not (is_file or inside):
-            raise ParameterError("pictures", picture, f"a file, or a folder with files {', '.join(folders.SUFFIXES)}")
+            raise ParameterError("pictures", picture, "a file, or a folder with pictures")
         paths += [path] if is_file else inside
     return paths
 

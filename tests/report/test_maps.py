@@ -59,8 +59,11 @@ def test_a_folder_that_is_called_as_a_model_is_no_picture(folder, monkeypatch):
     monkeypatch.setattr(maps, "draw", lambda model, pictures, *_, **__: drawn.append((model, pictures)) or 0)
     for name in ("resnet50", "own"):
         shutil.copytree("pictures", name)
+    shutil.copy("pictures/00.jpg", "resnet50.jpg")
+    for name in ("resnet50", "own", "resnet50.jpg"):
         assert cli.main(["maps", name, "pictures", "-o", "maps.png"]) == 0
-    assert drawn == [("resnet50", ["pictures"]), ("efficientnet-lite0", ["own", "pictures"])]
+    own, file = (("efficientnet-lite0", [name, "pictures"]) for name in ("own", "resnet50.jpg"))
+    assert drawn == [("resnet50", ["pictures"]), own, file]
 
 
 @pytest.mark.parametrize("kind", maps.KINDS)
