@@ -206,7 +206,7 @@ def _outline(name: str) -> _Outline:
     for layer, module in network.named_children():
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
     order: dict[str, None] = {}
-    for layer, module in network.named_modules():
+    for layer, module in network.named_modules(remove_duplicate=False):  # one may have two names
         module.register_forward_hook(lambda *_, layer=layer: order.setdefault(layer))
     with torch.no_grad(), FlopCounterMode(display=False) as counter, foreign_code("network", name, _REQUIREMENT):
         output = network(torch.zeros(1, 3, 32, 32, device="meta"))

@@ -212,8 +212,12 @@ def _learn(
 
 
 def _own_draws(student: Student, device: torch.device) -> AbstractContextManager[None]:
-    """What a network of one's own draws in this step, dropout for example, neither company nor a stop changes."""
-    draws = engine.generator(student.run.seed, f"draws/{student.epoch}/{student.step}")
+    """What a network of one's own draws in this step, dropout for example, neither company nor a stop changes.
+
+    On a GPU its default generator is seeded and left so, and a step that draws is not replayed: captured, it would draw
+    otherwise, see `Replay`.
+    """
+    draws = engine.generator(student.run.seed, f"draws/{student.epoch}/{student.step}/{student.rank}")
     if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
         torch.cuda.manual_seed(draws.initial_seed())
     return seeded_from(draws)

@@ -37,7 +37,7 @@ class Student:
     """
 
     def __init__(self, run: Run, num_classes: int, device: torch.device, precision: str, ranks: Ranks = ALONE):
-        self.run, self.precision = run, precision
+        self.run, self.precision, self.rank = run, precision, ranks.rank
         # Drawn on the CPU: the same seed gives the same initial weights on every device, and the same to
         # every student of this architecture, which makes comparisons within a seed paired.
         network = networks.build(run.network, num_classes, engine.generator(run.seed, "weights"))
@@ -140,7 +140,7 @@ class Student:
     def save(self, path: Path) -> None:
         """Writes the checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
 
-        Random state is not part of it: every draw is made from the run's seed and the epoch.
+        Random state is not part of it: every draw is made from the run's seed, the epoch and the step.
         """
         # Copies: safetensors refuses tensors that share memory, as tied weights do.
         tensors = {
