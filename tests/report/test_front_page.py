@@ -65,8 +65,17 @@ def test_what_the_landing_page_says_follows_from_the_records():
     order = ours.sort_values(ascending=False).index.tolist()
     assert {*order[1:3]} == {"AT", "F-ActT"} and order[:1] + order[3:] == ["student", "KD", "AT+KD", "teacher"]
     assert whole_order in intro and whole_order in (ROOT / "notebooks" / "table_1.ipynb").read_text()
-    for column in singles:
-        assert f"{ours[column]:.2f} %" in intro
+    of = {column: f"{ours[column]:.2f} %" for column in singles}
+    told = (
+        f"makes {of['student']} errors without transfer; taught by WRN-16-2, which is twice as wide, {of['AT']} with AT"
+    )
+    assert f"{told}, {of['F-ActT']} with F-ActT and {of['KD']} with KD." in intro
+    told = f"the taught student makes {of['AT']} errors on CIFAR-10 and the plain one {of['student']}"
+    assert f"{told} (paper: {published['AT']:.2f} and {published['student']:.2f})" in pages[2]
+    over_seeds = error_tables.readable(table)["95 % interval"].str.contains("seeds")
+    table_1 = (ROOT / "notebooks" / "table_1.ipynb").read_text()
+    told = "The plain student's interval is over its three seeds. The others are over test images"
+    assert over_seeds.index[over_seeds].tolist() == ["student"] and told in intro and told in table_1
     assert "all six errors of one row lie within half a point of the paper's.**" in intro
     hours = sum({study.first(column).values["seconds"] for column in study.records}) / 3600
     assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()

@@ -232,7 +232,7 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
         errors["seeds"].drop(["teacher", "student"])
     ) == {1, 2}
     assert errors["seeds"]["student"] == 3
-    told = "has five seeds, at 200 each has one or two, the plain student three; every other point is one pair of runs"
+    told = "has five seeds. At 200 each has one or two, the plain student three. Every other point is one pair of runs."
     assert told in lengths
 
 
