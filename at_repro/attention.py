@@ -157,6 +157,15 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return planes.reshape(*maps.shape[:-2], *size)
 
 
+def same_size(*maps: Tensor) -> tuple[Tensor, ...]:
+    """Maps (..., H, W) of several networks at the smallest height and the smallest width of all, as they are compared.
+
+    Those that have this size are returned as they are, others as `resize` makes them.
+    """
+    size = min(x.shape[-2] for x in maps), min(x.shape[-1] for x in maps)
+    return tuple(x if x.shape[-2:] == size else resize(x, size) for x in maps)
+
+
 def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -> Tensor:
     """J = dL(W, x) / dx, the gradient-based attention of each image (section 3).
 

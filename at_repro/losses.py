@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention
-from at_repro.attention import full_precision, normalize, peaks, power_sum, resize
+from at_repro.attention import full_precision, normalize, peaks, power_sum, same_size
 from at_repro.errors import ParameterError, check_choice, check_weight
 
 FORMS = ("code", "paper")
@@ -112,7 +112,7 @@ def map_transfer(
     _check_pairs(student_maps, teacher_maps, form, "(N, H, W)")
     distances = []
     for student, teacher in zip(student_maps, teacher_maps, strict=True):
-        student, teacher = _same_size(full_precision(student), full_precision(teacher))
+        student, teacher = same_size(full_precision(student), full_precision(teacher))
         difference = normalize(student, norm) - normalize(teacher, norm)
         distances.append(_distance(difference, form))
     return sum(distances[1:], distances[0])
@@ -146,7 +146,7 @@ def full_activation_transfer(
         if student.shape[1] != teacher.shape[1]:
             requirement = f"the teacher's {teacher.shape[1]} channels: put an adapter (a 1x1 convolution) between them"
             raise ParameterError(f"student_groups[{index}]", f"{student.shape[1]} channels", requirement)
-        student, teacher = _same_size(full_precision(student), full_precision(teacher))
+        student, teacher = same_size(full_precision(student), full_precision(teacher))
         distances.append(_distance(normalize(student) - normalize(teacher), form))
     return sum(distances[1:], distances[0])
 
@@ -310,13 +310,6 @@ def _half_norm(difference: Tensor) -> Tensor:
     scale = peaks(difference)
     norms = torch.linalg.vector_norm((difference / scale).flatten(1), dim=1) * scale.flatten()
     return 0.5 * norms.mean()
-
-
-def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both at the smaller height and the smaller width of the two."""
-    size = min(student.shape[-2], teacher.shape[-2]), min(student.shape[-1], teacher.shape[-1])
-    own, other = (x if x.shape[-2:] == size else resize(x, size) for x in (student, teacher))
-    return own, other
 
 
 def _check_pairs(students: Sequence[Tensor], teachers: Sequence[Tensor], form: str, shape: str) -> None:

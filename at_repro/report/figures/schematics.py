@@ -56,8 +56,7 @@ def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], st
         _write(axis, end + 0.23, boxes + 0.17, "scores of\nclasses", ha="left")
         _write(axis, end + 0.23, top_of_maps + size / 2, f"{name}'s\nmaps", ha="left")
     for index, left in enumerate(lefts):
-        smallest = [min(own[index].shape[axis] for own in maps.values()) for axis in (1, 2)]  # as the loss has them
-        same = {name: attention.resize(own[index], (smallest[0], smallest[1])) for name, own in maps.items()}
+        same = dict(zip(maps, attention.same_size(*(own[index] for own in maps.values())), strict=True))
         own, target = (attention.normalize(same[name])[0] for name in ("student", "teacher"))
         _show_map(axis, (own - target).abs(), left, middle, size, target.max().item())
         before, after = (map_statistics.distance(same[name], same["teacher"]).item() for name in ("student", "AT"))
