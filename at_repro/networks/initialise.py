@@ -34,6 +34,13 @@ def seeded_from(generator: torch.Generator | None) -> Iterator[None]:
     """
     source = torch.default_generator if generator is None else generator
     seed = int(torch.randint(2**63 - 1, (), generator=source, device=source.device))
+    with seeded(seed):
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, torch's default CPU generator has this seed; afterwards it is as it was before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -7,7 +7,7 @@ sees nothing of the other members: its weights are the same, bit for bit on the 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pandas as pd
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from at_repro import data, networks
 from at_repro.data import Images, augment
+from at_repro.networks.initialise import seeded
 from at_repro.records import Record, Store
 from at_repro.records.schema import content
 from at_repro.runs import Run
@@ -210,8 +211,7 @@ def _learn(
         student.totals[1] += (own.output.logits[: len(labels)].argmax(1) != labels).sum()
 
 
-@contextmanager
-def _own_draws(student: Student, device: torch.device) -> Iterator[None]:
+def _own_draws(student: Student, device: torch.device) -> AbstractContextManager[None]:
     """What a network of one's own draws in this step, dropout for example, neither company nor a stop changes.
 
     On a GPU its default generator is seeded and left so, and a step that draws is not replayed: captured, it would draw
@@ -220,9 +220,7 @@ def _own_draws(student: Student, device: torch.device) -> Iterator[None]:
     seed = engine.generator(student.run.seed, f"draws/{student.epoch}/{student.step}/{student.rank}").initial_seed()
     if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
         torch.cuda.manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    return seeded(seed)
 
 
 def batches(
