@@ -202,23 +202,21 @@ class _Outline(NamedTuple):
 def _outline(name: str) -> _Outline:
     """What a network's shapes say of it. On the device "meta" nothing is computed: a list of runs costs little."""
     network = _without_numbers(name)
-    outputs: dict[str, torch.Tensor] = {}
-    for layer, module in network.named_children():
-        module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
-    order: dict[str, None] = {}
+    outputs: dict[str, torch.Tensor] = {}  # of modules, in the order in which they first return
     for layer, module in network.named_modules(remove_duplicate=False):  # one may have two names
-        module.register_forward_hook(lambda *_, layer=layer: order.setdefault(layer))
+        module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
     with torch.no_grad(), FlopCounterMode(display=False) as counter, foreign_code("network", name, _REQUIREMENT):
         output = network(torch.zeros(1, 3, 32, 32, device="meta"))
     if not isinstance(output, Output) or output.logits.shape != (1, 10):
         raise ParameterError("network", name, _REQUIREMENT)
     layers = tapped_layers(network) or tuple(
-        next((layer for layer, result in outputs.items() if result is group), "") for group in output.groups
+        next((layer for layer, result in outputs.items() if result is group and "." not in layer), "")
+        for group in output.groups
     )
     if "" in layers:
         raise ParameterError("network", name, "one whose groups are outputs of its children, or networks.tap's")
     channels = tuple(group.shape[1] for group in output.groups)
-    return _Outline(channels, layers, tuple(order), counter.get_total_flops())
+    return _Outline(channels, layers, tuple(outputs), counter.get_total_flops())
 
 
 @cache
