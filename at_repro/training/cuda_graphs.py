@@ -84,7 +84,9 @@ class Replay:
         after = _copies(state)
         graph, problem = None, None
         # A student waits for no other one's memory: a graph takes that of all.
-        if demand * (len(students) + 1) > _memory_left(images.device):
+        if any(student.draws for student in students):
+            problem = "a network draws numbers on the CPU, of which a graph would keep the first"
+        elif demand * (len(students) + 1) > _memory_left(images.device):
             problem = "too little memory for a graph"
         else:
             _restore(state, before)

@@ -7,7 +7,7 @@ sees nothing of the other members: its weights are the same, bit for bit on the 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
@@ -211,16 +211,20 @@ def _learn(
         student.totals[1] += (own.output.logits[: len(labels)].argmax(1) != labels).sum()
 
 
-def _own_draws(student: Student, device: torch.device) -> AbstractContextManager[None]:
+@contextmanager
+def _own_draws(student: Student, device: torch.device) -> Iterator[None]:
     """What a network of one's own draws in this step, dropout for example, neither company nor a stop changes.
 
     On a GPU its default generator is seeded and left so, and a step that draws is not replayed: captured, it would draw
-    otherwise, see `Replay`.
+    otherwise, or on the CPU always the same, see `Replay`.
     """
     seed = engine.generator(student.run.seed, f"draws/{student.epoch}/{student.step}/{student.rank}").initial_seed()
     if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
         torch.cuda.manual_seed(seed)
-    return seeded(seed)
+    with seeded(seed):
+        before = torch.get_rng_state()
+        yield
+        student.draws |= not torch.equal(before, torch.get_rng_state())
 
 
 def batches(

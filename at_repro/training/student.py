@@ -32,6 +32,7 @@ class Student:
 
     `epoch` counts the finished epochs, `curve` has one row for each; `step` counts the finished steps of the epoch in
     progress, `totals` holds the sums over its images of the loss and of the errors, `seconds` what it took so far.
+    `draws` tells whether the network has drawn from torch's CPU generator in a step, as nothing of a graph can.
     `sessions` has one entry for each process that trained this run: where it began, its share of the seconds, and its
     data and environment.
     """
@@ -55,6 +56,7 @@ class Student:
         self.epoch = self.step = 0
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
         self.seconds = 0.0
+        self.draws = False
         self.curve: list[dict] = []
         self.sessions: list[dict] = []
 

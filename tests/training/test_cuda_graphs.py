@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from at_repro import data
+from at_repro import data, networks
 from at_repro.runs import FullActivation, GradientTransfer
 from at_repro.training import cuda_graphs, loop, train
 from at_repro.training.cuda_graphs import WARM_UP, Replay
@@ -95,7 +95,7 @@ def test_training_with_graphs_is_training(cohort, store, tmp_path, monkeypatch, 
 
 def test_a_graph_is_used_as_long_as_its_numbers_and_its_company_hold():
     capture, total = Capture(), torch.zeros(1)
-    first, second = (SimpleNamespace(tensors=lambda: {"total": total}, name=name) for name in "ab")
+    first, second = (SimpleNamespace(tensors=lambda: {"total": total}, draws=False, name=name) for name in "ab")
     repeat = Replay(capture)
     steps = [([first], 0.1)] * 8 + [([first], 0.02)] * 4 + [([first, second], 0.02)] * 5
     for number, (students, rate) in enumerate(steps):
@@ -162,6 +162,28 @@ def test_a_graph_needs_room_for_all_its_students(cohort, plain, store, tmp_path,
     monkeypatch.setattr(cuda_graphs, "_memory_left", lambda device: 29)
     with pytest.warns(UserWarning, match="too little memory"):
         assert same(plain, trained(cohort[1:3], tmp_path / "replayed", store, monkeypatch, quiet, capture))
+    assert not capture.captured
+
+
+class Sometimes(torch.nn.Module):
+    """A network whose layer is left out by chance, which the CPU decides."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.only, self.fc = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.Linear(4, classes)
+
+    def forward(self, images):
+        group = self.only(images)
+        left_out = self.training and torch.rand(()) < 0.5
+        return networks.Output(self.fc(group.mean((2, 3)) * (not left_out)), (group,))
+
+
+def test_what_the_cpu_decides_by_chance_is_not_captured(cohort, store, tmp_path, monkeypatch, quiet):
+    """A graph would leave the same layers out in every step, and its first step agrees with the one as written."""
+    monkeypatch.setitem(networks.registry._REGISTERED, "sometimes", Sometimes)
+    capture, run = Capture(), replace(cohort[0], network="sometimes")
+    with pytest.warns(UserWarning, match="kernel by kernel.* draws numbers on the CPU"):
+        trained([run], tmp_path / "replayed", store, monkeypatch, quiet, capture)
     assert not capture.captured
 
 
