@@ -23,6 +23,8 @@ def tap(
 ) -> nn.Module:
     """Wraps `model` so that it returns an Output with the activations of the named layers.
 
+    One call at a time: several threads, those of nn.DataParallel among them, need a copy each.
+
     The model goes on from the groups, so that gradients of its logits reach them (Grad-CAM); what a later layer
     overwrites, a ReLU that works in place, for example, is a copy.
 
@@ -31,8 +33,8 @@ def tap(
             has them as `logits` or `out`. It is wrapped, not copied.
         layers: names from `model.named_modules()`, low to top; groups come in this order. Each layer has to run exactly
             once per forward pass and to return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C), whose
-            group is (N, C, H, W) without the tokens that stand for no part of the image. This is what the layer
-            returns, not the attention of queries to keys.
+            group is (N, C, H, W) without the tokens that stand for no part of the image, or a tuple that begins with
+            them. This is what the layer returns, not the attention of queries to keys.
         layout: of layers that return four axes, one of `LAYOUTS`; None recognises it by the image's proportions.
         grid: height and width of tokens, which are the last of each sequence; None derives it where they are a square,
             before it nothing, a class token, one more, or a class token and four registers.
@@ -43,7 +45,8 @@ def tap(
     Raises:
         ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout; a grid of
             other numbers than integers from 1. Also when called, if a layer did not run exactly once or returned no
-            map, if the layout is not certain, if tokens fit no grid, or if there are no logits.
+            map, or is trained and ran without gradients, if the layout is not certain, if tokens fit no grid, if there
+            are no logits, or if another call has not returned.
     """
     names = [name for name, _ in model.named_modules() if name]
     if isinstance(layers, str) or not layers:
@@ -90,7 +93,7 @@ def choose_layers(
     for layer, size in sizes.items():  # in the order in which they end
         if size not in last or layer.count(".") <= last[size].count("."):
             last[size] = layer
-    layers = [last[size] for size in sorted(last, reverse=True)] if len(last) > 1 else _blocks(list(sizes))
+    layers = [last[size] for size in sorted(last, reverse=True)] if len(last) > 1 else _blocks(model, list(sizes))
     count = min(3, len(layers))
     return [layers[round((part + 1) * len(layers) / count) - 1] for part in range(count)]
 
@@ -125,11 +128,18 @@ def _map_sizes(model: nn.Module, reader: "_Reader") -> dict[str, tuple[int, int]
     return sizes
 
 
-def _blocks(layers: Sequence[str]) -> list[str]:
-    """Of layers the siblings that are most: a transformer's blocks."""
-    parents = [layer.rpartition(".")[0] for layer in layers]
-    parent, _ = Counter(parents).most_common(1)[0]
-    return [layer for layer, of_layer in zip(layers, parents, strict=True) if of_layer == parent]
+def _blocks(model: nn.Module, layers: list[str]) -> list[str]:
+    """Of layers the siblings that are most, a transformer's blocks: of those that have layers of their own, if some
+    are siblings; of as many the outermost."""
+    composite = [layer for layer in layers if any(model.get_submodule(layer).children())]
+    for own in (composite, layers):
+        siblings: dict[str, list[str]] = {}
+        for layer in own:
+            siblings.setdefault(layer.rpartition(".")[0], []).append(layer)
+        blocks = max(siblings.values(), key=lambda group: (len(group), -group[0].count(".")), default=[])
+        if len(blocks) > 1:
+            break
+    return blocks
 
 
 def _may_be_channels_last(model: nn.Module) -> bool:
@@ -149,9 +159,13 @@ class _Reader:
 
     def __init__(self, image: Tensor, channels_last: bool, layout: str | None, grid: tuple[int, int] | None):
         self.image, self.channels_last, self.layout, self.grid = image, channels_last, layout, grid
+        self.has_gradients = torch.is_grad_enabled()
 
-    def read(self, layer: str, output: object) -> tuple[Tensor, Tensor]:
+    def read(self, layer: str, output: object) -> tuple[Tensor, Tensor | tuple]:
         """A layer's output as a group, and computed from that what the model goes on with. Raises ParameterError."""
+        if type(output) is tuple and output and isinstance(output[0], Tensor):
+            group, replacement = self.read(layer, output[0])
+            return group, (replacement, *output[1:])
         if not isinstance(output, Tensor) or output.dim() not in (3, 4) or len(output) != len(self.image):
             kind = f"tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
             requirement = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
@@ -212,16 +226,26 @@ class _Recorder:
         self.reader: _Reader | None = None  # None: switched off
         self.groups: list[Tensor] = []
 
-    def __call__(self, module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
+    def __call__(self, module: nn.Module, inputs: tuple, output: object) -> Tensor | tuple | None:
         if self.reader is None:
             return None
+        if module.training and self.reader.has_gradients and not torch.is_grad_enabled() and _is_trained(module):
+            requirement = "layers that run with gradients; in torch.utils.checkpoint they do with use_reentrant=False"
+            raise ParameterError("layers", self.layer, requirement)
         group, replacement = self.reader.read(self.layer, output)
         self.groups.append(group)
         return replacement
 
 
+def _is_trained(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
 class _TapNetwork(nn.Module):
     # Hooks rather than torch.fx, which cannot follow every model's control flow.
+
+    accepts_loss_kwargs = False
+    """For Hugging Face's Trainer: else it takes **kwargs for its own, and leaves out the mean over a step's batches."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str], layout: str | None, grid: tuple[int, int] | None):
         super().__init__()
@@ -235,6 +259,9 @@ class _TapNetwork(nn.Module):
         images = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         if not images:
             raise ParameterError("images", [type(value).__name__ for value in args], "a tensor among the arguments")
+        if any(recorder.reader for recorder in self._recorders):
+            requirement = "a model in one call at a time: a copy for each thread, and DistributedDataParallel for GPUs"
+            raise ParameterError("model", type(self.model).__name__, requirement)
         reader = _Reader(images[0], *self._settings)
         for recorder in self._recorders:
             recorder.reader = reader

@@ -32,6 +32,12 @@ def test_a_transformer_of_one_resolution_is_seen_at_a_third_two_thirds_and_the_e
     assert networks.choose_layers(model, IMAGES) == [f"encoder.layers.encoder_layer_{index}" for index in (1, 3, 5)]
 
 
+def test_few_blocks_are_not_passed_over_for_the_layers_within_one():
+    """Of which each has five."""
+    model = torchvision.models.VisionTransformer(64, 16, 4, 2, 32, 64).eval()
+    assert networks.choose_layers(model, IMAGES) == [f"encoder.layers.encoder_layer_{index}" for index in (0, 2, 3)]
+
+
 def test_a_grid_and_a_layout_that_are_given_are_those_of_the_layers():
     """Patches of 32 x 8 pixels are 2 x 8, which as 16 tokens would be taken for 4 x 4."""
     tokens = nn.Sequential(nn.Conv2d(3, 16, (32, 8), (32, 8)), nn.Flatten(2), nn.Linear(16, 16), nn.Linear(16, 16))

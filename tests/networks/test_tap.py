@@ -7,6 +7,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from at_repro import attention, losses, networks
 from at_repro.errors import ParameterError
@@ -130,6 +131,58 @@ def test_a_layer_must_run_once():
     for layer, times in ("conv", 2), ("idle", 0):
         with pytest.raises(ParameterError, match=f"{layer}.*ran {times} times"):
             networks.tap(Twice(), [layer])(IMAGES)
+
+
+class Around(nn.Module):
+    """A model that calls its layer in its own way."""
+
+    def __init__(self, call, layer=None):
+        super().__init__()
+        self.call, self.layer = call, layer or nn.Conv2d(3, 4, 1)
+
+    def forward(self, images):
+        return self.call(self.layer, images).mean((2, 3))
+
+
+def test_a_layer_that_loses_its_gradients_in_a_checkpoint_is_refused():
+    """Else the loss on its maps would be a constant, and nothing would say so."""
+
+    def checkpointed(reentrant):
+        return networks.tap(Around(lambda layer, x: checkpoint(layer, x, use_reentrant=reentrant)), ["layer"])
+
+    images = IMAGES.clone().requires_grad_()
+    with pytest.raises(ParameterError, match=r"^layers: 'layer' .*use_reentrant=False"):
+        checkpointed(True)(images)
+    assert checkpointed(False)(images).groups[0].requires_grad
+    assert not checkpointed(True).eval()(images).groups[0].requires_grad, "nothing is trained"
+    with torch.no_grad():
+        assert len(checkpointed(True)(images).groups) == 1, "a teacher"
+
+
+def test_a_second_call_before_the_first_has_returned_is_refused():
+    """As of threads, which would take each other's groups."""
+    tapped = networks.tap(Around(lambda layer, x: tapped(x).groups[0]), ["layer"])
+    with pytest.raises(
+        ParameterError, match=r"^model: 'Around' is not allowed; allowed: a model in one call at a time"
+    ):
+        tapped(IMAGES)
+    tapped.model.call = lambda layer, x: layer(x)
+    assert len(tapped(IMAGES).groups) == 1, "the first one has returned"
+
+
+def test_a_layer_may_return_a_tuple_that_begins_with_its_activations():
+    class Pair(nn.Conv2d):
+        def forward(self, images):
+            return super().forward(images), None
+
+    model = Around(lambda layer, x: layer(x)[0], Pair(3, 4, 1))
+    logits, (group,) = networks.tap(model, ["layer"])(IMAGES)
+    assert torch.equal(group, model.layer(IMAGES)[0]) and torch.equal(logits, pooled(group))
+    assert torch.autograd.grad(logits.sum(), group)[0].shape == group.shape
+
+
+def test_the_mean_over_the_batches_of_a_step_is_left_to_the_trainer_of_hugging_face(model):
+    assert networks.tap(model, ["features.1"]).accepts_loss_kwargs is False
 
 
 def pooled(groups):
