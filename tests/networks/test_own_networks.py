@@ -50,6 +50,22 @@ def registered(monkeypatch):
     registry._outline.cache_clear()
 
 
+def test_one_that_reads_numbers_while_it_is_made_can_be_registered(registered):
+    """As for rates that grow with depth; on the device "meta" there are none."""
+
+    def counted(classes):
+        widths = [int(number) for number in torch.linspace(4, 8, 2)]
+        return networks.tap(nn.Sequential(nn.Conv2d(3, widths[1], 1), Mean(), nn.Linear(8, classes)), ["0"])
+
+    class Mean(nn.Module):
+        def forward(self, images):
+            return images.mean((2, 3))
+
+    before = torch.get_rng_state()
+    networks.register("own-counted", counted)
+    assert networks.group_channels("own-counted") == (8,) and torch.equal(before, torch.get_rng_state())
+
+
 def test_it_is_built_by_its_name_from_the_given_generator(registered):
     first, again = (networks.build("own-two", 4, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first.low.weight, again.low.weight) and first.fc.out_features == 4
