@@ -50,6 +50,8 @@ def activation_transfer(
 class AttentionTransfer(nn.Module):
     """`activation_transfer`, weighted, for the training loop of somebody else: no parameters, no state.
 
+    Maps are compared at the smaller of both sizes. Of one position they are always alike: then name a lower layer.
+
     Args:
         pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
         mapping: a mapping function or its name, such as "sum-2".

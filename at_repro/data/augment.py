@@ -153,7 +153,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """(images - mean) / std per channel.
 
     Args:
-        images: uint8 (N, C, H, W).
+        images: (N, C, H, W), uint8 or floating-point, from 0 to 255.
         mean, std: one number per channel, in units of 0 to 255.
 
     Returns:
@@ -161,7 +161,8 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """
     shift, scale = (_per_channel(tuple(values), images.device) for values in (mean, std))
     # Arithmetic first, layout last: broadcasting over the innermost dimension of channels_last is several times slower.
-    return images.float().sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)
+    own = images.to(torch.float32, copy=True)
+    return own.sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)
 
 
 AUGMENTATIONS = {

@@ -108,7 +108,8 @@ def unwrap(content: Mapping) -> dict[str, Any]:
                 raise DataError(f"not the parameters of a network; {key} and stats are no dictionaries")
             content = {**parts[0], **parts[1]}
             break
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    # As nn.DataParallel and torch.compile name them.
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", str(name)): value for name, value in content.items()}
 
 
 def _authors_name(name: str) -> str:

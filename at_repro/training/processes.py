@@ -106,12 +106,15 @@ def is_first() -> bool:
 def join(device: torch.device) -> tuple[Ranks, torch.device]:
     """Joins the processes that `torchrun` started, if it did; returns this one's rank, and its own device.
 
-    NCCL connects GPUs, gloo CPUs. Once per process: later calls find the group.
+    NCCL connects GPUs, gloo CPUs. Once per process: later calls find the group. Raises
+    ParameterError where another launcher does not say which GPU is whose.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         return ALONE, device
     if device.type == "cuda":
+        if "LOCAL_RANK" not in os.environ:
+            raise ParameterError("WORLD_SIZE", count, "1, or processes that torchrun starts, which sets LOCAL_RANK too")
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():

@@ -80,6 +80,9 @@ def test_input_is_left_alone():
     crop_flip(images, seeded())
     normalize(images, CIFAR10_MEAN, CIFAR10_STD)
     assert torch.equal(images, before), "the data set must not be changed by augmentation"
+    own = images.float()
+    normalize(own, CIFAR10_MEAN, CIFAR10_STD)
+    assert torch.equal(own, before.float()), "nor one of a user's own that is no uint8"
 
 
 def test_normalize_is_the_formula_in_channels_last():

@@ -89,6 +89,7 @@ class UsualWideResNet(nn.Module):
     [
         ("layer", lambda state: state),
         ("nblockLayer", lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}}),
+        ("layer", lambda state: {f"_orig_mod.{name}": value for name, value in state.items()}),
         ("layer", lambda state: {"model": state, "epoch": 240}),
         ("layer", lambda state: {"model_state_dict": state, "epoch": 240}),
     ],

@@ -65,6 +65,13 @@ def test_a_process_alone_is_the_first_one_whatever_its_rank(started, first, monk
     assert processes.is_first() == first
 
 
+def test_a_launcher_that_does_not_say_which_gpu_is_whose_is_told_so(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(ParameterError, match=r"^WORLD_SIZE: 2 .* torchrun starts, which sets LOCAL_RANK too"):
+        processes.join(torch.device("cuda"))
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Store:
     """The same runs, trained by one process."""
