@@ -168,7 +168,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]]
     ),
     "on parts": lambda maps, images, teacher: 100 * share(maps, part_masks(images)) if images.name == FACES else None,
     "distance": lambda maps, images, teacher: (
-        None if teacher is None or teacher.shape != maps.shape else distance(maps, teacher)
+        None if teacher is None else distance(*attention.same_size(maps, teacher))
     ),
 }
 """By name: shares, entropy and surplus in percent."""

@@ -78,7 +78,7 @@ def draw(
         check_count("size", size)
     target = engine.device(device)
     output, table = files.output(output), None if csv is None else files.output(csv)
-    check_choice("output", output.suffix.removeprefix("."), FigureCanvasBase.get_supported_filetypes())
+    check_choice("output", output.suffix.removeprefix(".").lower(), FigureCanvasBase.get_supported_filetypes())
     paths = _paths(pictures)
     files_read = {path.resolve() for path in [*paths, *([Path(weights)] if weights else [])]}
     for parameter, file in (("output", output), ("csv", table)):
@@ -180,6 +180,8 @@ def _maps(
     output: networks.Output, pixels: Tensor, labels: Tensor, layers: Sequence[str], kind: str, mapping: str
 ) -> dict[str, Tensor]:
     if kind == "gradient":
+        if output.logits.dim() != 2:
+            raise ParameterError("kind", kind, "activation, of a model whose logits are of pixels")
         losses = torch.nn.functional.cross_entropy(output.logits, labels, reduction="none")
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":

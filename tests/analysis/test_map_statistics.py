@@ -209,11 +209,13 @@ def test_the_share_on_parts_is_measured_on_faces(images):
     )
 
 
-def test_distances_are_those_of_the_loss_and_only_of_maps_of_one_size(images):
+def test_distances_are_those_of_the_loss_also_of_maps_of_unlike_size(images):
+    """At the smaller size an even map has 1 / sqrt 2 at both positions: sqrt((1 - 1 / sqrt 2)^2 + 1 / 2)."""
     left, right = torch.tensor([[[1.0, 0]]]), torch.tensor([[[0, 3.0]]])
     found = table({"sum-2": [left] * 3}, images.subset(1), taught=[right, 2 * left, torch.ones(1, 2, 2)])
     distances = {level: value for (level, statistic), value in found.items() if statistic == "distance"}
-    assert distances == {"low": pytest.approx(math.sqrt(2)), "middle": pytest.approx(0)}
+    even = math.sqrt(2 - math.sqrt(2))
+    assert distances == pytest.approx({"low": math.sqrt(2), "middle": 0, "top": even}, abs=1e-6)
 
 
 def test_every_network_mapping_level_and_image_has_a_row_per_statistic(images):

@@ -175,6 +175,17 @@ def test_grad_cam_is_of_the_highest_layer_whose_positions_reach_the_scores():
         maps._grad_cam(maps.networks.Output(output.logits, (unread,)), ["blocks.11"])
 
 
+def test_a_model_that_judges_pixels_has_no_gradient_of_one_loss():
+    output = maps.networks.Output(torch.rand(1, 3, 4, 4), ())
+    with pytest.raises(ParameterError, match=r"^kind: 'gradient' .* logits are of pixels"):
+        maps._maps(output, torch.rand(1, 3, 4, 4), torch.tensor([0]), ["low"], "gradient", "sum-2")
+
+
+def test_the_name_of_a_picture_may_end_in_capitals(folder):
+    maps.draw("own_model:tiny", ["pictures/00.jpg"], "MAPS.PNG", layers=["low"])
+    assert Image.open("MAPS.PNG").format == "PNG"
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -187,7 +198,7 @@ def test_grad_cam_is_of_the_highest_layer_whose_positions_reach_the_scores():
         (["pictures", "--mapping", "mean-2"], "mapping: 'mean-2'"),
         (["pictures", "--size", "0"], "size: 0"),
         (["pictures", "-o", "pictures"], "output: "),
-        (["pictures", "-o", "maps.doc"], "output: 'doc' .*png"),
+        (["pictures", "-o", "maps.DOC"], "output: 'doc' .*png"),
         (["pictures", "-o", "pictures/00.jpg"], "output: .*00.jpg' is not allowed; allowed: a file that is not looked"),
         (["pictures", "--csv", "pictures/00.jpg"], "csv: .*00.jpg' is not allowed"),
         (["pictures", "-o", "same.svg", "--csv", "same.svg"], "csv: .*same.svg' is not allowed"),
