@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from at_repro import experiments
 from at_repro.analysis.study import Study, find_records
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
 from at_repro.claims.facts import Facts
@@ -72,7 +73,8 @@ def all_seeds(study: Study, column: str) -> str:
 
 def length(study: Study) -> str:
     """Such as "40 of the paper's 200 epochs"."""
-    epochs, paper_epochs = study.columns["student"].epochs, study.experiment.runs("paper")[0]["student"].epochs
+    published = experiments.get(study.experiment.name)  # not as it was varied
+    epochs, paper_epochs = study.columns["student"].epochs, published.runs("paper")[0]["student"].epochs
     return f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from at_repro.analysis import error_tables
-from at_repro.report import first_paragraphs
+from at_repro.analysis.study import open_study
+from at_repro.report import first_paragraphs, verdict_sentences
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_which_loss_is_said_with_its_numbers(loss):
     text = plain(*first_paragraphs.on_losses(*loss(**{"group 1": {0: range(36)}, "group 3": {0: range(1, 31)}})))
     assert (
         "**Of 2 other attention losses, trained for 40 of the paper's 200 epochs, none ends better than the usual "
-        "one** beyond chance, 1 worse; 1 are undecided. The usual one is"
+        "one** beyond chance, 1 worse, each judged by itself; 1 are undecided. The usual one is"
     ) in text
     assert (
         "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors (one seed), without any transfer 20.00 % (one seed), "
@@ -56,6 +57,11 @@ def test_which_loss_is_said_with_its_numbers(loss):
     assert "group 3 (15.00 %, -1.39 to +1.39 points). Not run yet: group 2." in text
     assert "- **Norm of the maps.** Not run yet: l1 normalised at β = 256000, " in text
     assert "by the 95 % interval of the difference. Seed 0, 40 of the paper's 200 epochs" in text
+
+
+def test_a_page_of_another_length_is_said_to_be_shorter_than_the_papers(store):
+    study = open_study("one-or-three", "reduced", results=str(store.folder), epochs=10, train_missing=False)
+    assert verdict_sentences.length(study) == "10 of the paper's 200 epochs"
 
 
 def test_what_one_seed_more_or_less_makes_is_said_beside_a_page_of_one_seed(studies, loss, store):
@@ -78,7 +84,8 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
     better = {"paper form, beta 0.1": {0: range(20)}, "not normalised, beta 1000": {0: None}}
     text = plain(*first_paragraphs.on_losses(*loss(**better)))
     assert (
-        "200 epochs, 1 ends better than the usual one** beyond chance, 0 worse; 0 are undecided and 1 diverged" in text
+        "200 epochs, 1 ends better than the usual one** beyond chance, 0 worse, each judged by itself; 0 are undecided "
+        "and 1 diverged" in text
     )
     assert "**Form and β.** Better than code form at β = 1000: paper form at β = 0.1 (10.00 %). Not run yet: " in text
     assert "Diverged: not normalised at β = 1000." in text
@@ -270,10 +277,10 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
     assert "**Stronger networks have less of their attention in peaks**" in peaks(rising[::-1])
     few = peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e")
     assert "is open; if anything they have more**" in few, "beyond chance over all five"
-    assert "called decided here where both are beyond chance, and over 3 none can be" in few, "of 6 orders 2"
+    assert "called decided where both are beyond chance, which 3 alone can never be" in few, "of 6 orders 2"
     fewer = peaks(rising, names="NIN-a NIN-b NIN-c WRN-d WRN-e")
     assert "is open; if anything" in fewer and "(p = 0.017); the WRNs alone are too few." in fewer, "half of the rule"
-    assert "none can be" not in peaks(rising)
+    assert "can never be" not in peaks(rising)
     assert "in peaks is open**" in peaks([22.0, 20, 23, 21, 20]), "a weak correlation is no hint"
     assert "holds 20 to 24 % of its mass" in peaks(rising) and "-1.00 over 5 WRNs (p = 0.017)" in peaks(rising)
 
