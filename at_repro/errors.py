@@ -1,5 +1,6 @@
 """What users see as a line: the errors that are theirs to mend, and names and times as text."""
 
+import math
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -68,6 +69,12 @@ def check_weight(parameter: str, value: float) -> None:
     """Raises ParameterError unless the value is a finite number above 0."""
     if not (is_number(value) and value > 0):
         raise ParameterError(parameter, value, "a number above 0")
+
+
+def check_range(parameter: str, value: object, high: float = math.inf) -> None:
+    """Raises ParameterError unless the value is a finite number from 0 to `high`."""
+    if not is_number(value) or not 0 <= value <= high:
+        raise ParameterError(parameter, value, "a number from 0" + (f" to {high}" if math.isfinite(high) else ""))
 
 
 def check_count(parameter: str, value: int) -> None:

@@ -54,8 +54,7 @@ def plain_networks(studies: Iterable[Study]) -> Members:
 
 def networks(selection: Members) -> dict[str, nn.Module]:
     """The networks themselves, as from `Study.networks`: without those that have no stored weights or no images."""
-    candidates = {name: study.networks(column).get(column) for name, (study, column) in selection.items()}
-    return {name: network for name, network in candidates.items() if network is not None}
+    return {name: network for name, (study, column) in selection.items() for network in study.networks(column).values()}
 
 
 def table(selection: Members, statistic: str) -> pd.DataFrame:

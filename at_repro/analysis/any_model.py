@@ -13,8 +13,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from at_repro import networks
-from at_repro.data import augment, folders
+from at_repro import data, networks
+from at_repro.data import folders
 from at_repro.errors import DataError, ParameterError, foreign_code
 from at_repro.networks import foreign_weights, imagenet, resnet
 from at_repro.networks.initialise import seeded_from
@@ -25,7 +25,6 @@ RANDOM = "random"
 _PHOTOGRAPHS = (folders.MEAN, folders.STD)
 # The last layers of all models here and in torchvision, and of none an inner one.
 _HEADS = ("fc", "classifier", "head", "heads")
-_CIFAR10 = (augment.CIFAR10_MEAN, augment.CIFAR10_STD)
 
 
 class Model(NamedTuple):
@@ -97,14 +96,14 @@ def _model_of_name(name: str, published: bool, classes: int | None) -> Model:
     if name in imagenet.RESOLUTIONS:
         network = imagenet.pretrained(name) if published else networks.build(name, classes or 1000)
         categories = imagenet.CATEGORIES if classes in (None, 1000) else ()
-        return Model(network, imagenet.RESOLUTIONS[name], _PHOTOGRAPHS, categories)
+        return Model(network, imagenet.RESOLUTIONS[name], categories=categories)
     try:
         network = networks.build(name, classes or 10)
     except ParameterError:
         return _of_libraries(name, published, {} if classes is None else {"num_classes": classes})
     if published:
         raise DataError(f"{name}: no weights come with this name; name a file, or say {RANDOM}")
-    return Model(network, 32, _CIFAR10)
+    return Model(network, 32, data.normalization("cifar10"))
 
 
 def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Model:

@@ -20,12 +20,12 @@ def outcomes(study: Study, method: str) -> dict[str, list[int]]:
     records = [study.first(name) for name in ("student", method) if name in study.records]
     if len(records) < 2 or any(record.diverged for record in records):
         return {}
-    first, second = (record.predictions().eval("label == prediction") for record in records)
+    first, second = (~record.mistakes() for record in records)
     masks = {
         "newly right": ~first & second, "newly wrong": first & ~second,
         "right in both": first & second, "wrong in both": ~first & ~second,
     }  # fmt: skip
-    return {outcome: mask.index[mask].tolist() for outcome, mask in masks.items()}
+    return {outcome: mask.nonzero()[0].tolist() for outcome, mask in masks.items()}
 
 
 def images(study: Study, method: str, outcome: str, count: int) -> ImageSet | None:

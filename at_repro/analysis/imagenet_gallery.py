@@ -54,7 +54,7 @@ def check_network_names(names: list[str]) -> None:
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise ParameterError("networks", names, "a list of one or more names, such as ['efficientnet-lite0']")
     for name in names:
-        check_choice("networks", name, tuple(imagenet.RESOLUTIONS))  # a tuple: a name from outside may have no hash
+        check_choice("networks", name, imagenet.RESOLUTIONS)
 
 
 def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root: str = "") -> Gallery:

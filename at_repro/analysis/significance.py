@@ -105,22 +105,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     """
     ours, others = (np.asarray(values, dtype=float) for values in (first, second))
     if len(ours) < 3 or not np.ptp(ours) > 0 or not np.ptp(others) > 0:
-        return float("nan"), float("nan")
-
-    ranks = scipy.stats.rankdata(others) - (len(others) + 1) / 2
-
-    def coefficient(values: np.ndarray, axis: int) -> np.ndarray:
-        """Pearson's, of ranks: SciPy's own of ten thousand orders, one after the other, takes seconds."""
-        own = scipy.stats.rankdata(values, axis=axis) - (len(others) + 1) / 2
-        return own @ ranks / np.sqrt((own**2).sum(axis) * (ranks**2).sum())
-
-    test = scipy.stats.permutation_test(
-        (ours,),
-        coefficient,
-        permutation_type="pairings",
-        vectorized=True,
-        n_resamples=9999,
-        axis=-1,
-        rng=np.random.default_rng(0),
-    )
+        return math.nan, math.nan
+    # Pearson's of ranks: SciPy's Spearman takes ten thousand orders one after the other, in seconds.
+    orders = scipy.stats.PermutationMethod(n_resamples=9999, rng=np.random.default_rng(0))
+    test = scipy.stats.pearsonr(scipy.stats.rankdata(others), scipy.stats.rankdata(ours), method=orders)
     return float(test.statistic), float(test.pvalue)

@@ -206,14 +206,12 @@ def open_study(
     size = original.size(preset)
     variations = experiments.effective_changes(original, size, changes)
     engine.device(device)
-    data.data_root(data_root or None)
+    data.data_root(data_root)
     recorded = Store(results or default_folder(preset))
     has_gaps = bool(find_records(recorded, by_seed)[1])  # or it is only read, and may be read-only
     store = open_store(preset, results, writable=train_missing and has_gaps)
     if train_missing:
-        train(
-            [run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root or None
-        )
+        train([run for columns in by_seed for run in columns.values()], store, device=device, data_root=data_root)
     all_seeds = sorted({*size.seeds, *store.seeds()}) if own_seeds is None else list(own_seeds)
     records, missing = find_records(store, variant.runs(preset, all_seeds))
     if own_seeds is None:
@@ -268,7 +266,7 @@ def test_images(dataset: str, data_root: str, device: str, download: bool) -> tu
     Raises ParameterError for a folder or a device that is not allowed.
     """
     try:
-        root = data.data_root(data_root or None)  # the default one need not exist, a given one has to
+        root = data.data_root(data_root)  # the default one need not exist, a given one has to
         return _load(dataset, str(root) if root.is_dir() else None, device, download), ""
     except DataError:
         return None, f"images: {dataset} is not here or damaged, see: at-repro data {dataset}"

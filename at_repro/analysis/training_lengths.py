@@ -27,12 +27,10 @@ def comparisons_by_length(*studies: Study) -> pd.DataFrame:
     """Every method against its length's plain student, by seed, see `error_tables.comparisons`; index: `epochs`."""
     parts = []
     for study in studies:
-        lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
-        for plain in [column for column in lengths if column.startswith("student")]:
-            rows = error_tables.comparisons(study, plain)
-            of_length = rows[rows["method"].map(lengths) == lengths[plain]].assign(epochs=lengths[plain])
-            parts.append(of_length.assign(method=_methods(of_length["method"])))
-    return _concat(parts).set_index("epochs")
+        for plain in [column for column in study.columns if column.startswith("student")]:
+            rows = _of_students(error_tables.comparisons(study, plain).rename(columns={"method": "column"}), study)
+            parts.append(rows[rows["epochs"] == study.columns[plain].epochs])
+    return _concat(parts).drop(columns="column").set_index("epochs")
 
 
 def last_errors_as_text(*studies: Study) -> pd.DataFrame:
@@ -82,12 +80,9 @@ def _concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts)
 
 
-def _methods(columns: pd.Series) -> pd.Series:
-    return columns.str.replace(r", \d+ epochs$", "", regex=True)  # they are named "AT, 40 epochs"
-
-
 def _of_students(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Rows by column without those of the teacher, whose length is its own, with their method and length."""
     lengths = {column: run.epochs for column, run in study.columns.items() if column != "teacher"}
     rows = rows[rows["column"].isin(lengths)]
-    return rows.assign(method=_methods(rows["column"]), epochs=rows["column"].map(lengths))
+    methods = rows["column"].str.replace(r", \d+ epochs$", "", regex=True)  # they are named "AT, 40 epochs"
+    return rows.assign(method=methods, epochs=rows["column"].map(lengths))

@@ -7,7 +7,6 @@ from at_repro.bench.results import (
     LONG,
     OTHER,
     TARGETS,
-    Target,
     compare,
     frame,
     load,
@@ -16,6 +15,6 @@ from at_repro.bench.results import (
 )
 
 __all__ = [
-    "COMMITTED", "GPU_TARGETS", "LISTS", "LONG", "OTHER", "TARGETS", "Target", "compare", "frame", "load", "readable",
+    "COMMITTED", "GPU_TARGETS", "LISTS", "LONG", "OTHER", "TARGETS", "compare", "frame", "load", "readable",
     "stamp",
 ]  # fmt: skip

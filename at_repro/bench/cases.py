@@ -34,7 +34,7 @@ class Cohort:
     def __init__(self, images: ImageSet, student: str, terms: list[tuple[Term, ...]], teacher: str, compiled: bool):
         device = images.device
         teacher_run = Run(teacher, epochs=1)
-        self.images = images.subset(BATCH * _steps(device))
+        self.images = images.select(slice(BATCH * _steps(device)))
         precision = engine.fastest_precision(device)
         self.forward = engine.forward(precision, compiled)
         self.students = [
@@ -126,25 +126,23 @@ def processes(images: ImageSet, compiled: bool) -> list[Row]:
     speeds: dict[int, list[float]] = {1: [], cores: []}
     for _ in range(ROUNDS):
         for count, rates in speeds.items():
-            rates.append(sum(timing.in_processes(_rate, count, cores // count, compiled, BATCH, STEPS)))
+            rates.append(sum(timing.in_processes(_rate, count, cores // count, compiled, BATCH * STEPS)))
     return [
         (f"{count} process(es) of {cores // count} thread(s)", statistics.median(rates), "images/s in all")
         for count, rates in speeds.items()
     ]
 
 
-def _rate(ready: Callable[[], object], threads: int, compiled: bool, batch: int, steps: int) -> float:
-    """Images per second of a process of its own, measured when all are `ready`."""
-    global BATCH, STEPS
-    BATCH, STEPS = batch, steps
+def _rate(ready: Callable[[], object], threads: int, compiled: bool, image_count: int) -> float:
+    """Images per second of a process of its own, on so many images, measured when all are `ready`."""
     torch.set_num_threads(threads)
     engine.keep_freed_memory()
-    images = data.load("shapes", "train", subset=batch * steps)
+    images = data.load("shapes", "train", subset=image_count)
     assert isinstance(images, ImageSet)  # it is made in memory
     alone = Cohort(images, "wrn-16-1", [()], "wrn-10-1", compiled)
     alone.train()
     ready()
-    return batch * steps / timing.median_seconds({"alone": alone.train})["alone"]
+    return image_count / timing.median_seconds({"alone": alone.train})["alone"]
 
 
 def data_share(images: ImageSet, compiled: bool) -> list[Row]:

@@ -58,7 +58,7 @@ def table(results: dict) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rate = 1e9 * next((value for _, name, value, _ in results["rows"] if name == RATE), float("nan"))
+    rate = 1e9 * next((value for _, name, value, _ in results["rows"] if name == RATE), math.nan)
     runs = {name: runs_of(of_table, "paper") for name, of_table in TABLES.items()}
     together = {run for name in TOGETHER for run in runs[name]}
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
@@ -102,11 +102,11 @@ def operations(cohort: Sequence[Run]) -> float:
 
 
 def _forward_operations(network: str) -> int:
-    if network not in OPERATIONS:
-        from at_repro import networks  # torch, which the list of experiments does without
+    if network in OPERATIONS:
+        return OPERATIONS[network]
+    from at_repro import networks  # torch, which the list of experiments does without
 
-        OPERATIONS[network] = networks.forward_operations(network)
-    return OPERATIONS[network]
+    return networks.forward_operations(network)
 
 
 def makespan(hours: Iterable[tuple[Sequence[Run], float]], devices: int) -> float:

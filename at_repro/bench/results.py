@@ -27,13 +27,10 @@ class Target:
     def __str__(self) -> str:
         return f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
 
-    def met(self, value: float) -> bool:
-        """Whether a value reaches the target."""
-        return value >= self.bound if self.at_least else value <= self.bound
-
     def judge(self, value: float) -> str:
         """For readers: "yes", or by how much of itself the target is missed."""
-        return "yes" if self.met(value) else f"no, {abs(value - self.bound) / self.bound:.1%} off"
+        is_met = value >= self.bound if self.at_least else value <= self.bound
+        return "yes" if is_met else f"no, {abs(value - self.bound) / self.bound:.1%} off"
 
 
 TARGETS = {  # on two CPU cores

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -157,7 +156,7 @@ def _train(
     """On a worker: trains a cohort; returns a line for each run, or the message of a user's error."""
     from distributed import get_worker
 
-    runs, store = [Run.from_dict(spec) for spec in specs], Store(Path(folder), writable=True)
+    runs, store = [Run.from_dict(spec) for spec in specs], Store(folder, writable=True)
     if isinstance(number := get_worker().name, int):  # of a local cluster, which shares cores and GPUs
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch may have been loaded before that was set
         if torch.cuda.is_available():

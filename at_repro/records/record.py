@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from at_repro.data import Images
 
 FILES = ("spec.json", "epochs.csv", "predictions.csv", "weights.safetensors")
-# The repository keeps the weights of seed 0 only, for size; every other file is part of every record.
-OPTIONAL = ("weights.safetensors",)
 
 
 class DamagedRecord(UserError):
@@ -218,8 +216,8 @@ def _verify(folder: Path) -> Record:
             raise ValueError("it has not the checksums of the other files")
     for name, digest in values["files"].items():
         path = folder / name
-        if name in OPTIONAL and not path.exists():
-            continue
+        if name == "weights.safetensors" and not path.exists():
+            continue  # the repository keeps those of few runs, for size
         with _reading(folder, name):
             if not path.is_file():
                 raise ValueError("it is no file" if path.exists() else "it is missing")

@@ -5,6 +5,7 @@ import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ def has_top5(largest_label: int) -> bool:
 # epochs.csv has six digits. Losses of the last epoch are those of the network as it was trained, final ones those of
 # the stored weights in float32.
 _DIGITS, _ROUNDING = 1e-5, 0.05
+_near = partial(math.isclose, rel_tol=_DIGITS, abs_tol=_DIGITS)
 
 # Test errors differ for the same reason, by images on the border between classes, whose sum goes with the root of their
 # number: at most 0.10 of it among the committed records (10 of 10,000 images). Three times that is allowed, and two
@@ -201,7 +203,7 @@ def contradiction(
         return f"epochs.csv has the epochs {span}, and the run has {diverged or run.epochs}"
     for epoch, rate in enumerate(curve["learning_rate"]):
         reference = run.learning_rate * schedules.rate_factor(epoch, run.epochs, run.milestones, run.drop)
-        if not _near(rate, reference, _DIGITS):
+        if not _near(rate, reference):
             return f"epochs.csv has a learning rate of {rate} in epoch {epoch + 1}, the run {reference:.6g}"
     precision = values["environment"]["precision"]
     if precision not in (("bf16", "fp32") if run.precision == "auto" else (run.precision,)):
@@ -213,13 +215,13 @@ def contradiction(
     if diverged is not None and (not finite or finite[-1]):
         return f"diverged in epoch {diverged}, and its loss there is {'finite' if finite else 'missing'}"
     errors = curve["test_error"]
-    if not _near(best["test_error"], min(errors), _DIGITS) or not (
-        1 <= best["epoch"] <= count and _near(errors[best["epoch"] - 1], best["test_error"], _DIGITS)
+    if not _near(best["test_error"], min(errors)) or not (
+        1 <= best["epoch"] <= count and _near(errors[best["epoch"] - 1], best["test_error"])
     ):
         return f"records {best['test_error']} % as best in epoch {best['epoch']}, epochs.csv another one"
     for name, of_epochs in (("seconds_per_epoch", statistics.median), ("seconds", sum)):
         now = of_epochs(curve["seconds"]) if "seconds" in curve else math.nan
-        if name in values and not _near(values[name], now, _DIGITS):
+        if name in values and not _near(values[name], now):
             return f"records {values[name]} {name.replace('_', ' ')}, epochs.csv {now:g}"
     if any(session["epoch"] > count for session in values.get("sessions", ())):
         return f"records that it was continued after an epoch that it does not have, of {count}"
@@ -241,7 +243,3 @@ def contradiction(
     if abs(error - errors[-1]) > limit:
         return f"records a test_error of {final['test_error']} %, epochs.csv {errors[-1]}"
     return ""
-
-
-def _near(value: float, other: float, tolerance: float) -> bool:
-    return abs(value - other) <= tolerance * max(1.0, abs(other))

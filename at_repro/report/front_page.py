@@ -30,7 +30,7 @@ BANNER, STRIP, THUMBNAILS = "banner.jpg", "strip.jpg", "thumbnails"
 FIGURES = {"flagship.png": ("table_1", "fig-errors")}
 """Pictures of the landing page, and the figure of a committed notebook that each is."""
 
-_LEVELS = {"low": "level 1", "middle": "level 3", "top": "level 4"}  # of EfficientNet-Lite's four
+_LEVELS = ("level 1", "level 3", "level 4")  # low, middle and top of EfficientNet-Lite's four
 _NETWORK = "efficientnet-lite2"
 _STUDENTS = ("teacher", "AT", "student")  # whose top maps are in the strip
 # Pages whose first figure shows photographs that may not be passed on: what is said of the cat in their place.
@@ -163,7 +163,7 @@ def banner() -> bytes:
     """
     images = cat_photograph.load("photographs@256", 256)
     maps = imagenet_gallery.maps({_NETWORK: imagenet.classifier(_NETWORK)}, images)[_NETWORK]
-    return _with_maps(images.images[0], [maps[level][0] for level in _LEVELS.values()])
+    return _with_maps(images.images[0], [maps[level][0] for level in _LEVELS])
 
 
 def strip() -> bytes:

@@ -58,9 +58,9 @@ def train_now(device: str = "auto") -> Live:
         all_runs = ({"teacher": teacher} if "AT" in runs else {}) | runs
         images = data.load("shapes", "test").to(own)
         networks = {name: load_network(store, run, images, own) for name, run in all_runs.items()}
-        curves = pd.concat([record.epochs().assign(column=name, seed=0) for name, record in records.items()])
+        curves = [record.epochs().assign(column=name, seed=0) for name, record in records.items()]
     examples = network_maps.one_per_class(images, classes=EXAMPLES)
     seconds = sum(record.training_seconds for record in records.values())
     where = records["student"].values["environment"]["device"]
     stamp = f"trained just now on {where} in {duration(seconds)}: {IMAGES} generated images, {EPOCHS} epochs"
-    return Live(curves.reset_index(drop=True), examples, network_maps.top(networks, examples), stamp)
+    return Live(pd.concat(curves, ignore_index=True), examples, network_maps.top(networks, examples), stamp)

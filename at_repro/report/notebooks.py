@@ -189,8 +189,7 @@ def shown_images(notebook: "NotebookNode") -> list[str]:
     """The data sets whose images a committed notebook shows; empty where it shows none.
 
     The one that its parameter `dataset` names, else those in its metadata (`at_repro`: {`dataset`: NAME}, or several
-    names in a list), else
-    CIFAR-10, that of the preset.
+    names in a list), else CIFAR-10, that of the preset.
     """
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     if "needs-images" not in tags:

@@ -103,7 +103,7 @@ def literal(text: str) -> object:
 # Of the parameters that are no change of an experiment; each takes the name and the value.
 _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "device": lambda _, value: engine.device(value),
-    "data_root": lambda _, value: data.data_root(value or None),
+    "data_root": lambda _, value: data.data_root(value),
     "results": lambda _, value: value and Store(value),
     "mappings": lambda _, value: network_maps.check_mappings(value),
     "networks": lambda _, value: imagenet_gallery.check_network_names(value),

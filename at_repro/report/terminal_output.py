@@ -22,7 +22,7 @@ def experiments() -> str:
     """What can be run: every experiment at every preset, with the number of runs and the hours they take."""
     lines = []
     for experiment in EXPERIMENTS.values():
-        lines += [f"{experiment.name}", f"    {experiment.title}"]
+        lines += [experiment.name, f"    {experiment.title}"]
         for preset in PRESETS:
             size = experiment.size(preset)
             runs = costs.runs_of([experiment.name], preset)

@@ -1,10 +1,9 @@
 """What is allowed in the spec of a run, by itself and together with its networks and images."""
 
-import math
 from typing import TypeGuard
 
 from at_repro import data, networks
-from at_repro.errors import ParameterError, check_choice, check_count, check_kind, check_weight, is_integer, is_number
+from at_repro.errors import ParameterError, check_choice, check_count, check_kind, check_range, check_weight, is_integer
 from at_repro.networks import imagenet
 from at_repro.runs.spec import Run
 from at_repro.runs.terms import Term
@@ -27,11 +26,11 @@ def validate(run: Run) -> Run:
             raise ParameterError(name, value, "an integer from 0")
     check_weight("learning_rate", run.learning_rate)
     check_weight("drop", run.drop)
-    _check_range("momentum", run.momentum, 0, 1)
-    _check_range("weight_decay", run.weight_decay, 0, math.inf)
+    check_range("momentum", run.momentum, 1)
+    check_range("weight_decay", run.weight_decay)
     check_kind("milestones", run.milestones, tuple, "a tuple of numbers from 0 to 1")
     for milestone in run.milestones:
-        _check_range("milestones", milestone, 0, 1)
+        check_range("milestones", milestone, 1)
     check_choice("augmentation", run.augmentation, data.augmentations(run.dataset))
     check_choice("precision", run.precision, PRECISIONS)
     check_choice("start", run.start, STARTS)
@@ -57,12 +56,6 @@ def validate(run: Run) -> Run:
         validate(run.teacher)
     _check_together(run)
     return run
-
-
-def _check_range(parameter: str, value: object, low: float, high: float) -> None:
-    if not is_number(value) or not low <= value <= high:
-        requirement = f"a number from {low} to {high}" if math.isfinite(high) else f"a number from {low}"
-        raise ParameterError(parameter, value, requirement)
 
 
 def _check_together(run: Run) -> None:

@@ -126,7 +126,7 @@ def _term(values: dict) -> Term:
     check_kind("term", values, dict, "an object with the field 'kind'")
     values = dict(values)
     kind = values.pop("kind", None)
-    check_choice("term", kind, tuple(TERMS))
+    check_choice("term", kind, TERMS)
     values = _check_fields(f"term {kind}", values, TERMS[kind])
     return TERMS[kind](**{name: _tuples(value) for name, value in values.items()})
 

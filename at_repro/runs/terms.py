@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from at_repro.errors import ParameterError, check_choice, check_weight, is_number
+from at_repro.errors import check_choice, check_range, check_weight
 from at_repro.runs.schedules import DECAYS
 
 Item = TypeVar("Item")
@@ -103,8 +103,7 @@ class Distillation(Term):
 
     def validate(self) -> None:
         check_weight("temperature", self.temperature)
-        if not is_number(self.alpha) or not 0 <= self.alpha <= 1:
-            raise ParameterError("alpha", self.alpha, "a number from 0 to 1")
+        check_range("alpha", self.alpha, 1)
         check_choice("decay", self.decay, DECAYS)
 
 

@@ -53,8 +53,7 @@ def style() -> None:
 
 def unavailable(stamp: str) -> Figure:
     """A figure that only says why it cannot be drawn."""
-    style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 0.8))
+    figure, axis = canvas("", 0.8)
     axis.axis("off")
     axis.text(0.5, 0.5, f"Nothing to show: {stamp}", ha="center", va="center", wrap=True, fontsize=LETTERS)
     return figure
