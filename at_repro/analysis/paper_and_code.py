@@ -16,8 +16,7 @@ from at_repro.errors import ParameterError
 from at_repro.losses import activation_transfer, softened_divergence
 from at_repro.networks import WideResNet
 
-# By point: the paper, the public code, this book, the size of the difference, see `sizes`, and what that is. No text
-# has more than the 50 letters that pandas shows.
+# By point: the paper, the public code, this book, the size of the difference, see `sizes`, and what that is.
 POINTS = {
     "distance of maps": (
         "β/2 · norm, not squared, summed over layers", "β · mean of squares, summed over layers", "code",
@@ -40,7 +39,7 @@ POINTS = {
     "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
     "learning rate": ("drops at epochs 60, 120, 160", "an epoch earlier; momentum anew", "paper", "", ""),
     "several GPUs": ("not mentioned", "β times their number", "β stays", "", ""),
-    "ResNet-34": ("blocks 3, 4, 6, 3", "3, 4, 6, 5; shortcuts without batch norm", "paper", "", ""),
+    "ResNet-34": ("blocks 3, 4, 6, 3", "3, 4, 6, 5; the student's shortcuts without batch norm", "paper", "", ""),
     "all else": ("F_max, F-ActT, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
 }  # fmt: skip
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]

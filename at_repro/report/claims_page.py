@@ -67,8 +67,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
         for verdict in (SUPPORTED, CONTRADICTED)
         if len(rows := _with(verdict, ledger))
     ]
-    open_claims = _with(UNDECIDED, ledger)
-    if len(open_claims):
+    if len(open_claims := _with(UNDECIDED, ledger)):
         lines.append(
             f"- *Undecided*: {len(open_claims)}, because a 95 % interval holds differences for and against the claim, "
             "or runs are missing."
@@ -77,13 +76,13 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
         lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum(all("seeds" in part for part in scope.split("; ")) for scope in judgements["scope"])
-    sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several < 2)} on three seeds or more"
+    sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several < 2)} on three seeds throughout"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
-            f"; an interval of one or two runs is {width:.2f} times as wide as its test images say: {spread.ratio:.2f} "
-            "times (1 at least) for how much more than theirs say comparisons of three seeds or more spread, and "
-            f"{width / spread.ratio:.2f} times because that is known with {spread.freedom:.0f} degrees of freedom alone"
+            f". An interval of one or two runs is that of its test images, {width:.2f} times as wide: where there are "
+            f"three seeds or more, they spread {spread.ratio:.2f} times (1 at least) as much as test images say, and "
+            f"that is known with {spread.freedom:.0f} degrees of freedom alone ({width / spread.ratio:.2f} times)"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -115,7 +114,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     axis.vlines(np.zeros(len(rows)), places - 0.3, places + 1.1, color=INK, linewidth=1)
     places_below = comparisons.groupby("comparison").cumcount()
     for row, below in zip(comparisons.itertuples(), places_below, strict=True):
-        is_paper = row.setting == "the paper's"
+        is_paper = row.setting == SETTINGS["paper"]
         colour = _COLOURS[row.verdict]
         height = rows[row.comparison] + 0.1 + 0.7 * below
         axis.hlines(height, row.low, row.high, color=colour, linewidth=1.5)

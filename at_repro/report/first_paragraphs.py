@@ -59,8 +59,8 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if is_comparable else ""
     lead = (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
-        f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse; "
-        f"{others[UNDECIDED]} are undecided{diverged}. "
+        f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
+        f"each judged by itself; {others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
         "divided by their l2 norm, and the loss of the public code, a mean of squares, with β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
@@ -344,8 +344,8 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["networks"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f", and over {fewest} none can be" if is_out_of_reach else ""
-    return lead, f"{', '.join(over)}; it is called decided here where both are beyond chance{reach}"
+    reach = f", which {fewest} alone can never be" if is_out_of_reach else ""
+    return lead, f"{', '.join(over)}; it is called decided where both are beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:

@@ -15,10 +15,11 @@ HEADINGS = {
 
 
 def use_in_notebook() -> None:
-    """Lets this notebook show tables as `html` gives them; where no notebook is executed nothing happens."""
+    """Lets this notebook show tables whole and as `html` gives them; where no notebook is executed nothing happens."""
     from IPython.core.getipython import get_ipython  # it comes with the extra `book`
 
     if formatter := getattr(get_ipython(), "display_formatter", None):
+        pd.set_option("display.max_colwidth", None)
         formatter.formatters["text/html"].for_type(pd.DataFrame, html)
 
 

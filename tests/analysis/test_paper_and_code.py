@@ -102,7 +102,6 @@ def test_the_table_shows_no_more_digits_than_there_are(sizes):
     table = paper_and_code.table(sizes | {"form": 175.5134, "position": 0.39567})
     assert table.loc["distance of maps", "size"] == "176" and table.loc["where maps are taken", "size"] == "0.396"
     assert table.loc["β", "size"] == "0.977, 3.91, 15.6"
-    assert table.map(len).max(axis=None) <= 50, "pandas cuts it off"
     assert (paper_and_code.table({})["size"] == "").all(), "nothing was measured"
 
 
