@@ -1,5 +1,6 @@
 """Settings of all tests, those of the notebooks (nbval) included."""
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -20,6 +21,12 @@ def pytest_configure(config):
     """Lets `pytest --nbval` ignore what may differ, such as times, without being told of the file that lists it."""
     if getattr(config.option, "nbval", False) and not config.option.nbval_sanitize_with:
         config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+
+
+def pytest_collection_finish():
+    """What was imported lives to the end: it is not searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -10,7 +10,7 @@ SHORT = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32
 
 def shorten() -> None:
     """For the rest of this process: two batches of generated images, one epoch, one seed, twenty test images."""
-    shapes.SIZES["test"] = 20
+    shapes.SIZES.update(train=200, test=20)
     for name, preset in experiments.PRESETS.items():
         experiments.PRESETS[name] = replace(preset, teacher=SHORT, student=SHORT, seeds=(0,))
     for name, experiment in experiments.EXPERIMENTS.items():

@@ -18,16 +18,25 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def built() -> dict[str, Path]:
-    """What `make dist` makes, by kind: the build backend is in the extra, so nothing is downloaded."""
+def built(tmp_path_factory) -> dict[str, Path]:
+    """What `make dist` makes, by kind: the build backend is in the extra, so nothing is downloaded.
+
+    Of a copy without weights, which take long to pack, and with what commands leave behind.
+    """
+    clone = tmp_path_factory.mktemp("dist") / "clone"
+    left_out = (".git", ".venv*", "build", "dist", "in-progress", "*.safetensors", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*left_out))
+    for leftover in ("build/page.html", ".venv/installed", "book/results/in-progress/a.lock"):
+        (clone / leftover).parent.mkdir(parents=True)
+        (clone / leftover).touch()
     folder = str(Path(sys.executable).parent)
     subprocess.run(
-        ["make", "-C", str(ROOT), "--assume-old=.venv/installed", "LATEST=", f"BIN={folder}", "dist"],
+        ["make", "-C", str(clone), "--assume-old=.venv/installed", "LATEST=", f"BIN={folder}", "dist"],
         check=True,
         capture_output=True,
     )
     name = f"at_repro-{version('at-repro')}"
-    return {"wheel": ROOT / "dist" / f"{name}-py3-none-any.whl", "source": ROOT / "dist" / f"{name}.tar.gz"}
+    return {"wheel": clone / "dist" / f"{name}-py3-none-any.whl", "source": clone / "dist" / f"{name}.tar.gz"}
 
 
 def needed(project: str) -> set[str]:

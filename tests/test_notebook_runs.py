@@ -1,5 +1,6 @@
 """Every notebook runs from its first to its last cell through papermill, with two sets of parameters."""
 
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -8,6 +9,7 @@ import torch
 from torchvision.io import write_png
 
 from at_repro import experiments
+from at_repro.claims import simulation
 from at_repro.records import Store
 from at_repro.report import live_training, notebooks
 from at_repro.training import Student
@@ -31,8 +33,9 @@ FOLDERS = ("results", "data_root", "measured", "proofs")  # of which only the la
 
 
 @pytest.fixture(autouse=True)
-def brief_live_training(monkeypatch):
-    """What a page trains while it is executed has tests of its own."""
+def brief(monkeypatch):
+    """What a page trains or simulates while it is executed has tests of its own."""
+    monkeypatch.setattr(simulation, "table", partial(simulation.table, 20))
     monkeypatch.setattr(live_training, "IMAGES", 64)
     monkeypatch.setattr(live_training, "EPOCHS", 1)
     monkeypatch.setattr(Student, "save", lambda *_: None)  # up to 170 MB each, which nobody reads

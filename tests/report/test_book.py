@@ -94,6 +94,7 @@ def checkout(tmp_path, monkeypatch):
     (folder / "book" / "intro.md").write_text("# Tiny\n\n[](../notebooks/01_tiny.ipynb)\n")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(notebooks, "CHECKOUT", folder)
+    monkeypatch.setattr(book.in_browser, "write", lambda *_: [])  # of the real book
     monkeypatch.chdir(tmp_path / "elsewhere")
     return folder
 
@@ -542,7 +543,6 @@ SWEEP = ["sweep", "01_tiny", "-p", "images", "1", "2"]
 def test_a_site_stands_until_the_next_one_is_whole(command, end, code, checkout, monkeypatch, capfd, own_signals):
     """However Jupyter Book or its caller ends in the middle, and nothing of it goes on to write."""
     monkeypatch.setattr(book, "open_store", lambda *_, **__: Store(checkout / "records"))
-    monkeypatch.setattr(book.in_browser, "write", lambda *_: [])
     monkeypatch.setattr(book, "_execute_all", lambda *_: iter(()))
     monkeypatch.setattr(notebooks, "execute", lambda name, _, path: shutil.copyfile(notebooks.source(name), path))
     site = checkout / "build" / ("book" if command == ["book"] else "sweep-01_tiny")

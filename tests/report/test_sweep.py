@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from at_repro import cli
 from at_repro.errors import ParameterError
-from at_repro.report import notebooks
+from at_repro.report import book, notebooks
 from at_repro.report.sweep import sweep
 
 pytestmark = pytest.mark.slow
@@ -70,6 +70,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "01_square.ipynb")
     monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(book.in_browser, "write", lambda *_: [])  # of the real book
     return tmp_path
 
 

@@ -12,7 +12,7 @@ from ranks import together
 from at_repro import experiments, networks
 from at_repro.records import Store
 from at_repro.runs import Run, with_teachers
-from at_repro.training import engine, train
+from at_repro.training import Student, engine, train
 
 SMALL = {"subset": 8, "dataset": "imagenet@56-streamed"}  # a quarter of the side: most of the time goes into the test
 
@@ -53,6 +53,7 @@ def birds(tmp_path):
 def test_table_4_is_trained_from_imagenets_weights_on_the_published_archive(birds, store, quiet, tmp_path, monkeypatch):
     """ResNets whose batch norms and first group keep their weights, and whose further groups do not."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(Student, "save", lambda *_: None)  # up to 170 MB each, which nobody reads
     known, files = {}, {"resnet18": "resnet18-f37072fd.pth", "resnet34": "resnet34-b627a593.pth"}
     (tmp_path / "checkpoints").mkdir()
     for seed, (name, file) in enumerate(files.items()):
