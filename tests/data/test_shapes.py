@@ -28,31 +28,31 @@ def train(generated_anew) -> ImageSet:
 
 
 @pytest.fixture(scope="module")
-def test_set(generated_anew) -> ImageSet:
+def tested(generated_anew) -> ImageSet:
     return shapes("test")
 
 
-def test_form(train, test_set):
+def test_form(train, tested):
     assert train.images.shape == (10_000, 3, 32, 32) and train.images.dtype == torch.uint8
     assert train.labels.shape == (10_000,) and train.labels.dtype == torch.int64
     assert train.masks.shape == (10_000, 32, 32) and train.masks.dtype == torch.bool
     assert train.classes == CLASSES and len(set(CLASSES)) == 10
-    assert len(test_set) == 2_000
+    assert len(tested) == 2_000
 
 
 @settings(max_examples=5, deadline=None)
 @given(count=st.integers(1, 450))
-def test_an_image_does_not_depend_on_how_many_are_asked_for(test_set, count):
-    whole, part = test_set, shapes("test", count)
+def test_an_image_does_not_depend_on_how_many_are_asked_for(tested, count):
+    whole, part = tested, shapes("test", count)
     assert torch.equal(part.images, whole.images[:count]), "a smaller set has to be a prefix of a larger one"
     assert torch.equal(part.labels, whole.labels[:count])
     assert torch.equal(part.masks, whole.masks[:count])
 
 
-def test_train_and_test_share_no_image(train, test_set):
+def test_train_and_test_share_no_image(train, tested):
     seen = {image.tobytes() for image in train.images.numpy()}
     assert len(seen) == len(train), "an image occurs twice"
-    assert not any(image.tobytes() in seen for image in test_set.images.numpy()), "a test image is trained on"
+    assert not any(image.tobytes() in seen for image in tested.images.numpy()), "a test image is trained on"
 
 
 def test_every_ten_images_hold_every_class_in_no_fixed_order(train):
@@ -87,7 +87,7 @@ def test_masks_are_where_the_objects_are(train):
 
 
 @pytest.mark.parametrize("region", ["image", "object", "surroundings"])
-def test_colour_does_not_tell_the_class(train, test_set, region):
+def test_colour_does_not_tell_the_class(train, tested, region):
     """Nearest class mean on mean colour and its spread: chance is 10 %."""
 
     def features(images: ImageSet) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_colour_does_not_tell_the_class(train, test_set, region):
 
     known = features(train)
     centres = torch.stack([known[train.labels == label].mean(0) for label in range(10)])
-    accuracy = (torch.cdist(features(test_set), centres).argmin(1) == test_set.labels).float().mean()
+    accuracy = (torch.cdist(features(tested), centres).argmin(1) == tested.labels).float().mean()
     assert accuracy < 0.2, "a class can be told by colour alone"
 
 

@@ -30,6 +30,8 @@ def test_rows_that_are_only_counted_have_no_number():
 def test_a_notebook_shows_tables_so(monkeypatch):
     shell = SimpleNamespace(display_formatter=DisplayFormatter())
     monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: shell)
-    headings.use_in_notebook()
-    shown_as, _ = shell.display_formatter.format(pd.DataFrame({"rho": [1.0]}, ["top"]))
+    with pd.option_context("display.max_colwidth", 50):  # which pandas cuts at by itself
+        headings.use_in_notebook()
+        shown_as, _ = shell.display_formatter.format(pd.DataFrame({"rho": [1.0], "words": "x" * 60}, ["top"]))
     assert "<th>rank correlation</th>" in shown_as["text/html"] and "rho" in shown_as["text/plain"]
+    assert all("x" * 60 in shown_as[kind] for kind in ("text/html", "text/plain")), "whole"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from noisy import Noisy
 from safetensors import safe_open
 
 from at_repro import data, files, networks
@@ -159,19 +160,6 @@ def stopped(runs, taught, kept, quiet):
             train(runs[:1], taught, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 4))
         shutil.copy(path, once)
     return Path(shutil.copy(once, path))
-
-
-class Noisy(torch.nn.Module):
-    """Forgets half of what it sees."""
-
-    def __init__(self, classes):
-        super().__init__()
-        self.only, self.fc = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.Linear(4, classes)
-
-    def forward(self, images):
-        group = self.only(images)
-        kept = torch.nn.functional.dropout(group, 0.5, self.training)
-        return networks.Output(self.fc(kept.mean((2, 3))), (group,))
 
 
 def test_what_a_network_draws_depends_on_neither_company_nor_stops(runs, store, tmp_path, quiet, monkeypatch):

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from noisy import Noisy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from at_repro import data, networks
@@ -165,23 +166,10 @@ def test_a_graph_needs_room_for_all_its_students(cohort, plain, store, tmp_path,
     assert not capture.captured
 
 
-class Sometimes(torch.nn.Module):
-    """A network whose layer is left out by chance, which the CPU decides."""
-
-    def __init__(self, classes):
-        super().__init__()
-        self.only, self.fc = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.Linear(4, classes)
-
-    def forward(self, images):
-        group = self.only(images)
-        left_out = self.training and torch.rand(()) < 0.5
-        return networks.Output(self.fc(group.mean((2, 3)) * (not left_out)), (group,))
-
-
-def test_what_the_cpu_decides_by_chance_is_not_captured(cohort, store, tmp_path, monkeypatch, quiet):
-    """A graph would leave the same layers out in every step, and its first step agrees with the one as written."""
-    monkeypatch.setitem(networks.registry._REGISTERED, "sometimes", Sometimes)
-    capture, run = Capture(), replace(cohort[0], network="sometimes")
+def test_what_the_cpu_draws_is_not_captured(cohort, store, tmp_path, monkeypatch, quiet):
+    """A graph would keep the same numbers for every step, and its first step agrees with the one as written."""
+    monkeypatch.setitem(networks.registry._REGISTERED, "noisy", Noisy)
+    capture, run = Capture(), replace(cohort[0], network="noisy")
     with pytest.warns(UserWarning, match="kernel by kernel.* draws numbers on the CPU"):
         trained([run], tmp_path / "replayed", store, monkeypatch, quiet, capture)
     assert not capture.captured
