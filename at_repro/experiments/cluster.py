@@ -18,6 +18,7 @@ from uuid import uuid4
 import torch
 
 from at_repro import data
+from at_repro.data.image_set import check_subset
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
@@ -106,7 +107,9 @@ def train_on(
     check_networks(missing, store)
     for run in missing:
         count = sizes[run.dataset, "train"]
-        check_batches(run, min(run.subset or count, count))
+        if run.subset is not None:
+            check_subset(run.subset, count)
+        check_batches(run, run.subset or count)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]

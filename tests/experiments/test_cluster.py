@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,12 @@ def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, 
 def test_what_every_worker_would_refuse_is_refused_before_any_begins(given, message, tmp_path):
     with pytest.raises(UserError, match=message):  # without a client: nothing is asked of a worker
         cluster.train_on(None, [TEACHER], Store(tmp_path / "records", writable=True), data_root=str(tmp_path), **given)
+
+
+def test_so_is_a_subset_of_more_images_than_there_are(data_root, tmp_path):
+    runs = [replace(TEACHER, subset=161)]
+    with pytest.raises(ParameterError, match="subset: 161 is not allowed; allowed: an integer from 1 to 160"):
+        cluster.train_on(None, runs, Store(tmp_path / "records", writable=True), data_root=data_root)
 
 
 def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, monkeypatch, own_signals):
