@@ -109,8 +109,9 @@ def draw(
                 mode = "a" if start else "w"  # what a killed process left there is overwritten
                 frame.to_csv(rows, mode=mode, header=start == 0, index=False, float_format="%.6g")
                 count = start + len(part)
-                end = "\n" if count == len(paths) else ""
-                print(f"\r{count} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
+                if sys.stderr.isatty() or count == len(paths):
+                    end = "\n" if count == len(paths) else "\r"
+                    print(f"{count} of {len(paths)} pictures", end=end, file=sys.stderr, flush=True)
     return len(paths)
 
 
