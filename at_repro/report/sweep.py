@@ -40,7 +40,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     notebooks.require_tools()
     import nbformat
 
-    name = Path(name).name.removesuffix(".ipynb")
+    name = notebooks.source(name).stem
     keys = [key for key, values in parameters.items() if len(values) > 1]
     points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     points = [notebooks.parameters(name, point) for point in points]
