@@ -25,7 +25,7 @@ from at_repro.training import missing_runs, provenance
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (
-    "experiments", "run", "status", "notebook", "sweep", "refresh", "book", "verify", "claims", "bench", "data",
+    "maps", "experiments", "run", "status", "notebook", "sweep", "refresh", "book", "verify", "claims", "bench", "data",
 )  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("own_signals")

@@ -8,7 +8,6 @@ import pytest
 
 from at_repro import experiments
 from at_repro.analysis import attention_table, error_tables
-from at_repro.analysis.study import Study
 from at_repro.errors import UserError
 
 IMAGES = 200  # half a percentage point each
@@ -21,10 +20,6 @@ def wilson(wrong: int, images: int) -> tuple[float, float]:
     centre = (share + z * z / (2 * images)) / (1 + z * z / images)
     half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2))
     return 100 * (centre - half), 100 * (centre + half)
-
-
-def by_method(study: Study) -> pd.DataFrame:
-    return error_tables.by_method(study)
 
 
 def test_what_the_methods_of_several_pairs_gain(studies):
@@ -47,7 +42,7 @@ def test_several_seeds_have_one_p(studies):
     """Of three seeds or more Student's over their differences: 0.5, 1 and 1.5, t = 2 sqrt(3); of one McNemar's."""
     study = studies("reduced", student={seed: range(20) for seed in range(3)}, kd={0: range(18)},
                     at={0: range(19), 1: range(18), 2: range(17)})  # fmt: skip
-    stacked = error_tables.stack({"x": by_method(study)}, [study], {"student": ["student"]}).loc["x"]
+    stacked = error_tables.stack({"x": error_tables.by_method(study)}, [study], {"student": ["student"]}).loc["x"]
     assert stacked.loc["AT", "minus student (p)"] == "-1.00 (0.074)", "1 - sqrt(12 / 14)"
     assert stacked.loc["KD", "minus student (p)"] == "-1.00 (0.5)", "two images of two, twice 1 in 4"
 
@@ -162,7 +157,7 @@ def test_errors_of_one_seed_beside_the_paper(studies):
         "reduced", student={0: range(20)}, at={0: range(17)}, f_actt={0: range(19)}, kd={0: range(15)},
         at_kd={0: range(16)}, teacher={0: range(13)},
     )  # fmt: skip
-    table = by_method(study)
+    table = error_tables.by_method(study)
     assert list(table.index) == ["student", "AT", "F-ActT", "KD", "AT+KD", "teacher"] and table.index.name == "method"
     assert table["ours"].tolist() == [10, 8.5, 9.5, 7.5, 8, 6.5]
     assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "Table 1, second row"
@@ -175,14 +170,14 @@ def test_errors_of_one_seed_beside_the_paper(studies):
 
 def test_errors_of_two_seeds_have_the_interval_of_the_test_set(studies):
     """Two seeds are too few for an interval over seeds; their median is the mean of the two."""
-    table = by_method(studies("reduced", at={0: range(16), 1: range(20)}))
+    table = error_tables.by_method(studies("reduced", at={0: range(16), 1: range(20)}))
     assert table.loc["AT", ["ours", "seeds", "best"]].tolist() == [9, 2, 8.5]
     assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
 
 
 def test_errors_of_three_seeds_are_medians(studies):
     study = studies("reduced", at={0: range(30), 1: range(16), 2: range(18)}, teacher={0: range(13)})
-    at, teacher = (by_method(study).loc[method] for method in ("AT", "teacher"))
+    at, teacher = (error_tables.by_method(study).loc[method] for method in ("AT", "teacher"))
     assert at[["ours", "seeds", "best"]].tolist() == [9, 3, 8.5], "the median, not the mean of 10.67"
     assert at["deviation"] == pytest.approx(9 - 7.93)
     half = 4.30265 * 3.785939 / 3**0.5  # Student's t of two degrees of freedom; the standard deviation of 8, 9 and 15
@@ -192,7 +187,7 @@ def test_errors_of_three_seeds_are_medians(studies):
 
 
 def test_errors_of_what_is_not_run(studies):
-    table = by_method(studies("reduced", at={0: range(17)}))
+    table = error_tables.by_method(studies("reduced", at={0: range(17)}))
     for method in ("student", "F-ActT", "KD", "AT+KD", "teacher"):
         row = table.loc[method]
         assert row[["ours", "low", "high", "best", "deviation"]].isna().all(), "a number without a record"
@@ -201,14 +196,14 @@ def test_errors_of_what_is_not_run(studies):
 
 
 def test_errors_of_nothing(studies):
-    table = by_method(studies("reduced"))
+    table = error_tables.by_method(studies("reduced"))
     assert len(table) == 6 and table["ours"].isna().all()
 
 
 def test_what_diverged_has_no_error_and_is_counted(studies):
     """The median is that of the seeds that finished, also where the first one did not."""
     study = studies("reduced", student={0: None}, at={0: None, 1: range(18)}, kd={0: range(16), 1: None, 2: range(14)})
-    table = by_method(study)
+    table = error_tables.by_method(study)
     assert table[["seeds", "diverged"]].values.tolist() == [[0, 1], [1, 1], [0, 0], [2, 1], [0, 0], [0, 0]]
     assert table.loc["student", ["ours", "low", "high", "best", "deviation"]].isna().all()
     assert table.loc["AT", "ours"] == 9
@@ -219,7 +214,7 @@ def test_what_diverged_has_no_error_and_is_counted(studies):
 
 def test_other_data_are_not_compared_with_the_paper(studies):
     """The paper's errors on CIFAR-10 say nothing about generated shapes."""
-    table = by_method(studies("smoke", student={0: range(20)}, at={0: range(17)}))
+    table = error_tables.by_method(studies("smoke", student={0: range(20)}, at={0: range(17)}))
     assert table["paper"].isna().all() and table["deviation"].isna().all()
     assert table.loc["AT", "ours"] == 8.5
 
@@ -229,7 +224,7 @@ def test_what_the_paper_does_not_print_has_no_deviation(name, changes, studies):
     """Other networks than the paper's are held against nothing."""
     study = studies("reduced", name, student={0: range(17)})
     columns = experiments.vary(study.experiment, **changes).runs("reduced", [0])[0]
-    table = by_method(replace(study, columns=columns, changes=changes))
+    table = error_tables.by_method(replace(study, columns=columns, changes=changes))
     assert table["paper"].isna().all() and table["deviation"].isna().all()
 
 
@@ -243,7 +238,7 @@ def test_tables_of_the_paper_as_they_are_printed():
 
 def test_readable_beside_the_paper(studies):
     study = studies("reduced", student={0: range(20)}, at={0: range(15)}, kd={0: None})
-    shown = error_tables.readable(by_method(study))
+    shown = error_tables.readable(error_tables.by_method(study))
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds", "diverged", "paper", "deviation"]
     assert shown["ours"].tolist() == ["10.00", "7.50", "not run", "diverged", "not run", "not run"]
     low, high = wilson(15, IMAGES)
@@ -256,13 +251,13 @@ def test_readable_beside_the_paper(studies):
 
 
 def test_readable_has_no_empty_columns(studies):
-    shown = error_tables.readable(by_method(studies("smoke", at={0: range(15)})))
+    shown = error_tables.readable(error_tables.by_method(studies("smoke", at={0: range(15)})))
     assert list(shown.columns) == ["ours", "95 % interval", "best epoch", "seeds"]
     assert "nan" not in shown.to_string().lower()
 
 
 def test_readable_without_records_says_so(studies):
-    shown = error_tables.readable(by_method(studies("smoke")))
+    shown = error_tables.readable(error_tables.by_method(studies("smoke")))
     assert shown["ours"].tolist() == ["not run"] * 6 and "nan" not in shown.to_string().lower()
 
 

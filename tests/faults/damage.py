@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import traceback
-from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from unittest.mock import patch
@@ -246,7 +245,7 @@ def pickles(count: int, folder: Path) -> list[Row]:
     """A pickle that runs code, in every place where a file is read that somebody else may have made."""
     ran = folder / "ran"
     bad = Malicious(ran)
-    readers: list[Callable[[Path], object]] = [_as_authors, _as_authors_legacy, _as_checkpoint, _as_weights, _as_batch]
+    readers = [_as_authors, _as_authors_legacy, _as_checkpoint, _as_weights, _as_batch]
     trusted = 0
     for number, reader in enumerate(readers):
         place = folder / str(number)

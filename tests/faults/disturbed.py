@@ -28,6 +28,7 @@ BOTH = (ActivationTransfer(decay="linear"), Distillation())
 STUDENTS = [Run("wrn-10-1", epochs=2, **TINY), Run("wrn-10-1", epochs=2, terms=BOTH, teacher=TEACHER, **TINY)]
 RUNS = [TEACHER, *STUDENTS]
 STEPS = 9  # of the teacher's epoch and of the cohort's two
+AT_ONCE = 4  # processes on one store
 
 Row = tuple[str, int, str, int]  # what was done, how often, what would be a fault, how many there were
 
@@ -169,11 +170,11 @@ class Told(Progress):
         self.after_step()
 
 
-def together(count: int, folder: Path, processes_at_once: int = 4) -> list[Row]:
+def together(count: int, folder: Path) -> list[Row]:
     """Processes that are started together on one store with `count` runs."""
     store = Store(folder / "shared", writable=True)
     runs = [replace(STUDENTS[0], seed=seed) for seed in range(count)]
-    logs = [folder / f"process-{number}.log" for number in range(processes_at_once)]
+    logs = [folder / f"process-{number}.log" for number in range(AT_ONCE)]
 
     def work(log: Path) -> None:
         missing_runs.WAIT = 0.1
@@ -187,7 +188,7 @@ def together(count: int, folder: Path, processes_at_once: int = 4) -> list[Row]:
     recorded = Counter(line.split()[1].rstrip(":") for line in lines if line.startswith("recorded "))
     wrong = sum(begun[run.run_id] != 1 or recorded[run.run_id] != 1 or not store.has(run) for run in runs)
     wrong += sum(code != 0 for code, _ in ended)
-    return [(f"{processes_at_once} processes on one store", count, "a run not trained exactly once", wrong)]
+    return [(f"{AT_ONCE} processes on one store", count, "a run not trained exactly once", wrong)]
 
 
 def full_disk(count: int, folder: Path) -> list[Row]:

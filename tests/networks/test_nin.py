@@ -36,21 +36,6 @@ def test_without_batch_norm_the_wide_one_is_the_usual_network_in_network():
     assert networks.parameter_count(build("nin-wide-nobn")) == 966_986
 
 
-@pytest.mark.parametrize("name", ["nin-wide", "nin-thin-nobn"])
-def test_initial_weights_follow_the_authors_wrn_code(name):
-    """Kaiming normal by fan-in, biases 0; batch norms' weights uniform in [0, 1)."""
-    for module in build(name).modules():
-        if isinstance(module, nn.Conv2d):
-            fan_in = module.weight[0].numel()
-            assert module.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.1)
-            assert abs(module.weight.mean().item()) < 4 * (2 / fan_in / module.weight.numel()) ** 0.5
-            assert module.bias is None or not module.bias.any()
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.weight.min() >= 0 and module.weight.max() < 1
-            assert module.weight.mean().item() == pytest.approx(0.5, abs=0.15)
-            assert not module.bias.any()
-
-
 @pytest.mark.parametrize("side", [8, 32])
 def test_shapes(side):
     groups = build("nin-thin")(torch.rand(2, 3, side, side)).groups

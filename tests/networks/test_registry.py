@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from at_repro import networks
 from at_repro.errors import ParameterError
@@ -32,6 +33,25 @@ def test_output_is_logits_and_groups_from_low_to_top(name):
     assert all(group.dim() == 4 and len(group) == 2 for group in groups)
     sides = [group.shape[-1] for group in groups]
     assert sides == sorted(set(sides), reverse=True)
+
+
+@pytest.mark.parametrize("name", ["wrn-40-2", "nin-wide", "nin-thin-nobn"])
+def test_initial_weights_follow_the_authors_code(name):
+    """Kaiming normal by fan-in, biases 0; batch norms' weights uniform in [0, 1)."""
+    modules = list(networks.build(name, generator=seeded(0)).modules())
+    layers = [module for module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
+    for layer in layers:
+        fan_in = layer.weight[0].numel()
+        assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.15)
+        assert layer.weight.mean().abs() < 4 * (2 / fan_in / layer.weight.numel()) ** 0.5
+    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == {"wrn-40-2": 37, "nin-wide": 8, "nin-thin-nobn": 0}[name]
+    if norms:
+        weights = torch.cat([norm.weight for norm in norms]).detach()
+        assert weights.min() >= 0 and weights.max() < 1
+        assert weights.mean().item() == pytest.approx(0.5, abs=0.05)
+        assert weights.std().item() == pytest.approx((1 / 12) ** 0.5, abs=0.03)
+    assert not any(module.bias.any() for module in layers + norms if module.bias is not None)
 
 
 @pytest.mark.parametrize("name", NAMES)

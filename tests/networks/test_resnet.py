@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from at_repro import networks
-from at_repro.errors import DataError, ParameterError
+from at_repro.errors import DataError
 
 
 @pytest.fixture
@@ -57,11 +57,6 @@ def test_pretrained_damaged_file(content, cache):
     (cache / "resnet18-f37072fd.pth").write_bytes(content)
     with pytest.raises(DataError, match=r"^resnet18: no weights"):
         networks.pretrained("resnet18")
-
-
-def test_other_names_have_no_weights():
-    with pytest.raises(ParameterError, match="resnet101"):
-        networks.pretrained("wrn-16-1")
 
 
 def test_pretrained_refuses_another_networks_weights(cache):

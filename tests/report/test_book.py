@@ -670,19 +670,19 @@ def stale(checkout, all_measured, monkeypatch):
     return checkout
 
 
-def files(folder: Path) -> dict[Path, bytes]:
+def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow
 def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_kernels):
-    before = files(stale)
+    before = contents(stale)
     sources = [stale / "notebooks" / f"{name}.ipynb" for name in ("01_tiny", "02_look")]
     assert book.refresh() == sources
     first, second = map(printed, sources)
     assert first == "('reduced', [0], 4, 0.5, False, None)\n", "with its own defaults"
     assert second == "reduced never []\n", "something would be trained, or files lie about"
-    after = files(stale)
+    after = contents(stale)
     assert {path for path in after if after[path] != before.get(path)} == set(sources), "another file was touched"
     assert list(Path().iterdir()) == [], "the current folder was touched"
 
@@ -698,7 +698,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_k
         assert stale_pages.stale_parts(notebook, stale_pages.fingerprint(notebook, open_store("reduced"), None)) == []
 
     book.refresh()
-    assert files(stale) == after, "a second time without new records must change nothing"
+    assert contents(stale) == after, "a second time without new records must change nothing"
 
 
 def test_refresh_measures_what_is_recorded_at_full_length_too(checkout, all_measured, monkeypatch):
@@ -754,10 +754,10 @@ def test_refresh_leaves_a_notebook_that_fails_as_it_is(stale, source, error):
     notebook = nbformat.read(broken, as_version=4)
     notebook.cells.append(new_code_cell(source))
     nbformat.write(notebook, broken)
-    before = files(stale)
+    before = contents(stale)
     with pytest.raises(error, match="a bug" if error is not UserError else "^mend it$"):
         book.refresh()
-    after = files(stale)
+    after = contents(stale)
     assert after[broken] == before[broken]
     assert {path for path in after if after[path] != before.get(path)} == {stale / "notebooks" / "01_tiny.ipynb"}
 

@@ -96,8 +96,8 @@ def overlay(images) -> Figure:
 
 
 def students() -> pd.DataFrame:
-    rows = [("student", 0, 10.0, 0.4, 0.3, 0.3), ("AT", 0, 9.0, 0.1, 0.1, 0.2), ("group 1", 0, 9.5, 0.2, 0.3, 0.25)]
-    return pd.DataFrame(rows, [1, 2, 3], columns=["method", "seed", "test_error", "low", "middle", "top"])
+    rows = [("student", 10.0, 0.4, 0.3, 0.3), ("AT", 9.0, 0.1, 0.1, 0.2), ("group 1", 9.5, 0.2, 0.3, 0.25)]
+    return pd.DataFrame(rows, [1, 2, 3], columns=["method", "test_error", "low", "middle", "top"])
 
 
 def of_pairs(**changes) -> pd.DataFrame:
@@ -113,13 +113,8 @@ def of_pairs(**changes) -> pd.DataFrame:
 
 def by_length(*methods: str) -> pd.DataFrame:
     """As from `training_lengths.last_errors`."""
-    rows = [
-        (method, length, epoch, 0.1 if epoch < 3 else 0.02, 20.0 + place, float(place) - epoch)
-        for place, method in enumerate(methods)
-        for length in (10, 40)
-        for epoch in (1, 2, 3)
-    ]
-    return pd.DataFrame(rows, columns=["method", "epochs", "epoch", "learning_rate", "test_error", "difference"])
+    rows = [(method, length, 20.0 + place, float(place)) for place, method in enumerate(methods) for length in (10, 40)]
+    return pd.DataFrame(rows, columns=["method", "epochs", "test_error", "difference"])
 
 
 def by_loss() -> dict[str, pd.DataFrame]:
@@ -156,7 +151,7 @@ def every_figure(images) -> dict[str, Figure]:
         "gains": figures.gains(of_pairs(), STAMP),
         "error_panels": figures.error_panels(by_loss(), STAMP),
         "gradient_norms": figures.gradient_norms(by_loss(), NORMS, STAMP),
-        "lengths": figures.lengths(by_length(*METHODS[:-1]).drop_duplicates(["method", "epochs"]), STAMP),
+        "lengths": figures.lengths(by_length(*METHODS[:-1]), STAMP),
         "against_error": figures.against_error(students(), "distance", STAMP),
         "unavailable": theme.unavailable(STAMP),
     }
@@ -447,7 +442,7 @@ def test_curves_of_different_lengths():
     assert [line.get_xdata().tolist() for line in figure.axes[0].lines[::2]] == [[1, 2], [1, 2, 3]]
 
 
-def test_gains_have_a_logarithmic_axis_where_they_can(images):
+def test_gains_have_a_logarithmic_axis_where_they_can():
     """All of them above zero, and not alike; of plain students alone there is none, and no line to name."""
     rows = pd.DataFrame({"epochs": [10, 20], "test_error": 9.0, "method": "AT"})
     for differences, scale in (([-5.0, -1.0], "log"), ([-5.0, 0.5], "linear"), ([-2.0, -2.0], "linear")):
@@ -470,7 +465,7 @@ def test_a_variant_has_the_colour_of_its_method_and_what_is_no_method_has_none()
     assert [theme.colour_of(name) for name in names] == wanted
 
 
-def test_a_method_has_the_same_colour_everywhere(images):
+def test_a_method_has_the_same_colour_everywhere():
     """Whatever else is shown, and in whatever order."""
     for methods in (METHODS, METHODS[::-1], ["KD", "AT"]):
         wanted = {method: to_rgba(theme.COLOURS[method]) for method in methods}
@@ -515,7 +510,7 @@ def test_distances_stand_beside_the_errors_of_their_students():
     assert {"1", "2", "3"} <= set(texts(figure)), "nobody knows which student a dot is"
     assert dots.get_facecolors()[2][3] == 0, "no method of Table 1: hollow"
     assert "distance" in texts(figure)
-    networks = students().drop(columns=["method", "seed"]).set_axis(["WRN-16-1", "NIN-THIN", "WRN-40-2"])
+    networks = students().drop(columns="method").set_axis(["WRN-16-1", "NIN-THIN", "WRN-40-2"])
     networks.loc["NIN-THIN", "top"] = np.nan
     shown = texts(figures.against_error(networks, "share", STAMP))
     assert "WRN-16-1" in shown and "NIN-THIN" not in shown, "what was not measured has no place"

@@ -16,7 +16,6 @@ from safetensors import safe_open
 from at_repro import data, files, networks
 from at_repro.errors import UserError
 from at_repro.records import Store, checkpoint_file
-from at_repro.runs import FullActivation
 from at_repro.training import Progress, Student, checkpointer, train
 from at_repro.training.checkpointer import Checkpointer
 
@@ -216,27 +215,16 @@ def test_a_checkpoint_without_what_is_read_first_is_refused(runs, taught, quiet,
     assert not taught.has(runs[0])
 
 
-def test_a_run_is_not_continued_on_other_images(runs, taught, quiet, stopped, monkeypatch):
+@pytest.mark.parametrize("more", [(), ("another",)])
+def test_a_run_is_not_continued_on_other_images(runs, taught, quiet, stopped, monkeypatch, more):
+    """Where there is another class the checkpoint's last layer does not fit: that shall not be what the user reads."""
     load = data.load
 
-    def other(name, split, *more, **keywords):
-        images = load(name, split, *more, **keywords)
-        return replace(images, images=255 - images.images)
+    def other(*given, **named):
+        images = load(*given, **named)
+        return replace(images, images=255 - images.images, classes=(*images.classes, *more))
 
     monkeypatch.setattr(data, "load", other)
-    with pytest.raises(UserError, match="was begun on other images"):
-        train(runs[:1], taught, device="cpu", progress=quiet)
-
-
-def test_nor_is_one_whose_classes_are_others(runs, taught, quiet, stopped, monkeypatch):
-    """The checkpoint's last layer does not fit: that shall not be what the user reads."""
-    load = data.load
-
-    def grown(*given, **named):
-        images = load(*given, **named)
-        return replace(images, images=255 - images.images, classes=(*images.classes, "another"))
-
-    monkeypatch.setattr(data, "load", grown)
     with pytest.raises(UserError, match="was begun on other images"):
         train(runs[:1], taught, device="cpu", progress=quiet)
 
@@ -280,14 +268,6 @@ def test_a_run_without_momentum_can_be_stopped(runs, store, quiet):
         train([run], store, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 1))
     train([run], store, device="cpu", progress=quiet)
     assert store.has(run)
-
-
-def test_adapters_that_no_term_uses_are_in_a_checkpoint(runs, taught, quiet):
-    run = replace(runs[1], terms=(FullActivation(groups=(2,)),))
-    with pytest.raises(KeyboardInterrupt):
-        train([run], taught, device="cpu", progress=Signal(quiet.stream, signal.SIGINT, 1))
-    train([run], taught, device="cpu", progress=quiet)
-    assert taught.has(run)
 
 
 def test_what_dead_processes_left_is_removed(runs, taught, whole, quiet, stopped):
