@@ -65,7 +65,7 @@ def share(maps: Tensor, masks: Tensor) -> Tensor:
         masks: bool (N, H', W'); averaged over the area that one position of the map covers.
 
     Returns:
-        (N,), from 0 to 1. A uniform map has the mask's share of the image area.
+        (N,), from 0 to 1; NaN for a map of zeros. A uniform map has the mask's share of the image area.
     """
     return (maps * _cover(masks, maps)).flatten(1).sum(1) / maps.flatten(1).sum(1)
 

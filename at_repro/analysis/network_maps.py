@@ -18,7 +18,7 @@ from at_repro.errors import ParameterError
 from at_repro.networks import Output, tap
 
 LEVELS = ("low", "middle", "top")
-BATCH = 250  # of images of 32 x 32 pixels, see `batches`
+BATCH = 250  # of images of 32 x 32 pixels; of larger ones as many as have as many pixels
 
 
 def check_mappings(mappings: list[str]) -> None:
@@ -161,12 +161,6 @@ def level_names(count: int) -> Sequence[str]:
     return LEVELS if count == len(LEVELS) else [f"level {index + 1}" for index in range(count)]
 
 
-def batches(network: nn.Module, images: Images) -> Iterator[ImageSet]:
-    """The images in parts whose activations fit into memory: as many pixels at a time as 250 images of 32x32 have."""
-    resolution = getattr(network, "resolution", images.resolution)  # of `networks.ResizeInput`
-    return images.chunks(max(1, BATCH * 32**2 // resolution**2))
-
-
 def outputs(network: nn.Module, images: Images, with_gradients: bool = False) -> Iterator[Output]:
     """What a network in evaluation mode makes of the images, batch by batch.
 
@@ -175,7 +169,8 @@ def outputs(network: nn.Module, images: Images, with_gradients: bool = False) ->
     """
     mean, std = data.normalization(images.name)
     network.eval()
-    for batch in batches(network, images):
+    resolution = getattr(network, "resolution", images.resolution)  # of `networks.ResizeInput`
+    for batch in images.chunks(max(1, BATCH * 32**2 // resolution**2)):
         pixels = augment.normalize(batch.images, mean, std).requires_grad_(with_gradients)
         with torch.set_grad_enabled(with_gradients):
             output = network(pixels)

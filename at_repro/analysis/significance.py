@@ -1,4 +1,4 @@
-"""Medians, intervals and paired tests of test errors, and of what else has replicates."""
+"""Intervals and paired tests of test errors, and of what else has replicates."""
 
 import math
 from collections.abc import Sequence

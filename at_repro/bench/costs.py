@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from at_repro import data, experiments
+from at_repro.data.names import SIZES
 from at_repro.runs import Run, teachers_and_cohorts, with_teachers
 
 if TYPE_CHECKING:  # pandas is imported where a table is made: the list of experiments does without
@@ -143,7 +144,7 @@ def _positions(run: Run) -> float:
 
 
 def _images(dataset: str) -> float:
-    return data.size(dataset, "train") if dataset in data.DATA_SETS else _FOLDERS.get(data.folder(dataset), math.nan)
+    return SIZES[dataset]["train"] if dataset in SIZES else _FOLDERS.get(data.folder(dataset), math.nan)
 
 
 def _depth(run: Run) -> int:

@@ -13,7 +13,6 @@ from at_repro.data.names import (
     folder,
     is_streamed,
     resolution,
-    size,
     training_resolution,
 )
 from at_repro.errors import DataError, ParameterError, check_choice
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_SETS", "SPLITS", "Description", "ImageSet", "Images", "StreamedSet", "augmentations", "check_name",
-    "data_root", "describe", "folder", "is_streamed", "load", "normalization", "resolution", "size",
+    "data_root", "describe", "folder", "is_streamed", "load", "normalization", "resolution",
     "training_resolution",
 ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from at_repro.errors import ParameterError, check_choice
+from at_repro.errors import ParameterError
 
 SIZES = {"shapes": {"train": 10_000, "test": 2_000}, "cifar10": {"train": 50_000, "test": 10_000}}
 """Number of images of each split, of the data sets that need no folder of the user's."""
@@ -43,13 +43,6 @@ def check_name(name: str) -> None:
 def is_streamed(name: str) -> bool:
     """Whether the images of this data set stay in their files, see `streamed`."""
     return (parts := parse(name)) is not None and parts.streamed
-
-
-def size(name: str, split: str) -> int:
-    """Number of images of a split, known without reading it. Raises ParameterError unless the name is in DATA_SETS."""
-    check_choice("data set", name, DATA_SETS)
-    check_choice("split", split, SPLITS)
-    return SIZES[name][split]
 
 
 def resolution(name: str) -> int:

@@ -76,13 +76,14 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
         lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum(all("seeds" in part for part in scope.split("; ")) for scope in judgements["scope"])
-    sure = f"of the {len(judgements)} tested, {several or 'none'} rest{'s' * (several < 2)} on three seeds throughout"
+    have = "has" if several < 2 else "have"
+    sure = f"of the {len(judgements)} tested, {several or 'none'} {have} three seeds in every comparison that was run"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
-            f". An interval of one or two runs is that of its test images, {width:.2f} times as wide: where there are "
-            f"three seeds or more, they spread {spread.ratio:.2f} times (1 at least) as much as test images say, and "
-            f"that is known with {spread.freedom:.0f} degrees of freedom alone ({width / spread.ratio:.2f} times)"
+            f". An interval of one or two runs is that of its test images, made {width:.2f} times as wide. Where there "
+            f"are three seeds or more, they spread {spread.ratio:.2f} times (1 at least) as much as test images say; "
+            f"the rest is for having measured that with {spread.freedom:.0f} degrees of freedom alone"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from at_repro.analysis import across_studies, error_tables, map_statistics
@@ -335,8 +334,6 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
-    if (top["p"] < _SIGNIFICANT).any() and abs(np.sign(top["rho"]).sum()) == len(top):
-        lead += f"; if anything they have {'more' if top['rho'].iloc[0] < 0 else 'less'}"
     over = [f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in top.itertuples()]
     if len(top) < len(groups):
         return lead, f"{', '.join(over)}; the WRNs alone are too few"
@@ -344,7 +341,7 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["networks"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f", which {fewest} alone can never be" if is_out_of_reach else ""
+    reach = f", for which {fewest} are too few" if is_out_of_reach else ""
     return lead, f"{', '.join(over)}; it is called decided where both are beyond chance{reach}"
 
 

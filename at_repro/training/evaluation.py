@@ -27,7 +27,7 @@ class Evaluation:
     loss: float
     error: float
     predictions: Tensor
-    top5_error: float | None = None
+    top5_error: float | None
 
 
 def evaluate(forward: Forward, network: nn.Module, images: Images) -> Evaluation:

@@ -201,8 +201,7 @@ def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, resolut
     network = Fixed(torch.rand(8, 8))
     if resolution:
         network.resolution = resolution
-    assert [len(batch) for batch in network_maps.batches(network, images)] == sizes
-    assert torch.equal(torch.cat([batch.labels for batch in network_maps.batches(network, images)]), images.labels)
+    assert [len(output.logits) for output in network_maps.outputs(network, images)] == sizes
 
 
 def test_level_names():

@@ -34,8 +34,6 @@ def test_unknown_split_and_subset_are_refused():
     for name in ("shapes", "cifar10", "photos@32", "photos@32-streamed"):
         with pytest.raises(ParameterError, match="split: 'val'"):
             data.load(name, "val")
-    with pytest.raises(ParameterError, match="split: 'val'"):
-        data.names.size("cifar10", "val")
     with pytest.raises(ParameterError, match=r"subset: 2001 .* 1 to 2000"):
         data.load("shapes", "test", subset=2001)
 
