@@ -81,8 +81,10 @@ class Record:
 
     @property
     def training_seconds(self) -> float:
-        """What the run took of the loop that it shared with others: an equal part of its seconds; 0 of old records."""
-        return self.values.get("seconds", 0.0) / (1 + len(self.values["environment"].get("company", ())))
+        """What the run took of the loop that it shared with others: of each session an equal part; 0 of old records."""
+        last = self.values["environment"].get("company", ())  # also of a session that names no other
+        sessions = self.values.get("sessions", [self.values])
+        return sum(session.get("seconds", 0.0) / (1 + len(session.get("company", last))) for session in sessions)
 
     def epochs(self) -> "pd.DataFrame":
         """A row per epoch, float64: epoch (from 1), learning_rate, train_loss, train_error, test_loss, test_error
@@ -143,7 +145,7 @@ class Record:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the weights are here: the repository keeps those of seed 0 only."""
+        """Whether the weights are here: the repository keeps those of some runs."""
         return (self.folder / "weights.safetensors").exists()
 
     @property
