@@ -22,8 +22,8 @@ def validate(run: Run) -> Run:
     if run.subset is not None:
         check_count("subset", run.subset)
     for name in ("seed", "frozen_groups"):
-        if not is_integer(value := getattr(run, name)) or value < 0:
-            raise ParameterError(name, value, "an integer from 0")
+        if not is_integer(value := getattr(run, name)) or not 0 <= value < 10**9:  # as experiments take seeds
+            raise ParameterError(name, value, "an integer from 0 to 999999999")
     check_weight("learning_rate", run.learning_rate)
     check_weight("drop", run.drop)
     check_range("momentum", run.momentum, 1)

@@ -54,6 +54,7 @@ def test_whatever_decides_the_numbers_changes_the_identity(change):
         ({"epochs": 1.5}, "epochs"),
         ({"subset": 0}, "subset"),
         ({"seed": -1}, "seed"),
+        ({"seed": 10**9}, "seed"),
         ({"seed": True}, "seed"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": float("nan")}, "learning_rate"),
