@@ -88,7 +88,7 @@ def train_on(
         store: a folder that every worker sees at the same path, as for `data_root`.
 
     Raises:
-        ParameterError: the data root is no folder, or the device no name of one.
+        ParameterError: for a value that is not allowed, of a run as well; before anything is trained.
         DataError: a data set, or ImageNet's weights, are missing or damaged; before anything is trained.
         UserError: with the message of the first one that was raised on a worker, or where a cohort's workers died again
             and again; what is recorded stays.
@@ -96,6 +96,7 @@ def train_on(
     from distributed import KilledWorker, as_completed
 
     progress = progress or Progress()
+    check_choice("compile", compile, engine.COMPILE)
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
     all_runs = with_teachers([checks.validate(run) for run in runs])
     missing = [run for run in all_runs if not store.has(run)]

@@ -44,7 +44,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     keys = [key for key, values in parameters.items() if len(values) > 1]
     points = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
     points = [notebooks.parameters(name, point) for point in points]
-    if not keys:
+    if not keys or not points:
         raise ParameterError("sweep", list(parameters), "two or more values of at least one parameter")
     for number, point in enumerate(points):
         if point in points[:number]:

@@ -96,7 +96,11 @@ def test_a_killed_worker_costs_nothing_but_time(data_root, two_cores, tmp_path, 
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({}, "own holds no train images"), ({"device": "tpu"}, "device: 'tpu' is not allowed; allowed: auto, cpu, cuda")],
+    [
+        ({}, "own holds no train images"),
+        ({"device": "tpu"}, "device: 'tpu' is not allowed; allowed: auto, cpu, cuda"),
+        ({"compile": "fast"}, "compile: 'fast'"),
+    ],
 )
 def test_what_every_worker_would_refuse_is_refused_before_any_begins(given, message, tmp_path):
     with pytest.raises(UserError, match=message):  # without a client: nothing is asked of a worker

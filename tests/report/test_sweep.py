@@ -101,6 +101,7 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout, in_pro
     [
         ({"x": ["3"]}, r"^sweep: \['x'\] is not allowed; allowed: two or more values of at least one parameter$"),
         ({}, r"^sweep: \[\] is not allowed"),
+        ({"x": ["3", "4"], "word": []}, r"^sweep: \['x', 'word'\] is not allowed"),
         ({"x": ["3", "three"]}, r"^x: 'three' is not allowed; allowed: an int"),
         ({"x": ["3", "03"[1:]]}, r"^sweep: .* is not allowed; allowed: every combination of values once$"),
         ({"x": ["3", "4"], "y": ["1"]}, r"^notebook parameter: 'y' is not allowed; allowed: x, word"),
