@@ -1,10 +1,10 @@
 """Attention maps: what a network looks at, as one number per position.
 
-Activation-based maps (section 2 of the paper) collapse the channels of an activation tensor, gradient-based ones
-(section 3) are the derivative of the loss with respect to the input. Grad-CAM, which is not the paper's, stands beside
-them for comparison. Normalisation and resizing are separate, visible
-steps. Everything here is computed in float32 whatever comes in, also under autocast: inputs of lower precision are
-converted first, and no operation used below is one that autocast would convert back. float64 stays float64.
+Activation-based maps (section 3.1 of the paper) collapse the channels of an activation tensor, gradient-based ones
+(section 3.2) are the derivative of the loss with respect to the input. Grad-CAM, which is not the paper's, stands
+beside them for comparison. Normalisation and resizing are separate, visible steps. Everything here is computed in
+float32 whatever comes in, also under autocast: inputs of lower precision are converted first, and no operation used
+below is one that autocast would convert back. float64 stays float64.
 """
 
 import functools
@@ -36,7 +36,7 @@ def full_precision(values: Tensor) -> Tensor:
 
 
 def power_sum(activations: Tensor, p: float = 2) -> Tensor:
-    """F_sum (p = 1) and F_sum^p: the sum over channels of abs(A)^p (section 2).
+    """F_sum (p = 1) and F_sum^p: the sum over channels of abs(A)^p (section 3.1).
 
     Args:
         activations: (N, C, H, W), any floating dtype, signed.
@@ -54,7 +54,7 @@ def power_sum(activations: Tensor, p: float = 2) -> Tensor:
 
 
 def power_max(activations: Tensor, p: float = 1) -> Tensor:
-    """F_max^p: the maximum over channels of abs(A)^p (section 2).
+    """F_max^p: the maximum over channels of abs(A)^p (section 3.1).
 
     Args, shape, dtype and errors as of `power_sum`. Channels that share the maximum share its gradient.
     """
@@ -97,7 +97,7 @@ def mapping(name: str) -> Callable[[Tensor], Tensor]:
     """
     match = isinstance(name, str) and re.fullmatch(r"(sum|max)-((?:0|[1-9][0-9]{0,2})(?:\.[0-9]*[1-9])?)", name)
     if not match or float(match[2]) == 0:
-        raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another positive p"))
+        raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another p below 1000"))
     return functools.partial(power_sum if match[1] == "sum" else power_max, p=float(match[2]))
 
 
@@ -118,7 +118,7 @@ def peaks(samples: Tensor) -> Tensor:
 
 
 def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
-    """Each sample's map divided by its own norm (section 2: important for the success of the transfer).
+    """Each sample's map divided by its own norm (section 3.1: important for the success of the transfer).
 
     Args:
         maps: (N, H, W), or (N, ...) to normalise whole activations.
@@ -143,7 +143,7 @@ def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps interpolated bilinearly to another size (section 2), pixels taken as areas (`align_corners=False`).
+    """Maps interpolated bilinearly to another size (section 3.1), pixels taken as areas (`align_corners=False`).
 
     Args:
         maps: (..., H, W), floating.
@@ -167,7 +167,7 @@ def same_size(*maps: Tensor) -> tuple[Tensor, ...]:
 
 
 def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -> Tensor:
-    """J = dL(W, x) / dx, the gradient-based attention of each image (section 3).
+    """J = dL(W, x) / dx, the gradient-based attention of each image (section 3.2).
 
     The paper defines J for one image. The gradient of a batch's *mean* loss would be N times smaller and depend on the
     batch size, so this is the gradient of the *sum* of the per-sample losses: image i gets the gradient of its own
@@ -221,11 +221,13 @@ def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
         (N, H, W), not negative, float32 (float64 for float64), without gradient; all 0 where nothing speaks for it.
 
     Raises:
-        ParameterError: the scores are not one per image, or were not computed from the activations, or from no position
-            of any image's.
+        ParameterError: the activations are not 4-D; the scores are not one per image, or were not computed from the
+            activations, or from no position of any image's.
     """
-    if scores.shape != activations.shape[:1] or activations.dim() != 4:
-        raise ParameterError("scores", f"tensor of shape {tuple(scores.shape)}", "one per image of activations 4-D")
+    if activations.dim() != 4:
+        raise ParameterError("activations", f"tensor of shape {tuple(activations.shape)}", "(N, C, H, W)")
+    if scores.shape != activations.shape[:1]:
+        raise ParameterError("scores", f"tensor of shape {tuple(scores.shape)}", "one per image of the activations")
     if not (scores.requires_grad and activations.requires_grad):
         requirement = (
             "activations that require grad; of a frozen network: call the network with images.requires_grad_()"

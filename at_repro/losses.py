@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from at_repro import attention
 from at_repro.attention import full_precision, normalize, peaks, power_sum, same_size
-from at_repro.errors import ParameterError, check_choice, check_weight
+from at_repro.errors import ParameterError, check_choice, check_weight, is_integer
 
 FORMS = ("code", "paper")
 """How a transfer term measures a distance: see the module's description."""
@@ -76,8 +76,8 @@ class AttentionTransfer(nn.Module):
         super().__init__()
         if not callable(mapping):
             attention.mapping(mapping)
-        if pairs is not None and not pairs:
-            raise ParameterError("pairs", pairs, "one or more pairs of indices")
+        if pairs is not None and not (pairs and all(_is_pair(pair) for pair in pairs)):
+            raise ParameterError("pairs", pairs, "one or more pairs of indices from 0")
         check_choice("form", form, FORMS)
         check_weight("beta", beta)
         self.pairs, self.mapping, self.beta, self.form = pairs, mapping, beta, form
@@ -85,13 +85,17 @@ class AttentionTransfer(nn.Module):
     def forward(self, student_groups: Sequence[Tensor], teacher_groups: Sequence[Tensor]) -> Tensor:
         if self.pairs is not None:
             for own, other in self.pairs:
-                if not (0 <= own < len(student_groups) and 0 <= other < len(teacher_groups)):
+                if own >= len(student_groups) or other >= len(teacher_groups):
                     there = f"indices below {len(student_groups)} and {len(teacher_groups)}"
                     raise ParameterError("pairs", (own, other), there)
             student_groups = [student_groups[own] for own, _ in self.pairs]
             teacher_groups = [teacher_groups[other] for _, other in self.pairs]
         targets = [group.detach() for group in teacher_groups]
         return self.beta * activation_transfer(student_groups, targets, self.mapping, self.form)
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, Sequence) and len(pair) == 2 and all(is_integer(index) and index >= 0 for index in pair)
 
 
 def map_transfer(
@@ -270,7 +274,7 @@ def gradient_transfer(student_gradient: Tensor, teacher_gradient: Tensor) -> Ten
 
 
 def min_l2(gradient: Tensor) -> Tensor:
-    """The regulariser of double backpropagation (section 3; Drucker & LeCun 1992): half the batch mean of ||J||_2.
+    """The regulariser of double backpropagation (section 3.2; Drucker & LeCun 1992): half the batch mean of ||J||_2.
 
     Args:
         gradient: J, (N, C, H, W), from `attention.input_gradient`.

@@ -292,8 +292,10 @@ def test_grad_cam_of_what_is_not_on_the_way_to_the_scores_is_refused():
         attention.grad_cam(tapped.logits.amax(1), tapped.groups[0].clone())
     with pytest.raises(ParameterError, match="without gradient"):
         attention.grad_cam(torch.ones(2), tapped.groups[0])
-    with pytest.raises(ParameterError, match="one per image"):
+    with pytest.raises(ParameterError, match=r"^scores: .* one per image"):
         attention.grad_cam(tapped.logits, tapped.groups[0])
+    with pytest.raises(ParameterError, match=r"^activations: "):
+        attention.grad_cam(tapped.logits.amax(1), tapped.groups[0].flatten(2))
 
 
 def test_grad_cam_of_a_last_block_of_which_the_class_token_alone_is_read_is_no_empty_map():
