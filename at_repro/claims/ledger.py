@@ -156,16 +156,21 @@ def shorter_trainings(ledger: pd.DataFrame) -> str:
 
 
 def post_hoc(ledger: pd.DataFrame) -> str:
-    """How many of the tested claims are judged by a rule that was stated after their runs, or never, in sentences."""
+    """How many tested claims are judged by a rule stated before all, after some or after all of their runs, and how
+    many by another one than was stated, in sentences.
+    """
     tests = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     if tests.empty:
         return ""
-    shares = [len(plan.unknown(name, own)) / max(1, len(own)) for name, own in tests["runs"].str.split().items()]
+    of_stated = [(name, own) for name, own in tests["runs"].str.split().items() if plan.is_stated(name)]
+    shares = [len(plan.unknown(name, own)) / max(1, len(own)) for name, own in of_stated]
     after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
-    some = f", {partly} by one that was stated after some of them" if partly else ""
-    count = "all" if after == len(tests) else after or "none"
-    text = f"Of the {len(tests)} tested claims, {count} are judged by a rule that was stated after their runs{some}."
-    others = sum(not plan.is_stated(name) for name in tests.index)
+    text = (
+        f"Of the {len(tests)} tested claims, {len(shares) - after - partly or 'none'} are judged by a rule that was "
+        f"stated before all of their runs, {partly or 'none'} by one stated after some of them, {after or 'none'} by "
+        "one stated after all."
+    )
+    others = len(tests) - len(of_stated)
     return text + f" {others} are judged by another rule than was stated." * bool(others)
 
 

@@ -22,7 +22,8 @@ FILE = files.CHECKOUT / "book" / "plan.json"
 def fingerprint(name: str) -> str:
     """Ten hexadecimal digits that stand for a rule: kinds of comparison, columns, margins, the level of the test.
 
-    Names of classes are not in it, so that what was stated is never written again.
+    Names of comparisons' classes are not in it, so that what was stated is never written again; that of `Margin` and
+    those of fields are.
     """
     claim = BY_NAME[name]
     rule = repr(([*claim.comparisons], ALPHA, claim.is_arithmetic))
@@ -37,10 +38,11 @@ def state(store: Store) -> list[str]:
     statements = _read(FILE)
     new = {name: fingerprint(name) for name in BY_NAME if not is_stated(name)}
     if new:
+        measured = [file.name for file in (bench.COMMITTED, bench.OTHER) if file.exists()]
         entry = {
             "stated": f"{datetime.now(UTC):%Y-%m-%d}",
             "rules": new,
-            "known": sorted([*store.folders(), bench.COMMITTED.name]),
+            "known": sorted([*store.folders(), *measured]),
         }
         files.write(FILE, json.dumps([*statements, entry], indent=1) + "\n")
         _read.cache_clear()
