@@ -1,6 +1,7 @@
 """The command line: `at-repro`, also `python -m at_repro`."""
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -11,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from at_repro import files
-from at_repro.errors import ParameterError, UserError, check_choice, printable
+from at_repro.errors import ParameterError, UserError, printable
 
 EXAMPLES = (
     ("experiments", "what can be run, with its runs and cost"),
@@ -38,6 +39,9 @@ EXAMPLES = (
     ("data photos@64 --data-root DIR", "what is in your own folder DIR/photos, as images of 64 x 64 pixels"),
 )
 
+# Standard output that nobody reads or that cannot be written.
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -61,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"at-repro: {printable(str(error))}")
         return 2
     except KeyboardInterrupt:
-        _say("\nat-repro: stopped; give the same command again to continue")
+        _say("\nat-repro: stopped; the same command continues what was being trained")
         return 130
     except OSError as error:  # of standard output: files have a line of their own, see `files.write_errors`
-        if error.filename is not None:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes again at its end
         if isinstance(error, BrokenPipeError):  # its reader, such as head, has seen enough
@@ -146,7 +150,8 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", metavar="NAME", help="of a file in notebooks/, such as table_1")
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
-                         help="a parameter, once for each: -p preset smoke -p seeds 0,1")  # fmt: skip
+                         help="a parameter, once for each: -p preset smoke -p seeds 0,1 (preset: reduced unless "
+                         "given, which trains what has no record on CIFAR-10, for hours)")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
 
     command = add(
@@ -157,7 +162,8 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", metavar="NAME", help="for example table_1")
     command.add_argument("-p", dest="parameters", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"),
-                         help="a parameter and its values; with one value it is the same for all")  # fmt: skip
+                         help="a parameter and its values; with one value it is the same for all (preset is reduced "
+                         "unless given)")  # fmt: skip
 
     command = add("maps", maps, "draw what any model looks at in any picture: its attention maps, low to top")
     command.add_argument("model", nargs="?", default="efficientnet-lite0", metavar="MODEL", help="a network of this "
@@ -206,7 +212,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--results", **_COMMITTED_RECORDS)
     command.add_argument("-o", "--output", metavar="FILE", help="also write the whole ledger as CSV")
 
-    command = add("bench", bench, "measure what training costs here, against the targets; on an idle machine, minutes")
+    command = add(
+        "bench",
+        bench,
+        "measure what training, verify and book cost here; on an idle machine, 20 minutes",
+    )
     _add_options(command, "device", "compile", "data-root")
     command.add_argument("-o", "--output", metavar="FILE", help="also write what was measured as JSON")
 
@@ -226,7 +236,7 @@ def _examples(command: str = "") -> str:
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: integers from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: integers from 0 to 999999999")
     return int(text)
 
 
@@ -234,11 +244,15 @@ def _seed(text: str) -> int:
 _OPTIONS: dict[str, dict[str, Any]] = {
     "preset": {"default": "smoke", "help": "smoke, reduced or paper (default: %(default)s)"},
     "seeds": {"nargs": "+", "type": _seed, "metavar": "SEED", "help": "integers from 0 (default: those of the preset)"},
-    "columns": {"nargs": "+", "metavar": "COLUMN", "help": "of the experiment's table (default: all)"},
+    "columns": {
+        "nargs": "+",
+        "metavar": "COLUMN",
+        "help": "of the experiment's table, 'group 1' in quotes (default: all)",
+    },
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
-    "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else a cache folder of yours"},
-    "results": {"metavar": "DIR", "help": "the record store (default: that of the preset)"},
+    "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else ~/.cache/at_repro/data"},
+    "results": {"metavar": "DIR", "help": "the record store (default: book/results; of smoke build/smoke)"},
 }
 # Of commands that know no preset.
 _COMMITTED_RECORDS: dict[str, Any] = {"metavar": "DIR", "help": "the record store (default: the committed records)"}
@@ -332,12 +346,14 @@ def _by_name(parameters: Sequence[Sequence[str]], what: str) -> dict[str, list[s
 
 def maps(options: argparse.Namespace) -> None:
     from at_repro.analysis import any_model
+    from at_repro.data import folders
     from at_repro.report import maps
 
     model, pictures = options.model, options.pictures
     path = os.path.expanduser(model)
-    # `at-repro maps photo.jpg`; a folder may be called as the model of which it holds the maps.
-    if os.path.isfile(path) or (os.path.exists(path) and not any_model.is_name(model)):
+    # `at-repro maps photo.jpg`, also misspelt; a folder may be called as the model of which it holds the maps.
+    is_picture = os.path.isfile(path) or path.lower().endswith(folders.PICTURES)
+    if is_picture or (os.path.exists(path) and not any_model.is_name(model)):
         model, pictures = "efficientnet-lite0", [model, *pictures]
     names = ("layers", "mapping", "kind", "weights", "layout", "grid", "size", "device", "csv")
     count = maps.draw(model, pictures, options.output, **{name: getattr(options, name) for name in names})
@@ -424,6 +440,7 @@ def _runs(options: argparse.Namespace) -> list:
     tables = [table for name in names for table in experiments.get(name).runs(options.preset, options.seeds)]
     columns = dict.fromkeys(name for table in tables for name in table)
     for name in options.columns or ():
-        check_choice("columns", name, columns)
+        if name not in columns:  # names hold commas and spaces
+            raise ParameterError("columns", name, map(repr, columns))
     selection = options.columns or columns
     return list(dict.fromkeys(run for table in tables for name, run in table.items() if name in selection))

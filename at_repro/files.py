@@ -120,11 +120,14 @@ def read_json(parameter: str, path: str | Path, keys: Iterable[str], writer: str
     raise ParameterError(parameter, str(path), f"a file that {writer} has written")
 
 
-def output(path: str | Path) -> Path:
+def output(path: str | Path, parameter: str = "output") -> Path:
     """A file that a user has named for a result, tried before any work: its folder is made, nothing else is left.
 
     A pipe is not tried, since its reader would take the trial for all. Raises ParameterError where it cannot be
     written.
+
+    Args:
+        parameter: what the user gave it as.
     """
     try:
         target = Path(path).expanduser()
@@ -138,7 +141,7 @@ def output(path: str | Path) -> Path:
             target.unlink()
     except (OSError, RuntimeError, ValueError) as error:  # the latter: an unknown user's home; a null byte
         reason = getattr(error, "strerror", None) or error
-        raise ParameterError("output", str(path), f"a file that can be written ({reason})") from None
+        raise ParameterError(parameter, str(path), f"a file that can be written ({reason})") from None
     return target
 
 

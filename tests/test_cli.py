@@ -20,7 +20,7 @@ from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
 from at_repro.data import shapes
 from at_repro.records import Store
-from at_repro.report import notebooks
+from at_repro.report import notebooks, terminal_output
 from at_repro.training import missing_runs, provenance
 
 NAME = "wrn-16-2-to-16-1"
@@ -86,7 +86,10 @@ BAD = [
     (["run", NAME, "--seeds", ""], ["seeds", "''", "integers from 0"]),
     (["status", NAME, "--seeds", "1e3"], ["seeds", "'1e3'", "integers from 0"]),
     (["run", NAME, "--seeds"], ["--seeds"]),
-    (["run", NAME, "--columns", "AT", "at"], ["columns", "'at'", "student, AT, F-ActT, KD, AT+KD, teacher"]),
+    (
+        ["run", NAME, "--columns", "AT", "at"],
+        ["columns", "'at'", "'student', 'AT', 'F-ActT', 'KD', 'AT+KD', 'teacher'"],
+    ),
     (["claims", "--results", "cut/cifar10/plain_text/train-00000-of-00001.parquet"], ["results", "a folder"]),
     (["run", NAME, "--device", "cuda"], ["device", "'cuda'", "auto, cpu", "no CUDA device"]),
     (["run", NAME, "--device", "tpu"], ["device", "'tpu'", "auto, cpu, cuda"]),
@@ -117,6 +120,7 @@ BAD = [
     (["data", "--data-root", ""], ["data root: ''"]),
     (["maps", ""], ["model: ''"]),
     (["maps", "resnet18", "--csv", "table.csv", ""], ["pictures: ''"]),
+    (["maps", "phto.jpg"], ["pictures: 'phto.jpg'", "a file, or a folder with pictures"]),
     (["book", "--preset", ""], ["preset: ''"]),
     (["train", NAME], ["'train'", "run"]),
     ([], ["COMMAND"]),
@@ -314,7 +318,7 @@ def test_a_stopped_run_is_in_progress_and_is_continued(tiny_experiment, capsys, 
 
     monkeypatch.setattr(Student, "save", save_and_stop)
     assert run() == 130
-    assert capsys.readouterr().err.endswith("at-repro: stopped; give the same command again to continue\n")
+    assert capsys.readouterr().err.endswith("at-repro: stopped; the same command continues what was being trained\n")
     seen = status(capsys)
     assert seen["summary"].startswith("3 missing, 2 in progress, 1 recorded in ")
     assert " in progress " in seen["AT"] and seen["AT"].endswith("1 of 2 epochs")
@@ -349,7 +353,7 @@ def test_a_signal_stops_and_the_same_command_continues(tmp_path):
                 break
         rest = process.stderr.read()
         assert process.wait(60) == 130, rest
-    assert rest.splitlines()[-1] == "at-repro: stopped; give the same command again to continue"
+    assert rest.splitlines()[-1] == "at-repro: stopped; the same command continues what was being trained"
     assert "Traceback" not in rest and not rest.count("recorded ")
     done = subprocess.run(command, capture_output=True, **keywords)
     assert done.returncode == 0, done.stderr
@@ -375,6 +379,15 @@ def test_an_output_that_is_closed_or_full(redirection, code, command):
     assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
     if redirection == ">/dev/full":
         assert done.stderr == b"at-repro: the output cannot be written (No space left on device)\n"
+
+
+def test_another_error_of_the_system_is_not_called_one_of_the_output(monkeypatch):
+    def fail():
+        raise TimeoutError("the scheduler is gone")
+
+    monkeypatch.setattr(terminal_output, "experiments", fail)
+    with pytest.raises(TimeoutError):
+        main(["experiments"])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from at_repro import data
 from at_repro.analysis import attention_measurement, attention_table, network_maps
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images
-from at_repro.errors import DataError, ParameterError, UserError, check_choice
+from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.networks import Output, fold_batch_norms
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
@@ -70,14 +70,16 @@ def verify(
     if not folders:
         raise ParameterError("results", str(store.folder), "a folder that holds records")
     for run_id in run_ids:
-        check_choice("run", run_id, folders)
+        if run_id not in folders:
+            raise ParameterError("run", run_id, f"a record of {store.folder}, or of another --results")
     teachers = set(attention_table.load(store)["teacher"])  # one that cannot be read is no reason to skip a record
     engine.keep_freed_memory()
 
     @cache  # the error as well: a download that failed is not tried again for every record
     def test_images(dataset: str) -> TestImages:
         try:
-            return data.load(dataset, "test", data_root).to(target)
+            # A build, which compares a part, downloads nothing.
+            return data.load(dataset, "test", data_root, download=count is None).to(target)
         except DataError as error:
             return error
 

@@ -89,6 +89,6 @@ def _download(root: Path) -> None:
 def _absence(root: Path, reason: str) -> DataError:
     names = ", ".join([f"{_BATCHES}/", *(f"{folder}/*.parquet" for folder in _SHARDS)])
     return DataError(
-        f"CIFAR-10 is not in {root} ({reason}); looked for {names}; set AT_REPRO_DATA or --data-root to a folder that "
-        "holds one of them (with internet, torchvision downloads it there); the preset smoke needs no data"
+        f"CIFAR-10 is not in {root} ({reason}); looked for {names}; set AT_REPRO_DATA, or the data root, to a folder "
+        "that holds one of them (with internet, torchvision downloads it there); the preset smoke needs no data"
     )

@@ -22,7 +22,7 @@ from at_repro.report import figures
 from at_repro.training import engine
 
 KINDS = ("activation", "gradient", "grad-cam")
-"""Maps of activations (section 2), of the loss's gradient by the image (section 3), and Grad-CAM of the top layer."""
+"""Maps of activations (section 3.1), of the loss's gradient by the image (section 3.2), Grad-CAM of the top layer."""
 
 DRAWN = 8
 """How many pictures a figure shows."""
@@ -59,7 +59,7 @@ def draw(
         mapping: of kind "activation", see `attention.mapping`.
         kind: one of `KINDS`.
         layout, grid: see `networks.tap`.
-        size: the model's resolution in pixels; None: that of its weights, or 224.
+        size: the model's resolution in pixels; None: that of its weights, 32 of a CIFAR network, else 224.
         device: "auto", "cpu" or "cuda".
         csv: a file for entropy and top share of every map, in percent, see `map_statistics`.
 
@@ -67,7 +67,7 @@ def draw(
         How many pictures were looked at.
 
     Raises:
-        ParameterError: for a value that is not allowed, or no pictures, before anything is computed.
+        ParameterError: for a value that is not allowed, or no pictures, before anything is written.
         DataError: a file that is no picture, of all before anything is computed by their first bytes; weights that are
             not here, see `any_model.load_model`.
         UserError: where a file cannot be written.
@@ -77,7 +77,7 @@ def draw(
     if size is not None:
         check_count("size", size)
     target = engine.device(device)
-    output, table = files.output(output), None if csv is None else files.output(csv)
+    output, table = files.output(output), None if csv is None else files.output(csv, "csv")
     check_choice("output", output.suffix.removeprefix(".").lower(), FigureCanvasBase.get_supported_filetypes())
     paths = _paths(pictures)
     files_read = {path.resolve() for path in [*paths, *([Path(weights)] if weights else [])]}

@@ -433,14 +433,19 @@ def test_a_data_set_that_cannot_be_had_is_asked_for_once(trained, store, forged,
     for seed in range(2):
         hand_made(replace(small, seed=seed), curve=(25.0,))
     load, asked = data.load, []
-    monkeypatch.setattr(data, "load", lambda name, *given: asked.append(name) or absent(name) or load(name, *given))
+
+    def without_cifar10(name, *given, download):
+        asked.append((name, download))
+        if name == "cifar10":
+            raise DataError("cifar10 is not here")
+        return load(name, *given)
+
+    monkeypatch.setattr(data, "load", without_cifar10)
     assert verify(store, device="cpu") == 0
-    assert sorted(asked) == ["cifar10", "shapes"]
-
-
-def absent(name: str) -> None:
-    if name == "cifar10":
-        raise DataError("cifar10 is not here")
+    assert sorted(asked) == [("cifar10", True), ("shapes", True)]
+    asked.clear()
+    verify(store, device="cpu", count=1)
+    assert sorted(asked) == [("cifar10", False), ("shapes", False)], "a build, which compares a part, downloads"
 
 
 def test_a_table_of_statistics_that_cannot_be_read_is_no_reason_to_skip(store, forged):
@@ -455,7 +460,8 @@ def test_a_run_that_is_named_twice_is_one(trained, store, forged, capsys):
 
 
 def test_unknown_runs_and_empty_stores_are_refused(trained, store, forged, tmp_path):
-    with pytest.raises(ParameterError, match=f"^run: 'nothing' is not allowed; allowed: {trained.run.run_id}$"):
+    allowed = r"a record of \S+, or of another --results"
+    with pytest.raises(ParameterError, match=rf"^run: 'nothing' is not allowed; allowed: {allowed}$"):
         verify(store, ["nothing"], device="cpu")
     with pytest.raises(ParameterError, match=r"^results: .*a folder that holds records$"):
         verify(Store(tmp_path / "empty"), device="cpu")

@@ -200,6 +200,7 @@ def test_the_name_of_a_picture_may_end_in_capitals(folder):
         (["pictures", "-o", "pictures"], "output: "),
         (["pictures", "-o", "maps.DOC"], "output: 'doc' .*png"),
         (["pictures", "-o", "pictures/00.jpg"], "output: .*00.jpg' is not allowed; allowed: a file that is not looked"),
+        (["pictures", "--csv", "pictures"], "csv: .*pictures' is not allowed; allowed: a file that can be written"),
         (["pictures", "--csv", "pictures/00.jpg"], "csv: .*00.jpg' is not allowed"),
         (["pictures", "-o", "same.svg", "--csv", "same.svg"], "csv: .*same.svg' is not allowed"),
         (["pictures", "--weights", "pipe"], "pipe is no file"),
