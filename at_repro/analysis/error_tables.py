@@ -139,7 +139,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     over = ["images" if row.seeds < _SEEDS_OF_AN_INTERVAL else "seeds" for row in rows]
     intervals = [f"{row.low:.2f} to {row.high:.2f} ({what})" for row, what in zip(rows, over, strict=True)]
     text["95 % interval"] = pd.Series(intervals, table.index).where(table["seeds"] > 0, "")
-    text["best epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
+    text["best epoch's"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
     text["seeds"] = table["seeds"]
     if table["diverged"].any():
         text["diverged"] = table["diverged"]
@@ -152,7 +152,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     """All other columns against `reference`, of the same seed, on the same images: a row per column and seed.
 
-    Columns: `method`, the column; `difference`, method minus reference in percentage points; `only_method` and
+    Columns: `method`, the column; `seed`; `difference`, method minus reference in percentage points; `only_method` and
     `only_reference`, the images that only one of them gets right; `p`, of McNemar's exact test that neither is better.
 
     Raises UserError, with both run ids, where two were measured on different test images.
@@ -224,7 +224,7 @@ def paired_differences(study: Study, reference: str) -> pd.DataFrame:
 def means_as_text(statistics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
 
-    A second and a third decimal are there where the interval would be zeros without them.
+    An interval below 0.095 has a second decimal, one below 0.0095 a third.
 
     Args:
         statistics: see `map_statistics.tabulate`.
@@ -270,7 +270,8 @@ def map_distances(study: Study) -> pd.DataFrame:
     """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
 
     Of F_sum^2 maps, the median over seeds of the mean over test images, from the table of `attention_table`: so
-    without weights and images. A row per method, a column per level; no rows where nothing was measured.
+    without weights and images. A row per method, a column per level, and `seeds`, how many; no rows where nothing was
+    measured.
     """
     runs = study.test_errors().set_index("run_id")["column"].rename("method")
     distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)

@@ -90,7 +90,7 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
 def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:
     """A line per photograph: its true class, and what of ImageNet's 1000 classes the network takes it for.
 
-    None without network or photographs.
+    Empty without network or photographs.
     """
     if network is None or images is None:
         return []

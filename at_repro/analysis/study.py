@@ -84,7 +84,7 @@ class Study(WithImages):
         return next(iter(self.records[column].values()))
 
     def test_errors(self) -> pd.DataFrame:
-        """A row per record: column, seed, test_error and best_test_error (percent; NaN where it diverged), run_id."""
+        """A row per record: column, seed, test_error (NaN where it diverged) and best_test_error, percent, run_id."""
         rows = [
             (column, seed, record.final["test_error"], record.values["best"]["test_error"], record.run.run_id)
             for column, by_seed in self.records.items()
@@ -184,8 +184,8 @@ def open_study(
 
     What the table of `attention_table` lacks is measured.
 
-    Where the environment variable AT_REPRO_TRAIN is "never", or without `train_missing`, nothing is trained, and what
-    has no record is listed as missing: for tests and for a look at what there is.
+    Where the environment variable AT_REPRO_TRAIN is "never", or without `train_missing`, nothing is trained or
+    measured, and what has no record is listed as missing: for tests and for a look at what there is.
 
     Args:
         experiment, preset: names, see `experiments`.
@@ -196,7 +196,8 @@ def open_study(
 
     Raises:
         ParameterError: for a value that is not allowed.
-        DataError: where something has to be trained and its data set is not here.
+        DataError: where something has to be trained and its data set is not here, or the table cannot be read.
+        UserError: see `training.train`; DamagedRecord for a record that is not whole.
     """
     train_missing = may_train() and train_missing
     own_seeds = None if seeds in ((), [], "") else seeds

@@ -30,7 +30,8 @@ def in_processes(function: Callable[..., float], count: int, *arguments: object)
     """What a function of a module returns in several new processes that measure at the same time.
 
     It is called with `ready`, which waits until all processes have called it, and with the arguments. Raises what the
-    function raises, or BrokenProcessPool where a process dies.
+    function raises in the first of them, BrokenBarrierError where it waited for another that failed, or
+    BrokenProcessPool where a process dies.
     """
     context = get_context("spawn")
     with ProcessPoolExecutor(count, context, _remember, (context.Barrier(count),)) as pool:

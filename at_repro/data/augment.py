@@ -22,7 +22,7 @@ CIFAR10_STD = (63.0, 62.1, 66.7)
 def crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
     """Reflect-pads, crops back to the original size at a random position and flips half of the images left to right.
 
-    Source: Section 4.1 of the paper ("horizontal flips and random crops ... 4 pixels" of reflect padding).
+    Source: Section 4.1 of the paper (flips and random crops) and its public code (4 pixels of reflect padding).
 
     Args:
         images: uint8 (N, C, H, W).
@@ -45,6 +45,8 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """A random window of each image, half of them flipped left to right: the paper's crop of 224 from 256 (Table 4).
+
+    Of images of up to 32 pixels the window is the whole image.
 
     Args:
         images: uint8 (N, C, S, S), squares.

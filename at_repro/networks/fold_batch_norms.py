@@ -15,8 +15,8 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     """A copy of `network` for inference only: in eval mode, no parameter requires gradients, batch norms folded.
 
     A batch norm is folded where it is the only reader of a convolution: all of NIN's, ResNet's and EfficientNet-Lite's,
-    and `bn1` of every WRN block. A WRN's other batch norms read a sum, and stay. Gradients with respect to the *input*
-    work as before.
+    `bn1` of every WRN block and, where it is wider than 1, the first batch norm. A WRN's others read a sum, or share
+    what they read with a shortcut, and stay. Gradients with respect to the *input* work as before.
 
     Networks that are not of this package are copied and frozen but not folded: folding traces the forward pass once,
     which only is safe for passes known to have no data-dependent control flow and no hooks.

@@ -46,7 +46,7 @@ def tap(
         ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout; a grid of
             other numbers than integers from 1. Also when called, if a layer did not run exactly once or returned no
             map, or is trained and ran without gradients, if the layout is not certain, if tokens fit no grid, if there
-            are no logits, or if another call has not returned.
+            are no logits or no tensor among the images, or if another call has not returned.
     """
     names = [name for name, _ in model.named_modules() if name]
     if isinstance(layers, str) or not layers:

@@ -16,7 +16,7 @@ def rate_factor(epoch: int, epochs: int, milestones: tuple[float, ...], drop: fl
 
 
 def decay_factor(decay: str, epoch: int, epochs: int, rate: float) -> float:
-    """Factor on a term's weight in an epoch (counted from 0), 1 in the first epoch.
+    """Factor on a term's weight in an epoch (counted from 0), 1 in the first epoch unless the rate falls in it.
 
     The paper lets beta decay in AT+KD and F-ActT and does not say how. Four readings are offered, `DECAYS`:
     `constant`; `linear` and `cosine`, which would reach 0 one epoch after the last; `step`, which falls together

@@ -137,7 +137,7 @@ def train_epoch(
     replay: Replay = AS_WRITTEN,
 ) -> list[dict]:
     """Trains students of one cohort, all in the same epoch, to its end; returns `train_loss` (the task loss) and
-    `train_error` (percent, on the augmented images) of each. A student whose loss is not finite has NaN there.
+    `train_error` (percent, on the augmented images) of each. A loss that is not finite is NaN.
 
     Students that were stopped within the epoch go on at their step, those behind first. Whenever `after_step` is
     called, every student can be saved. With `ranks`, this process sees its part of every batch; the losses are those of

@@ -45,9 +45,10 @@ def train(
 
     Raises:
         ParameterError: for a value that is not allowed.
-        DataError: where a data set is missing or damaged.
-        UserError: where the disk refuses a file, the store is then as it was; or where a folder of images is no longer
-            what a record was trained on.
+        DataError: where a data set, or ImageNet's weights, are missing or damaged.
+        UserError: where the disk refuses a file, the store is then as it was; where a folder of images is no longer
+            what a record was trained on; where a teacher diverged or its weights are not here; for a damaged record,
+            or a checkpoint that cannot be read or was begun on other images or code of a network.
         KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
     """
     ranks, target = join(engine.device(device))
