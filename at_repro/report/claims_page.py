@@ -27,7 +27,8 @@ _SETTINGS = " settings"  # of a scope: pairs of networks at several lengths
 _LINE = 58  # letters, of a name above its intervals
 
 PAGES = {
-    **dict.fromkeys(["edges", "power", "details"], "attention_maps"),
+    **dict.fromkeys(["power", "details"], "method"),
+    "edges": "attention_maps",
     **dict.fromkeys(["objects", "objects-accuracy", "parts", "stronger-networks"], "peaks_objects_faces"),
     **dict.fromkeys(["at", "at-over-f-actt", "f-actt", "at-kd", "at-kd-over-kd"], "table_1"),
     **dict.fromkeys(["convergence", "kd-width", "kd-depth"], "table_1"),
@@ -81,9 +82,8 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
-            f". An interval of one or two runs is that of its test images, made {width:.2f} times as wide. Where there "
-            f"are three seeds or more, they spread {spread.ratio:.2f} times (1 at least) as much as test images say; "
-            f"the rest is for having measured that with {spread.freedom:.0f} degrees of freedom alone"
+            f". An interval of one or two runs is that of its test images, made {width:.2f} times as wide for what "
+            "other seeds may make"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])

@@ -40,7 +40,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     parts = [
         ("One group or three", groups, ["group 1", "group 2", "group 3"], "all groups"),
         ("Mapping function, at β = 1000", functions, [name for name in powers if "beta" not in name], "sum-2"),
-        ("Mapping function, at one gradient norm", functions, [name for name in powers if "beta" in name], "sum-2"),
+        ("Mapping function, at equal gradient norm", functions, [name for name in powers if "beta" in name], "sum-2"),
         ("Norm of the maps", functions, norms, "sum-2"),
         ("Form and β", forms, [name for name in forms.columns if "form" in name], "code form, beta 1000"),
     ]
@@ -60,8 +60,8 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
         f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
         f"each judged by itself; {others[UNDECIDED]} are undecided{diverged}. "
-        "The usual one is attention of all three groups, the sum of squares over channels (`sum-2`), maps "
-        "divided by their l2 norm, and the loss of the public code, a mean of squares, with β = 1000. With it "
+        "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
+        "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares, β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
         f"({count_seeds(groups, 'all groups')}{all_seeds(groups, 'all groups')}), without any transfer "
         f"{error(groups, 'student') or 'diverged'} ({count_seeds(groups, 'student')}{all_seeds(groups, 'student')}), "
@@ -93,15 +93,15 @@ def on_method(study: Study, sizes: Mapping[str, float]) -> str:
     distances = error_tables.map_distances(study)
     text = (
         "**A student is trained to have its teacher's attention maps.** A map says how active a network is at each "
-        "position of an image: activations are squared, summed over channels, and the map is divided by its length. "
+        "position of an image: activations are squared, summed over channels, and the map is scaled to length 1. "
     )
     if {"student", "AT"} <= set(distances.index):
         after, before = (_and(f"{value:.2f}" for value in distances.loc[name][:-1]) for name in ("AT", "student"))
         student = study.columns["student"]
         text += (
             f"That works: after {student.epochs} epochs the maps of a {student.network.upper()} at the ends of its "
-            f"groups, called {_and(list(distances)[:-1])}, are on average {after} from its teacher's, without "
-            f"transfer {before} (0: the same map, 1.41: no position in common)."
+            f"groups of blocks, called {_and(list(distances)[:-1])}, are on average {after} from its teacher's, "
+            f"without transfer {before} (0: the same map, 1.41: no position in common)."
         )
     text += (
         "\n\n**The paper prints another loss than its code computes.** In the paper the distance of two maps is added "
@@ -110,8 +110,8 @@ def on_method(study: Study, sizes: Mapping[str, float]) -> str:
     )
     if sizes.get("form", 0) > 0:  # no number where student and teacher are one
         text += (
-            "Read literally, with the β of 0.1 that the paper names, its loss is a weak one: the code's, with β = "
-            f"1000, has {sizes['form']:.0f} times the gradient norm at the activations of a trained student. "
+            "Read literally, with the β of 0.1 that the paper names, its loss is a weak one: the gradient of the "
+            f"code's, with β = 1000, is {sizes['form']:.0f} times as long at the activations of a trained student. "
         )
     if "position" in sizes:
         text += (
@@ -150,8 +150,8 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
         f"**Low maps follow edges more than all higher ones do, in {most} of {count} networks.** The correlation of a "
         f"map with how strongly the image changes is {'; '.join(says)}. Between them it need not fall: in {dips} of "
         f"{count} a level in the middle follows edges less than the top. To the eye, low maps are outlines, as the "
-        "paper says; of a bird, level 3 marks the head or the beak, and top maps are one or two broad spots where "
-        "the paper has the whole object."
+        "paper says; of a bird, the third of four levels marks the head or the beak, and top maps are one or two broad "
+        "spots where the paper has the whole object."
     )
 
 
@@ -178,7 +178,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
             facts.has_better_teacher(replace(study.columns["AT"], seed=seed)) for seed in study.records["student"]
         )
     ]
-    stand_ins = "" if birds.preset == "paper" else ", small stand-ins for the paper's setting"
+    where = "On photographs" if birds.preset == "paper" else "On small stand-ins for the paper's photographs"
     names = [study.experiment.name for study in (birds, scenes, imagenet)]
     plain, taught = (
         [number for name in names if (number := paper_numbers.of_experiment(name, column))]
@@ -188,10 +188,10 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     doubt = "" if all(number.certain for number in taught) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
-        f"**Beyond CIFAR-10 attention transfer helps beyond chance on {_and(successes) or 'none'} of "
-        f"{_and(tasks)}{stand_ins}**; the paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. "
+        f"**{where} of {_and(tasks)} attention transfer helps beyond chance on "
+        f"{_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. "
         f"Test errors without transfer and with it: {errors}. With the usual β, 1000, each of the few positions "
-        "of small maps weighs 3 to 12 times as much as in the paper; the columns with a smaller β make up for that."
+        "of small maps weighs 3 to 12 times as much as in the paper; a smaller β makes up for that."
     )
     if weak_tests:
         teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)

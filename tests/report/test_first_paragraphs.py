@@ -107,11 +107,14 @@ def test_the_method_is_said_with_what_was_measured(studies, monkeypatch):
     study = studies("reduced")
     monkeypatch.setattr(error_tables, "map_distances", lambda study: distances)
     text = first_paragraphs.on_method(study, {"form": 175.6, "position": 0.396})
-    assert "after 40 epochs the maps of a WRN-16-1 at the ends of its groups, called low, middle and top, are" in text
+    assert (
+        "after 40 epochs the maps of a WRN-16-1 at the ends of its groups of blocks, called low, middle and top, are"
+        in text
+    )
     assert (
         "on average 0.11, 0.11 and 0.17 from its teacher's, without transfer 0.39, 0.33 and 0.29 (0: the same" in text
     )
-    assert "with β = 1000, has 176 times the gradient norm" in text and "maps are 0.40 apart" in text
+    assert "with β = 1000, is 176 times as long" in text and "maps are 0.40 apart" in text
     monkeypatch.setattr(error_tables, "map_distances", lambda study: distances.iloc[:1])
     for nothing in ({}, {"form": float("nan")}):
         bare = first_paragraphs.on_method(study, nothing)
@@ -135,7 +138,10 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     worse = {"student": {0: range(40)}, "teacher": {0: range(40)}, "at": {0: range(80)}}
     scenes, imagenet = studies("reduced", LARGER[1], **worse), studies("reduced", LARGER[2])
     text = plain(*first_paragraphs.on_larger_images(birds, scenes, imagenet))
-    assert "attention transfer helps beyond chance on birds of birds and scenes, small stand-ins for the paper" in text
+    told = (
+        "On small stand-ins for the paper's photographs of birds and scenes attention transfer helps beyond chance on"
+    )
+    assert f"{told} birds**; the paper gains" in text
     assert (
         "the paper gains 1.1 to 1.5 (?) points on each. Test errors without transfer and with it: 20.00 % and 15.00 % "
         "on birds (20 epochs, one seed); 20.00 % and 40.00 % on scenes (20 epochs, one seed)."
