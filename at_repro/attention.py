@@ -97,7 +97,7 @@ def mapping(name: str) -> Callable[[Tensor], Tensor]:
     """
     match = isinstance(name, str) and re.fullmatch(r"(sum|max)-((?:0|[1-9][0-9]{0,2})(?:\.[0-9]*[1-9])?)", name)
     if not match or float(match[2]) == 0:
-        raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another p below 1000"))
+        raise ParameterError("mapping", name, (*MAPPINGS, "or sum-{p} and max-{p} with another p from 0 to 1000"))
     return functools.partial(power_sum if match[1] == "sum" else power_max, p=float(match[2]))
 
 

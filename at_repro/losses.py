@@ -76,7 +76,7 @@ class AttentionTransfer(nn.Module):
         super().__init__()
         if not callable(mapping):
             attention.mapping(mapping)
-        if pairs is not None and not (pairs and all(_is_pair(pair) for pair in pairs)):
+        if pairs is not None and not (isinstance(pairs, Sequence) and pairs and all(map(_is_pair, pairs))):
             raise ParameterError("pairs", pairs, "one or more pairs of indices from 0")
         check_choice("form", form, FORMS)
         check_weight("beta", beta)

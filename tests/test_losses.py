@@ -334,6 +334,7 @@ def test_the_module_teaches_the_student_alone():
     ("values", "match"),
     [
         ({"pairs": []}, "^pairs"),
+        ({"pairs": 3}, "^pairs"),
         ({"pairs": [0, 1]}, "^pairs"),
         ({"pairs": [(0.0, 1.0)]}, "^pairs"),
         ({"pairs": [(0, -1)]}, "^pairs"),

@@ -165,13 +165,18 @@ def post_hoc(ledger: pd.DataFrame) -> str:
     of_stated = [(name, own) for name, own in tests["runs"].str.split().items() if plan.is_stated(name)]
     shares = [len(plan.unknown(name, own)) / max(1, len(own)) for name, own in of_stated]
     after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
+    before = len(shares) - after - partly
     text = (
-        f"Of the {len(tests)} tested claims, {len(shares) - after - partly or 'none'} are judged by a rule that was "
+        f"Of the {len(tests)} tested claims, {before or 'none'} {_is(before)} judged by a rule that was "
         f"stated before all of their runs, {partly or 'none'} by one stated after some of them, {after or 'none'} by "
         "one stated after all."
     )
     others = len(tests) - len(of_stated)
-    return text + f" {others} are judged by another rule than was stated." * bool(others)
+    return text + f" {others} {_is(others)} judged by another rule than was stated." * bool(others)
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _of_the_paper(ledger: pd.DataFrame) -> pd.DataFrame:

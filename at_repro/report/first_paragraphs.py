@@ -178,7 +178,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
             facts.has_better_teacher(replace(study.columns["AT"], seed=seed)) for seed in study.records["student"]
         )
     ]
-    where = "On photographs" if birds.preset == "paper" else "On small stand-ins for the paper's photographs"
+    where = "On" if birds.preset == "paper" else "In small stand-ins for the paper's setting, on"
     names = [study.experiment.name for study in (birds, scenes, imagenet)]
     plain, taught = (
         [number for name in names if (number := paper_numbers.of_experiment(name, column))]
@@ -188,7 +188,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     doubt = "" if all(number.certain for number in taught) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
-        f"**{where} of {_and(tasks)} attention transfer helps beyond chance on "
+        f"**{where} {_and(tasks)}, attention transfer helps beyond chance on "
         f"{_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. "
         f"Test errors without transfer and with it: {errors}. With the usual β, 1000, each of the few positions "
         "of small maps weighs 3 to 12 times as much as in the paper; a smaller β makes up for that."

@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from at_repro import experiments
 from at_repro.analysis import attention_table, error_tables
 from at_repro.errors import UserError
+from at_repro.records import Record
 
 IMAGES = 200  # half a percentage point each
 PAIR = "wrn-16-1 from wrn-16-2"
@@ -338,6 +340,15 @@ def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
     assert table.loc["AT"].tolist() == [3, 75, 0]
     assert table.loc["KD"].tolist() == [1, 25, 0], "of three seeds one never gets there, which is later than any epoch"
     assert table.loc["F-ActT"].isna().tolist() == [True, True, False], "of two seeds one"
+
+
+def test_early_gains_are_means_over_seeds(studies, monkeypatch):
+    study = studies("smoke", student={seed: range(40) for seed in range(3)}, at={seed: range(18) for seed in range(3)})
+    gains = [10.0, 10.0, 40.0]
+    monkeypatch.setattr(
+        Record, "early_errors", lambda record: np.array([50.0 - gains[record.run.seed] * bool(record.run.terms)])
+    )
+    assert error_tables.first_epochs(study).loc["AT", "early gain"] == 20, "the median is 10"
 
 
 def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):

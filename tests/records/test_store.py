@@ -57,14 +57,14 @@ def test_a_tensor_without_values_is_stored():
 
 
 def test_what_a_run_took_of_a_shared_loop_is_its_part_of_each_session(run, hand_made):
-    """Two hours beside two others, one beside another, and three alone."""
+    """Two hours beside two others, one alone, and three beside the one that the last session names."""
     sessions = [
         {"epoch": 1, "step": 0, "seconds": 7200.0, "company": ["one", "two"]},
-        {"epoch": 1, "step": 1, "seconds": 3600.0, "company": ["one"]},
+        {"epoch": 1, "step": 1, "seconds": 3600.0, "company": []},
         {"epoch": 2, "step": 0, "seconds": 10800.0},
     ]
-    record = hand_made(run, seconds=21600.0, sessions=sessions, environment={"company": []})
-    assert record.training_seconds == 2400 + 1800 + 10800
+    record = hand_made(run, seconds=21600.0, sessions=sessions, environment={"company": ["one"]})
+    assert record.training_seconds == 2400 + 3600 + 5400
 
 
 def test_files_are_readable_by_people(run, hand_made):

@@ -45,12 +45,14 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     assert "*Supported*: “AT helps”." in told
     cause = "*l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2)* fails, -0.57 points (-1.17 to +0.03)"
     assert f"*Contradicted*: “l1 does”: {cause}, one run in the paper's setting." in told
-    assert "of the 3 tested, 1 has three seeds in every comparison that was run. An interval of one or two" in told
+    assert (
+        "of the 3 tested, 1 has three seeds or more in every comparison that was run. An interval of one or two" in told
+    )
     assert "of its test images, made 1.70 times as wide" in told, "1.2, and Student's t of 2.776 instead of 1.960"
     alike = claims_page.answer(ledger.drop("l1"), compared, Spread(1.0, 6))
     assert "1.25 times as wide for what other seeds may make" in alike, "2.447 instead of 1.960"
     assert (
-        "Of the 3 tested claims, 1 are judged by a rule that was stated before all of their runs, 1 by one stated "
+        "Of the 3 tested claims, 1 is judged by a rule that was stated before all of their runs, 1 by one stated "
         "after some of them, 1 by one stated after all." in told
     )
 
@@ -60,7 +62,7 @@ def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, to
     """Columns are trained one after another: some have five seeds while others have one."""
     ledger = claims.conclude(compared[:0])
     ledger.loc["convergence", ["verdict", "scope"]] = [UNDECIDED, scope]
-    assert f"of the 1 tested, {told} three seeds in every comparison that was run" in claims_page.answer(
+    assert f"of the 1 tested, {told} three seeds or more in every comparison that was run" in claims_page.answer(
         ledger, compared, Spread(1.2, 4)
     )
 

@@ -118,7 +118,7 @@ def test_the_method_is_said_with_what_was_measured(studies, monkeypatch):
     monkeypatch.setattr(error_tables, "map_distances", lambda study: distances.iloc[:1])
     for nothing in ({}, {"form": float("nan")}):
         bare = first_paragraphs.on_method(study, nothing)
-        assert "gradient norm" not in bare and "epochs" not in bare and "nan" not in bare
+        assert "times as long" not in bare and "epochs" not in bare and "nan" not in bare
         assert "**The paper prints another loss than its code computes.**" in bare
 
 
@@ -138,9 +138,7 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     worse = {"student": {0: range(40)}, "teacher": {0: range(40)}, "at": {0: range(80)}}
     scenes, imagenet = studies("reduced", LARGER[1], **worse), studies("reduced", LARGER[2])
     text = plain(*first_paragraphs.on_larger_images(birds, scenes, imagenet))
-    told = (
-        "On small stand-ins for the paper's photographs of birds and scenes attention transfer helps beyond chance on"
-    )
+    told = "In small stand-ins for the paper's setting, on birds and scenes, attention transfer helps beyond chance on"
     assert f"{told} birds**; the paper gains" in text
     assert (
         "the paper gains 1.1 to 1.5 (?) points on each. Test errors without transfer and with it: 20.00 % and 15.00 % "

@@ -57,7 +57,7 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
-    computed = {0.02, 0.09, 0.13, 0.18, 0.26, 2.2, 2.8, 3.63, 5.54}  # by the tests of what Table 1's page types
+    computed = {0.02, 0.09, 0.13, 0.18, 0.26, 2.2, 2.8}  # by the tests of what Table 1's page types
     bound = {"table_1": computed | {0.05}, "look_for_yourself": {0.17, 0.29}}.get(name, set())
     assert unfounded(said(notebook), shown(notebook) | bound) == []
 
@@ -198,7 +198,8 @@ def test_what_distillation_does_on_photographs_is_what_the_records_say():
         found[name] = (top["KD"] > top["student"], judge(Facts(study.store), study, "KD")[0])
         assert top["AT"] < top["student"] and judge(Facts(study.store), study, "AT")[0] != SUPPORTED
     assert found == {"scenes": (True, SUPPORTED), "birds": (True, UNDECIDED), "imagenet": (False, CONTRADICTED)}
-    assert "Attention transfer brings the maps near, and errors do not fall" in prose("notebooks/larger_images.ipynb")
+    told = "Attention transfer brings the maps near, and errors do not fall beyond chance"
+    assert told in prose("notebooks/larger_images.ipynb")
     page = prose("notebooks/is_it_the_attention.ipynb")
     assert "on scenes KD's top map is farther and KD errs less, as here; on birds it is farther and the errors" in page
     assert "do not differ beyond chance; on ImageNet's stand-in it is nearer and KD errs more." in page
@@ -208,8 +209,8 @@ def test_the_stronger_of_two_networks_of_full_length_is_said_to_have_lower_peaks
     rows = claims.compare(open_store("reduced"))
     peaks = rows[(rows["claim"] == "stronger-networks") & (rows["setting"] == "the paper's")]
     assert len(peaks) == 3 and (peaks["difference"] > 0).all(), "of the student's maps minus of the teacher's"
-    told = "Of the two networks that trained for the paper's 200 epochs the stronger one has the lower peaks at every"
-    assert f"{told} level" in prose("notebooks/peaks_objects_faces.ipynb")
+    told = "trained on labels alone for the paper's 200 epochs, the stronger one has the lower peaks at every level"
+    assert f"Of WRN-16-1 and WRN-16-2, {told}" in prose("notebooks/peaks_objects_faces.ipynb")
 
 
 def test_what_at_gains_in_general_is_said_to_be_a_mean_of_lengths():
