@@ -77,8 +77,8 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
         lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     several = sum(all("seeds" in part for part in scope.split("; ")) for scope in judgements["scope"])
-    have = "has" if several < 2 else "have"
-    sure = f"of the {len(judgements)} tested, {several or 'none'} {have} three seeds or more in every comparison that was run"
+    several_have = f"{several or 'none'} {'has' if several < 2 else 'have'}"
+    sure = f"of the {len(judgements)} tested, {several_have} three seeds or more in every comparison that was run"
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
