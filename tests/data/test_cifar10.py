@@ -113,7 +113,7 @@ def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path):
         "cifar-10-batches-py",
         "plain_text",
         "AT_REPRO_DATA",
-        "--data-root",
+        "or the data root",
         "smoke",
         "no internet",
     ):
