@@ -212,11 +212,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--results", **_COMMITTED_RECORDS)
     command.add_argument("-o", "--output", metavar="FILE", help="also write the whole ledger as CSV")
 
-    command = add(
-        "bench",
-        bench,
-        "measure what training, verify and book cost here; on an idle machine, 20 minutes",
-    )
+    command = add("bench", bench, "measure what training, verify and book cost here; on an idle machine, 20 minutes")
     _add_options(command, "device", "compile", "data-root")
     command.add_argument("-o", "--output", metavar="FILE", help="also write what was measured as JSON")
 
@@ -244,11 +240,7 @@ def _seed(text: str) -> int:
 _OPTIONS: dict[str, dict[str, Any]] = {
     "preset": {"default": "smoke", "help": "smoke, reduced or paper (default: %(default)s)"},
     "seeds": {"nargs": "+", "type": _seed, "metavar": "SEED", "help": "integers from 0 (default: those of the preset)"},
-    "columns": {
-        "nargs": "+",
-        "metavar": "COLUMN",
-        "help": "of the experiment's table, 'group 1' in quotes (default: all)",
-    },
+    "columns": {"nargs": "+", "metavar": "COLUMN", "help": "of the table, 'group 1' in quotes (default: all)"},
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
     "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else ~/.cache/at_repro/data"},
