@@ -108,13 +108,14 @@ def peaks(samples: Tensor) -> Tensor:
     may be treated as a constant: it cancels, and with it every derivative.
 
     Args:
-        samples: (N, ...).
+        samples: (N, ...), of two dimensions or more.
 
     Returns:
         (N, 1, ...), detached, at least `SMALLEST_NORM`.
     """
-    largest = samples.detach().flatten(1).abs().amax(dim=1).clamp_min(SMALLEST_NORM)
-    return largest.view(-1, *[1] * (samples.dim() - 1))
+    # Not flattened: compiled, a search in another order than that of the memory goes value by value.
+    every = tuple(range(1, samples.dim()))
+    return samples.detach().abs().amax(dim=every, keepdim=True).clamp_min(SMALLEST_NORM)
 
 
 def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
