@@ -300,6 +300,7 @@ def test_grad_cam_of_what_is_not_on_the_way_to_the_scores_is_refused():
 
 def test_grad_cam_of_a_last_block_of_which_the_class_token_alone_is_read_is_no_empty_map():
     """Every gradient at its patches is 0; inside it attention mixes them into the class token."""
+    torch.manual_seed(0)  # with one seed in ten every class is evidence against all of these few patches
     model = torchvision.models.VisionTransformer(32, 16, 2, 2, 32, 64).eval()
     torch.nn.init.normal_(model.heads.head.weight)  # which is 0 at first
     last = "encoder.layers.encoder_layer_1"
