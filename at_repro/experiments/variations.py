@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from at_repro.errors import ParameterError, check_choice, is_integer
+from at_repro.errors import ParameterError, check_choice, check_count
 from at_repro.experiments.presets import Preset, get_preset
 from at_repro.runs import ActivationTransfer, Run, Term
 
@@ -41,8 +41,8 @@ class Experiment:
         seeds = size.seeds if seeds is None else seeds
         if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
             raise ParameterError("seeds", seeds, "a list of one or more integers from 0")
-        if not all(is_integer(seed) and 0 <= seed < 10**9 for seed in seeds):
-            raise ParameterError("seeds", seeds, "one or more integers from 0 to 999999999")
+        for seed in seeds:
+            check_count("seeds", seed, 0)
         if len(set(seeds)) < len(seeds):
             raise ParameterError("seeds", seeds, "every seed once")
         return [self.columns(size, seed) for seed in seeds]

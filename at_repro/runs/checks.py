@@ -3,7 +3,7 @@
 from typing import TypeGuard
 
 from at_repro import data, networks
-from at_repro.errors import ParameterError, check_choice, check_count, check_kind, check_range, check_weight, is_integer
+from at_repro.errors import ParameterError, check_choice, check_count, check_kind, check_range, check_weight
 from at_repro.networks import imagenet
 from at_repro.runs.spec import Run
 from at_repro.runs.terms import Term
@@ -22,8 +22,7 @@ def validate(run: Run) -> Run:
     if run.subset is not None:
         check_count("subset", run.subset)
     for name in ("seed", "frozen_groups"):
-        if not is_integer(value := getattr(run, name)) or not 0 <= value < 10**9:  # as experiments take seeds
-            raise ParameterError(name, value, "an integer from 0 to 999999999")
+        check_count(name, getattr(run, name), 0)
     check_weight("learning_rate", run.learning_rate)
     check_weight("drop", run.drop)
     check_range("momentum", run.momentum, 1)
