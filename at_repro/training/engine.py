@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -139,25 +139,34 @@ def forward(precision: str, compiled: bool) -> Forward:
 
 
 def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[Tensor], Output]:
-    """A frozen network as a function of normalised images: batch norms folded and, if compiled, weights as constants.
+    """A frozen network as a function of normalised images: batch norms folded and, if compiled on a CPU, weights as
+    constants, a quarter faster.
 
     For the one network that every student of a cohort looks at. Equal to `forward` up to rounding; not differentiable.
     """
     network = fold_batch_norms(network)
 
-    @torch.no_grad()
     def run(images: Tensor) -> Output:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             return network(images)
 
-    return _compile(run, options={"freezing": True}) if compiled else run
+    run = _compile(run) if compiled else run
+
+    # Both around what is compiled, not inside or as its options: while it is traced, weights become constants only if
+    # this is set and no gradient is wanted. On a GPU it was never tried.
+    @torch.no_grad()
+    def infer(images: Tensor) -> Output:
+        with torch._inductor.config.patch(freezing=not images.is_cuda):
+            return run(images)
+
+    return infer
 
 
-def _compile(function: Callable, **keywords: Any) -> Callable:
+def _compile(function: Callable) -> Callable:
     # One entry for every architecture, mode and batch size that passes through `forward`. At torch's own limit of 8 the
     # next pair of networks in a process would be run uncompiled, silently.
     torch._dynamo.config.recompile_limit = 256
-    return torch.compile(function, dynamic=False, **keywords)
+    return torch.compile(function, dynamic=False)
 
 
 _compile_once = cache(_compile)

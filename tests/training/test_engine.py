@@ -52,6 +52,20 @@ def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tol
 
 @needs_compiler
 @pytest.mark.slow
+def test_a_compiled_teachers_weights_are_constants(monkeypatch):
+    """The compiler leaves them as arguments, without a word, if it believes that a gradient is wanted."""
+    teacher = network()
+    monkeypatch.setattr(engine, "fold_batch_norms", lambda same: same)
+    infer = engine.inference(teacher, "bf16", True)
+    before = infer(IMAGES)
+    for layer in teacher.modules():
+        if isinstance(layer, torch.nn.Conv2d):  # of which the constants are copies, in bfloat16
+            layer.weight.zero_()
+    assert relative(outputs(infer(IMAGES)), outputs(before)) == 0
+
+
+@needs_compiler
+@pytest.mark.slow
 def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     gradients = []
     for compiled in (False, True):
