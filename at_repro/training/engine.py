@@ -150,14 +150,16 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             return network(images)
 
-    run = _compile(run) if compiled else run
+    if not compiled:
+        return torch.no_grad()(run)
+    compiled_run = _compile(run)
 
     # Both around what is compiled, not inside or as its options: while it is traced, weights become constants only if
     # this is set and no gradient is wanted. On a GPU it was never tried.
     @torch.no_grad()
     def infer(images: Tensor) -> Output:
         with torch._inductor.config.patch(freezing=not images.is_cuda):
-            return run(images)
+            return compiled_run(images)
 
     return infer
 
