@@ -146,4 +146,5 @@ def test_a_newcomer_can_read_the_readme_to_its_end():
 
 def test_commands_are_found():
     """Else the tests above would pass with nothing to test."""
-    assert len(commands("at-repro")) > 12 and len(commands("papermill")) == 2 and len(commands("make")) >= 4
+    assert len(commands("at-repro")) > 12 and len(commands("make")) >= 4
+    assert len(commands("papermill")) == 2 and len(commands("torchrun")) == 1

@@ -29,7 +29,7 @@ def imported(text: str, package: list[str]) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, ".".join([*module, alias.name])) for alias in node.names)
 
 
-@pytest.mark.parametrize("path", [path for path in PACKAGE.rglob("*.py") if path.stem != "__main__"], ids=str)
+@pytest.mark.parametrize("path", [path for path in sorted(PACKAGE.rglob("*.py")) if path.stem != "__main__"], ids=str)
 def test_imports_point_back_only(path):
     parts = path.relative_to(PACKAGE.parent).parts
     own = parts[1].removesuffix(".py")

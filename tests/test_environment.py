@@ -124,7 +124,8 @@ def test_make_takes_no_python_for_which_nothing_was_tested_and_no_environment_of
     old.parent.mkdir(parents=True)
     old.write_text('#!/bin/sh\ntest "$1" = -V && echo Python 3.12.1 || true\n')
     old.chmod(0o755)
-    done = subprocess.run(["make", ".venv/installed", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    make = ["make", ".venv/installed", "LATEST=", f"PYTHON={python}"]
+    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode == 0) == taken, done.stderr
     assert ("is not Python 3.11 to 3.14" in done.stdout) != taken
     assert (old.read_bytes() != python.read_bytes()) == kept

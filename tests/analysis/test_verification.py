@@ -104,7 +104,8 @@ def test_labels_that_were_made_to_fit_the_predictions(trained, store, forged, ca
     """The predictions are still those of the weights; the error is not."""
     folder, seal = forged
     table = pd.read_csv(folder / "predictions.csv")
-    table.loc[:2, "label"] = table.loc[:2, "prediction"]
+    wrong = table.index[table["label"] != table["prediction"]][:3]
+    table.loc[wrong, "label"] = table.loc[wrong, "prediction"]
     table.to_csv(folder / "predictions.csv", index=False)
     seal(final=trained.final | {"test_error": 100 * float((table["label"] != table["prediction"]).mean())})
     failed(capsys, store, "labels are not those of the test images")

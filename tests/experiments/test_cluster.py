@@ -27,8 +27,8 @@ SPEC = {"dataset": "own@16", "batch_size": 16, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **SPEC)
 OTHER = Run("wrn-10-2", epochs=1, **SPEC)
 RUNS = [
-    Run("wrn-10-1", epochs=6, terms=(ActivationTransfer(),), teacher=TEACHER, **SPEC),
-    Run("wrn-10-1", epochs=6, terms=(Distillation(),), teacher=TEACHER, **SPEC),
+    Run("wrn-10-1", epochs=9, terms=(ActivationTransfer(),), teacher=TEACHER, **SPEC),
+    Run("wrn-10-1", epochs=9, terms=(Distillation(),), teacher=TEACHER, **SPEC),
     Run("wrn-10-1", epochs=6, terms=(ActivationTransfer(),), teacher=OTHER, **SPEC),
 ]
 

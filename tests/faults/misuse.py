@@ -92,6 +92,7 @@ def commands(draw) -> list[str]:
         ("--compile", ("auto", "on", "off")), ("--data-root", ()), ("--seeds", ()), ("", tuple(EXPERIMENTS)),
     ]))  # fmt: skip
     value = draw(WORDS.filter(lambda value: value not in allowed and not value.isdecimal() and value.strip("./~ ")))
+    value += "?" * os.path.exists(value)  # as data root any folder would do
     return ["run", name, option, value] if option else ["run", value]
 
 

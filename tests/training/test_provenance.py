@@ -23,6 +23,8 @@ def repository(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "losses.py").write_text("")
     shutil.copy(provenance.__file__, package / "training")
+    for name in ("GIT_DIR", "GIT_INDEX_FILE"):  # as in a hook of the real repository
+        monkeypatch.delenv(name, raising=False)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     commit(tmp_path)
