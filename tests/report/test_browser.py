@@ -34,6 +34,7 @@ def opened(browser):
     def open_page(width: int, faults: list[str], colours: str = "light"):
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=colours))
         page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # half a minute, where others test beside it, is not enough for certain
         page.on("request", lambda it: it.url.startswith(("file:", "data:", "blob:")) or faults.append(f"asks {it.url}"))
         page.on("requestfailed", lambda it: faults.append(f"does not find {it.url}"))
         page.on("console", lambda it: it.type == "error" and faults.append(f"says {it.text}"))

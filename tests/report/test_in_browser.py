@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
 def page(browser, folder):
     """That page in a browser, which may ask for nothing but files."""
     page, asked = browser.new_page(), []
+    page.set_default_timeout(120_000)  # three networks in JavaScript, where others test beside it
     page.on("request", lambda it: asked.append(it.url))
     page.goto((folder / "index.html").as_uri())
     yield page
