@@ -233,7 +233,7 @@ def test_seed_zero_is_not_no_seeds(store, runs, never):
     [
         ({"experiment": "table-9"}, "experiment: 'table-9'"),
         ({"preset": "huge"}, "preset: 'huge'"),
-        ({"seeds": [-1]}, "seeds: [-1]"),
+        ({"seeds": [-1]}, "seeds: -1"),
         ({"seeds": "0,1"}, "seeds: '0,1'"),
         ({"device": "tpu"}, "device: 'tpu'"),
         ({"data_root": "/nowhere"}, "data root: '/nowhere'"),

@@ -157,7 +157,7 @@ def test_a_value_of_another_type_is_refused(default, value, kind):
     ("name", "value", "line"),
     [
         ("preset", "huge", "preset: 'huge'"),
-        ("seeds", [-1], "seeds: [-1]"),
+        ("seeds", [-1], "seeds: -1"),
         ("device", "tpu", "device: 'tpu'"),
         ("data_root", "/nowhere", "data root: '/nowhere'"),
         ("results", __file__, "results: "),
@@ -171,7 +171,7 @@ def test_a_value_of_another_type_is_refused(default, value, kind):
         ("method", "XX", "method: 'XX'"),
         ("count", 0, "count: 0"),
         ("epochs", 10**400, "epochs: 1000"),
-        ("seeds", [2**70], "seeds: [1180591620717411303424]"),
+        ("seeds", [2**70], "seeds: 1180591620717411303424"),
         ("batch", 0, "batch: 0"),
         ("measured", "/nowhere", "measured: '/nowhere'"),
         ("proofs", "/nowhere", "proofs: '/nowhere'"),
