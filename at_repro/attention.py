@@ -122,20 +122,22 @@ def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
     """Each sample's map divided by its own norm (section 3.1: important for the success of the transfer).
 
     Args:
-        maps: (N, H, W), or (N, ...) to normalise whole activations.
+        maps: (N, H, W), or (N, ...) of two dimensions or more to normalise whole activations.
         norm: "l2", "l1" or "none". The divisor is never smaller than `SMALLEST_NORM`: all-zero maps stay zero.
 
     Returns:
         Same shape, float32 (float64 for float64). With "l2" and "l1" it does not change when a sample is scaled.
 
     Raises:
-        ParameterError: unknown norm.
+        ParameterError: unknown norm, maps of fewer dimensions.
     """
     check_choice("norm", norm, NORMS)
+    if maps.dim() < 2:
+        raise ParameterError("maps", f"tensor of shape {tuple(maps.shape)}", "a tensor (N, ...), one map per sample")
     maps = full_precision(maps)
     if norm == "none":
         return maps
-    maps = maps * peaks(maps).reciprocal()  # of few, instead of a division of many
+    maps = maps / peaks(maps)  # times a reciprocal, the largest entry would not be 1, nor its derivative 0
     every = tuple(range(1, maps.dim()))
     # The largest entry is now 1 and the norm at least 1, unless the peak was below SMALLEST_NORM.
     if norm == "l1":

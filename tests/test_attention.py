@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -160,6 +160,11 @@ def test_an_unknown_norm_is_refused():
         normalize(torch.ones(1, 2, 2), "l3")
 
 
+def test_one_map_without_a_batch_of_them_is_refused():
+    with pytest.raises(ParameterError, match=r"^maps: 'tensor of shape \(3,\)' is not allowed; .* one map per sample"):
+        normalize(torch.ones(3))
+
+
 @pytest.mark.parametrize("norm", attention.NORMS)
 def test_normalisation_has_the_right_first_and_second_derivatives(norm):
     """The constant it divides by before squaring must cancel out of every derivative."""
@@ -195,9 +200,14 @@ def test_channel_sum_and_channel_mean_agree_after_normalising(shape):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 4), st.floats(0.1, 1e4))
-def test_a_normalised_1x1_map_is_one(batch, value):
-    torch.testing.assert_close(normalize(torch.full((batch, 1, 1), value)), torch.ones(batch, 1, 1))
+@given(st.integers(1, 4), st.floats(0.1, 1e4), st.sampled_from(["l2", "l1"]))
+@example(1, 41.0, "l2")  # times the reciprocal of 41, in float32, it is a little less
+def test_a_normalised_1x1_map_is_one_whatever_it_was(batch, value, norm):
+    maps = torch.full((batch, 1, 1), value, requires_grad=True)
+    normalised = normalize(maps, norm)
+    assert torch.equal(normalised, torch.ones(batch, 1, 1))
+    normalised.sum().backward()
+    assert not maps.grad.any(), "else two maps that cannot differ would be taught"
 
 
 def test_resizing_is_bilinear_between_pixel_centres():

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import TypeVar
 
@@ -152,21 +153,21 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
 
     if not compiled:
         return torch.no_grad()(run)
-    compiled_run = _compile(run)
+    compiled_run, constants = _compile(run), torch._inductor.config.patch(freezing=True)
 
     # Both around what is compiled, not inside or as its options: while it is traced, weights become constants only if
-    # this is set and no gradient is wanted. On a GPU it was never tried.
+    # freezing is set and no gradient is wanted. On a GPU nobody has tried that yet.
     @torch.no_grad()
     def infer(images: Tensor) -> Output:
-        with torch._inductor.config.patch(freezing=not images.is_cuda):
+        with nullcontext() if images.is_cuda else constants:
             return compiled_run(images)
 
     return infer
 
 
 def _compile(function: Callable) -> Callable:
-    # One entry for every architecture, mode and batch size that passes through `forward`. At torch's own limit of 8 the
-    # next pair of networks in a process would be run uncompiled, silently.
+    # One entry for every architecture, mode and batch size that passes through `forward`, and every teacher. At torch's
+    # own limit of 8 the next pair of networks in a process would be run uncompiled, silently.
     torch._dynamo.config.recompile_limit = 256
     return torch.compile(function, dynamic=False)
 

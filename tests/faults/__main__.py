@@ -76,7 +76,8 @@ def main() -> int:
     start, rows = time.perf_counter(), []
     for proof, counts in PROOFS.items():
         if counts[options.full]:
-            random.seed(f"{options.seed}/{proof.__name__}")  # how often others draw depends on their timing
+            # Each its own: how often one draws depends on its timing.
+            random.seed(f"{options.seed}/{proof.__module__}.{proof.__name__}")
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 rows += proof(counts[options.full], Path(folder))

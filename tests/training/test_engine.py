@@ -62,6 +62,7 @@ def test_a_compiled_teachers_weights_are_constants(monkeypatch):
         if isinstance(layer, torch.nn.Conv2d):  # of which the constants are copies, in bfloat16
             layer.weight.zero_()
     assert relative(outputs(infer(IMAGES)), outputs(before)) == 0
+    assert relative(outputs(engine.inference(network(1), "bf16", True)(IMAGES)), outputs(before)) > 0.1, "one for all"
 
 
 @needs_compiler
