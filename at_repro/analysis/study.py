@@ -105,7 +105,7 @@ class Study(WithImages):
     @property
     def origin(self) -> str:
         """What the numbers come from: preset, what is otherwise than there, seeds and devices."""
-        return self._origin({record.values["environment"]["device"] for record in self._all})
+        return self._origin({device for record in self._all for device in record.devices})
 
     def _origin(self, devices: set[str]) -> str:
         changes = [f"{name} {value}" for name, value in self.changes.items()]
@@ -140,7 +140,7 @@ class Study(WithImages):
     @property
     def stamp(self) -> str:
         """`origin`, CPUs by no more than that, what is missing and what is of other images: to stand below a figure."""
-        parts = [self._origin({record.values["environment"]["device"].split(",")[0] for record in self._all})]
+        parts = [self._origin({device.split(",")[0] for record in self._all for device in record.devices})]
         if self.note:
             parts.append(f"without {self.note}")
         if self.of_other_images:

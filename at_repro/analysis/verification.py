@@ -74,6 +74,7 @@ def verify(
             raise ParameterError("run", run_id, f"a record of {store.folder}, or of another --results")
     teachers = set(attention_table.load(store)["teacher"])  # one that cannot be read is no reason to skip a record
     engine.keep_freed_memory()
+    engine.repeat_exactly(target)
 
     @cache  # the error as well: a download that failed is not tried again for every record
     def test_images(dataset: str) -> TestImages:

@@ -86,6 +86,22 @@ class Record:
         sessions = self.values.get("sessions", [self.values])
         return sum(session.get("seconds", 0.0) / (1 + len(session.get("company", last))) for session in sessions)
 
+    @property
+    def devices(self) -> list[str]:
+        """On what the run was trained, each device once, that of its first session first."""
+        # The plural of one is of older records.
+        return list(dict.fromkeys(device.replace("1 threads", "1 thread") for device in self._of_sessions("device")))
+
+    @property
+    def commits(self) -> list[str]:
+        """By which code the run was trained, each commit once, that of its first session first."""
+        return list(dict.fromkeys(self._of_sessions("commit")))
+
+    def _of_sessions(self, name: str) -> list[str]:
+        """A value of the environment of each session that trained anything; they hold what is not as in the last."""
+        sessions = [session for session in self.values.get("sessions", []) if session.get("seconds", 1)] or [{}]
+        return [session.get(name, self.values["environment"][name]) for session in sessions]
+
     def epochs(self) -> "pd.DataFrame":
         """A row per epoch, float64: epoch (from 1), learning_rate, train_loss, train_error, test_loss, test_error
         (errors in percent), seconds. Raises DamagedRecord.

@@ -35,7 +35,9 @@ VALUES: dict[str, Any] = {
     "environment": {
         "commit": str, "device": str, "precision": str, "command?": str, "packages?": {}, "company?": [str],
     },
-    "sessions?": [{"epoch": int, "step": int, "seconds?": _NUMBER, "company?": [str]}],
+    "sessions?": [
+        {"epoch": int, "step": int, "seconds?": _NUMBER, "company?": [str], "device?": str, "commit?": str}
+    ],
     "files": {},
 }  # fmt: skip
 """What record.json has, by name; "?": not of old records. What nobody reads may be there as well.

@@ -243,8 +243,8 @@ _COLUMNS: dict[str, Callable[[Record], object]] = {
     "best_test_error": lambda record: record.values["best"]["test_error"],
     "best_epoch": lambda record: record.values["best"]["epoch"],
     "precision": lambda record: record.values["environment"]["precision"],
-    "device": lambda record: record.values["environment"]["device"],
-    "commit": lambda record: record.values["environment"]["commit"],
+    "device": lambda record: "; ".join(record.devices),
+    "commit": lambda record: " ".join(record.commits),
 }
 
 

@@ -300,16 +300,11 @@ def jupyter_book(stage: Path, builder: str) -> Path:
     command = [*JUPYTER_BOOK, "build", str(stage), "--builder", builder, "-W", "--keep-going"]
     with log.open("w") as stream:
         # It is killed where a signal's handler raises here: nothing writes on when this process has ended.
-        process = subprocess.run(
-            command,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "NO_COLOR": "1"},
-        )
+        process = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     page = stage / SITE.with_name(builder) / "index.html"
     if process.returncode or not page.exists():
-        faults = [line for line in log.read_text().splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
+        text = re.sub(r"\x1b\[[\d;]*m", "", log.read_text())  # colours, which Jupyter Book cannot be told to leave out
+        faults = [line for line in text.splitlines() if re.search(r"\b(WARNING|ERROR)\b", line)]
         for line in faults:
             say(line)
         raise UserError(f"the book has {len(faults) or 'some'} fault{'s' * (len(faults) != 1)}; see {log}")

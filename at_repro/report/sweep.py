@@ -116,14 +116,9 @@ def _comparison(name: str, pages: Mapping[str, "NotebookNode"]) -> "NotebookNode
 
 
 def _outputs(cell: "NotebookNode") -> list:
-    """A cell's outputs without those that `glue` keeps under a name for other pages, as a name may stand only once, and
-    without curves to touch, which belong to the figure before them."""
-    return [
-        output
-        for output in cell.outputs
-        if "scrapbook" not in output.get("metadata", {})
-        and not output.get("data", {}).get("text/html", "").startswith('<div class="curves"')
-    ]
+    """A cell's outputs without curves to touch, which belong to the figure before them."""
+    touched = '<div class="curves"'
+    return [output for output in cell.outputs if not output.get("data", {}).get("text/html", "").startswith(touched)]
 
 
 def _list(toc: Path, name: str, count: int) -> None:

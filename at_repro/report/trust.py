@@ -99,10 +99,10 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
     return [
         ("which run?", record.folder.name, "the folder's name"),
         ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),
-        ("by which code?", environment["commit"], "record.json: environment.commit"),
+        ("by which code?", " ".join(record.commits), "record.json: environment, sessions"),
         ("how was it called?", answers["command"], "record.json: environment.command"),
         ("with which packages?", answers["packages"], "record.json: environment.packages"),
-        ("on what?", f"{environment['device']}, {environment['precision']}", "record.json: environment"),
+        ("on what?", f"{'; '.join(record.devices)}, {environment['precision']}", "record.json: environment, sessions"),
         ("by how many processes?", answers["sessions"], "record.json: sessions"),
         ("in what time?", answers["time"], "record.json: seconds"),
         ("on which images?", images, "record.json: data"),

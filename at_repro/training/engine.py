@@ -90,15 +90,15 @@ def keep_freed_memory() -> None:
 def repeat_exactly(device: torch.device) -> None:
     """Asks a GPU for kernels that give the same bits each time; torch warns where it has none. A CPU needs nothing.
 
-    For the whole process: cuDNN chooses by rule, not by a race, and cuBLAS works in a fixed space. New memory stays
-    unfilled: torch would fill it on the stream of the caller, which libraries that write on their own, such as the
-    decoder of JPEG files, do not wait for.
+    For the whole process: cuDNN chooses by rule, not by a race, and does not round float32 to ten bits (TF32); cuBLAS
+    works in a fixed space. New memory stays unfilled: torch would fill it on the stream of the caller, which libraries
+    that write on their own, such as the decoder of JPEG files, do not wait for.
     """
     if device.type == "cuda":
         # The module has it by a class of its own, which no checker sees.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
@@ -168,8 +168,8 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
 def _compile(function: Callable) -> Callable:
     # One entry for every architecture, mode and batch size that passes through `forward`, and every teacher. At torch's
     # own limit of 8 the next pair of networks in a process would be run uncompiled, silently.
-    torch._dynamo.config.recompile_limit = 256
-    return torch.compile(function, dynamic=False)
+    # Around every call: set once, it would be forgotten by a worker's next task, as contexts go.
+    return torch._dynamo.config.patch(recompile_limit=256)(torch.compile(function, dynamic=False))
 
 
 _compile_once = cache(_compile)

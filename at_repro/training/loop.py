@@ -62,9 +62,7 @@ def train_cohort(
     compiled = engine.compiles(compile, len(images) * run.epochs) and ranks.count == 1
     forward = engine.forward(precision, compiled)
     # Now, not when they are recorded: the code on disk may be another by then.
-    environment = provenance.environment(device) | {"precision": precision, "compiled": compiled}
-    if ranks.count > 1:
-        environment["processes"] = ranks.count
+    environment = provenance.environment(device) | {"precision": precision, "processes": ranks.count}
     fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
     teachers = {
         teacher: Teacher(
@@ -79,7 +77,9 @@ def train_cohort(
             student.totals.zero_()  # what was saved is the sum of all processes
         members = [other.run_id for other in runs if other != student.run]
         source = networks.source(student.run.network)
-        about = environment | {"company": members} | ({"network": source} if source else {})
+        twice = any(term.needs_gradient for term in student.run.terms)  # see `Student.see`
+        about = environment | {"company": members, "compiled": compiled and not twice}
+        about |= {"network": source} if source else {}
         student.begin_session(fingerprints, about)
     progress.begin(students, len(images))
     replay = Replay(choose_capture(images, ranks.count))
@@ -162,6 +162,8 @@ def train_epoch(
         start = time.perf_counter()
     ranks.collect([student.totals for student in students])
     sums = ranks.decide(lambda: (torch.stack([student.totals for student in students]) / len(images)).tolist())
+    for student in students:  # a GPU may have many steps before it until then
+        student.spend(time.perf_counter() - start)
     return [{"train_loss": loss, "train_error": 100 * error} for loss, error in sums]
 
 

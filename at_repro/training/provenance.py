@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,13 +21,19 @@ PACKAGES = ("at-repro", "torch", "torchvision", "numpy", "safetensors")
 def environment(device: torch.device) -> dict:
     """What cannot be in a run's spec but may matter: code version, packages, device, threads and command."""
     return {
-        "commit": commit(),
+        "commit": _commit_at_start(),
         "command": command(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
+
+
+@cache
+def _commit_at_start() -> str:
+    """`commit`, as this process first asked for it: what runs is what was loaded, whatever the disk holds by now."""
+    return commit()
 
 
 def command() -> str:

@@ -67,6 +67,19 @@ def test_what_a_run_took_of_a_shared_loop_is_its_part_of_each_session(run, hand_
     assert record.training_seconds == 2400 + 3600 + 5400
 
 
+def test_all_machines_and_commits_that_trained_a_run_are_named(run, hand_made, store):
+    """Not that of its last session alone; a session that did nothing but write the record trained nothing."""
+    sessions = [
+        {"epoch": 0, "step": 0, "seconds": 9.0, "device": "CPU, 1 threads (old)", "commit": "first"},
+        {"epoch": 1, "step": 0, "seconds": 9.0, "device": "CPU, 1 thread (old)"},
+        {"epoch": 1, "step": 1, "seconds": 9.0},
+        {"epoch": 2, "step": 0, "seconds": 0.0, "device": "GPU", "commit": "none"},
+    ]
+    record = hand_made(run, seconds=27.0, sessions=sessions)
+    assert record.devices == ["CPU, 1 thread (old)", "CPU"] and record.commits == ["first", "abc"]
+    assert store.frame().loc[0, ["device", "commit"]].tolist() == ["CPU, 1 thread (old); CPU", "first abc"]
+
+
 def test_files_are_readable_by_people(run, hand_made):
     folder = hand_made(run).folder
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)

@@ -794,13 +794,6 @@ def wanted_labels() -> set[str]:
     return set(re.findall(r"{numref}`([\w-]+)`", text)) - set(re.findall(r":name: *(\S+)", text))
 
 
-def wanted_glue() -> set[tuple[str, str]]:
-    text = "\n".join(page_texts().values())
-    named = re.findall(r"{glue:\w+}`notebooks/(\w+)\.ipynb::([\w-]+)", text)
-    tables = re.findall(r"{glue} ([\w-]+)\n:doc: notebooks/(\w+)\.ipynb", text)
-    return {*named, *((name, key) for key, name in tables)}
-
-
 def test_every_page_and_notebook_is_in_the_table_of_contents():
     pages = {name.removesuffix(".md") for name in page_texts()}
     notebooks = {f"notebooks/{path.stem}" for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
@@ -825,14 +818,11 @@ def test_every_module_has_its_place_in_the_map_of_the_house():
 
 
 def test_notebooks_provide_what_pages_refer_to():
-    labels, glued = set(), set()
+    labels = set()
     for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             labels.add(notebooks.figure(cell).get("name"))
-            outputs = [output.get("metadata", {}) for output in cell.get("outputs", [])]
-            glued |= {(path.stem, found["scrapbook"]["name"]) for found in outputs if "scrapbook" in found}
     assert wanted_labels() - labels == set()
-    assert wanted_glue() - glued == set()
 
 
 class _Fetches(HTMLParser):

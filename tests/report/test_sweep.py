@@ -36,7 +36,7 @@ TABLE = {
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A small checkout whose notebook squares its parameter and glues that, and a page that refers to its table."""
+    """A small checkout whose notebook squares its parameter, and a page that refers to its table."""
     import nbformat
 
     for folder in ("_assets", "_extensions"):
@@ -47,9 +47,6 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "book" / "_toc.yml").write_text(toc)
     (tmp_path / "book" / "intro.md").write_text("# Intro\n\nSee {numref}`tab-square`.\n")
     four = new_output("execute_result", {"text/plain": "4"}, execution_count=1)
-    glued = new_output(
-        "display_data", {"text/plain": "4"}, metadata={"scrapbook": {"name": "square", "mime_prefix": ""}}
-    )
     cells = [
         new_markdown_cell("# Square"),
         new_code_cell("x = 2\nword = 'is'", metadata={"tags": ["parameters"]}),
@@ -59,7 +56,6 @@ def checkout(tmp_path, monkeypatch):
             outputs=[four],
             execution_count=1,
         ),
-        new_code_cell("from myst_nb import glue\nglue('square', x * x)", outputs=[glued], execution_count=2),
         new_markdown_cell("Some words, and [a link](01_square) as between notebooks.\n\n## What is printed"),
         new_markdown_cell(NAMED),
         new_code_cell("print(f'{x} is squared')"),
@@ -75,7 +71,6 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout, in_process):
-    """What `glue` keeps has one name in a book, however many values there are: else the book has a fault."""
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     page = sweep("01_square", {"x": ["3", "5"], "word": ["makes"]})
     assert page == checkout / "build" / "sweep-01_square" / "_build" / "html" / "notebooks" / "sweep_comparison.html"

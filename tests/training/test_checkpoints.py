@@ -251,11 +251,12 @@ def test_a_record_tells_who_trained_it(runs, taught, quiet, stopped, monkeypatch
     from at_repro.training import provenance
 
     threads = provenance.environment(torch.device("cpu"))["threads"]
-    monkeypatch.setattr(provenance, "commit", lambda: "another")
+    monkeypatch.setattr(provenance, "_commit_at_start", lambda: "another")
     train(runs[:1], taught, device="cpu", progress=quiet)
     values = taught.load(runs[0]).values
     first, last = values["sessions"]
     assert values["environment"]["commit"] == "another" and first["commit"] != "another"
+    assert taught.load(runs[0]).commits == [first["commit"], "another"]
     assert "threads" not in first and values["environment"]["threads"] == threads, "what was the same is told once"
     assert set(last) == {"epoch", "step", "seconds"} and (last["epoch"], last["step"]) == (1, 1)
     assert values["seconds"] == pytest.approx(first["seconds"] + last["seconds"])

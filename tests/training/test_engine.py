@@ -1,6 +1,7 @@
 """Fast is right: folding and compilation change a network's outputs by rounding only."""
 
 import os
+from contextvars import Context
 
 import pytest
 import torch
@@ -48,6 +49,13 @@ def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tol
         fast = engine.inference(teacher, precision, compiled)(IMAGES)
         assert not fast.logits.requires_grad
         assert relative(outputs(fast), outputs(teacher(IMAGES))) < tolerance
+
+
+def test_the_limit_of_compilations_is_there_in_every_task_of_a_worker(monkeypatch):
+    """Each runs in a context of its own, which forgets what another has set; above the limit nothing is compiled."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    limit = engine._compile(lambda: torch._dynamo.config.recompile_limit)
+    assert Context().run(limit) == Context().run(limit) == 256 != torch._dynamo.config.recompile_limit
 
 
 @needs_compiler
