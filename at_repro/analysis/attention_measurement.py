@@ -54,6 +54,7 @@ def update_experiment(
     Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
     """
     target = engine.device(device)
+    engine.repeat_exactly(target)
     # Reading images takes seconds, and mostly there is nothing new.
     new = [columns for columns in experiments.get(name).runs(preset, seeds) if _gaps(store, columns)]
     if not new:

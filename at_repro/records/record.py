@@ -89,8 +89,8 @@ class Record:
     @property
     def devices(self) -> list[str]:
         """On what the run was trained, each device once, that of its first session first."""
-        # The plural of one is of older records.
-        return list(dict.fromkeys(device.replace("1 threads", "1 thread") for device in self._of_sessions("device")))
+        names = self._of_sessions("device")
+        return list(dict.fromkeys(name.replace(", 1 threads", ", 1 thread") for name in names))  # as old records say
 
     @property
     def commits(self) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -167,9 +167,15 @@ def inference(network: nn.Module, precision: str, compiled: bool) -> Callable[[T
 
 def _compile(function: Callable) -> Callable:
     # One entry for every architecture, mode and batch size that passes through `forward`, and every teacher. At torch's
-    # own limit of 8 the next pair of networks in a process would be run uncompiled, silently.
-    # Around every call: set once, it would be forgotten by a worker's next task, as contexts go.
-    return torch._dynamo.config.patch(recompile_limit=256)(torch.compile(function, dynamic=False))
+    # own limit of 8 the next pair of networks in a process would be run uncompiled, silently. Set at every call: torch
+    # forgets it in another context, such as a worker's next task.
+    compiled = torch.compile(function, dynamic=False)
+
+    def call(*arguments: object) -> Any:
+        torch._dynamo.config.recompile_limit = 256
+        return compiled(*arguments)
+
+    return call
 
 
 _compile_once = cache(_compile)

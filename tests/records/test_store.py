@@ -72,12 +72,14 @@ def test_all_machines_and_commits_that_trained_a_run_are_named(run, hand_made, s
     sessions = [
         {"epoch": 0, "step": 0, "seconds": 9.0, "device": "CPU, 1 threads (old)", "commit": "first"},
         {"epoch": 1, "step": 0, "seconds": 9.0, "device": "CPU, 1 thread (old)"},
+        {"epoch": 1, "step": 0, "seconds": 0.5, "device": "CPU, 11 threads (old)"},
         {"epoch": 1, "step": 1, "seconds": 9.0},
         {"epoch": 2, "step": 0, "seconds": 0.0, "device": "GPU", "commit": "none"},
     ]
-    record = hand_made(run, seconds=27.0, sessions=sessions)
-    assert record.devices == ["CPU, 1 thread (old)", "CPU"] and record.commits == ["first", "abc"]
-    assert store.frame().loc[0, ["device", "commit"]].tolist() == ["CPU, 1 thread (old); CPU", "first abc"]
+    record = hand_made(run, seconds=27.5, sessions=sessions)
+    assert record.devices == ["CPU, 1 thread (old)", "CPU, 11 threads (old)", "CPU"]
+    assert record.commits == ["first", "abc"]
+    assert store.frame().loc[0, ["device", "commit"]].tolist() == ["; ".join(record.devices), "first abc"]
 
 
 def test_files_are_readable_by_people(run, hand_made):
