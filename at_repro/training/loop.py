@@ -77,8 +77,7 @@ def train_cohort(
             student.totals.zero_()  # what was saved is the sum of all processes
         members = [other.run_id for other in runs if other != student.run]
         source = networks.source(student.run.network)
-        twice = any(term.needs_gradient for term in student.run.terms)  # see `Student.see`
-        about = environment | {"company": members, "compiled": compiled and not twice}
+        about = environment | {"company": members, "compiled": compiled and not student.differentiates_twice}
         about |= {"network": source} if source else {}
         student.begin_session(fingerprints, about)
     progress.begin(students, len(images))

@@ -79,10 +79,14 @@ class Student:
         """Passes a batch through the student, prepared as its terms need it."""
         if any(term.needs_mirror for term in self.run.terms):
             images, labels = torch.cat([images, images.flip(-1)]), labels.repeat(2)
-        if any(term.needs_gradient for term in self.run.terms):
-            # A compiled backward pass cannot be differentiated again.
+        if self.differentiates_twice:
             images, forward = images.detach().requires_grad_(), engine.forward(self.precision, False)
         return StudentBatch(self.extractor, images, labels, forward, self.adapters)
+
+    @property
+    def differentiates_twice(self) -> bool:
+        """Whether a term is of gradients: such a student is not compiled, whose backward pass has no derivative."""
+        return any(term.needs_gradient for term in self.run.terms)
 
     @property
     def diverged(self) -> bool:
