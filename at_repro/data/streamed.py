@@ -77,7 +77,6 @@ class StreamedSet:
     source: str
     resolution: int
     device: torch.device
-    masks: None = None
     draw_device = torch.device("cpu")  # where the threads cut out the parts that are drawn, whatever the device
 
     def __len__(self) -> int:
@@ -229,5 +228,9 @@ Images = ImageSet | StreamedSet
 
 def _threads(processes: int) -> int:
     """One for each core this process may use, if so many share them; 16 at most: more would wait for Python's lock."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, max(1, cores // processes))
+    return min(16, max(1, cores() // processes))
+
+
+def cores() -> int:
+    """How many this process may use: under a cluster's scheduler fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,6 +19,7 @@ import torch
 
 from at_repro import data
 from at_repro.data.image_set import check_subset
+from at_repro.data.streamed import cores
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
@@ -51,7 +52,7 @@ def connect(cluster: str) -> Iterator["Client"]:
     if local := re.fullmatch(r"local:([1-9][0-9]{0,2})", cluster):
         workers = int(local[1])
         # Dask's own default is one thread for each worker.
-        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
+        threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
         with (
             LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=threads) as local_cluster,
             Client(local_cluster) as client,

@@ -3,7 +3,6 @@
 Nothing here is needed for training. papermill and Jupyter Book come with the extra `book`.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 from at_repro import claims, data, experiments, files, networks
 from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import may_train
+from at_repro.data.streamed import cores
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
 from at_repro.report import in_browser, notebooks, stale_pages, terminal_output
@@ -68,8 +68,7 @@ def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Ite
     One that was executed with its own defaults says so by its fingerprint. Trains nothing. One that fails raises as
     `execute` does when its turn comes; the others are then not waited for, nor where this process is interrupted.
     """
-    cores = os.cpu_count() or 1
-    workers = max(1, min(cores, len(jobs), 8))
+    workers = max(1, min(cores(), len(jobs), 8))
     store = open_store(PRESET)
 
     def run(name: str) -> None:
@@ -166,14 +165,15 @@ def _call_rehearsal(stage: Path) -> None:
 
     for path in stage.glob("*.md"):
         page = re.sub(r"<!-- counts -->.*?<!-- end -->\n", "", path.read_text(), flags=re.DOTALL)
-        path.write_text(_with_rehearsal(page))
+        path.write_text(with_rehearsal(page))
     for path in (stage / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells[0].source = _with_rehearsal(notebook.cells[0].source)
+        notebook.cells[0].source = with_rehearsal(notebook.cells[0].source)
         nbformat.write(notebook, path)
 
 
-def _with_rehearsal(page: str) -> str:
+def with_rehearsal(page: str) -> str:
+    """A page that says below its title that nothing on it is a result."""
     return re.sub(r"(?m)^# .*$", lambda title: f"{title[0]}\n\n{REHEARSAL}", page, count=1)
 
 

@@ -49,6 +49,7 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
     for number, point in enumerate(points):
         if point in points[:number]:
             raise ParameterError("sweep", point, "every combination of values once")
+    rehearsals = [point.get("preset") == "smoke" for point in points]
     site = f"sweep-{name}"
     with book.staged_pages(site) as stage:
         shutil.copytree(
@@ -60,19 +61,24 @@ def sweep(name: str, parameters: Mapping[str, Sequence[object]]) -> Path:
             book.say(f"executing notebook {name} with {title} ({number} of {len(points)})")
             path = notebooks.execute(name, point, stage / "notebooks" / f"sweep_{number:02d}.ipynb")
             notebooks.tidy(path)
-            pages[title] = _retitle(path, title, number)
-        nbformat.write(_comparison(name, pages), stage / "notebooks" / "sweep_comparison.ipynb")
+            pages[title] = _retitle(path, title, number, rehearsals[number - 1])
+        comparison = _comparison(name, pages)
+        if all(rehearsals):
+            comparison.cells[0].source = book.with_rehearsal(comparison.cells[0].source)
+        nbformat.write(comparison, stage / "notebooks" / "sweep_comparison.ipynb")
         _list(stage / "_toc.yml", name, len(points))
         book.render(stage)
         return book.put_in_place(stage, site) / book.SITE / "notebooks" / "sweep_comparison.html"
 
 
-def _retitle(path: Path, title: str, number: int) -> "NotebookNode":
+def _retitle(path: Path, title: str, number: int, is_rehearsal: bool) -> "NotebookNode":
     """The executed notebook under a title of its own; nothing on it keeps a name that another page has."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
+    if is_rehearsal:
+        notebook.cells[0].source = book.with_rehearsal(notebook.cells[0].source)
     words = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     shown = [figure for cell in notebook.cells if (figure := notebooks.figure(cell))]
     own = {name for cell in words for _, name in _NAME.findall(cell.source)} | {figure["name"] for figure in shown}
@@ -99,7 +105,7 @@ def _comparison(name: str, pages: Mapping[str, "NotebookNode"]) -> "NotebookNode
     cells, heading, last = [new_markdown_cell(f"# Sweep of {name}\n\n{text}")], "", ""
     for index, cell in enumerate(first.cells[:-1]):
         if cell.cell_type == "markdown":
-            heading = next(iter(re.findall(r"^## .*", cell.source, re.MULTILINE)), heading)
+            heading = [heading, *re.findall(r"^## .*", cell.source, re.MULTILINE)][-1]
             continue
         cells_of = {title: notebook.cells[index] for title, notebook in pages.items()}
         outputs = {title: _outputs(other) for title, other in cells_of.items()}

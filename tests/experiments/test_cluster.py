@@ -50,7 +50,7 @@ def data_root(tmp_path_factory):
 @pytest.fixture
 def two_cores(monkeypatch):
     """One thread for each of two workers, as in this process: sums of several threads may differ in their last bits."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cluster, "cores", lambda: 2)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -75,7 +75,7 @@ def one_after_another(request, monkeypatch):
     """All others' are executed in this process, where there is no room for two at a time."""
     if "in_kernels" not in request.fixturenames:
         request.getfixturevalue("in_process")
-        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        monkeypatch.setattr(book, "cores", lambda: 1)
 
 
 @pytest.fixture
@@ -914,7 +914,7 @@ def test_pages_in_execution_are_not_waited_for_when_a_build_ends(ends, tmp_path,
         raise ends("the other page")
 
     monkeypatch.setattr(notebooks, "execute", execute)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(book, "cores", lambda: 2)
     with pytest.raises(ends, match="the other page"):
         list(book._execute_all({"failing": tmp_path / "1", "long": tmp_path / "2"}, {}))
     assert kernels[0].returncode == -signal.SIGKILL

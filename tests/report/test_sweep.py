@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -37,8 +38,6 @@ TABLE = {
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A small checkout whose notebook squares its parameter, and a page that refers to its table."""
-    import nbformat
-
     for folder in ("_assets", "_extensions"):
         shutil.copytree(REPOSITORY / "book" / folder, tmp_path / "book" / folder)
     shutil.copy(REPOSITORY / "book" / "_config.yml", tmp_path / "book")
@@ -89,6 +88,25 @@ def test_every_value_has_its_notebook_and_all_stand_on_one_page(checkout, in_pro
     assert "Sweep of 01_square" in (page.parents[1] / "intro.html").read_text(), "it is not in the table of contents"
     after = {path: path.read_bytes() for path in before}
     assert after == before, "the sources are as they were"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "marked"),
+    [
+        ({"x": ["3", "5"], "preset": ["smoke"]}, {"sweep_01", "sweep_02", "sweep_comparison"}),
+        ({"x": ["3"], "preset": ["smoke", "reduced"]}, {"sweep_01"}),
+    ],
+)
+def test_what_was_swept_on_generated_images_is_called_a_rehearsal(
+    parameters, marked, checkout, in_process, monkeypatch
+):
+    """Below the words of the report its numbers would be taken for results."""
+    notebook = nbformat.read(path := checkout / "notebooks" / "01_square.ipynb", as_version=4)
+    notebook.cells[1].source += "\npreset = 'reduced'"
+    nbformat.write(notebook, path)
+    monkeypatch.setattr(book, "render", lambda stage: None)
+    pages = sweep("01_square", parameters).parents[3] / "notebooks"
+    assert {page.stem for page in pages.glob("*.ipynb") if "This is a rehearsal" in page.read_text()} == marked
 
 
 @pytest.mark.parametrize(
