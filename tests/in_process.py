@@ -5,6 +5,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -15,6 +16,8 @@ from nbformat.v4 import new_output
 from papermill.engines import Engine
 from traitlets import Type
 from traitlets.config import Config
+
+_WHOLE_TABLES = ("display.max_rows", "display.max_colwidth")  # see `headings.use_in_notebook`
 
 
 class _Displayed(DisplayPublisher):
@@ -59,7 +62,7 @@ def shell() -> Iterator[Shell]:
     running = Shell.instance(config=Config(HistoryManager={"enabled": False}))
     running.display_formatter.active_types = running.display_formatter.format_types  # as a notebook's kernel has it
     try:
-        with plt.rc_context(), pd.option_context("display.max_rows", pd.get_option("display.max_rows")):
+        with plt.rc_context(), pd.option_context(*chain(*((name, pd.get_option(name)) for name in _WHOLE_TABLES))):
             yield running
     finally:
         atexit.unregister(running.atexit_operations)  # which would keep all that notebooks hold until then

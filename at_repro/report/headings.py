@@ -19,7 +19,7 @@ def use_in_notebook() -> None:
     from IPython.core.getipython import get_ipython  # it comes with the extra `book`
 
     if formatter := getattr(get_ipython(), "display_formatter", None):
-        pd.set_option("display.max_colwidth", None)
+        pd.set_option("display.max_colwidth", None, "display.max_rows", None)
         formatter.formatters["text/html"].for_type(pd.DataFrame, html)
 
 
