@@ -16,6 +16,8 @@ from at_repro import files
 from at_repro.training import engine
 
 PACKAGES = ("at-repro", "torch", "torchvision", "numpy", "safetensors")
+PATHS = ("data_root", "results", "measured", "proofs")
+"""Parameters of notebooks that are folders and files: where they lie on a machine is nobody's business."""
 
 
 def environment(device: torch.device) -> dict:
@@ -51,10 +53,9 @@ def execution(device: str = "cpu", **parameters: object) -> str:
 
     Args:
         device: as for `engine.device`, which raises ParameterError.
-        parameters: by name; of folders and files (`data_root`, `results`, `measured`, `proofs`) only the last part is
-            named: where they lie on this machine is nobody's business.
+        parameters: by name; of folders and files, see PATHS, only the last part is named.
     """
-    for name in {"data_root", "results", "measured", "proofs"} & parameters.keys():
+    for name in {*PATHS} & parameters.keys():
         if isinstance(path := parameters[name], str):
             parameters[name] = Path(path).name
     text = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
