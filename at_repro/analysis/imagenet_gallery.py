@@ -1,7 +1,6 @@
 """Networks with ImageNet weights on photographs: what they take them for, and where they look, beside Grad-CAM."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -118,15 +117,6 @@ def _maps(network: nn.Module, images: ImageSet, mapping: str) -> dict[str, Tenso
         batches.append(network_maps.of_groups(output.groups, [mapping]) | {GRAD_CAM: {GRAD_CAM: cam}})
     levels = network_maps.join(batches)
     return levels[mapping] | levels[GRAD_CAM]
-
-
-def side_by_side(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:
-    """The maps of these levels of several networks, by labels such as "level 4, efficientnet-lite0".
-
-    Args:
-        maps: maps by network, see `maps`.
-    """
-    return {f"{level}, {name}": columns[level] for level in levels for name, columns in maps.items()}
 
 
 def agreement(maps: dict[str, dict[str, Tensor]]) -> pd.DataFrame:

@@ -78,8 +78,12 @@ def top(networks: Mapping[str, nn.Module], images: Images, mapping: str = "sum-2
 def rows(networks: Mapping[str, nn.Module], images: Images, mapping: str = "sum-2") -> dict[str, Tensor]:
     """The maps of several networks on the same images, by labels such as "low, teacher", level after level."""
     own = {name: of_network[mapping] for name, of_network in by_network(networks, images, [mapping]).items()}
-    levels = max(own.values(), key=len, default={})
-    return {f"{level}, {name}": maps[level] for level in levels for name, maps in own.items() if level in maps}
+    return by_label(own, *max(own.values(), key=len, default={}))
+
+
+def by_label(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:
+    """Maps that are given by network and level, by labels such as "low, teacher", level after level."""
+    return {f"{level}, {name}": own[level] for level in levels for name, own in maps.items() if level in own}
 
 
 def groups(networks: Mapping[str, nn.Module], images: Images) -> dict[str, list[Tensor]]:

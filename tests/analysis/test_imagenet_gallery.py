@@ -80,12 +80,6 @@ def test_titles_are_readable(gallery):
     assert imagenet_gallery.titles(None, gallery.examples(classes=3)) == []
 
 
-def test_networks_stand_side_by_side_level_by_level():
-    found = {"one": {"level 1": torch.zeros(1), "level 2": torch.ones(1)}, "two": {"level 2": torch.full((1,), 2.0)}}
-    shown = imagenet_gallery.side_by_side(found, "level 2")
-    assert {label: maps.item() for label, maps in shown.items()} == {"level 2, one": 1, "level 2, two": 2}
-
-
 def test_agreement_is_a_mean_over_photographs_that_have_one():
     cam = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]] * 3)
     low = torch.stack([cam[0], -cam[1], torch.ones(2, 2)])
