@@ -128,7 +128,7 @@ class Forward:
     def compute(self, function: Callable[..., Value], *arguments: object) -> Value:
         """`function(*arguments)`, a function of what networks return: compiled, its steps share passes over memory.
 
-        For functions that compare equal from batch to batch, such as methods of terms; not within autocast.
+        For functions that compare equal from batch to batch, such as distances of maps; not within autocast.
         """
         return (_compile_once(function) if self.compiled else function)(*arguments)
 
