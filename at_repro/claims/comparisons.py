@@ -286,7 +286,7 @@ class Cost(Comparison):
         if not differences:
             return None
         below = [value < self.margin.bound for value in differences.values()]
-        scope = "one machine" if len(below) == 1 else f"{len(below)} machines"
+        scope = f"single steps on {'one machine' if len(below) == 1 else f'{len(below)} machines'}"
         chances = float(not all(below)), float(any(below))
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
 
@@ -300,11 +300,10 @@ def not_run(what: str, gaps: Sequence[Comparison], preset: str) -> str:
     return f"{len(gaps)} {what}(s) not run, at most about {hours:.0f} h for the first seed"
 
 
-def over_networks(differences: dict[Any, float], networks: int, runs: Sequence[str], fair: bool = True) -> Evidence:
-    """What so many networks say, which are the replicates: fewer than three differences decide nothing."""
+def over_networks(differences: dict[Any, float], scope: str, runs: Sequence[str], fair: bool = True) -> Evidence:
+    """What networks say, which are the replicates: fewer than three differences decide nothing."""
     estimate = significance.of_replicates(list(differences.values()))
     chances = BELOW.chances(estimate) if estimate else (1.0, 1.0)
-    scope = f"{networks} networks" if networks > 1 else "one network"
     return Evidence(differences, scope, estimate, chances, tuple(runs), fair=fair, lacks="more networks")
 
 

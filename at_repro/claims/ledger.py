@@ -69,9 +69,11 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     seeds = math.nan if more is None else more
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     runs = comparison.runs(preset)
-    evidence_runs = [run for run in runs if run.run_id in evidence.runs] or runs
+    trained = [run for run in runs if run.run_id in evidence.runs]
+    epochs = f", {', '.join(map(str, sorted({run.epochs for run in trained})))} epochs" if trained else ""
     return (
-        claim.name, setting, str(comparison), subjects(evidence_runs) or stand_in, evidence.difference, low, high,
+        claim.name, setting, str(comparison), subjects(trained or runs) + epochs or stand_in, evidence.difference,
+        low, high,
         comparison.unit, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
         evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
@@ -98,6 +100,7 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
         part, verdict = parts[preset], verdict_of[preset]
         runs = list(dict.fromkeys(chain(*part["runs"])))
+        is_own = (comparisons["claim"] == claim.name) & (comparisons["setting"] == SETTINGS[preset])
         rows[claim.name] = {
             "claim": claim.text,
             "verdict": verdict,
@@ -108,7 +111,7 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
             "effects": "; ".join(part["effect"]),
             "200 epochs": verdict_of["paper"],
             "fewer epochs": verdict_of["reduced"],
-            "to decide": _to_decide(own[preset], preset, verdict, part),
+            "to decide": _to_decide(own[preset], preset, verdict, part, {*comparisons.loc[is_own, "comparison"]}),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "stated": plan.history(claim.name, runs),
@@ -205,13 +208,20 @@ def _verdict(claim: Claim, part: pd.DataFrame, count: int) -> str:
     return verdicts.every(list(zip(part["for"], part["against"], strict=True)), count)
 
 
-def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFrame) -> str:
-    """What an undecided claim lacks: comparisons that were not run, and seeds of those that were; with the hours."""
+def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFrame, ran: set[str]) -> str:
+    """What an undecided claim lacks: comparisons that were not run, and seeds of those that were; with the hours.
+
+    Args:
+        part: the comparisons that test it, see `conclude`.
+        ran: the names of those and of the ones whose teacher had nothing to hand on.
+    """
     if verdict != UNDECIDED:
         return ""
     needs = []
-    if gaps := [comparison for comparison in own if str(comparison) not in set(part["comparison"])]:
+    if gaps := [comparison for comparison in own if str(comparison) not in ran]:
         needs.append(not_run("comparison", gaps, preset))
+    if len(ran) > part["comparison"].nunique():
+        needs.append("a teacher that is better than the student")
     open_rows = part[part["verdict"] == UNDECIDED]
     needs += [lacks for lacks in dict.fromkeys(open_rows["lacks"]) if lacks]
     by_seeds = open_rows[open_rows["lacks"] == ""]
@@ -224,12 +234,9 @@ def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFr
 
 
 def subjects(runs: list[Run]) -> str:
-    """Such as "wrn-16-1 from wrn-16-2 on cifar10, 40 epochs"; where nobody was taught, the networks."""
+    """Such as "wrn-16-1 from wrn-16-2 on cifar10"; where nobody was taught, the networks."""
     if not runs:
         return ""
     pairs = [f"{run.network} from {run.teacher.network}" for run in runs if run.teacher]
     pairs = pairs or [run.network for run in runs]
-    epochs = ", ".join(map(str, sorted({run.epochs for run in runs})))
-    return (
-        f"{', '.join(dict.fromkeys(pairs))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}, {epochs} epochs"
-    )
+    return f"{', '.join(dict.fromkeys(pairs))} on {', '.join(dict.fromkeys(run.dataset for run in runs))}"

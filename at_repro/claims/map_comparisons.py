@@ -47,7 +47,7 @@ class MapComparison(Comparison):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """Of the pairs that were measured."""
-        differences, runs, fair = {}, [], True
+        differences, seeds, runs, fair = {}, 0, [], True
         for name, lower, higher in self.pairs if preset in self.presets else ():
             by_seed = {}
             for columns in facts.columns(name, preset):
@@ -59,10 +59,13 @@ class MapComparison(Comparison):
                     by_seed[tuple(keys)] = facts.attention[keys[0]] - facts.attention[keys[1]]
             if by_seed:
                 differences[f"{lower[0]} of {name}"] = fmean(by_seed.values())
+                seeds += len(by_seed)
                 runs += [run_id for keys in by_seed for run_id, *_ in keys]
         if not differences:
             return None
-        return over_networks(differences, len(differences), list(dict.fromkeys(runs)), fair)
+        scope = f"one network, of whose {seeds} seeds the mean counts" if seeds > 1 else "one network"
+        scope = f"{len(differences)} networks" if len(differences) > 1 else scope
+        return over_networks(differences, scope, list(dict.fromkeys(runs)), fair)
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,7 +103,7 @@ class PretrainedComparison(Comparison):
             return None
         values = [facts.attention[key] for key in keys]
         differences = [weaker - stronger for weaker, stronger in pairwise(values)]
-        return over_networks(dict(zip(run_ids[1:], differences, strict=True)), len(values), run_ids)
+        return over_networks(dict(zip(run_ids[1:], differences, strict=True)), f"{len(values)} networks", run_ids)
 
 
 @dataclass(frozen=True, repr=False)

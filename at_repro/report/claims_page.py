@@ -76,9 +76,14 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     if len(gaps := _with(NOT_TESTED, ledger)):
         lines.append(f"- *Not tested*: {len(gaps)}, for which nothing was trained, or only stand-ins.")
     judgements = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
-    several = sum(all("seeds" in part for part in scope.split("; ")) for scope in judgements["scope"])
+    scopes = [scope.split("; ") for scope in judgements["scope"]]
+    by_seeds = [parts for parts in scopes if all(re.fullmatch(r"\d+ seeds|(one|two) runs?", part) for part in parts)]
+    several = sum(all("seeds" in part for part in parts) for parts in by_seeds)
     several_have = f"{several or 'none'} {'has' if several < 2 else 'have'}"
-    sure = f"of the {len(judgements)} tested, {several_have} three seeds or more in every comparison that was run"
+    sure = (
+        f"of the {len(by_seeds)} tested claims that compare the errors of runs, {several_have} three seeds or more in "
+        "every comparison that was run"
+    )
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
@@ -193,8 +198,9 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     rows, notes, details = [], [], []
     for name, claim in ledger.iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
+        tests = rows_of_claim[rows_of_claim["verdict"] != NOT_TESTED]
         cells = [
-            _weakest(rows_of_claim[rows_of_claim["setting"] == setting], claim[column])
+            _weakest(tests[tests["setting"] == setting], claim[column])
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"

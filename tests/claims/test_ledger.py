@@ -336,6 +336,17 @@ def test_a_teacher_that_is_no_better_than_its_student_tests_nothing(teacher, exp
     assert row(store)["verdict"] == expected
 
 
+def test_what_ran_with_a_weak_teacher_lacks_a_better_one_and_not_its_runs(recorded, store):
+    for experiment, teacher in ((TABLE_1[0], 9.0), (TABLE_1[1], 2.0)):
+        recorded(experiment, "reduced", seeds=[0], teacher=[teacher], student=[9.0], at=[8.5])
+    found = row(store, "at")
+    assert found["compared"] == "1 of 4" and found["to decide"].startswith("2 comparison(s) not run, ")
+    assert "; a teacher that is better than the student; " in found["to decide"]
+    compared = claims.compare(store)
+    table = claims_page.table(claims.conclude(compared), compared).table.set_index("the paper claims")
+    assert "the weakest of" not in table.loc[BY_NAME["at"].text, "fewer epochs"], "of one that tests the claim"
+
+
 def test_stand_ins_are_listed_elsewhere_and_decide_nothing(recorded, store):
     """Ten classes at 64 pixels are not ImageNet."""
     recorded("imagenet-resnet18", "reduced", seeds=[0], teacher=[10.0], student=[26.0], at=[20.0])
@@ -377,6 +388,18 @@ def test_of_maps_the_network_is_the_replicate(store):
         found = row(store, "alike")
         assert (found["fewer epochs"], found["verdict"]) == (verdict, verdict), number
     assert found["scope"] == "3 networks" and "-0.15" in found["effects"]
+
+
+def test_seeds_of_one_network_are_told_and_count_once(recorded, store):
+    """A reader who sees three pairs of runs and "one network" would take it for a miscount."""
+    values = {}
+    for columns in experiments.get("wrn-16-2-to-16-1").runs("reduced", range(3)):
+        teacher = columns["teacher"].run_id
+        values |= {(columns["AT"].run_id, teacher, "top"): 0.1, (columns["student"].run_id, teacher, "top"): 0.25}
+    recorded("wrn-16-2-to-16-1", "reduced", student=[9.0] * 3, at=[8.0] * 3)
+    measure(store, "distance", values)
+    found = row(store, "alike")
+    assert found["scope"] == "one network, of whose 3 seeds the mean counts" and found["verdict"] == UNDECIDED
 
 
 def test_a_trend_over_networks_has_the_interval_of_its_slope(recorded, store):
@@ -421,7 +444,8 @@ def test_the_cost_of_attention_transfer_is_below_its_bound_on_every_machine(long
     steps = [["case", "step with AT+KD", 100 + longer, "ms"], ["case", "step with KD", 100.0, "ms"]]
     monkeypatch.setattr(bench, "load", lambda path="": {"rows": steps if "other" not in str(path) else []})
     found = row(store, "cost")
-    assert (found["verdict"], found["scope"]) == (expected, "one machine")
+    assert (found["verdict"], found["scope"]) == (expected, "single steps on one machine")
+    assert found["on"] == "wrn-16-1 from wrn-16-2 on cifar10", "of no epochs"
     assert f"+{longer:.2f} % of a step" in found["effects"]
     ledger = claims.conclude(claims.compare(store))
     assert claims.shorter_trainings(ledger) == "", "nothing that was trained is decided"

@@ -33,7 +33,8 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     ledger.loc["at", ["claim", "verdict"]] = ["AT helps", SUPPORTED]
     ledger.loc["l1", ["claim", "verdict"]] = ["l1 does", CONTRADICTED]
     ledger.loc["cost", ["verdict", "scope", "runs"]] = [UNDECIDED, "3 seeds", "bench.json another.json"]
-    ledger.loc["at", "runs"] = "a-run-after-the-rule"
+    ledger.loc["at", ["scope", "runs"]] = ["two runs", "a-run-after-the-rule"]
+    ledger.loc["l1", "scope"] = "3 networks"
     ledger.loc["l1", "runs"] = "cifar10-wrn-16-1-plain-s0-1be81ce5e8"
     against = compared.iloc[[0]].assign(claim="l1", comparison="l1 within 0.3 of sum-2 (mapping-functions)")
     unfair = against.assign(comparison="of a teacher that is no better", against=0.0, verdict=NOT_TESTED)
@@ -46,7 +47,8 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     cause = "*l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2)* fails, -0.57 points (-1.17 to +0.03)"
     assert f"*Contradicted*: “l1 does”: {cause}, one run in the paper's setting." in told
     assert (
-        "of the 3 tested, 1 has three seeds or more in every comparison that was run. An interval of one or two" in told
+        "of the 2 tested claims that compare the errors of runs, 1 has three seeds or more in every comparison that "
+        "was run. An interval of one or two" in told
     )
     assert "of its test images, made 1.70 times as wide" in told, "1.2, and Student's t of 2.776 instead of 1.960"
     alike = claims_page.answer(ledger.drop("l1"), compared, Spread(1.0, 6))
@@ -62,9 +64,8 @@ def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, to
     """Columns are trained one after another: some have five seeds while others have one."""
     ledger = claims.conclude(compared[:0])
     ledger.loc["convergence", ["verdict", "scope"]] = [UNDECIDED, scope]
-    assert f"of the 1 tested, {told} three seeds or more in every comparison that was run" in claims_page.answer(
-        ledger, compared, Spread(1.2, 4)
-    )
+    told = f"tested claims that compare the errors of runs, {told} three seeds or more in every comparison that was run"
+    assert f"of the 1 {told}" in claims_page.answer(ledger, compared, Spread(1.2, 4))
 
 
 def test_settings_are_said_to_be_lengths_of_few_pairs(compared):
