@@ -140,8 +140,9 @@ def _students(study: Study) -> pd.DataFrame:
 def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Spearman's correlation of test error with what was measured at each level, in families of networks.
 
-    Columns: `networks`, their number; `rho` and `p`, see `significance.rank_correlation`; `lowest` and `highest`, the
-    least and the most that rho is with any one of the networks left out. A row per family of at least three and level.
+    Columns: `number`, of networks or methods; `rho` and `p`, see `significance.rank_correlation`; `lowest` and
+    `highest`, the least and the most that rho is with any one of them left out. A row per family of at least three and
+    level.
 
     Args:
         tables: by family, see `distance_and_error` and `families`.
@@ -155,7 +156,7 @@ def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
                 rows[family, level] = (len(pairs), rho, p, rhos.min(), rhos.max())
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
-    return pd.DataFrame(list(rows.values()), index, ["networks", "rho", "p", "lowest", "highest"])
+    return pd.DataFrame(list(rows.values()), index, ["number", "rho", "p", "lowest", "highest"])
 
 
 def _firsts(study: Study) -> list[tuple[str, Record]]:

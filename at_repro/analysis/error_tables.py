@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import fmean, median
 
 import pandas as pd
 
@@ -139,7 +139,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     over = ["images" if row.seeds < _SEEDS_OF_AN_INTERVAL else "seeds" for row in rows]
     intervals = [f"{row.low:.2f} to {row.high:.2f} ({what})" for row, what in zip(rows, over, strict=True)]
     text["95 % interval"] = pd.Series(intervals, table.index).where(table["seeds"] > 0, "")
-    text["best epoch's"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
+    text["lowest of any epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
     text["seeds"] = table["seeds"]
     if table["diverged"].any():
         text["diverged"] = table["diverged"]
@@ -279,3 +279,26 @@ def map_distances(study: Study) -> pd.DataFrame:
     by_method = both.groupby("method", sort=False)
     order = [column for column in study.columns if column in by_method.groups]
     return by_method.median().assign(seeds=by_method.size()).loc[order]
+
+
+def paired_map_distances(study: Study, method: str, reference: str = "student") -> pd.DataFrame:
+    """How much farther from the teacher's the maps of a method are than those of `reference` of the same seed.
+
+    From the table of `attention_table`, as `map_distances`. A row per level; no rows where no seed has both.
+
+    Columns: `seeds`; `farther`, of how many of them the method's are; `difference`, the mean over seeds, and `low` and
+    `high`, its 95 % interval by Student's t (NaN for fewer than three seeds).
+    """
+    distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
+    own, others = (
+        {seed: record.run.run_id for seed, record in study.records.get(column, {}).items()}
+        for column in (method, reference)
+    )
+    both = [seed for seed in own if seed in others and {own[seed], others[seed]} <= {*distances.index}]
+    by_level = {level: [of[own[seed]] - of[others[seed]] for seed in both] for level, of in distances.items() if both}
+    rows = {
+        level: (len(of), sum(difference > 0 for difference in of), fmean(of), *significance.interval(of))
+        for level, of in by_level.items()
+    }
+    columns = ["seeds", "farther", "difference", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("level")

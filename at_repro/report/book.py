@@ -77,7 +77,7 @@ def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Ite
         notebooks.tidy(jobs[name], None if choices else stale_pages.fingerprint(notebooks.read(name), store, None))
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
-    own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores // workers)}
+    own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores() // workers)}
     with notebooks.environment(**own, **notebooks.own_kernel()):
         pool = ThreadPoolExecutor(workers)
         pages = {name: pool.submit(run, name) for name in jobs}

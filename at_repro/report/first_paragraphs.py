@@ -1,7 +1,7 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -21,6 +21,8 @@ from at_repro.report.verdict_sentences import (
     how_sure,
     judge,
     length,
+    luck,
+    same_seeds,
     verdicts_against,
 )
 
@@ -45,7 +47,8 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         ("Form and β", forms, [name for name in forms.columns if "form" in name], "code form, beta 1000"),
     ]
     facts = Facts(groups.store)
-    words = [judge(facts, study, name, usual)[0] for _, study, names, usual in parts for name in names if name != usual]
+    pairs = [(study, name, usual) for _, study, names, usual in parts for name in names if name != usual]
+    words = [judge(facts, *pair)[0] for pair in pairs]
     others = {word: words.count(word) for word in OUTCOMES}
     better, count = others[SUPPORTED], len(words) - others["not run"]
     if not count:
@@ -54,12 +57,13 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
     usual = error(groups, "all groups")
+    worse = [pair for pair, word in zip(pairs, words, strict=True) if word == CONTRADICTED]
     is_comparable = all(numbers) and error_tables.as_published(groups)
     reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if is_comparable else ""
     lead = (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
         f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
-        f"each judged by itself; {others[UNDECIDED]} are undecided{diverged}. "
+        f"each judged by itself{_than_the_mean(facts, groups, worse)}; {others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
         "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares, β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
@@ -70,6 +74,14 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
     lines[2] += _nearer_at_one_gradient_norm(functions)
     return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
+
+
+def _than_the_mean(facts: Facts, groups: Study, worse: Sequence[tuple[Study, str, str]]) -> str:
+    """How many losses stay worse where the usual one shown is luckier than the mean of its seeds; else nothing."""
+    if not worse or (lead := luck(groups, "all groups")) <= 0:
+        return ""
+    count = sum(facts.estimate(same_seeds(*pair)).interval[0] > lead for pair in worse)
+    return f" ({count} of them also than the mean of the usual one's seeds)"
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -190,17 +202,31 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     lead = (
         f"**{where} {_and(tasks)}, attention transfer helps beyond chance on "
         f"{_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. "
-        f"Test errors without transfer and with it: {errors}. With the usual β, 1000, each of the few positions "
-        "of small maps weighs 3 to 12 times as much as in the paper; a smaller β makes up for that."
+        f"Test errors without transfer and with it: {errors}.{_with_smaller_beta(facts, tasks)}"
     )
     if weak_tests:
         teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)
         lead += (
-            f" On {_and(weak_tests)} the teacher ({teachers}) is worse than the plain student, or not better beyond "
-            "chance: by the rules of the claims that is no test."
+            f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance: by "
+            "the rules of the claims that is no test."
         )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
     return lead, "\n".join([*lines, f"- **How sure.** {HOW_JUDGED}"])
+
+
+def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
+    """The errors of AT with a beta for maps smaller than the paper's, and where they are worse than no transfer's."""
+    columns = [(name, study, at) for name, study in tasks.items() for at in _at(study) if at in study.records]
+    smaller = [(name, study, at) for name, study, at in columns if at != "AT"]
+    if not smaller:
+        return ""
+    errors = _and(f"{error(study, at) or 'diverged'} on {name}" for name, study, at in smaller)
+    worse = [name for name, study, at in smaller if judge(facts, study, at)[0] == CONTRADICTED]
+    of_worse = f"; on {_and(worse)} that is still worse than no transfer, beyond chance" if worse else ""
+    return (
+        " With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in the "
+        f"paper. With a smaller one, by which it weighs as much, the errors are {errors}{of_worse}."
+    )
 
 
 def _with_and_without(name: str, study: Study) -> str:
@@ -229,12 +255,13 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame]) -> str:
+def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], of_all_seeds: Iterable[Study]) -> str:
     """Whether looking like the teacher goes with being right, as Markdown.
 
     Args:
         preset: at "smoke" nothing is judged.
         students: see `across_studies.distance_and_error`; the first ones give the answer.
+        of_all_seeds: what of them is recorded with several seeds, by which the distances of KD are compared.
     """
     title, own = next(iter(students.items()))
     correlations = across_studies.rank_correlations({title: own})
@@ -249,24 +276,34 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame]) -> st
         f"teacher's top map is {top['rho']:.2f}, where 1 would be *the nearer, the better* (p = {top['p']:.2g})."
     )
     pairs = {name: own for name, own in students.items() if {"student", "KD"} <= set(own["method"])}
-    return " ".join([_distillation(pairs), answer] if pairs else [answer])
+    return " ".join([_distillation(pairs) + _seed_by_seed(of_all_seeds), answer] if pairs else [answer])
 
 
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     """How often KD errs less than no transfer although it looks elsewhere than the teacher."""
     surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
-    lower: list[bool] = []  # of every level below the top: whether KD's map is nearer
     for title, own in students.items():
-        numeric = own.set_index("method").loc[["student", "KD"], own.columns[own.columns.get_loc("test_error") :]]
-        (error, *below, near), (kd_error, *kd_below, kd_near) = numeric.to_numpy()
-        lower += [kd < plain for kd, plain in zip(kd_below, below, strict=True)]
+        numeric = own.set_index("method").loc[["student", "KD"], ["test_error", own.columns[-1]]]
+        (error, near), (kd_error, kd_near) = numeric.to_numpy()
         surprises += kd_near > near and kd_error < error
         numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
         f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}. Its maps below the top are nearer in {sum(lower)} of {len(lower)} cases."
+        f"networks: {'; '.join(numbers)}."
     )
+
+
+def _seed_by_seed(studies: Iterable[Study]) -> str:
+    """How much farther KD's top map is than the plain student's of the same seed, where three or more have both."""
+    parts = {}
+    for study in studies:
+        epochs, levels = study.columns["student"].epochs, error_tables.paired_map_distances(study, "KD")
+        if len(levels) and (top := levels.iloc[-1])["seeds"] > 2:
+            seeds = f"{top['farther']:.0f} of {top['seeds']:.0f} seeds"
+            interval = f"95 % interval {top['low']:+.3f} to {top['high']:+.3f}"
+            parts[epochs] = f"{top['difference']:.3f} at {epochs} epochs ({seeds}; {interval})"
+    return f" Seed by seed it is on average farther by {_and(parts.values())}." * bool(parts)
 
 
 def peaks_objects_faces(
@@ -334,15 +371,15 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
-    over = [f"{row.rho:.2f} over {row.networks} {row.Index} (p = {row.p:.2g})" for row in top.itertuples()]
+    over = [f"{row.rho:.2f} over {row.number} {row.Index} (p = {row.p:.2g})" for row in top.itertuples()]
     if len(top) < len(groups):
         return lead, f"{', '.join(over)}; the WRNs alone are too few"
     if (top["p"] < _SIGNIFICANT).all():
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
-    fewest = int(top["networks"].min())
+    fewest = int(top["number"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f", for which {fewest} are too few" if is_out_of_reach else ""
-    return lead, f"{', '.join(over)}; it is called decided where both are beyond chance{reach}"
+    reach = f"no order of {fewest} is beyond chance, so these networks cannot decide it"
+    return lead, f"{', '.join(over)}; {reach if is_out_of_reach else 'both have to be beyond chance'}"
 
 
 def _range(values: pd.Series) -> str:

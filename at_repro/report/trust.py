@@ -39,10 +39,9 @@ def cost(store: Store) -> str:
     """How many records a store has and how long they were trained, and the flagship's of seed 0 if it has all."""
     records = {record.run: record for record in store.all()}
     hours = sum(record.training_seconds for record in records.values()) / 3600
+    devices = sorted({device.split(",")[0] for record in records.values() for device in record.devices})
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
-    text = (
-        f"{len(records)} records are behind this report, {hours:.0f} hours of training, mostly on one or two CPU cores"
-    )
+    text = f"{len(records)} records are behind this report, {hours:.0f} hours of training on {', '.join(devices)}"
     if not set(flagship) <= records.keys():
         return text
     own = sum(records[run].training_seconds for run in flagship) / 3600

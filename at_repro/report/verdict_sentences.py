@@ -1,11 +1,12 @@
 """Sentences of verdicts: which columns of a study end better or worse than another, and how sure that is."""
 
 from collections.abc import Iterable
+from statistics import fmean
 
 from at_repro import experiments
 from at_repro.analysis.study import Study, find_records
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
-from at_repro.claims.facts import Facts
+from at_repro.claims.facts import Facts, Side
 
 OUTCOMES = {
     SUPPORTED: "Better than {}", CONTRADICTED: "Worse than {}", UNDECIDED: "Undecided against {}",
@@ -34,14 +35,19 @@ def judge(facts: Facts, study: Study, column: str, reference: str = "student") -
 
     With it, where it is undecided, the 95 % interval of the difference, such as ", -0.18 to +1.04 points".
     """
-    own, others = (study.records.get(name, {}) for name in (column, reference))
-    pairs = [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
-    if not pairs or all(record.diverged for record in own.values()):
+    pairs = same_seeds(study, column, reference)
+    if not pairs or all(record.diverged for record in study.records[column].values()):
         return "diverged" if pairs else "not run", ""
     estimate = facts.estimate(pairs)
     verdict = verdicts.verdict(*verdicts.BELOW.chances(estimate))
     low, high = estimate.interval
     return verdict, f", {low:+.2f} to {high:+.2f} points" if verdict == UNDECIDED else ""
+
+
+def same_seeds(study: Study, column: str, reference: str) -> list[tuple[Side, Side]]:
+    """The runs of two columns, of every seed that has both, as `Facts.estimate` takes them."""
+    own, others = (study.records.get(name, {}) for name in (column, reference))
+    return [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
 
 
 def error(study: Study, column: str, form: str = "{}") -> str:
@@ -62,13 +68,24 @@ def all_seeds(study: Study, column: str) -> str:
 
     Said as well if the one that the study shows is the lowest of them. Empty where it shows all of them.
     """
-    records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
-    errors = {seed: record.final["test_error"] for seed, record in records[column].items() if not record.diverged}
+    errors = _recorded_errors(study, column)
     if errors.keys() <= study.records[column].keys():
         return ""
     lowest = [seed for seed, error in errors.items() if error == min(errors.values())]
-    which = f"the lowest of {len(errors)}," if lowest == [*study.records[column]] else f"{len(errors)} have"
-    return f"; {which} {min(errors.values()):.2f} to {max(errors.values()):.2f}\N{NO-BREAK SPACE}%"
+    which = f", the lowest of {len(errors)}:" if lowest == [*study.records[column]] else f"; {len(errors)} have"
+    return f"{which} {min(errors.values()):.2f} to {max(errors.values()):.2f}\N{NO-BREAK SPACE}%"
+
+
+def luck(study: Study, column: str) -> float:
+    """How many points less than the mean over all recorded seeds those err that the study shows of a column."""
+    errors = _recorded_errors(study, column)
+    return fmean(errors.values()) - fmean(errors[seed] for seed in study.records[column] if seed in errors)
+
+
+def _recorded_errors(study: Study, column: str) -> dict[int, float]:
+    """Test errors in percent of all seeds that the store has of a column, those that did not diverge."""
+    records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
+    return {seed: record.final["test_error"] for seed, record in records[column].items() if not record.diverged}
 
 
 def length(study: Study) -> str:
