@@ -50,6 +50,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def no_figure(monkeypatch):
+    """For what is read from the table alone: of many pictures a figure is tall, and takes most of the time."""
+    monkeypatch.setattr(maps, "_save", lambda *_: None)
+
+
 def draw(folder="pictures", **options):
     return maps.draw("own_model:tiny", [folder], "maps.png", **options)
 
@@ -67,8 +73,9 @@ def test_a_folder_that_is_called_as_a_model_is_no_picture(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", maps.KINDS)
-def test_every_kind_of_map_is_drawn(folder, kind):
-    assert draw(kind=kind) == maps.DRAWN
+def test_every_kind_of_map_is_drawn(folder, kind, monkeypatch):
+    monkeypatch.setattr(maps, "DRAWN", 3)
+    assert draw(kind=kind) == 3
     with Image.open("maps.png") as figure:
         assert figure.height > figure.width / 2 and len(figure.getcolors(10**7)) > 1000
 
@@ -83,7 +90,7 @@ def test_models_of_torchvision_from_one_command(model, folder, own_signals, caps
     assert Image.open("maps.png").width > 500 and "1 picture(s) measured" in capsys.readouterr().out
 
 
-def test_statistics_are_those_of_each_picture(folder):
+def test_statistics_are_those_of_each_picture(folder, no_figure):
     assert draw(csv="maps.csv", layers=["low"]) == 20
     table = pd.read_csv("maps.csv")
     assert list(table["image"].unique()) == [str(path) for path in maps._paths(["pictures"])]
@@ -91,7 +98,7 @@ def test_statistics_are_those_of_each_picture(folder):
     assert table["value"].between(0, 100).all() and len(table) == 40
 
 
-def test_no_picture_of_a_folder_is_left_out(folder):
+def test_no_picture_of_a_folder_is_left_out(folder, no_figure):
     """The one that cannot be read is named, as in a data set."""
     Image.open("pictures/00.jpg").save("pictures/moving.GIF")
     assert draw(csv="maps.csv", layers=["low"]) == 21
@@ -100,14 +107,18 @@ def test_no_picture_of_a_folder_is_left_out(folder):
         draw(csv="maps.csv", layers=["low"])
 
 
-def test_rows_that_a_killed_process_left_are_not_taken_along(folder):
+def test_rows_that_a_killed_process_left_are_not_taken_along(folder, no_figure):
     (folder / ".maps.csv.tmp").write_text("of yesterday\n")
     draw(csv="maps.csv", layers=["low"])
     assert len(pd.read_csv("maps.csv")) == 40
 
 
-def test_a_table_names_what_was_measured(folder):
+def test_a_table_names_what_was_measured(folder, monkeypatch):
+    """Beside a figure of the first pictures."""
+    monkeypatch.setattr(maps, "DRAWN", 1)
     draw(csv="maps.csv", kind="gradient")
+    with Image.open("maps.png") as figure:
+        assert figure.height < figure.width
     assert set(pd.read_csv("maps.csv")["mapping"]) == {"gradient"}
 
 
@@ -128,7 +139,7 @@ def test_a_bad_file_is_named_before_anything_is_computed(folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_pictures(folder, monkeypatch):
+def test_memory_does_not_grow_with_the_number_of_pictures(folder, no_figure, monkeypatch):
     """At each batch as many objects are alive, and tensors of as many bytes, as at the third one."""
     (folder / "many").mkdir()
     for number in range(128):
@@ -145,7 +156,6 @@ def test_memory_does_not_grow_with_the_number_of_pictures(folder, monkeypatch):
 
     monkeypatch.setattr(maps.map_statistics, "tabulate", count)
     monkeypatch.setattr(maps.folders, "load_square", lambda path, _: picture(path, 32))  # in a fiftieth of the time
-    monkeypatch.setattr(maps, "_save", lambda *_: None)
     assert draw("many", csv="maps.csv", layers=["low"]) == 128
     objects, tensors = zip(*alive[2:], strict=True)
     assert len(alive) == 128 / maps._BATCH and len(set(tensors)) == 1
