@@ -306,24 +306,32 @@ def test_claims_are_shown_and_written(capsys, tmp_path, monkeypatch):
         assert "a file that can be written" in failure(capsys, *command, "-o", str(tmp_path))
 
 
-def test_a_stopped_run_is_in_progress_and_is_continued(tiny_experiment, capsys, monkeypatch):
+def test_a_signal_stops_a_run_in_progress_and_the_same_command_continues(tiny_experiment, capsys, monkeypatch):
+    """After the students' first epoch of two, while the last of them is saved."""
     from at_repro.training import Student
 
-    save = Student.save
+    save, command = Student.save, ("--columns", "student", "AT")
 
     def save_and_stop(self, path):
         save(self, path)
         if self.run.terms:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Student, "save", save_and_stop)
-    assert run() == 130
-    assert capsys.readouterr().err.endswith("at-repro: stopped; the same command continues what was being trained\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Student, "save", save_and_stop)
+        assert run(*command) == 130
+    said = capsys.readouterr().err
+    assert said.endswith("at-repro: stopped; the same command continues what was being trained\n")
+    assert "Traceback" not in said and said.count("recorded ") == 1, "the teacher"
     seen = status(capsys)
     assert seen["summary"].startswith("3 missing, 2 in progress, 1 recorded in ")
     assert " in progress " in seen["AT"] and seen["AT"].endswith("1 of 2 epochs")
     assert " missing " in seen["KD"] and seen["KD"].endswith("2 epochs")
-    monkeypatch.undo()
+    assert run(*command) == 0
+    said = capsys.readouterr().err
+    assert said.count(", continues after epoch 1\n") == 2
+    assert re.findall("^epoch [0-9]/[0-9]", said, flags=re.MULTILINE) == ["epoch 2/2"], "it was trained again"
+    assert said.count("recorded ") == 2 and len(Store("store").all()) == 3
 
 
 PROGRAM = """
@@ -338,29 +346,6 @@ PROGRAM = """
     experiments.EXPERIMENTS[name] = Experiment(name, "", columns)
     sys.exit(cli.main())
 """
-
-
-@pytest.mark.slow
-def test_a_signal_stops_and_the_same_command_continues(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM))
-    command = [sys.executable, str(program), "run", NAME, "--device", "cpu", "--results", "store"]
-    keywords = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "text": True, "cwd": tmp_path}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords) as process:
-        for line in process.stderr:
-            if line.startswith("epoch 2/8 "):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-        assert process.wait(60) == 130, rest
-    assert rest.splitlines()[-1] == "at-repro: stopped; the same command continues what was being trained"
-    assert "Traceback" not in rest and not rest.count("recorded ")
-    done = subprocess.run(command, capture_output=True, **keywords)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count(", continues after epoch ") == 2
-    assert not re.search("epoch [12]/8", done.stderr), "finished epochs were trained again"
-    assert done.stderr.count("recorded ") == 2, "the teacher has its record from the first time"
-    assert len(Store(tmp_path / "store").all()) == 3
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path):
