@@ -1,6 +1,7 @@
 """The benchmark measures the loop that trains, against the field's, in ratios; no test depends on a duration."""
 
 import os
+import pickle
 from concurrent.futures.process import BrokenProcessPool
 from threading import BrokenBarrierError
 
@@ -46,13 +47,21 @@ def test_a_list_costs_processor_time_and_what_a_machine_could_convolve_in_it(ima
     assert seconds > 0 and operations > 0
 
 
-@pytest.mark.slow
 def test_processes_train_side_by_side(images, monkeypatch):
-    """On two cores, whatever the tests are given."""
+    """On two cores, whatever the tests are given. The next test starts processes; here they are calls."""
+    threads, met = [], []
+
+    def in_this_process(function, count, *arguments):
+        function = pickle.loads(pickle.dumps(function))
+        return [function(lambda: met.append(count), *arguments) for _ in range(count)]
+
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(timing, "in_processes", in_this_process)
     rows = cases.processes(images, False)
     assert [name for name, _, _ in rows] == ["1 process(es) of 2 thread(s)", "2 process(es) of 1 thread(s)"]
     assert all(value > 0 for _, value, _ in rows)
+    assert threads == [2, 1, 1] and met == [1, 2, 2], "one that has not met the others measures alone"
 
 
 def test_processes_measure_together(tmp_path):
