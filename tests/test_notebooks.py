@@ -3,18 +3,20 @@
 import configparser
 import inspect
 import json
-import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from unittest.mock import Mock
 
+import images_at_hand
 import nbformat
 import pytest
 from images_at_hand import are_here
+from in_process import shell
 from nbformat import NotebookNode
 
 from at_repro import experiments
@@ -183,20 +185,12 @@ def test_table_1_shows_the_pair_that_its_reader_asks_for_though_the_paper_has_a_
     assert len(studies) == 3 and studies["NIN-THIN from NIN-WIDE"][0] == "nin-wide-to-nin-thin"
 
 
-@pytest.fixture
-def folder():
-    """Below the checkout, whose settings of tests count there."""
-    (ROOT / "build").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="falsified-", dir=ROOT / "build") as path:
-        yield Path(path)
-
-
 @pytest.mark.slow
-def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
+def test_a_wrong_digit_in_a_notebook_is_found(tmp_path):
     """One in a notebook of each kind: of tables, of text, of photographs; and where its images are here one more.
 
     That the notebooks still give what they hold is what `make test` finds with nbval; here they give it without being
-    executed, but for the one whose record is changed.
+    executed, and without our settings of tests, which import torch.
     """
     wrong = {}
     for name in ("table_1", "trust_and_rerun", "attention_maps"):
@@ -207,8 +201,34 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
         assert wrong[name] != {None}, f"no digit that a reader of {name} sees is compared"
         if all(are_here(dataset) for dataset in notebooks.shown_images(notebook)):
             wrong[name] |= {falsify(notebook, of_images=True)} - {None}
-        nbformat.write(notebook, folder / f"{name}.ipynb")
-    # A number that somebody changed, with all checksums made to agree.
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+
+    options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(SANITIZE), "-p", "no:cacheprovider")
+    report = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", *options, f"--junitxml={report}", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    failed: dict[str, set[int]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            name = case.get("classname").removesuffix(".ipynb").rsplit(".", 1)[-1]
+            failed.setdefault(name, set()).add(int(case.get("name").split()[-1]))
+    assert failed == wrong, done.stdout
+
+
+def test_cells_are_skipped_where_their_images_are_not_and_only_there(monkeypatch):
+    """What `make test` skips without need, nobody compares."""
+    monkeypatch.setattr(images_at_hand, "are_here", lambda dataset: dataset == "cifar10")
+    items = []
+    for name in ("gradients", "attention_maps"):  # which shows birds too
+        for tags in ([], ["needs-images"]):
+            items.append(Mock(**{"cell.metadata": {"tags": tags}, "parent.nb": read(name)}))
+    runpy.run_path(str(ROOT / "conftest.py"))["pytest_collection_modifyitems"](items)
+    assert [item.add_marker.called for item in items] == [False, False, False, True]
+
+
+@pytest.mark.slow
+def test_a_number_of_a_record_that_somebody_changed_is_shown(tmp_path):
+    """With all checksums made to agree: then nbval finds it, as it finds any other digit."""
     results = shutil.copytree(
         default_folder("reduced"), tmp_path / "changed", ignore=shutil.ignore_patterns("in-progress", "*.safetensors")
     )
@@ -220,20 +240,11 @@ def test_a_wrong_digit_in_a_notebook_or_in_a_record_is_found(folder, tmp_path):
     notebook = read("table_1")
     (own,) = [place for place, cell in enumerate(notebook.cells) if notebooks.figure(cell).get("name") == "tab-table-1"]
     del notebook.cells[own + 1 :]  # it has the number
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    cell.source = cell.source.replace('results = ""', f'results = "{results}"')
-    nbformat.write(notebook, folder / "of_a_changed_record.ipynb")
-
-    options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(SANITIZE), "-p", "no:cacheprovider")
-    report = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", *options, f"--junitxml={report}", str(folder)]
-    environment = os.environ | {"AT_REPRO_TRAIN": "never"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    failed: dict[str, set[int]] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
-            name = case.get("classname").removesuffix(".ipynb").rsplit(".", 1)[-1]
-            failed.setdefault(name, set()).add(int(case.get("name").split()[-1]))
-    assert failed.pop("of_a_changed_record", None), "a record that was changed is shown"
-    assert f"{values['final']['test_error']:.2f}" in done.stdout, "the notebook fails for another reason"
-    assert failed == wrong, done.stdout
+    *before, table = code_cells(notebook)
+    with shell() as running:
+        for cell in before:
+            running.outputs_of(cell.source.replace('results = ""', f'results = "{results}"'))
+        outputs = running.outputs_of(table.source)
+    shown, stored = ("".join(output.data["text/plain"] for output in each) for each in (outputs, table.outputs))
+    changed = f"{values['final']['test_error']:.2f}"
+    assert changed in shown and changed not in stored and sanitized(shown) != sanitized(stored)
