@@ -15,8 +15,3 @@ def shorten() -> None:
         experiments.PRESETS[name] = replace(preset, teacher=SHORT, student=SHORT, seeds=(0,))
     for name, experiment in experiments.EXPERIMENTS.items():
         experiments.EXPERIMENTS[name] = replace(experiment, sizes={})
-
-
-def dask_setup(worker) -> None:
-    """Called in a worker of Dask that preloads this file."""
-    shorten()

@@ -1,8 +1,9 @@
 """Every command that README and book show is one that works: each is executed as it stands.
 
 So that this takes seconds each, experiments are two batches of generated images here, notebooks train nothing and start
-no kernel, and three commands end where their longest work would begin: `at-repro book`, which `make book` runs in CI,
-`at-repro bench`, whose cases test_bench runs, and `at-repro sweep`, whose book test_sweep renders.
+no kernel, a cluster is this process, as test_cluster starts one, and three commands end where their longest work would
+begin: `at-repro book`, which `make book` runs in CI, `at-repro bench`, whose cases test_bench runs, and `at-repro
+sweep`, whose book test_sweep renders.
 """
 
 import os
@@ -10,11 +11,10 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
-import dask
-import distributed  # noqa: F401  its defaults first: they would go with a setting that was made before them
 import pytest
 import short
 from papermill.cli import papermill
@@ -23,7 +23,9 @@ from prose import prose
 from at_repro import cli, experiments, records
 from at_repro.bench import benchmark
 from at_repro.data import shapes
+from at_repro.experiments import cluster
 from at_repro.report import book, pdf
+from at_repro.training import train
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(pdf, "chromium", lambda: "chromium")
     monkeypatch.setattr(pdf, "write", lambda stage, store: stage / pdf.NAME)
     monkeypatch.setattr(benchmark, "measure", lambda *_: {"environment": {}, "rows": []})
+    monkeypatch.setattr(cluster, "connect", {"local:2": nullcontext()}.__getitem__)  # as test_cluster calls it
+    monkeypatch.setattr(cluster, "train_on", lambda client, runs, store, **how: train(runs, store, **how))
     with patch.dict(shapes.SIZES), patch.dict(experiments.PRESETS), patch.dict(experiments.EXPERIMENTS):
         short.shorten()
         yield tmp_path
@@ -63,8 +67,7 @@ def test_a_command_works_as_it_stands(line, home, in_process, own_signals, capsy
     words = shlex.split(line)[1:]
     if words[0] in ("verify", "claims"):  # of records that somebody has
         assert cli.main(["run", "precisions"]) == 0
-    with dask.config.set({"distributed.worker.preload": [short.__file__]}):
-        assert cli.main(words) == 0
+    assert cli.main(words) == 0
     shown = capsys.readouterr().out
     assert {
         "run": "have a record in",
