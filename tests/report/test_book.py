@@ -2,12 +2,14 @@
 
 import json
 import os
+import queue
 import re
 import runpy
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -345,18 +347,23 @@ def test_what_learns_from_a_teacher_without_images_is_not_trained_either(store, 
     assert not asked and "what learns from nobody@64 is not trained" in capfd.readouterr().err
 
 
-def test_another_process_that_builds_the_same_site_is_waited_for(checkout, capfd):
+def test_another_build_of_the_same_site_is_waited_for(checkout, monkeypatch):
     """It would remove this one's pages, after hours of execution."""
-    other = "import pathlib, sys; from at_repro.report import book, notebooks"
-    other += "; notebooks.CHECKOUT = pathlib.Path(sys.argv[1])"
-    command = [sys.executable, "-c", f"{other}; book.staged_pages('book').__enter__()", str(checkout)]
-    with book.staged_pages("book") as stage, subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr.readline() == "waiting for another build of book\n" and stage.exists()
-        finally:
-            process.kill()
-    with book.staged_pages("book") as other:
-        assert other.exists() and not stage.exists(), "but one that has ended is not"
+    said, found = queue.Queue(), []
+    monkeypatch.setattr(book, "say", said.put)
+
+    def build_too():
+        with book.staged_pages("book") as other:
+            found.append((other.exists(), stage.exists()))
+
+    with book.staged_pages("book") as stage:
+        thread = threading.Thread(target=build_too, daemon=True)
+        thread.start()
+        assert said.get(timeout=60) == "waiting for another build of book"
+        thread.join(0.5)
+        assert thread.is_alive() and stage.exists()
+    thread.join(60)
+    assert found == [(True, False)], "but one that has ended is not"
 
 
 def vary_images(preset, seed):
