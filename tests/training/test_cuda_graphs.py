@@ -46,8 +46,8 @@ class Capture:
 
 @pytest.fixture
 def cohort(small):
-    """Six batches of 8 images, the last one smaller, for three epochs: the rates of all of them differ."""
-    changes = {"subset": 44, "batch_size": 8}
+    """Six batches of 8 images, the last one smaller, for two epochs, whose rates differ."""
+    changes = {"subset": 44, "batch_size": 8, "epochs": 2}
     taught = {name: replace(small[name], **changes) for name in METHODS}
     more = [(FullActivation(),), (GradientTransfer(beta=1.0),)]
     return [*taught.values(), *(replace(taught["at"], terms=terms) for terms in more)]
@@ -90,8 +90,8 @@ def test_training_with_graphs_is_training(cohort, store, tmp_path, monkeypatch, 
     plain = trained(cohort, tmp_path / "plain", store, monkeypatch, quiet, None)
     assert same(plain, trained(cohort, tmp_path / "replayed", store, monkeypatch, quiet, capture))
     # Whole batches of the students: the small ones, and the teacher with its two batches, are still warming up.
-    assert capture.replayed == 3 * (5 - WARM_UP)
-    assert capture.captured == 3, "anew for the numbers of every epoch"
+    assert capture.replayed == 2 * (5 - WARM_UP)
+    assert capture.captured == 2, "anew for the numbers of every epoch"
 
 
 def test_a_graph_is_used_as_long_as_its_numbers_and_its_company_hold():
@@ -202,7 +202,7 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
 
     monkeypatch.setattr(loop, "train_epoch", counted)
     for size in (8, 26):
-        train([replace(run, batch_size=size, epochs=2) for run in cohort], store, device="cpu", progress=quiet)
+        train([replace(run, batch_size=size) for run in cohort], store, device="cpu", progress=quiet)
     assert counts[1] == counts[3], "six steps of an epoch wait as often as two"
 
 
