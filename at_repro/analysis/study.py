@@ -164,6 +164,11 @@ class Study(WithImages):
         return "\n".join(lines)
 
 
+def stamp(studies: Iterable[Study]) -> str:
+    """`Study.stamp` of several, without what another one says as well."""
+    return "; ".join(dict.fromkeys(part for study in studies for part in study.stamp.split("; ")))
+
+
 def _seeds(seeds: Sequence[int]) -> str:
     is_range = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
     names = f"{seeds[0]} to {seeds[-1]}" if is_range else ", ".join(map(str, seeds))

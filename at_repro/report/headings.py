@@ -4,6 +4,7 @@ import pandas as pd
 
 HEADINGS = {
     "column": "method",
+    "count": "how many",
     "highest": "highest without one",
     "learning_rate": "learning rate",
     "lowest": "lowest without one",
@@ -15,12 +16,26 @@ HEADINGS = {
 
 
 def use_in_notebook() -> None:
-    """Lets this notebook show tables whole and as `html` gives them; where no notebook is executed nothing happens."""
+    """Lets this notebook show tables whole and as `html` gives them; where no notebook is executed nothing happens.
+
+    The stamp of a table is in the metadata of its output, from where the book takes it into the caption.
+    """
     from IPython.core.getipython import get_ipython  # it comes with the extra `book`
 
     if formatter := getattr(get_ipython(), "display_formatter", None):
         pd.set_option("display.max_colwidth", None, "display.max_rows", None)
-        formatter.formatters["text/html"].for_type(pd.DataFrame, html)
+        formatter.mimebundle_formatter.for_type(pd.DataFrame, _bundle)
+
+
+def with_stamp(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
+    """The same table, made from what the stamp says, see `Study.stamp`."""
+    stamped = table.copy()
+    stamped.attrs["stamp"] = stamp
+    return stamped
+
+
+def _bundle(table: pd.DataFrame, **_: object) -> tuple[dict[str, str], dict[str, object]]:
+    return {"text/html": html(table)}, {name: table.attrs[name] for name in ("stamp",) if name in table.attrs}
 
 
 def html(table: pd.DataFrame) -> str:

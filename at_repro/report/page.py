@@ -8,9 +8,11 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pandas as pd
+
 from at_repro import bench, data, experiments
 from at_repro.analysis import imagenet_gallery, network_maps
-from at_repro.analysis.study import Study, open_study
+from at_repro.analysis.study import Study, open_study, stamp
 from at_repro.errors import ParameterError, check_choice, check_count, is_number
 from at_repro.records import Store
 from at_repro.report import headings, trust
@@ -60,6 +62,10 @@ class Page:
         if shorter.preset != "reduced" or shorter.changes:
             return [shorter]
         return [shorter, self.study("wrn-16-2-to-16-1", preset="paper", seeds=[], train_missing=False)]
+
+    def table(self, table: pd.DataFrame, *studies: Study) -> pd.DataFrame:
+        """The same table, below whose caption the book says of which studies it was made: of none, all of the page."""
+        return headings.with_stamp(table, stamp(studies or self.studies))
 
     def closing(self, *sources: str) -> str:
         """What the page was made from, on what, by which code and when it was executed: its last line of code.

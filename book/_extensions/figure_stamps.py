@@ -1,4 +1,4 @@
-"""Writes what a figure was made from below its caption: notebooks have it in the metadata of the figure's output."""
+"""Writes what a figure or a table was made from below its caption: notebooks have it in the output's metadata."""
 
 import json
 import re

@@ -30,8 +30,12 @@ def test_rows_that_are_only_counted_have_no_number():
 def test_a_notebook_shows_tables_so(monkeypatch):
     shell = SimpleNamespace(display_formatter=DisplayFormatter())
     monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: shell)
-    with pd.option_context("display.max_colwidth", 50):  # which pandas cuts at by itself
+    table = pd.DataFrame({"rho": 1.0, "words": "x" * 60}, [f"row {number}" for number in range(61)])
+    with pd.option_context("display.max_colwidth", 50, "display.max_rows", 60):  # at which pandas cuts by itself
         headings.use_in_notebook()
-        shown_as, _ = shell.display_formatter.format(pd.DataFrame({"rho": [1.0], "words": "x" * 60}, ["top"]))
+        shown_as, metadata = shell.display_formatter.format(table)
+        _, with_stamp = shell.display_formatter.format(headings.with_stamp(table, "preset smoke, seed 0, CPU"))
+    assert metadata == {} and with_stamp == {"stamp": "preset smoke, seed 0, CPU"} and "stamp" not in table.attrs
+    assert all("row 30" in shown_as[kind] for kind in ("text/html", "text/plain")), "and none left out"
     assert "<th>rank correlation</th>" in shown_as["text/html"] and "rho" in shown_as["text/plain"]
     assert all("x" * 60 in shown_as[kind] for kind in ("text/html", "text/plain")), "whole"
