@@ -143,7 +143,7 @@ def test_the_page_on_trust_counts_what_was_tried(store, hand_made):
     hand_made(Run("wrn-10-1", epochs=1), seconds=7200.0)
     found = {"rows": [("a kill", 3, "a loss", 0), ("a flip", 4, "a wrong number", 0)]}
     told = trust.answer(found, store)
-    assert told.startswith("**1 records are behind this report, 2 hours of training")
+    assert told.startswith("**1 records are behind this report, 2 hours of training on CPU.**")
     assert (
         "disturbed 7 runs, records and commands in 2 ways, such as a kill or a full disk, and found no faults." in told
     )

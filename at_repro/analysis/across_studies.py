@@ -106,11 +106,15 @@ def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
     """
     tables: dict[str, pd.DataFrame] = {}
     for study in studies:
-        student, teacher = study.columns["student"], study.columns["teacher"]
-        title = f"{student.network.upper()} from {teacher.network.upper()}, {student.epochs} epochs"
-        if title not in tables:  # of two that a reader could not tell apart the first stands, which may be empty
-            tables[title] = _students(study)
+        if title(study) not in tables:  # of two that a reader could not tell apart the first stands, which may be empty
+            tables[title(study)] = _students(study)
     return tables
+
+
+def title(study: Study) -> str:
+    """Such as "WRN-16-1 from WRN-16-2, 40 epochs"."""
+    student, teacher = study.columns["student"], study.columns["teacher"]
+    return f"{student.network.upper()} from {teacher.network.upper()}, {student.epochs} epochs"
 
 
 def _students(study: Study) -> pd.DataFrame:
@@ -140,7 +144,7 @@ def _students(study: Study) -> pd.DataFrame:
 def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Spearman's correlation of test error with what was measured at each level, in families of networks.
 
-    Columns: `number`, of networks or methods; `rho` and `p`, see `significance.rank_correlation`; `lowest` and
+    Columns: `count`, of networks or methods; `rho` and `p`, see `significance.rank_correlation`; `lowest` and
     `highest`, the least and the most that rho is with any one of them left out. A row per family of at least three and
     level.
 
@@ -156,7 +160,7 @@ def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
                 rows[family, level] = (len(pairs), rho, p, rhos.min(), rhos.max())
     index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
-    return pd.DataFrame(list(rows.values()), index, ["number", "rho", "p", "lowest", "highest"])
+    return pd.DataFrame(list(rows.values()), index, ["count", "rho", "p", "lowest", "highest"])
 
 
 def _firsts(study: Study) -> list[tuple[str, Record]]:

@@ -69,11 +69,11 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     seeds = math.nan if more is None else more
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     runs = comparison.runs(preset)
-    trained = [run for run in runs if run.run_id in evidence.runs]
-    epochs = f", {', '.join(map(str, sorted({run.epochs for run in trained})))} epochs" if trained else ""
+    runs = [run for run in runs if run.run_id in evidence.runs] or runs
+    lengths = sorted({run.epochs for run in runs if not isinstance(comparison, Cost)})  # of which single steps are
+    epochs = f", {', '.join(map(str, lengths))} epochs" if lengths else ""
     return (
-        claim.name, setting, str(comparison), subjects(trained or runs) + epochs or stand_in, evidence.difference,
-        low, high,
+        claim.name, setting, str(comparison), subjects(runs) + epochs or stand_in, evidence.difference, low, high,
         comparison.unit, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
         evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
@@ -209,7 +209,7 @@ def _verdict(claim: Claim, part: pd.DataFrame, count: int) -> str:
 
 
 def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFrame, ran: set[str]) -> str:
-    """What an undecided claim lacks: comparisons that were not run, and seeds of those that were; with the hours.
+    """What an undecided claim lacks: comparisons that were not run, better teachers, and seeds; with the hours.
 
     Args:
         part: the comparisons that test it, see `conclude`.
@@ -220,7 +220,7 @@ def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFr
     needs = []
     if gaps := [comparison for comparison in own if str(comparison) not in ran]:
         needs.append(not_run("comparison", gaps, preset))
-    if len(ran) > part["comparison"].nunique():
+    if ran - {*part["comparison"]}:
         needs.append("a teacher that is better than the student")
     open_rows = part[part["verdict"] == UNDECIDED]
     needs += [lacks for lacks in dict.fromkeys(open_rows["lacks"]) if lacks]

@@ -81,8 +81,8 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     several = sum(all("seeds" in part for part in parts) for parts in by_seeds)
     several_have = f"{several or 'none'} {'has' if several < 2 else 'have'}"
     sure = (
-        f"of the {len(by_seeds)} tested claims that compare the errors of runs, {several_have} three seeds or more in "
-        "every comparison that was run"
+        f"of the {len(by_seeds)} tested claims whose replicates are seeds, {several_have} three seeds or more in every "
+        "comparison that was run"
     )
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
@@ -206,7 +206,7 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
         setting = claim["setting"] and f"{claim['setting']} setting"
         changed = "" if plan.is_stated(str(name)) else f"rule {claim['stated']}"
         ran, wanted = claim["compared"].split(" of ")
-        gaps = "" if ran in ("0", wanted) else f"{claim['compared']} comparisons run"
+        gaps = "" if ran in ("0", wanted) else f"{claim['compared']} comparisons tested"
         notes.append("; ".join(filter(None, (changed, setting, _scope(claim), gaps, _with_names(claim["on"])))))
         rows.append((claim["claim"], claim["verdict"], *cells, PAGES[str(name)].replace("_", " ")))
         details.append({

@@ -63,7 +63,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     lead = (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
         f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
-        f"each judged by itself{_than_the_mean(facts, groups, worse)}; {others[UNDECIDED]} are undecided{diverged}. "
+        f"each judged by itself{_than_the_mean(facts, worse)}; {others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
         "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares, β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
@@ -76,12 +76,16 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
 
 
-def _than_the_mean(facts: Facts, groups: Study, worse: Sequence[tuple[Study, str, str]]) -> str:
-    """How many losses stay worse where the usual one shown is luckier than the mean of its seeds; else nothing."""
-    if not worse or (lead := luck(groups, "all groups")) <= 0:
+def _than_the_mean(facts: Facts, worse: Sequence[tuple[Study, str, str]]) -> str:
+    """How many losses stay worse than the mean of all seeds of the usual one, where theirs are its luckier ones."""
+    leads = [
+        luck(study, usual, [run.seed for _, (run,) in same_seeds(study, name, usual)]) for study, name, usual in worse
+    ]
+    if not any(lead > 0 for lead in leads):
         return ""
-    count = sum(facts.estimate(same_seeds(*pair)).interval[0] > lead for pair in worse)
-    return f" ({count} of them also than the mean of the usual one's seeds)"
+    lows = [facts.estimate(same_seeds(*pair)).interval[0] for pair in worse]
+    count = sum(low > lead for low, lead in zip(lows, leads, strict=True))
+    return f" ({count} of them also worse than the mean of its seeds)"
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -225,7 +229,7 @@ def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
     of_worse = f"; on {_and(worse)} that is still worse than no transfer, beyond chance" if worse else ""
     return (
         " With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in the "
-        f"paper. With a smaller one, by which it weighs as much, the errors are {errors}{of_worse}."
+        f"paper. With a smaller one, at which it weighs what it does there, the errors are {errors}{of_worse}."
     )
 
 
@@ -298,12 +302,13 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
     """How much farther KD's top map is than the plain student's of the same seed, where three or more have both."""
     parts = {}
     for study in studies:
-        epochs, levels = study.columns["student"].epochs, error_tables.paired_map_distances(study, "KD")
+        levels = error_tables.paired_map_distances(study, "KD")
         if len(levels) and (top := levels.iloc[-1])["seeds"] > 2:
-            seeds = f"{top['farther']:.0f} of {top['seeds']:.0f} seeds"
             interval = f"95 % interval {top['low']:+.3f} to {top['high']:+.3f}"
-            parts[epochs] = f"{top['difference']:.3f} at {epochs} epochs ({seeds}; {interval})"
-    return f" Seed by seed it is on average farther by {_and(parts.values())}." * bool(parts)
+            farther = f"farther in {top['farther']:.0f} of {top['seeds']:.0f}"
+            title = across_studies.title(study)
+            parts[title] = f"{top['difference']:+.3f} ({title}; {interval}; {farther})"
+    return f" Between runs of one seed the distances differ on average by {_and(parts.values())}." * bool(parts)
 
 
 def peaks_objects_faces(
@@ -371,15 +376,15 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
-    over = [f"{row.rho:.2f} over {row.number} {row.Index} (p = {row.p:.2g})" for row in top.itertuples()]
+    over = [f"{row['rho']:.2f} over {row['count']:.0f} {name} (p = {row['p']:.2g})" for name, row in top.iterrows()]
     if len(top) < len(groups):
         return lead, f"{', '.join(over)}; the WRNs alone are too few"
     if (top["p"] < _SIGNIFICANT).all():
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
-    fewest = int(top["number"].min())
+    fewest = int(top["count"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
     reach = f"no order of {fewest} is beyond chance, so these networks cannot decide it"
-    return lead, f"{', '.join(over)}; {reach if is_out_of_reach else 'both have to be beyond chance'}"
+    return lead, f"{', '.join(over)}; {reach if is_out_of_reach else 'decided only where both are beyond chance'}"
 
 
 def _range(values: pd.Series) -> str:

@@ -87,8 +87,8 @@ def _fill(page: Path, **parts: str) -> str:
 
 
 def results(ledger: pd.DataFrame) -> str:
-    """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and a sentence
-    that counts the verdicts."""
+    """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and how many
+    claims have which verdict."""
     return f"{error_table(_flagship())}\n{claims.summary(ledger)}\n"
 
 

@@ -41,7 +41,8 @@ def cost(store: Store) -> str:
     hours = sum(record.training_seconds for record in records.values()) / 3600
     devices = sorted({device.split(",")[0] for record in records.values() for device in record.devices})
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
-    text = f"{len(records)} records are behind this report, {hours:.0f} hours of training on {', '.join(devices)}"
+    text = f"{len(records)} records are behind this report, {hours:.0f} hours of training"
+    text += f" on {', '.join(devices)}" * bool(devices)
     if not set(flagship) <= records.keys():
         return text
     own = sum(records[run].training_seconds for run in flagship) / 3600

@@ -76,10 +76,11 @@ def all_seeds(study: Study, column: str) -> str:
     return f"{which} {min(errors.values()):.2f} to {max(errors.values()):.2f}\N{NO-BREAK SPACE}%"
 
 
-def luck(study: Study, column: str) -> float:
-    """How many points less than the mean over all recorded seeds those err that the study shows of a column."""
+def luck(study: Study, column: str, seeds: Iterable[int]) -> float:
+    """How many points less than the mean over all recorded seeds of a column these err; none where they diverged."""
     errors = _recorded_errors(study, column)
-    return fmean(errors.values()) - fmean(errors[seed] for seed in study.records[column] if seed in errors)
+    own = [errors[seed] for seed in seeds if seed in errors]
+    return fmean(errors.values()) - fmean(own) if own else 0.0
 
 
 def _recorded_errors(study: Study, column: str) -> dict[int, float]:

@@ -185,7 +185,7 @@ def test_rank_correlations_are_of_error_and_distance():
     columns = {"method": list("abcde"), "test_error": [9.0, 1, 2, 3, 4], "low": [1.0, 4, 3, 2, None]}
     networks = pd.DataFrame(columns | {"top": [9.0, 3, 2, 1, None]})
     table = across_studies.rank_correlations({"all": networks, "two": networks[:2]})
-    assert table.index.tolist() == [("all", "low"), ("all", "top")] and table["number"].tolist() == [4, 4]
+    assert table.index.tolist() == [("all", "low"), ("all", "top")] and table["count"].tolist() == [4, 4]
     assert table["rho"].tolist() == pytest.approx([-1, 0.2])
     assert table.loc[("all", "top"), ["lowest", "highest"]].tolist() == pytest.approx([-1, 0.5])
     assert table.loc[("all", "low"), "p"] == pytest.approx(2 / 24), "of 24 orders two are as far from none"

@@ -60,6 +60,9 @@ def test_rows_go_level_by_level(images):
     assert list(found) == ["low, teacher", "low, AT", "middle, teacher", "middle, AT", "top, teacher", "top, AT"]
     assert found["top, AT"].shape == (20, 4, 4)
     assert network_maps.rows({}, images) == {}
+    own = {"one": {"level 1": low, "level 2": top}, "two": {"level 2": low}}
+    chosen = network_maps.by_label(own, "level 2")
+    assert list(chosen) == ["level 2, one", "level 2, two"] and chosen["level 2, one"] is top
 
 
 @pytest.fixture

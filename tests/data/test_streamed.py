@@ -1,6 +1,7 @@
 """Images that stay in their files: the same whoever decodes them, and as tests of ImageNet see them."""
 
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,18 @@ def root(tmp_path_factory):
 def threads(request, monkeypatch):
     """How many decode."""
     monkeypatch.setattr(streamed, "_threads", lambda processes: request.param)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system gives no process some cores alone")
+def test_no_more_cores_are_counted_than_a_process_may_use():
+    """A cluster's scheduler gives two of 64: as many threads as 64 would wait for each other."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(own)})
+    try:
+        assert streamed.cores() == 1
+    finally:
+        os.sched_setaffinity(0, own)
+    assert streamed.cores() == len(own)
 
 
 @pytest.fixture

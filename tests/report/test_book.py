@@ -625,7 +625,7 @@ def test_all_pages_are_printed_into_one_pdf_with_a_journals_metadata(checkout, s
     metadata = yaml.safe_load((stage / "metadata.yaml").read_text())
     assert metadata["title"].startswith("[Re] ") and metadata["authors"]
     assert metadata["code"][0]["url"] == metadata["data"][0]["url"] == ADDRESS
-    assert metadata["computing"].startswith("2 records are behind this report, 3 hours of training")
+    assert metadata["computing"].startswith("2 records are behind this report, 3 hours of training on CPU")
 
 
 def test_without_chromium_nothing_is_built_and_one_line_says_what_to_install(monkeypatch, capsys, own_signals):

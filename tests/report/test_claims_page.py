@@ -47,7 +47,7 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     cause = "*l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2)* fails, -0.57 points (-1.17 to +0.03)"
     assert f"*Contradicted*: “l1 does”: {cause}, one run in the paper's setting." in told
     assert (
-        "of the 2 tested claims that compare the errors of runs, 1 has three seeds or more in every comparison that "
+        "of the 2 tested claims whose replicates are seeds, 1 has three seeds or more in every comparison that "
         "was run. An interval of one or two" in told
     )
     assert "of its test images, made 1.70 times as wide" in told, "1.2, and Student's t of 2.776 instead of 1.960"
@@ -64,7 +64,7 @@ def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, to
     """Columns are trained one after another: some have five seeds while others have one."""
     ledger = claims.conclude(compared[:0])
     ledger.loc["convergence", ["verdict", "scope"]] = [UNDECIDED, scope]
-    told = f"tested claims that compare the errors of runs, {told} three seeds or more in every comparison that was run"
+    told = f"tested claims whose replicates are seeds, {told} three seeds or more in every comparison that was run"
     assert f"of the 1 {told}" in claims_page.answer(ledger, compared, Spread(1.2, 4))
 
 
@@ -108,7 +108,7 @@ def test_a_row_shows_the_effect_that_supports_its_claim_least(compared):
     html = table._repr_html_()
     body = next(body for body in html.split("<tbody>") if "run-1" in body)
     assert body.count("AT below student") >= 3, "all of it folds out"
-    on = "1 of 4 comparisons run; WRN-16-1 &lt;from&gt; WRN-16-2"
+    on = "1 of 4 comparisons tested; WRN-16-1 &lt;from&gt; WRN-16-2"
     note = f"labels alone<small>the paper&#x27;s setting; one run; {on}</small></td>"
     assert note in body, "what the verdict rests on stands in the cell of the claim"
     assert '<a href="table_1.html">table 1</a>' in body

@@ -57,7 +57,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("student", "teacher", "precision", "images", "added"), PAIRS)
 @pytest.mark.slow
-def test_every_term_trains_every_network(student, teacher, precision, images, added, monkeypatch, store, quiet):
+def test_every_term_trains_every_family(student, teacher, precision, images, added, monkeypatch, store, quiet):
     """Three steps on the same images lower the task loss whatever is added; each term teaches something else.
 
     The preset `smoke` but for its size: 8 to 32 images in place of 2500, three epochs of one step in place of eight.
