@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pandas as pd
@@ -167,6 +167,13 @@ class Study(WithImages):
 def stamp(studies: Iterable[Study]) -> str:
     """`Study.stamp` of several, without what another one says as well."""
     return "; ".join(dict.fromkeys(part for study in studies for part in study.stamp.split("; ")))
+
+
+def with_all_seeds(study: Study) -> Study:
+    """The same study with every seed that its store has records of."""
+    seeds = study.store.seeds()
+    records, _ = find_records(study.store, study.experiment.runs(study.preset, seeds))
+    return replace(study, seeds=seeds, records=records)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

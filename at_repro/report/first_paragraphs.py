@@ -8,7 +8,7 @@ import pandas as pd
 
 from at_repro.analysis import across_studies, error_tables, map_statistics
 from at_repro.analysis.significance import ALPHA
-from at_repro.analysis.study import Study
+from at_repro.analysis.study import Study, with_all_seeds
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
@@ -259,13 +259,13 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], of_all_seeds: Iterable[Study]) -> str:
+def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], studies: Iterable[Study]) -> str:
     """Whether looking like the teacher goes with being right, as Markdown.
 
     Args:
         preset: at "smoke" nothing is judged.
         students: see `across_studies.distance_and_error`; the first ones give the answer.
-        of_all_seeds: what of them is recorded with several seeds, by which the distances of KD are compared.
+        studies: whose; by all of their recorded seeds the distances of KD are compared.
     """
     title, own = next(iter(students.items()))
     correlations = across_studies.rank_correlations({title: own})
@@ -280,7 +280,7 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], of_al
         f"teacher's top map is {top['rho']:.2f}, where 1 would be *the nearer, the better* (p = {top['p']:.2g})."
     )
     pairs = {name: own for name, own in students.items() if {"student", "KD"} <= set(own["method"])}
-    return " ".join([_distillation(pairs) + _seed_by_seed(of_all_seeds), answer] if pairs else [answer])
+    return " ".join([_distillation(pairs) + _seed_by_seed(studies), answer] if pairs else [answer])
 
 
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
@@ -302,7 +302,7 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
     """How much farther KD's top map is than the plain student's of the same seed, where three or more have both."""
     parts = {}
     for study in studies:
-        levels = error_tables.paired_map_distances(study, "KD")
+        levels = error_tables.paired_map_distances(with_all_seeds(study), "KD")
         if len(levels) and (top := levels.iloc[-1])["seeds"] > 2:
             interval = f"95 % interval {top['low']:+.3f} to {top['high']:+.3f}"
             farther = f"farther in {top['farther']:.0f} of {top['seeds']:.0f}"

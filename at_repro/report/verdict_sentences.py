@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from at_repro import experiments
-from at_repro.analysis.study import Study, find_records
+from at_repro.analysis.study import Study, with_all_seeds
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
 from at_repro.claims.facts import Facts, Side
 
@@ -85,8 +85,8 @@ def luck(study: Study, column: str, seeds: Iterable[int]) -> float:
 
 def _recorded_errors(study: Study, column: str) -> dict[int, float]:
     """Test errors in percent of all seeds that the store has of a column, those that did not diverge."""
-    records, _ = find_records(study.store, study.experiment.runs(study.preset, study.store.seeds()))
-    return {seed: record.final["test_error"] for seed, record in records[column].items() if not record.diverged}
+    records = with_all_seeds(study).records[column]
+    return {seed: record.final["test_error"] for seed, record in records.items() if not record.diverged}
 
 
 def length(study: Study) -> str:
