@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from operator import attrgetter
 
 import pandas as pd
@@ -50,6 +51,15 @@ def plain_networks(studies: Iterable[Study]) -> Members:
             if not record.run.terms and (network not in longest or longest[network].run.epochs < record.run.epochs):
                 longest[network], sources[network] = record, (study, column)
     return {network: sources[network] for network in sorted(longest, key=lambda of: -longest[of].final["test_error"])}
+
+
+def own_studies(selection: Members) -> list[Study]:
+    """The studies of these networks with the records of these alone, for their `study.stamp`."""
+    return [
+        replace(study, seeds=[seed], records={column: {seed: record}}, note="")
+        for study, column in selection.values()
+        for seed, record in [*study.records[column].items()][:1]
+    ]
 
 
 def networks(selection: Members) -> dict[str, nn.Module]:

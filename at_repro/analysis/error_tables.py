@@ -139,7 +139,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     over = ["images" if row.seeds < _SEEDS_OF_AN_INTERVAL else "seeds" for row in rows]
     intervals = [f"{row.low:.2f} to {row.high:.2f} ({what})" for row, what in zip(rows, over, strict=True)]
     text["95 % interval"] = pd.Series(intervals, table.index).where(table["seeds"] > 0, "")
-    text["lowest of any epoch"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
+    text["lowest during training"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
     text["seeds"] = table["seeds"]
     if table["diverged"].any():
         text["diverged"] = table["diverged"]

@@ -70,7 +70,7 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     runs = comparison.runs(preset)
     runs = [run for run in runs if run.run_id in evidence.runs] or runs
-    lengths = sorted({run.epochs for run in runs if not isinstance(comparison, Cost)})  # of which single steps are
+    lengths = sorted({run.epochs for run in runs if not isinstance(comparison, Cost)})  # single steps have none
     epochs = f", {', '.join(map(str, lengths))} epochs" if lengths else ""
     return (
         claim.name, setting, str(comparison), subjects(runs) + epochs or stand_in, evidence.difference, low, high,

@@ -63,7 +63,7 @@ class MapComparison(Comparison):
                 runs += [run_id for keys in by_seed for run_id, *_ in keys]
         if not differences:
             return None
-        scope = f"one network{f', as the mean over {seeds} seeds' * (seeds > 1)}"
+        scope = f"one pair, the mean of {seeds} seeds" if seeds > 1 else "one network"
         scope = f"{len(differences)} networks" if len(differences) > 1 else scope
         return over_networks(differences, scope, list(dict.fromkeys(runs)), fair)
 

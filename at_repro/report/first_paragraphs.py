@@ -77,7 +77,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
 
 
 def _than_the_mean(facts: Facts, worse: Sequence[tuple[Study, str, str]]) -> str:
-    """How many losses stay worse than the mean of all seeds of the usual one, where theirs are its luckier ones."""
+    """How many losses stay worse than the mean of all seeds of the usual one, lucky as it was on those compared."""
     leads = [
         luck(study, usual, [run.seed for _, (run,) in same_seeds(study, name, usual)]) for study, name, usual in worse
     ]
@@ -85,7 +85,7 @@ def _than_the_mean(facts: Facts, worse: Sequence[tuple[Study, str, str]]) -> str
         return ""
     lows = [facts.estimate(same_seeds(*pair)).interval[0] for pair in worse]
     count = sum(low > lead for low, lead in zip(lows, leads, strict=True))
-    return f" ({count} of them also worse than the mean of its seeds)"
+    return f" ({count} of them also than the usual one's mean over all its seeds)"
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -229,7 +229,7 @@ def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
     of_worse = f"; on {_and(worse)} that is still worse than no transfer, beyond chance" if worse else ""
     return (
         " With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in the "
-        f"paper. With a smaller one, at which it weighs what it does there, the errors are {errors}{of_worse}."
+        f"paper. With a smaller β, at which it weighs as much, the errors are {errors}{of_worse}."
     )
 
 
@@ -300,15 +300,15 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
 
 def _seed_by_seed(studies: Iterable[Study]) -> str:
     """How much farther KD's top map is than the plain student's of the same seed, where three or more have both."""
-    parts = {}
+    parts: dict[str, str] = {}
     for study in studies:
         levels = error_tables.paired_map_distances(with_all_seeds(study), "KD")
         if len(levels) and (top := levels.iloc[-1])["seeds"] > 2:
             interval = f"95 % interval {top['low']:+.3f} to {top['high']:+.3f}"
-            farther = f"farther in {top['farther']:.0f} of {top['seeds']:.0f}"
+            farther = f"{top['farther']:.0f} of {top['seeds']:.0f} seeds"
             title = across_studies.title(study)
-            parts[title] = f"{top['difference']:+.3f} ({title}; {interval}; {farther})"
-    return f" Between runs of one seed the distances differ on average by {_and(parts.values())}." * bool(parts)
+            parts.setdefault(title, f"{top['difference']:+.3f} ({title}; {interval}; {farther})")
+    return f" Seed by seed it is on average farther by {_and(parts.values())}." * bool(parts)
 
 
 def peaks_objects_faces(
@@ -362,7 +362,7 @@ def peaks_objects_faces(
         even = sum(100 * map_statistics.part_mask(part, 64, 64).float().mean() for part in map_statistics.PARTS)
         more.append(
             f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth, where the paper says that "
-            f"middle maps are. A map that is the same everywhere has {even:.0f} % there; one small network decides "
+            f"middle maps fire. A map that is the same everywhere has {even:.0f} % there; one small network decides "
             "nothing."
         )
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
@@ -383,8 +383,8 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["count"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f"no order of {fewest} is beyond chance, so these networks cannot decide it"
-    return lead, f"{', '.join(over)}; {reach if is_out_of_reach else 'decided only where both are beyond chance'}"
+    reach = f", which no order of {fewest} can be" if is_out_of_reach else ""
+    return lead, f"{', '.join(over)}; decided only where both are beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:

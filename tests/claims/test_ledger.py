@@ -399,7 +399,7 @@ def test_seeds_of_one_network_are_told_and_count_once(recorded, store):
     recorded("wrn-16-2-to-16-1", "reduced", student=[9.0] * 3, at=[8.0] * 3)
     measure(store, "distance", values)
     found = row(store, "alike")
-    assert found["scope"] == "one network, as the mean over 3 seeds" and found["verdict"] == UNDECIDED
+    assert found["scope"] == "one pair, the mean of 3 seeds" and found["verdict"] == UNDECIDED
 
 
 def test_a_trend_over_networks_has_the_interval_of_its_slope(recorded, store):

@@ -47,8 +47,9 @@ def test_what_the_landing_page_says_follows_from_the_records():
     ours, seeds = table["ours"], table["seeds"].drop("teacher")
     pages = [intro, (ROOT / "README.md").read_text(), prose("notebooks/table_1.ipynb")]
     assert seeds.to_dict() == dict.fromkeys(("student", "AT", "F-ActT", "KD"), 3) | {"AT+KD": 1}
-    assert all("AT and KD together have one seed, the others three." in page for page in (pages[0], pages[2]))
-    assert "our medians of three seeds, of AT and KD together of one, beside the paper's" in pages[1]
+    told = "he teacher, and AT and KD together, have one seed, the others three."
+    assert table["seeds"]["teacher"] == 1 and all(told in page for page in (pages[0], pages[2]))
+    assert "our medians of three seeds, of the teacher and of AT+KD of one, beside the paper's" in pages[1]
     published = {
         column: paper_numbers.number("Table 1", "wrn-16-1 from wrn-16-2", column).value for column in ours.index
     }
@@ -56,9 +57,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert "# At full length all errors of one row of Table 1 lie within half a point of the paper's\n" in pages[2]
     singles = ["KD", "AT", "F-ActT", "student"]
     assert min(singles, key=ours.get) == min(singles, key=published.get) == "KD"
-    apart, own_apart = (of["F-ActT"] - of["AT"] for of in (published, ours))
-    told = f"which the paper puts {apart:.2f} points apart, end {abs(own_apart):.2f} apart;"
-    assert told in intro
+    apart = published["F-ActT"] - published["AT"]
     assert (ours["AT+KD"] < ours["KD"]) != (published["AT+KD"] < published["KD"]), (
         "else the order of all is the paper's"
     )
@@ -75,8 +74,13 @@ def test_what_the_landing_page_says_follows_from_the_records():
         f"AT helps: {of['AT']} errors on CIFAR-10 instead of the {of['student']} of the *plain student*, which learns"
     )
     assert f"{told} from labels alone (paper: {published['AT']:.2f} and {published['student']:.2f})." in intro
-    told = f"taught by attention transfer (AT) makes {of['AT']} errors on CIFAR-10 and the plain one {of['student']}"
-    assert f"{told} (paper: {published['AT']:.2f} and {published['student']:.2f})" in pages[2]
+    told = (
+        f"makes {of['student']} errors on CIFAR-10 if it learns from labels alone, and {of['AT']} if WRN-16-2, twice as"
+    )
+    told += (
+        f" wide, teaches it by attention transfer (AT) (paper: {published['student']:.2f} and {published['AT']:.2f})"
+    )
+    assert told in pages[2]
     over_seeds = error_tables.readable(table)["95 % interval"].str.contains("seeds")
     table_1 = (ROOT / "notebooks" / "table_1.ipynb").read_text()
     errors = study.test_errors().query("column == 'AT'")["test_error"]
@@ -85,7 +89,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert over_seeds.index[over_seeds].tolist() == ["student", "AT", "F-ActT", "KD"]
     assert f"{told} the others are over test images" in intro
     assert f"{told} AT's is far too narrow: its {width}. The others are over test images" in table_1
-    assert f"Its {width}, so that the interval of their mean is far too narrow." in pages[1]
+    assert f"AT's {width}, so that the interval of their mean is far too narrow." in pages[1]
     assert "all six errors of one row of its Table 1 lie within half a point of the paper's.**" in intro
     hours = sum({study.first(column).values["seconds"] for column in study.records}) / 3600
     assert f"{hours:.0f} hours on two CPU cores" in intro and f"{hours:.0f} hours" in (ROOT / "README.md").read_text()
@@ -159,11 +163,12 @@ def test_what_the_landing_page_says_follows_from_the_records():
         assert verdict_sentences.judge(facts, study, name)[0] == SUPPORTED, name
     assert (at_full_length.loc[["at-over-f-actt", "kd-width"], "verdict"] == UNDECIDED).all()
     lead = at_full_length.loc["at-over-f-actt"]
-    own = f"{lead['low']:+.2f} to {lead['high']:+.2f}".replace("-", "\N{MINUS SIGN}")
-    assert lead["low"] > -apart, "0.58, of which AT leads in the paper"
-    assert f"seed by seed our 95 % interval, {own} points, leaves {apart:.2f} out." in intro
-    told = f"AT makes {abs(lead['difference']):.2f} points fewer errors, and the 95 % interval, {own}, leaves the"
-    assert f"So AT's lead over it of {apart:.2f} points is not found: by the same seeds {told} paper's out." in pages[2]
+    own = f"(95 % interval {-lead['high']:.2f} to {-lead['low']:.2f})".replace("-", "\N{MINUS SIGN}")
+    assert -lead["low"] < apart, "or it is found"
+    by = f"{-lead['difference']:.2f} points"
+    assert f"AT's lead over F-ActT, {apart:.2f} points in the paper, is {by} seed by seed {own}." in intro
+    told = f"AT's lead over it is not found: it is {by} by the same seeds {own}, where the paper has {apart:.2f}."
+    assert told in pages[2]
     others = [abs(ours[name] - published[name]) for name in ours.index if name != "F-ActT"]
     assert f"Five of the six errors lie within {max(others):.2f} points of the paper's" in pages[2]
     assert "which of KD, AT and F-ActT is best is *undecided*" in intro
