@@ -55,10 +55,10 @@ def plain_networks(studies: Iterable[Study]) -> Members:
 
 def own_studies(selection: Members) -> list[Study]:
     """The studies of these networks with the records of these alone, for their `study.stamp`."""
+    firsts = [(study, column, study.first(column)) for study, column in selection.values()]
     return [
-        replace(study, seeds=[seed], records={column: {seed: record}}, note="")
-        for study, column in selection.values()
-        for seed, record in [*study.records[column].items()][:1]
+        replace(study, seeds=[record.run.seed], records={column: {record.run.seed: record}}, note="")
+        for study, column, record in firsts
     ]
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import pandas as pd
 
@@ -21,7 +22,7 @@ from at_repro.report.verdict_sentences import (
     how_sure,
     judge,
     length,
-    luck,
+    recorded_errors,
     same_seeds,
     verdicts_against,
 )
@@ -63,7 +64,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     lead = (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
         f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
-        f"each judged by itself{_than_the_mean(facts, worse)}; {others[UNDECIDED]} are undecided{diverged}. "
+        f"each judged by itself{_than_the_mean(facts, groups, worse)}; {others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
         "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares, β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
@@ -76,15 +77,15 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
 
 
-def _than_the_mean(facts: Facts, worse: Sequence[tuple[Study, str, str]]) -> str:
+def _than_the_mean(facts: Facts, groups: Study, worse: Sequence[tuple[Study, str, str]]) -> str:
     """How many losses stay worse than the mean of all seeds of the usual one, lucky as it was on those compared."""
-    leads = [
-        luck(study, usual, [run.seed for _, (run,) in same_seeds(study, name, usual)]) for study, name, usual in worse
-    ]
+    if not (errors := recorded_errors(groups, "all groups").values()):
+        return ""
+    pairs = [same_seeds(*pair) for pair in worse]  # the usual one is one run, whatever it is called
+    leads = [fmean(errors) - fmean(facts.error(usual) for _, (usual,) in pair) for pair in pairs]
     if not any(lead > 0 for lead in leads):
         return ""
-    lows = [facts.estimate(same_seeds(*pair)).interval[0] for pair in worse]
-    count = sum(low > lead for low, lead in zip(lows, leads, strict=True))
+    count = sum(facts.estimate(pair).interval[0] > lead for pair, lead in zip(pairs, leads, strict=True))
     return f" ({count} of them also than the usual one's mean over all its seeds)"
 
 

@@ -35,7 +35,7 @@ def with_stamp(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
 
 
 def _bundle(table: pd.DataFrame, **_: object) -> tuple[dict[str, str], dict[str, object]]:
-    return {"text/html": html(table)}, {name: table.attrs[name] for name in ("stamp",) if name in table.attrs}
+    return {"text/html": html(table)}, {"stamp": table.attrs["stamp"]} if "stamp" in table.attrs else {}
 
 
 def html(table: pd.DataFrame) -> str:

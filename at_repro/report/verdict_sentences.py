@@ -1,7 +1,6 @@
 """Sentences of verdicts: which columns of a study end better or worse than another, and how sure that is."""
 
 from collections.abc import Iterable
-from statistics import fmean
 
 from at_repro import experiments
 from at_repro.analysis.study import Study, with_all_seeds
@@ -68,7 +67,7 @@ def all_seeds(study: Study, column: str) -> str:
 
     Said as well if the one that the study shows is the lowest of them. Empty where it shows all of them.
     """
-    errors = _recorded_errors(study, column)
+    errors = recorded_errors(study, column)
     if errors.keys() <= study.records[column].keys():
         return ""
     lowest = [seed for seed, error in errors.items() if error == min(errors.values())]
@@ -76,14 +75,7 @@ def all_seeds(study: Study, column: str) -> str:
     return f"{which} {min(errors.values()):.2f} to {max(errors.values()):.2f}\N{NO-BREAK SPACE}%"
 
 
-def luck(study: Study, column: str, seeds: Iterable[int]) -> float:
-    """How many points less than the mean over all recorded seeds of a column these err; none where they diverged."""
-    errors = _recorded_errors(study, column)
-    own = [errors[seed] for seed in seeds if seed in errors]
-    return fmean(errors.values()) - fmean(own) if own else 0.0
-
-
-def _recorded_errors(study: Study, column: str) -> dict[int, float]:
+def recorded_errors(study: Study, column: str) -> dict[int, float]:
     """Test errors in percent of all seeds that the store has of a column, those that did not diverge."""
     records = with_all_seeds(study).records[column]
     return {seed: record.final["test_error"] for seed, record in records.items() if not record.diverged}
