@@ -111,6 +111,8 @@ BAD = [
     (["verify", "--results", "nowhere"], ["results", "nowhere", "a folder that holds records"]),
     (["notebook", "99_missing"], ["notebook", "'99_missing'", "attention_maps"]),
     (["notebook", "attention_maps", "-p", "colour", "red"], ["notebook parameter", "'colour'", "preset"]),
+    (["notebook", "table_1", "-p", "preset", "smoke", "-p", "preset", "paper"], ["-p", "each parameter once, with"]),
+    (["sweep", "table_1", "-p", "beta", "1", "-p", "beta", "2"], ["-p", "each parameter once, with all its values"]),
     (["run"], ["EXPERIMENT"]),
     (["run", NAME, "--results", ""], ["results: ''", "a variable that is not set"]),
     (["claims", "-o", ""], ["output: ''"]),
@@ -167,6 +169,12 @@ def test_refresh_executes_no_page_with_code_that_no_commit_holds(no_training, ca
     """A page names the commit that executed it, for readers who want to see that code."""
     monkeypatch.setattr(provenance, "commit", lambda: "4be1f+changes")
     assert "commit it first" in failure(capsys, "refresh")
+
+
+def test_refresh_without_cifar10_executes_no_page(no_training, capsys, monkeypatch):
+    """Figures of images would be overwritten by empty ones."""
+    monkeypatch.setattr(provenance, "commit", lambda: "4be1f")
+    assert "CIFAR-10 is not in" in failure(capsys, "refresh")
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])

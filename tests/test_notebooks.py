@@ -18,10 +18,10 @@ import pytest
 from images_at_hand import are_here
 from in_process import shell
 from nbformat import NotebookNode
+from sealed import seal
 
 from at_repro import experiments
 from at_repro.records import default_folder
-from at_repro.records.record import checksum
 from at_repro.report import notebooks
 from at_repro.report.page import Page
 
@@ -242,10 +242,9 @@ def test_a_number_of_a_record_that_somebody_changed_is_shown(tmp_path):
         default_folder("reduced"), tmp_path / "changed", ignore=shutil.ignore_patterns("in-progress", "*.safetensors")
     )
     record = results / experiments.get("wrn-16-2-to-16-1").runs("reduced")[0]["teacher"].run_id
-    values = json.loads((record / "record.json").read_text())
-    values["final"]["test_error"] += 0.01
-    values["checksum"] = checksum({name: value for name, value in values.items() if name != "checksum"})
-    (record / "record.json").write_text(json.dumps(values))
+    final = json.loads((record / "record.json").read_text())["final"]
+    final["test_error"] += 0.01
+    seal(record, final=final)
     notebook = read("table_1")
     (own,) = [place for place, cell in enumerate(notebook.cells) if notebooks.figure(cell).get("name") == "tab-table-1"]
     del notebook.cells[own + 1 :]  # it has the number
@@ -255,5 +254,5 @@ def test_a_number_of_a_record_that_somebody_changed_is_shown(tmp_path):
             running.outputs_of(cell.source.replace('results = ""', f'results = "{results}"'))
         outputs = running.outputs_of(table.source)
     shown, stored = ("".join(output.data["text/plain"] for output in each) for each in (outputs, table.outputs))
-    changed = f"{values['final']['test_error']:.2f}"
+    changed = f"{final['test_error']:.2f}"
     assert changed in shown and changed not in stored and sanitized(shown) != sanitized(stored)

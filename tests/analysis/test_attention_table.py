@@ -18,7 +18,8 @@ from at_repro.analysis import attention_measurement, attention_table, map_statis
 from at_repro.analysis.attention_table import COLUMNS, FILE, load
 from at_repro.data import augment
 from at_repro.errors import DataError
-from at_repro.training import load_network, train
+from at_repro.report import terminal_output
+from at_repro.training import evaluation, load_network, train
 
 NAME = "wrn-16-2-to-16-1"
 
@@ -65,6 +66,16 @@ def test_correlations_in_the_table_are_those_of_the_activations(trained, store, 
             pairs = zip(sums.reshape(len(sums), -1), cells.reshape(len(cells), -1), strict=True)
             expected = np.mean([np.corrcoef(own, other)[0, 1] for own, other in pairs])
             assert table[level, statistic] == pytest.approx(expected, abs=2e-5), (level, statistic)
+
+
+def test_maps_of_several_chunks_are_verified(trained, store, images, monkeypatch, capsys):
+    """Of 20 images the first 12 are measured, and all are seen by sevens: one chunk whole, of the next a part."""
+    for module in (attention_table, attention_measurement):
+        monkeypatch.setattr(module, "IMAGES", 12)
+    monkeypatch.setattr(evaluation, "BATCH", 7)
+    attention_measurement.update(store, trained, images)
+    assert terminal_output.verify(store, device="cpu") == 0
+    assert "attention" not in capsys.readouterr().out, "it was not compared"
 
 
 def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
@@ -321,13 +332,13 @@ def test_a_table_that_was_changed_is_refused(measured, store, images):
         load(store)
 
 
-@pytest.mark.slow
-def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, quiet, monkeypatch):
+def test_an_experiment_is_measured_where_its_images_are(tiny_experiment, store, images, hand_made, monkeypatch):
     columns = experiments.get(NAME).runs("smoke")[0]
-    train(columns.values(), store, device="cpu", progress=quiet)
+    for run in columns.values():
+        hand_made(run, data={"test": images.fingerprint})
     assert attention_measurement.update_experiment(NAME, "smoke", store, device="cpu") == len(columns)
     table = load(store)
-    assert isinstance(table, pd.DataFrame) and set(table["run_id"]) == {run.run_id for run in columns.values()}
+    assert set(table["run_id"]) == {run.run_id for run in columns.values()}
 
     def missing(*_, **__):
         raise DataError("not here")

@@ -7,53 +7,33 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sealed import seal
 
 from at_repro import data, experiments, networks
 from at_repro.analysis import attention_table, verification
+from at_repro.data import augment
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
-from at_repro.records.record import checksum, sha256
 from at_repro.report.terminal_output import verify
 from at_repro.runs import Run
-from at_repro.training import train
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """One teacher, trained once for all tests of this file."""
-    import io
-
-    from at_repro.data import shapes
-    from at_repro.training import Progress
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(shapes.SIZES, "test", 20)
-        run = Run("wrn-10-1", epochs=1, dataset="shapes", subset=96, batch_size=64, precision="fp32")
-        store = Store(tmp_path_factory.mktemp("verified"), writable=True)
-        train([run], store, device="cpu", progress=Progress(io.StringIO()))
-    return store.load(run)
+from at_repro.training.weights import stored_weights
 
 
 @pytest.fixture
-def forged(trained, store, few_test_images):
-    """A copy of the record in `store`, and a way to change it that leaves its checksums right."""
-    folder = store.folder / trained.run.run_id
-    folder.mkdir()
-    for path in trained.folder.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
+def trained(taught, small):
+    """The record of a teacher in `store`, trained once for all tests of this file."""
+    return taught.load(small["teacher"])
 
-    def seal(**changes) -> None:
-        path = folder / "record.json"
-        values = json.loads(path.read_text()) | changes
-        del values["checksum"]
-        values["files"] = {
-            name: sha256(folder / name) if (folder / name).exists() else was for name, was in values["files"].items()
-        }
-        values["checksum"] = checksum(values)
-        path.write_text(json.dumps(values))
+
+@pytest.fixture
+def forged(trained, store):
+    """Its folder, and a way to change it that leaves its checksums right."""
+
+    def seal_unseen(**changes) -> None:
+        seal(trained.folder, **changes)
         store.load(trained.run)  # the store itself sees nothing wrong
 
-    return folder, seal
+    return trained.folder, seal_unseen
 
 
 def lines(capsys) -> list[str]:
@@ -401,6 +381,25 @@ def test_a_top5_error_that_can_be_is_said_not_to_be_compared(store, hand_made, c
     assert any("what its network gives, its top-5 error as well, and labels: " in line for line in lines(capsys))
 
 
+def test_a_top5_error_that_the_network_does_not_give(store, hand_made, few_test_images, monkeypatch, capsys):
+    """Of a network for 101 classes, of which the last image has the last."""
+    run, network = Run("wrn-10-1", epochs=1, dataset="shapes", subset=96), networks.build("wrn-10-1", 101).eval()
+    shapes = data.load("shapes", "test")
+    labels = torch.cat([shapes.labels[:-1], torch.tensor([100])])
+    images = replace(shapes, labels=labels, classes=tuple(map(str, range(101))))
+    monkeypatch.setattr(data, "load", lambda *_, **__: images)
+    with torch.no_grad():
+        logits = network(augment.normalize(images.images, *data.normalization("shapes"))).logits.numpy()
+    order = logits.argsort(axis=1)[:, ::-1]
+    places = (order == labels.numpy()[:, None]).argmax(axis=1)
+    error, top5 = 100 * float((places > 0).mean()), 100 * float((places > 4).mean())
+    assert 0 < top5 <= error
+    changes = {"final": {"test_error": error, "top5_error": top5 - 5}, "data": {"test": images.fingerprint}}
+    weights = stored_weights(network)
+    hand_made(run, (error,), order[:, 0].tolist(), labels.tolist(), weights, best={"test_error": error}, **changes)
+    failed(capsys, store, f"recorded a top-5 error of {top5 - 5:.2f} %, recomputed {top5:.2f} %")
+
+
 @pytest.mark.parametrize("name", ["test_loss", "train_loss"])
 def test_a_number_that_the_curve_has_and_the_record_lacks(name, trained, store, forged, capsys):
     _, seal = forged
@@ -408,10 +407,12 @@ def test_a_number_that_the_curve_has_and_the_record_lacks(name, trained, store, 
     failed(capsys, store, f"records a {name} of nan, epochs.csv ")
 
 
-def test_what_was_compared_before_an_interrupt_is_printed(trained, store, forged, capsys, monkeypatch):
+def test_what_was_compared_before_an_interrupt_is_printed(trained, store, hand_made, capsys, monkeypatch):
     """And how many records were not."""
-    again = Store(store.folder.parent / "again", writable=True)
-    train([replace(trained.run, seed=seed) for seed in (0, 1)], again, device="cpu")
+    images = data.load("shapes", "test")
+    labels = images.labels.tolist()
+    predicted = [(label + (number < 5)) % 10 for number, label in enumerate(labels)]  # five of twenty are wrong
+    hand_made(replace(trained.run, seed=1), (25.0,), predicted, labels, data={"test": images.fingerprint})
     monkeypatch.setattr(verification, "NETWORKS_PER_PASS", 1)
     evaluate_all, calls = verification.evaluate_all, iter([None, KeyboardInterrupt()])
 
@@ -421,9 +422,8 @@ def test_what_was_compared_before_an_interrupt_is_printed(trained, store, forged
         return evaluate_all(*given)
 
     monkeypatch.setattr(verification, "evaluate_all", interrupted)
-    capsys.readouterr()
     with pytest.raises(KeyboardInterrupt):
-        verify(again, device="cpu")
+        verify(store, device="cpu")
     first, last = lines(capsys)
     assert first.startswith("ok ") and last == "interrupted: 1 of 2 records are not compared"
 

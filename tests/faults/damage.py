@@ -17,13 +17,13 @@ import disturbed
 import pandas as pd
 import torch
 from disturbed import Row
+from sealed import seal
 
 from at_repro import data, networks
 from at_repro.analysis import attention_table
 from at_repro.data import cifar10
 from at_repro.errors import DataError, UserError
 from at_repro.records import DamagedRecord, Record, Store, checkpoint_file, load_record
-from at_repro.records import record as record_module
 from at_repro.report import trust
 from at_repro.report.terminal_output import verify
 from at_repro.training import Student
@@ -91,10 +91,10 @@ def forgeries(count: int, folder: Path) -> list[Row]:
     ]
     unseen = 0
     for change in changes:
-        _seal(whole.folder, **change)
+        seal(whole.folder, **change)
         with suppress(DamagedRecord):
             unseen += not load_record(whole.folder).contradiction()
-        _seal(whole.folder, **whole.values)
+        seal(whole.folder, **whole.values)
     believed = [_is_believed(store, record, weights) for record in store.all() for weights in (True, False)]
     tried, unseen = len(changes) + len(believed), unseen + sum(believed)
     return [("a record with a forged number and checksums that are right", tried, "it is believed", unseen)]
@@ -105,7 +105,7 @@ def _is_believed(store: Store, record: Record, weights: bool) -> bool:
     before = {path: path.read_bytes() for path in record.folder.iterdir()}
     predictions = record.predictions()
     predictions.assign(label=predictions["prediction"]).to_csv(record.folder / "predictions.csv", index=False)
-    _seal(record.folder, final=record.final | {"test_error": 0.0})
+    seal(record.folder, final=record.final | {"test_error": 0.0})
     if not weights:
         (record.folder / "weights.safetensors").unlink()
     absent, believed = DataError("its images are not here"), True
@@ -134,11 +134,12 @@ def junk(count: int, folder: Path) -> list[Row]:
             cells = re.split(r"([,\n])", content.decode())
             cells[random.randrange(len(cells))] = random.choice(("", "nan", "-1", "1e400", "yes", "9" * 30, '"'))
             path.write_text("".join(cells))
-        with suppress(ValueError, AttributeError, KeyError, OSError):  # of record.json that has no files any more
-            _seal(place)
+        # Of record.json that has no files any more.
+        with suppress(ValueError, AttributeError, KeyError, TypeError, OSError):
+            seal(place)
         strayed += not _is_alone(store, place.name)
         path.write_bytes(content)
-        _seal(place)
+        seal(place)
     return [("junk in a record whose checksums are right", count, "more than a line about that record", strayed)]
 
 
@@ -165,14 +166,6 @@ def _is_alone(store: Store, name: str) -> bool:
         return False
     told = [str(damage) for damage in damages]
     return len(told) + len(again.folders()) == len(disturbed.RUNS) and all(name in x and "\n" not in x for x in told)
-
-
-def _seal(folder: Path, **changes: object) -> None:
-    """Writes record.json with other values, and checksums of the files and of itself that are right."""
-    values = json.loads((folder / "record.json").read_text())
-    files = {name: record_module.sha256(folder / name) for name in record_module.FILES}
-    values = {name: value for name, value in values.items() if name != "checksum"} | {"files": files} | changes
-    (folder / "record.json").write_text(json.dumps(values | {"checksum": record_module.checksum(values)}))
 
 
 def checkpoints(count: int, folder: Path) -> list[Row]:
@@ -281,7 +274,7 @@ def _as_weights(folder: Path, bad: Malicious) -> None:
     store = Store(folder / "store")
     path = store.record_path(disturbed.TEACHER) / "weights.safetensors"
     path.write_bytes(pickle.dumps(bad))
-    _seal(path.parent)
+    seal(path.parent)
     store.load(disturbed.TEACHER).weights()
 
 

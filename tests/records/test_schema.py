@@ -3,30 +3,19 @@
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from sealed import seal
 
 from at_repro.cli import main
 from at_repro.records import DamagedRecord, load_record
-from at_repro.records.record import NewerRecord, UnreadableRecord, checksum, sha256
+from at_repro.records.record import NewerRecord, UnreadableRecord
 from at_repro.report import terminal_output
 
 
 @pytest.fixture
 def folder(small, hand_made):
     return hand_made(small["student"]).folder
-
-
-def seal(folder: Path, **changes) -> None:
-    """Writes record.json with other values, "missing": without them, and with checksums that are right."""
-    values = json.loads((folder / "record.json").read_text())
-    del values["checksum"]
-    values["files"] = {name: sha256(folder / name) for name in values["files"]}
-    values |= changes
-    values = {name: value for name, value in values.items() if value != "missing"}
-    values["checksum"] = checksum(values)
-    (folder / "record.json").write_text(json.dumps(values))
 
 
 FINAL = {"test_error": 25.0, "train_error": 50.0}

@@ -18,7 +18,7 @@ from at_repro.data import augment
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, GradientTransfer, MinL2, Run, SymmetryNorm
 from at_repro.runs.cohorts import cohorts, with_teachers
-from at_repro.training import engine, load_network, loop, missing_runs, provenance, train
+from at_repro.training import engine, evaluation, load_network, loop, missing_runs, provenance, train
 from at_repro.training.batch import Teacher
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.locks import choose
@@ -295,6 +295,13 @@ def test_a_teacher_without_usable_weights_is_refused_before_anything_is_trained(
     assert not taught.has(other)
 
 
+def test_a_teacher_that_diverged_teaches_nobody(small, store, hand_made, quiet):
+    hand_made(small["teacher"], diverged=1)
+    with pytest.raises(UserError, match=r"plain-s0-\w+ diverged in epoch 1: its weights cannot be used"):
+        train([small["student"], small["at"]], store, device="cpu", progress=quiet)
+    assert not store.has(small["student"]), "it was trained before that was found"
+
+
 def test_imagenets_weights_are_asked_for_before_anything_is_trained(small, store, quiet, monkeypatch):
     """And not after days of the teacher's training."""
 
@@ -352,8 +359,9 @@ def test_a_lock_that_is_no_file_is_named(small, store):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_final_error_is_that_of_the_stored_weights(precision, small, store, quiet):
+def test_final_error_is_that_of_the_stored_weights(precision, small, store, quiet, monkeypatch):
     """What is published is what was measured: the float16 weights, run in float32, however they were trained."""
+    monkeypatch.setattr(evaluation, "BATCH", 7)  # 20 images: two of them, and what is left
     run = replace(small["teacher"], precision=precision)
     train([run], store, device="cpu", progress=quiet)
     record = store.load(run)

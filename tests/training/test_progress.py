@@ -1,0 +1,39 @@
+"""What a user at a terminal sees while students train; other streams get whole lines alone."""
+
+import io
+import re
+
+import pytest
+
+from at_repro.training import Progress, progress, train
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def half_seconds(monkeypatch):
+    """A clock that each look at it advances by half a second: the line in between is rewritten no more often."""
+    looks = iter(range(1, 10**6))
+    monkeypatch.setattr(progress, "time", type("Clock", (), {"monotonic": lambda: next(looks) / 2}))
+
+
+def test_a_terminal_shows_the_epoch_in_progress_and_clears_it(small, store, half_seconds):
+    screen = Terminal()
+    train([small["teacher"]], store, device="cpu", progress=Progress(screen))
+    begun, run_id, *rewritten, recorded, nothing = re.split("[\r\n]+", screen.getvalue())
+    *steps, epoch = rewritten
+    assert begun == "training 1 run(s), 1 epochs of 96 images of shapes:" and run_id == f"  {small['teacher'].run_id}"
+    assert [step[:11] for step in steps] == ["  step 1/2,", "  step 2/2,"], "96 images are 64 and 32"
+    assert all(step.endswith(" to the end of the epoch  ") for step in steps)
+    assert epoch.startswith("\033[Kepoch 1/1  train/test error %: plain "), "what stood on the line shines through"
+    assert recorded.startswith(f"recorded {small['teacher'].run_id}: ") and not nothing
+
+
+def test_a_file_gets_no_line_in_between(small, store, half_seconds):
+    log = io.StringIO()
+    train([small["teacher"]], store, device="cpu", progress=Progress(log))
+    text = log.getvalue()
+    assert "\r" not in text and "\033" not in text and "step " not in text and len(text.splitlines()) == 4
