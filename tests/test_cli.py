@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from at_repro import experiments
+from at_repro.analysis import attention_measurement, attention_table
 from at_repro.bench import benchmark
 from at_repro.claims import paper_claims
 from at_repro.cli import main, parser
 from at_repro.data import shapes
 from at_repro.records import Store
 from at_repro.report import notebooks, terminal_output
-from at_repro.training import missing_runs, provenance
+from at_repro.training import loop, missing_runs, provenance
 
 NAME = "wrn-16-2-to-16-1"
 COMMANDS = (
@@ -339,6 +340,32 @@ def test_a_signal_stops_a_run_in_progress_and_the_same_command_continues(tiny_ex
     assert said.count(", continues after epoch 1\n") == 2
     assert re.findall("^epoch [0-9]/[0-9]", said, flags=re.MULTILINE) == ["epoch 2/2"], "it was trained again"
     assert said.count("recorded ") == 2 and len(Store("store").all()) == 3
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(loop, "evaluate_all"), (loop, "evaluate"), (Store, "write"), (attention_measurement, "update_experiment")],
+)
+def test_a_signal_at_any_stage_loses_nothing(owner, name, tiny_experiment, capsys, monkeypatch):
+    """While a network is evaluated after an epoch or at the end, while its record is written, or its maps measured."""
+    stage, command = getattr(owner, name), ("--columns", "student")
+
+    def begin(*given, **named):
+        signal.raise_signal(signal.SIGTERM)
+        return stage(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, begin)
+        assert run(*command) == 130
+    said = capsys.readouterr().err
+    assert said.endswith("at-repro: stopped; the same command continues what was being trained\n")
+    assert "Traceback" not in said
+    assert run(*command) == 0 and run(*command, "--results", "whole") == 0
+    student = tiny_experiment.runs("smoke")[0]["student"]
+    stopped, whole = (Store(folder).load(student).weights() for folder in ("store", "whole"))
+    assert all(torch.equal(stopped[weight], value) for weight, value in whole.items())
+    table = attention_table.load(Store("store"))
+    assert table.equals(attention_table.load(Store("whole"))) and set(table["run_id"]) == {student.run_id}
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path):

@@ -218,11 +218,6 @@ def test_errors_of_what_is_not_run(studies):
     assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "published whether or not ours is run"
 
 
-def test_errors_of_nothing(studies):
-    table = error_tables.by_method(studies("reduced"))
-    assert len(table) == 6 and table["ours"].isna().all()
-
-
 def test_what_diverged_has_no_error_and_is_counted(studies):
     """The median is that of the seeds that finished, also where the first one did not."""
     study = studies("reduced", student={0: None}, at={0: None, 1: range(18)}, kd={0: range(16), 1: None, 2: range(14)})

@@ -157,7 +157,6 @@ def test_precisions_differ_in_nothing_else():
         {name: Run("wrn-16-1", epochs=4, seed=seed, **recipe(precision=name)) for name in ("fp32", "bf16")}
         for seed in range(5)
     ]
-    assert 4 * -(-50_000 // 128) <= 2000, "steps of a run"
 
 
 def test_training_length_is_a_full_schedule_each():
@@ -313,12 +312,7 @@ def test_table_4_at_preset_paper_is_of_resnets(name, dataset):
 def test_table_5_in_small():
     columns = reduced("imagenet-resnet18")
     for run in columns.values():
-        assert (run.dataset, run.weight_decay, run.milestones, run.drop) == (
-            "imagenette64@64",
-            1e-4,
-            (0.3, 0.6, 0.9),
-            0.1,
-        )
+        assert (run.weight_decay, run.milestones, run.drop) == (1e-4, (0.3, 0.6, 0.9), 0.1)
         assert (run.dataset, run.augmentation) == ("imagenette64@64", "resized-crop-flip") and run.start == "random"
     assert columns["AT"].terms == (ActivationTransfer(groups=(2, 3)),)
     (small,) = columns["AT, beta 82"].terms

@@ -61,14 +61,6 @@ def test_can_be_compiled_in_one_graph(model):
         torch.testing.assert_close(compiled(IMAGES), tapped(IMAGES), rtol=1e-4, atol=1e-5)
 
 
-def test_inner_layers_of_our_own_networks():
-    network = networks.build("wrn-10-1").eval()
-    output = networks.tap(network, ["conv0", "group0"])(IMAGES)
-    expected = network(IMAGES)
-    assert torch.equal(output.logits, expected.logits)
-    assert torch.equal(output.groups[1], expected.groups[0])
-
-
 @pytest.mark.parametrize("layer", ["features.0", "features.2"])
 def test_a_layer_that_is_overwritten_in_place_is_seen_as_it_was(layer):
     """SqueezeNet rectifies in place: without a copy the map would be that of the ReLU behind the layer."""

@@ -1,10 +1,18 @@
-"""The system's browser, for what only a browser can say of a page."""
+"""The committed comparisons, and the system's browser, for what only a browser can say of a page."""
 
 import shutil
 
 import pytest
 
+from at_repro import claims
+from at_repro.records import open_store
 from at_repro.report import pdf
+
+
+@pytest.fixture(scope="session")
+def compared():
+    """What the committed records say of every claim: computed once, which takes seconds, and changed by no test."""
+    return claims.compare(open_store("reduced"))
 
 
 @pytest.fixture(scope="module")

@@ -628,6 +628,18 @@ def test_all_pages_are_printed_into_one_pdf_with_a_journals_metadata(checkout, s
     assert metadata["computing"].startswith("2 records are behind this report, 3 hours of training on CPU")
 
 
+def test_a_pdf_that_is_not_printed_leaves_the_old_one(store, tmp_path, monkeypatch):
+    browser = tmp_path / "chromium"
+    browser.write_text("#!/bin/sh\necho of no display >&2\nexit 1\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(book, "jupyter_book", lambda stage, builder: tmp_path / "index.html")
+    (tmp_path / "report.pdf").write_bytes(b"of yesterday")
+    with pytest.raises(UserError, match=r"Chromium did not print .*intro\.html: of no display$"):
+        pdf.write(tmp_path, store)
+    assert (tmp_path / "report.pdf").read_bytes() == b"of yesterday"
+
+
 def test_without_chromium_nothing_is_built_and_one_line_says_what_to_install(monkeypatch, capsys, own_signals):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(book, "build", lambda *_: pytest.fail("a book is built"))
@@ -881,6 +893,7 @@ def test_no_docstring_is_taken_for_a_type(site):
 @pytest.mark.slow
 def test_pages_fetch_nothing_from_other_hosts(site):
     pages = {path.name: _Fetches(path.read_text()).found for path in site.rglob("*.html")}
+    assert _Fetches('<img src="https://example.org/y.png">').found
     assert {name: found for name, found in pages.items() if found} == {}
     styles = [
         path.name for path in site.rglob("*.css") if re.search(r"(@import|url\()[\s\"']*https?:", path.read_text())

@@ -22,14 +22,13 @@ from at_repro.claims.facts import Facts
 from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper_numbers
 from at_repro.networks import imagenet
-from at_repro.records import open_store
 from at_repro.report import book, front_page, notebooks, verdict_sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_committed_pages_are_up_to_date():
-    ledger = claims.conclude(claims.compare(open_store("reduced")))
+def test_the_committed_pages_are_up_to_date(compared):
+    ledger = claims.conclude(compared)
     assert (ROOT / "book" / book.LEDGER).read_text() == ledger.to_csv(), "run: at-repro refresh"
     assert f"<!-- results -->\n{front_page.results(ledger)}<!-- end -->" in (ROOT / "README.md").read_text()
     intro = (ROOT / "book" / "intro.md").read_text()
@@ -40,7 +39,7 @@ def test_the_committed_pages_are_up_to_date():
         assert committed == front_page._picture(notebooks.read(notebook), figure), name
 
 
-def test_what_the_landing_page_says_follows_from_the_records():
+def test_what_the_landing_page_says_follows_from_the_records(compared):
     intro = (ROOT / "book" / "intro.md").read_text()
     study = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
     table = error_tables.by_method(study)
@@ -147,8 +146,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     told = f"Over {relation['count']:.0f} methods of this pair and of seed 0 at 40 epochs"
     assert told in intro and f"(rank correlation {relation['rho']:.2f}, p = {relation['p']:.2f})" in intro
 
-    comparisons = claims.compare(open_store("reduced"))
-    at_full_length = comparisons[comparisons["setting"] == "the paper's"].drop_duplicates(["claim"]).set_index("claim")
+    at_full_length = compared[compared["setting"] == "the paper's"].drop_duplicates(["claim"]).set_index("claim")
     at = at_full_length.loc["at"]
     gain, least, most = (f"{-value:.2f}" for value in (at["difference"], at["high"], at["low"]))
     assert at["verdict"] == SUPPORTED and at["scope"] == "3 seeds"
@@ -180,7 +178,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert told in intro and told in pages[2]
     assert verdict_sentences.judge(facts, study, "KD", "F-ActT")[0] == UNDECIDED
 
-    ledger = claims.conclude(comparisons)
+    ledger = claims.conclude(compared)
     (rule,) = paper_claims.BY_NAME["at-in-general"].comparisons
     assert len([one for preset, one in rule.settings if preset == "paper" and one.evidence(preset, facts)]) == 1
     in_general = ledger.loc["at-in-general"]
@@ -188,7 +186,7 @@ def test_what_the_landing_page_says_follows_from_the_records():
     assert in_general["verdict"] == SUPPORTED
     told = f"{told} 20 or 40 epochs it helps on each of Table 1's four pairs, beyond chance on each;"
     assert f"{told} at 200 one pair is trained." in intro
-    of_pairs = comparisons[(comparisons["claim"] == "at") & (comparisons["setting"] == "shortened")]
+    of_pairs = compared[(compared["claim"] == "at") & (compared["setting"] == "shortened")]
     assert of_pairs["verdict"].tolist() == [SUPPORTED] * 4
     with_smaller: list[str] = []
     outside = {"fine-tuning-birds": UNDECIDED, "fine-tuning-scenes": UNDECIDED, "imagenet-resnet18": CONTRADICTED}

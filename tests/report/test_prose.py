@@ -59,6 +59,7 @@ def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
     computed = {0.19, 0.20, 0.29, 0.30, 0.58}  # by the tests of what Table 1's page types
     bound = {"table_1": computed | {0.05}, "look_for_yourself": {0.17, 0.29}}.get(name, set())
+    assert bound <= {float(text) for text in decimals(" ".join(said(notebook)))}, "it is not said any more"
     assert unfounded(said(notebook), shown(notebook) | bound) == []
 
 
@@ -110,12 +111,11 @@ def test_a_title_says_what_the_records_say(name, title, sentence):
     assert title in notebook.cells[0].source and re.search(sentence, "".join(answer).replace("\n", " "))
 
 
-def test_verdicts_that_a_page_types_are_those_of_the_ledger():
-    rows = claims.compare(open_store("reduced"))
-    full = rows[rows["setting"] == "the paper's"].set_index(["claim", "comparison"])["verdict"]
+def test_verdicts_that_a_page_types_are_those_of_the_ledger(compared):
+    full = compared[compared["setting"] == "the paper's"].set_index(["claim", "comparison"])["verdict"]
     pair = "(wrn-16-2-to-16-1)"  # as Table 1's page and the landing page say
     assert full["at", f"AT below student {pair}"] == SUPPORTED and full["kd-width", f"KD below AT {pair}"] == UNDECIDED
-    rows = rows[rows["setting"] == "shortened"].set_index(["claim", "comparison"])
+    rows = compared[compared["setting"] == "shortened"].set_index(["claim", "comparison"])
     of_at = rows.loc["at"]
     assert (of_at["verdict"] == SUPPORTED).all() and (of_at["scope"] == "one run").sum() == 3
     words = [prose(f"notebooks/{name}.ipynb") for name in ("table_1", "training_length")]
@@ -132,12 +132,11 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger():
     assert f"{told} {-without_norm.iloc[2]:.2f} points behind" in prose("notebooks/claims.ipynb")
 
 
-def test_what_came_of_the_plan_is_what_the_records_say():
+def test_what_came_of_the_plan_is_what_the_records_say(compared):
     """Each prediction as the plan types it, by the number of its question."""
     store = open_store("reduced")
     page = prose("notebooks/claims.ipynb").split("**What came of the predictions so far**")[1]
     answers = dict(re.findall(r"^([1-6])\. (.*)$", page, re.MULTILINE))
-    compared = claims.compare(store)
     rows = compared.set_index(["claim", "setting"]).sort_index()
     beta, norm = rows.loc[("fine-tuning-beta", "ours")], rows.loc[("equal-gradient", "ours")]
     assert (beta["verdict"] == UNDECIDED).all() and answers["1"].startswith("Undecided: AT makes fewer errors with")
@@ -208,17 +207,15 @@ def test_what_distillation_does_on_photographs_is_what_the_records_say():
     assert "do not differ beyond chance; on ImageNet's stand-in it is nearer and KD errs more." in page
 
 
-def test_the_stronger_of_two_networks_of_full_length_is_said_to_have_lower_peaks():
-    rows = claims.compare(open_store("reduced"))
-    peaks = rows[(rows["claim"] == "stronger-networks") & (rows["setting"] == "the paper's")]
+def test_the_stronger_of_two_networks_of_full_length_is_said_to_have_lower_peaks(compared):
+    peaks = compared[(compared["claim"] == "stronger-networks") & (compared["setting"] == "the paper's")]
     assert len(peaks) == 3 and (peaks["difference"] > 0).all(), "of the student's maps minus of the teacher's"
     told = "trained on labels alone for the paper's 200 epochs, the stronger one has the lower peaks at every level"
     assert f"Of WRN-16-1 and WRN-16-2, {told}" in prose("notebooks/peaks_objects_faces.ipynb")
 
 
-def test_what_at_gains_in_general_is_said_to_be_a_mean_of_lengths():
-    rows = claims.compare(open_store("reduced"))
-    gain = rows.loc[rows["claim"] == "at-in-general", "difference"].item()
+def test_what_at_gains_in_general_is_said_to_be_a_mean_of_lengths(compared):
+    gain = compared.loc[compared["claim"] == "at-in-general", "difference"].item()
     lengths = training_lengths.last_errors(
         open_study("training-length", "reduced", train_missing=False),
         open_study("wrn-16-2-to-16-1", "paper", train_missing=False),
@@ -258,11 +255,14 @@ def test_how_few_pairs_stand_behind_the_claim_in_general_is_said():
     assert f"{told} chance (sign test, p = {2 * 0.5 ** len(pairs)})." in prose("notebooks/claims.ipynb")
 
 
-def test_what_pages_type_of_curves_at_full_length_is_what_they_are():
+def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
     """Integers and superlatives, which the search for numbers passes over."""
     study = open_study("convergence", "paper", train_missing=False)
-    rows = claims.compare(open_store("reduced"))
-    of = rows[rows["setting"] == "the paper's"].drop_duplicates("comparison").set_index("comparison")["difference"]
+    of = (
+        compared[compared["setting"] == "the paper's"]
+        .drop_duplicates("comparison")
+        .set_index("comparison")["difference"]
+    )
     early = {name: -of[f"early, {name} below student (convergence)"] for name in ("AT", "F-ActT")}
     table_1, lengths = (
         " ".join(said(nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)))

@@ -1,6 +1,7 @@
 """Every transfer term trains a student end to end through a run spec."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -170,6 +171,7 @@ def test_adapters_go_on_after_a_stop(few_test_images, store, tmp_path, quiet, mo
         train([run], store, device="cpu", progress=quiet)
     train([run], store, device="cpu", progress=quiet)
     whole = type(store)(tmp_path / "whole", writable=True)
+    shutil.copytree(store.record_path(taught_by), whole.record_path(taught_by))
     train([run], whole, device="cpu", progress=quiet)
     for name, value in whole.load(run).weights().items():
         assert torch.equal(store.load(run).weights()[name], value), name

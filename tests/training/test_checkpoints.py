@@ -215,6 +215,17 @@ def test_a_checkpoint_without_what_is_read_first_is_refused(runs, taught, quiet,
     assert not taught.has(runs[0])
 
 
+def test_a_checkpoint_that_may_not_be_read_is_not_said_to_be_damaged(runs, taught, quiet, stopped, monkeypatch):
+    """Its owner would delete days of work."""
+
+    def refuse(path, framework):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoint_file, "_open", refuse)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); nothing says that it is damaged$"):
+        train(runs[:1], taught, device="cpu", progress=quiet)
+
+
 @pytest.mark.parametrize("more", [(), ("another",)])
 def test_a_run_is_not_continued_on_other_images(runs, taught, quiet, stopped, monkeypatch, more):
     """Where there is another class the checkpoint's last layer does not fit: that shall not be what the user reads."""

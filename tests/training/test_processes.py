@@ -152,8 +152,3 @@ def test_a_batch_has_an_image_for_every_process():
     for size, images in ((4, 48), (16, 37), (33, 34)):
         with pytest.raises(ParameterError, match=rf"^batch_size: {size} is not allowed; allowed: a size that leaves 8"):
             Ranks(0, 8).check(Run("wrn-10-1", 1, batch_size=size), images)
-
-
-def test_alone_a_student_is_its_network():
-    student = Student(TEACHER, 10, torch.device("cpu"), "fp32")
-    assert student.extractor.module is student.network
