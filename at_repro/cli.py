@@ -21,12 +21,13 @@ EXAMPLES = (
         "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
         "train it on CIFAR-10; give the same command again to continue",
     ),
+    ("run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine", "seeds number 3 and 4, into a folder of yours"),
     ("run wrn-16-2-to-16-1 one-or-three --cluster local:2", "the same in several processes, or on a cluster"),
     ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
     ("verify", "recompute the recorded errors from the stored weights"),
     ("claims", "what the records say about each claim of the paper"),
-    ("notebook table_1 -p preset smoke", "execute one notebook"),
+    ("notebook table_1 -p preset smoke -p beta 10", "train and show it with another network, weight, length or images"),
     ("sweep table_1 -p preset smoke -p beta 10 100 1000", "execute a notebook for each value and compare the results"),
     ("maps photo.jpg", "what EfficientNet-Lite0 takes a photograph for, and where it looks"),
     ("maps resnet50 photos/ --grad-cam --csv maps.csv", "Grad-CAM of a model of torchvision, for all in a folder"),
@@ -103,6 +104,9 @@ def _check_folder() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any):
+        super().__init__(**settings, allow_abbrev=False)  # --seed 1 would train with --seeds 1
+
     def print_help(self, file: Any = None) -> None:
         """Written at once, and not through argparse, which does not say when it cannot write."""
         print(self.format_help(), end="", file=file, flush=True)
@@ -148,10 +152,11 @@ def parser() -> argparse.ArgumentParser:
         notebook,
         "execute one notebook through papermill; trains what has no record, unless AT_REPRO_TRAIN is never",
     )
-    command.add_argument("name", metavar="NAME", help="of a file in notebooks/, such as table_1")
+    command.add_argument("name", metavar="NAME", help="of a page, such as table_1")
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
-                         help="a parameter, once for each: -p preset smoke -p seeds 0,1 (preset: reduced unless "
-                         "given, which trains what has no record on CIFAR-10, for hours)")  # fmt: skip
+                         help="a parameter, once for each: -p preset smoke -p seeds 0,1; each page explains its own in "
+                         "the end, and a wrong name lists them (preset: reduced unless given, which trains whatever "
+                         "the page shows and has no record, on CIFAR-10, for hours)")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
 
     command = add(
@@ -175,7 +180,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="PICTURE",
         help="files and folders, named before --layers; the first 8 are drawn (default: a sample image)",
     )
-    command.add_argument("--layers", nargs="+", default=[], help="names, low to top (default: the ends of stages)")
+    command.add_argument(
+        "--layers",
+        nargs="+",
+        default=[],
+        help="as named_modules() of the model calls them, low to top (default: the ends of stages)",
+    )
     command.add_argument(
         "--mapping", default="sum-2", help="of activations: sum-P or max-P, any power P (default: %(default)s)"
     )
@@ -194,7 +204,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the figure, in the format of its suffix (default: %(default)s)",
     )
-    command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write entropy and top share")
+    command.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="also look at all pictures, and write of every map its entropy and the share of its strongest tenth of "
+        "positions, in percent",
+    )
 
     add("refresh", refresh, "renew the committed pages from the records; trains nothing, needs CIFAR-10")
 
@@ -232,14 +247,21 @@ def _examples(command: str = "") -> str:
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: integers from 0 to 999999999")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; allowed: integers from 0 to 999999999, with spaces between them"
+        )
     return int(text)
 
 
 # What several commands take, by name.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "preset": {"default": "smoke", "help": "smoke, reduced or paper (default: %(default)s)"},
-    "seeds": {"nargs": "+", "type": _seed, "metavar": "SEED", "help": "integers from 0 (default: those of the preset)"},
+    "seeds": {
+        "nargs": "+",
+        "type": _seed,
+        "metavar": "SEED",
+        "help": "such as 0 1 (default: those of the preset)",
+    },
     "columns": {"nargs": "+", "metavar": "COLUMN", "help": "of the table, 'group 1' in quotes (default: all)"},
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},

@@ -77,10 +77,10 @@ def check_range(parameter: str, value: object, high: float = math.inf) -> None:
         raise ParameterError(parameter, value, "a number from 0" + (f" to {high}" if math.isfinite(high) else ""))
 
 
-def check_count(parameter: str, value: int, least: int = 1) -> None:
-    """Raises ParameterError unless the value is an integer from `least`, of nine digits at most."""
-    if not is_integer(value) or not least <= value <= 999_999_999:
-        raise ParameterError(parameter, value, f"an integer from {least} to 999999999")
+def check_count(parameter: str, value: int, least: int = 1, most: int = 999_999_999) -> None:
+    """Raises ParameterError unless the value is an integer from `least` to `most`."""
+    if not is_integer(value) or not least <= value <= most:
+        raise ParameterError(parameter, value, f"an integer from {least} to {most}")
 
 
 def is_integer(value: object) -> TypeGuard[int]:

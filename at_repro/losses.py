@@ -55,8 +55,10 @@ class AttentionTransfer(nn.Module):
     Args:
         pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
         mapping: a mapping function or its name, such as "sum-2".
-        beta: the weight, above 0.
-        form: "code" or "paper".
+        beta: the weight, above 0. Form "code" is a mean over positions, so that one of an H x W map weighs beta / HW:
+            1000 is for the paper's 32 x 32 to 8 x 8, or 14 x 14 and 7 x 7. On 4 x 4 and 2 x 2 it did harm in our runs;
+            there divide it by as much as positions are fewer.
+        form, norm: as for `map_transfer`.
 
     Shape:
         Activations (N, C, H, W) of the student's groups and of the teacher's, as `networks.tap` returns them, to a
@@ -72,17 +74,23 @@ class AttentionTransfer(nn.Module):
         mapping: str | Callable[[Tensor], Tensor] = "sum-2",
         beta: float = 1000.0,
         form: str = "code",
+        norm: str = "l2",
     ):
         super().__init__()
         if not callable(mapping):
             attention.mapping(mapping)
+        check_choice("norm", norm, attention.NORMS)
         if pairs is not None and not (isinstance(pairs, Sequence) and pairs and all(map(_is_pair, pairs))):
             raise ParameterError("pairs", pairs, "one or more pairs of indices from 0")
         check_choice("form", form, FORMS)
         check_weight("beta", beta)
-        self.pairs, self.mapping, self.beta, self.form = pairs, mapping, beta, form
+        self.pairs, self.mapping, self.beta, self.form, self.norm = pairs, mapping, beta, form, norm
 
     def forward(self, student_groups: Sequence[Tensor], teacher_groups: Sequence[Tensor]) -> Tensor:
+        for groups in (student_groups, teacher_groups):
+            if not isinstance(groups, tuple | list) or not all(isinstance(group, Tensor) for group in groups):
+                kind = type(groups).__name__
+                raise ParameterError("groups", kind, "a list of activations (N, C, H, W), such as output.groups")
         if self.pairs is not None:
             for own, other in self.pairs:
                 if own >= len(student_groups) or other >= len(teacher_groups):
@@ -91,7 +99,7 @@ class AttentionTransfer(nn.Module):
             student_groups = [student_groups[own] for own, _ in self.pairs]
             teacher_groups = [teacher_groups[other] for _, other in self.pairs]
         targets = [group.detach() for group in teacher_groups]
-        return self.beta * activation_transfer(student_groups, targets, self.mapping, self.form)
+        return self.beta * activation_transfer(student_groups, targets, self.mapping, self.form, self.norm)
 
 
 def _is_pair(pair: object) -> bool:

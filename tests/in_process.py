@@ -17,7 +17,7 @@ from papermill.engines import Engine
 from traitlets import Type
 from traitlets.config import Config
 
-_WHOLE_TABLES = ("display.max_rows", "display.max_colwidth")  # see `headings.use_in_notebook`
+_WHOLE_TABLES = ("display.max_rows", "display.max_colwidth")  # see `notebook_output.use_in_notebook`
 
 
 class _Displayed(DisplayPublisher):

@@ -102,7 +102,7 @@ def _model_of_name(name: str, published: bool, classes: int | None) -> Model:
     except ParameterError:
         return _of_libraries(name, published, {} if classes is None else {"num_classes": classes})
     if published:
-        raise DataError(f"{name}: no weights come with this name; name a file, or say {RANDOM}")
+        raise DataError(f"{name}: no weights come with this name: give --weights FILE, such as a record's, or {RANDOM}")
     return Model(network, 32, data.normalization("cifar10"))
 
 
@@ -125,11 +125,11 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
             return Model(network, config["input_size"][-1], _pixels(config["mean"], config["std"]))
     except resnet.HUB_ERRORS as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{name}: its weights cannot be had ({reason}); name a file, or say {RANDOM}") from None
+        raise DataError(f"{name}: its weights cannot be had ({reason}): give --weights FILE or {RANDOM}") from None
     names = [*imagenet.RESOLUTIONS, *names, *(timm.list_models() if timm else ())]
-    near = get_close_matches(name, dict.fromkeys(names), n=5)
-    allowed = [*near] or [*networks.available(), "a classifier of torchvision or timm", "module:function"]
-    raise ParameterError("model", name, allowed)
+    near = get_close_matches(name, dict.fromkeys(names), n=5) or networks.available()
+    raise ParameterError("model", name, f"a model of this package, torchvision or timm, such as {', '.join(near)}; or "
+                         "module:function, of a file module.py in the current folder")  # fmt: skip
 
 
 def is_name(name: str) -> bool:

@@ -22,7 +22,7 @@ from at_repro.training import engine, load_network
 
 Pair = tuple[Run, Run | None]  # a run, and the teacher that it is held against; None: it alone
 
-MAPPINGS = ("sum-1", "sum-2", "sum-4")
+MEASURED_MAPPINGS = ("sum-1", "sum-2", "sum-4")
 _OF_PHOTOGRAPHS = ("entropy", "top share", "edges")
 _ALONE = [name for name in map_statistics.FUNCTIONS if name not in OF_PAIRS]
 
@@ -231,7 +231,7 @@ def maps(store: Store, run: Run, images: Images) -> map_statistics.NetworkMaps |
     if record is None or not record.has_network or not record.measured_on(images):
         return None
     network = load_network(store, run, images, images.device)
-    return network_maps.maps_by_mapping(network, _sample(images), MAPPINGS)
+    return network_maps.maps_by_mapping(network, _sample(images), MEASURED_MAPPINGS)
 
 
 @lru_cache(maxsize=1)

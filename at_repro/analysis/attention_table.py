@@ -39,7 +39,7 @@ _RANGES = (
     | dict.fromkeys(("edges", "edges, sum-1", "edges, sum-4"), (-1, 1))
     | {"on object, surplus": (-math.inf, math.inf), "distance": (0, 1.42)}
 )
-LEVELS = ("low", "middle", "top", *(f"level {number}" for number in range(1, 1000)))
+LEVEL_ORDER = ("low", "middle", "top", *(f"level {number}" for number in range(1, 1000)))
 # Of each statistic's definition: whoever changes one counts it up, and its old numbers are no longer read.
 VERSIONS = dict.fromkeys(STATISTICS, 1)
 
@@ -105,7 +105,7 @@ def _parse(path: Path, *_state: int) -> pd.DataFrame:
     if checksum.strip() != hashlib.sha256(text.encode()).hexdigest():
         raise ValueError("it does not match its checksum")
     table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype={"weights": str})
-    for column, allowed in (("statistic", STATISTICS), ("level", LEVELS)):
+    for column, allowed in (("statistic", STATISTICS), ("level", LEVEL_ORDER)):
         for name in set(table[column]) - set(allowed):
             raise ValueError(f"{name!r} is no {column}")
     return table.astype({"version": int})  # one that is text would hide all rows
@@ -167,7 +167,7 @@ def write(store: Store, table: pd.DataFrame) -> None:
 
     Raises UserError where the disk refuses.
     """
-    orders = {"level": LEVELS, "statistic": STATISTICS}
+    orders = {"level": LEVEL_ORDER, "statistic": STATISTICS}
     table = table.sort_values(
         KEY,
         key=lambda column: column.map(orders[column.name].index) if column.name in orders else column,

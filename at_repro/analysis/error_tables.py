@@ -164,8 +164,7 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
             if column == reference or other is None or record.diverged or other.diverged:
                 continue
             check_same_test_images([record, other])
-            own, others = record.predictions(), other.predictions()
-            only_method, only_reference, p = significance.mcnemar(own["label"], own["prediction"], others["prediction"])
+            only_method, only_reference, p = significance.mcnemar(record.mistakes(), other.mistakes())
             difference = record.final["test_error"] - other.final["test_error"]
             rows.append((column, seed, difference, only_method, only_reference, p))
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
@@ -281,8 +280,8 @@ def map_distances(study: Study) -> pd.DataFrame:
     return by_method.median().assign(seeds=by_method.size()).loc[order]
 
 
-def paired_map_distances(study: Study, method: str, reference: str = "student") -> pd.DataFrame:
-    """How much farther from the teacher's the maps of a method are than those of `reference` of the same seed.
+def paired_map_distances(study: Study, method: str) -> pd.DataFrame:
+    """How much farther from the teacher's the maps of a method are than those of the plain student of the same seed.
 
     From the table of `attention_table`, as `map_distances`. A row per level; no rows where no seed has both.
 
@@ -292,7 +291,7 @@ def paired_map_distances(study: Study, method: str, reference: str = "student") 
     distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
     own, others = (
         {seed: record.run.run_id for seed, record in study.records.get(column, {}).items()}
-        for column in (method, reference)
+        for column in (method, "student")
     )
     both = [seed for seed in own if seed in others and {own[seed], others[seed]} <= {*distances.index}]
     by_level = {level: [of[own[seed]] - of[others[seed]] for seed in both] for level, of in distances.items() if both}

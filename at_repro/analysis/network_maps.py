@@ -15,7 +15,7 @@ from at_repro import attention, data
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
-from at_repro.networks import Output, tap
+from at_repro.networks import Output, ResizeInput, tap
 
 LEVELS = ("low", "middle", "top")
 BATCH = 250  # of images of 32 x 32 pixels; of larger ones as many as have as many pixels
@@ -128,7 +128,7 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
     An image whose J is 0 counts for `norm` and `distance` alone.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in networks}
-    for batch in images.chunks(BATCH) if networks else ():
+    for batch in _batches(images, images.resolution) if networks else ():
         gradients = {name: _gradient(network, batch, mirrored=False).flatten(1) for name, network in networks.items()}
         for name, own in gradients.items():
             teacher = gradients.get("teacher", torch.full_like(own, float("nan")))
@@ -173,9 +173,14 @@ def outputs(network: nn.Module, images: Images, with_gradients: bool = False) ->
     """
     mean, std = data.normalization(images.name)
     network.eval()
-    resolution = getattr(network, "resolution", images.resolution)  # of `networks.ResizeInput`
-    for batch in images.chunks(max(1, BATCH * 32**2 // resolution**2)):
+    resolution = network.resolution if isinstance(network, ResizeInput) else images.resolution
+    for batch in _batches(images, resolution):
         pixels = augment.normalize(batch.images, mean, std).requires_grad_(with_gradients)
         with torch.set_grad_enabled(with_gradients):
             output = network(pixels)
         yield output
+
+
+def _batches(images: Images, resolution: int) -> Iterator[ImageSet]:
+    """As many images at a time as have the pixels of `BATCH` small ones."""
+    return images.chunks(max(1, BATCH * 32**2 // resolution**2))

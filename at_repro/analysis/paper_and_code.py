@@ -12,7 +12,7 @@ from at_repro.analysis import map_statistics
 from at_repro.analysis.network_maps import level_names
 from at_repro.analysis.study import Study
 from at_repro.data import ImageSet, augment
-from at_repro.errors import ParameterError
+from at_repro.errors import check_count
 from at_repro.losses import activation_transfer
 from at_repro.networks import WideResNet
 
@@ -50,8 +50,8 @@ def of_study(study: Study, batch: int) -> dict[str, float]:
 
     Raises ParameterError for a batch that is not between 1 and the number of test images.
     """
-    if study.images is not None and not (isinstance(batch, int) and 1 <= batch <= len(study.images)):
-        raise ParameterError("batch", batch, f"an integer from 1 to {len(study.images)}")
+    if study.images is not None:
+        check_count("batch", batch, most=len(study.images))
     networks = study.networks("student", "teacher")
     if study.images is None or len(networks) < 2:
         return {}

@@ -79,19 +79,17 @@ def error_interval(mistakes: int, images: int) -> tuple[float, float]:
     return 100 * interval.low, 100 * interval.high
 
 
-def mcnemar(labels: Sequence[int], first: Sequence[int], second: Sequence[int]) -> tuple[int, int, float]:
+def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     """McNemar's exact test of two runs on the same test images.
 
     Args:
-        labels, first, second: true class and the two predictions of each image.
+        first, second: bool, of each image: whether the run is wrong on it, see `Record.mistakes`.
 
     Returns:
         Images only the first gets right, images only the second gets right, and the two-sided p-value of "neither is
         better"; 1 if they differ nowhere.
     """
-    right_first, right_second = np.asarray(first) == labels, np.asarray(second) == labels
-    only_first = int((right_first & ~right_second).sum())
-    only_second = int((right_second & ~right_first).sum())
+    only_first, only_second = int((second & ~first).sum()), int((first & ~second).sum())
     disagreements = only_first + only_second
     p = scipy.stats.binomtest(only_first, disagreements).pvalue if disagreements else 1.0
     return only_first, only_second, float(p)

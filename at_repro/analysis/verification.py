@@ -202,10 +202,10 @@ def _verify_pass(
                 continue
             # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.
             loaded[record.run.run_id] = fold_batch_norms(network)
-        except ParameterError as error:  # a network of one's own that is not here
+        except UserError as error:  # other weights, none that can be read, or a network of one's own that is not here
             yield record.run.run_id, Verification(str(error))
-        except UserError:
-            yield record.run.run_id, Verification(f"its weights are not those of a {record.run.network}")
+    if not loaded:
+        return
     forward = _ForwardWithMaps()
     sample = images if count is None else images.select(slice(count))
     results = dict(zip(loaded, evaluate_all(forward, list(loaded.values()), sample), strict=True))
@@ -228,7 +228,7 @@ class _ForwardWithMaps:
         remaining = attention_table.IMAGES - self._image_counts[network]
         if remaining > 0:
             first = [group[:remaining] for group in output.groups]
-            self._maps[network].append(network_maps.of_groups(first, attention_measurement.MAPPINGS))
+            self._maps[network].append(network_maps.of_groups(first, attention_measurement.MEASURED_MAPPINGS))
             self._image_counts[network] += len(batch)
         return output
 

@@ -16,7 +16,7 @@ RATE = "wrn-16-1 training step"  # of the benchmark, in GFLOP/s
 CORES_RATE = 250e9
 """Operations a second of a training step on two cores: about that on a Zen 4 in bfloat16, on a Xeon in float32."""
 
-DEVICES = (1, 8, 64)
+DEVICE_COUNTS = (1, 8, 64)
 TABLES = {
     "Table 1": experiments.TABLE_1,
     "Section 4.1": ("one-or-three",),
@@ -55,7 +55,7 @@ def table(results: dict) -> "pd.DataFrame":
 
     Returns:
         Index table, with a last row "all"; columns runs; device-hours, of all devices together; and for each number of
-        DEVICES the hours from start to end. NaN where the benchmark has no RATE.
+        DEVICE_COUNTS the hours from start to end. NaN where the benchmark has no RATE.
     """
     import pandas as pd
 
@@ -68,9 +68,9 @@ def table(results: dict) -> "pd.DataFrame":
         hours = [(unit, seconds(unit, rate) / 3600) for unit in teachers_and_cohorts(of_table)]
         common = sum(length for unit, length in hours if unit[0] in together)
         separate = [(unit, length) for unit, length in hours if unit[0] not in together]
-        ends = (common / number + makespan(separate, number) for number in DEVICES)
+        ends = (common / number + makespan(separate, number) for number in DEVICE_COUNTS)
         rows.append([len(of_table), sum(length for _, length in hours), *ends])
-    columns = ["runs", "device-hours", *(f"{number} device{'s' * (number > 1)}" for number in DEVICES)]
+    columns = ["runs", "device-hours", *(f"{number} device{'s' * (number > 1)}" for number in DEVICE_COUNTS)]
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
 
 

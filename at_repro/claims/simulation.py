@@ -21,7 +21,7 @@ from at_repro.experiments import paper_numbers
 
 # Points, of a paired difference over seeds, as measured before the runs of the plan: McNemar's of the 200-epoch runs
 # times `facts.Spread`.
-IMAGES = 0.26
+IMAGE_SPREAD = 0.26
 SPREAD = 0.29
 SPREADS = {"fine-tuning-birds": 1.5, "fine-tuning-scenes": 0.7}  # measured of three seeds
 FREEDOM = 4  # with which the factor was measured
@@ -115,7 +115,7 @@ class _ErrorSamples:
     def __init__(self, truth: Truth, shape: tuple[int, int], rng: np.random.Generator):
         self.truth, self.shape, self.rng = truth, shape, rng
         # One ratio widens all intervals of one run: known as well as it was measured, and never narrowing McNemar's.
-        self.ratio = np.maximum(np.sqrt(rng.chisquare(FREEDOM, shape[0]) / FREEDOM), IMAGES / SPREAD)
+        self.ratio = np.maximum(np.sqrt(rng.chisquare(FREEDOM, shape[0]) / FREEDOM), IMAGE_SPREAD / SPREAD)
         self.runs = cache(self._runs)
 
     def _runs(self, preset: str, experiment: str, column: str) -> np.ndarray:

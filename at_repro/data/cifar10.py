@@ -31,7 +31,7 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
     """
     if (root / _BATCHES).is_dir():
         images, labels, classes, source = _read_batches(split, root)
-    elif shards := _shards(split, root):
+    elif shards := next(filter(None, (find_shards(root / folder, split) for folder in _SHARDS)), []):
         pictures, labels, classes = read_shards(shards, size=(32, 32))
         source = shards[0].parent
         images = torch.stack(pictures) if pictures else torch.empty(0, 3, 32, 32, dtype=torch.uint8)
@@ -46,11 +46,6 @@ def cifar10(split: str, root: Path, download: bool = True) -> ImageSet:
         raise DataError(f"{source}: {len(labels)} images where the {split} split of CIFAR-10 has {SIZES[split]}")
     order = canonical_order(images, labels)
     return ImageSet("cifar10", split, images[order], labels[order], CLASSES, source=str(source))
-
-
-def _shards(split: str, root: Path) -> list[Path]:
-    """The shards of the first folder that holds any of the split."""
-    return next((shards for folder in _SHARDS if (shards := find_shards(root / folder, split))), [])
 
 
 def _read_batches(split: str, root: Path) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...], Path]:

@@ -27,7 +27,7 @@ PICTURES = (
     *IMG_EXTENSIONS, ".apng", ".avif", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".pnm",
     ".tga",
 )  # fmt: skip
-SPLITS = {"train": ("train",), "test": ("test", "validation", "val")}
+SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "validation", "val")}
 OTHER = {"train": "test", "test": "train"}
 
 
@@ -82,10 +82,10 @@ def check_classes(folder: Path, classes: Sequence[str], others: Sequence[str]) -
 
 def split_folder(folder: Path, split: str) -> Path:
     """The folder of a split, or the beginning of the names of its shards. Raises DataError where there is neither."""
-    for name in SPLITS[split]:
+    for name in SPLIT_FOLDERS[split]:
         if (folder / name).is_dir() or find_shards(folder, name):
             return folder / name
-    patterns = " or ".join(f"{name}/CLASS/*.png" for name in SPLITS[split])
+    patterns = " or ".join(f"{name}/CLASS/*.png" for name in SPLIT_FOLDERS[split])
     raise DataError(f"{folder} holds no {split} images; looked for {patterns} (or JPEG, WebP) and for parquet shards")
 
 

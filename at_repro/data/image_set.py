@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from at_repro.data.augment import AUGMENTATIONS
-from at_repro.errors import ParameterError, is_integer
+from at_repro.errors import check_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class ImageSet:
 
     def subset(self, count: int) -> "ImageSet":
         """The first `count` images. Raises ParameterError unless 1 <= count <= N."""
-        check_subset(count, len(self))
+        check_count("subset", count, most=len(self))
         return self.select(slice(count))
 
     def select(self, indices: Tensor | slice) -> "ImageSet":
@@ -108,12 +108,6 @@ class ImageSet:
         for tensor in (self.images, self.labels):
             digest.update(tensor.cpu().contiguous().numpy().data)  # in index order, whatever device and memory layout
         return digest.hexdigest()
-
-
-def check_subset(count: int, size: int) -> None:
-    """Raises ParameterError unless `count` is an integer from 1 to `size`."""
-    if not is_integer(count) or not 1 <= count <= size:
-        raise ParameterError("subset", count, f"an integer from 1 to {size}")
 
 
 def canonical_order(images: Tensor, labels: Tensor) -> Tensor:

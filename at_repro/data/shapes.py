@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from at_repro.data import names
-from at_repro.data.image_set import ImageSet, check_subset
+from at_repro.data.image_set import ImageSet
 from at_repro.data.outlines import OUTLINES
 from at_repro.data.textures import Uniform, paint, smooth_noise, unit_vectors
+from at_repro.errors import check_count
 
 CLASSES = tuple(OUTLINES)
 SIZES = names.SIZES["shapes"]
@@ -34,7 +35,7 @@ def shapes(split: str, count: int | None = None) -> ImageSet:
     Raises ParameterError for a count out of range.
     """
     count = SIZES[split] if count is None else count
-    check_subset(count, SIZES[split])
+    check_count("subset", count, most=SIZES[split])
     chunks = [_chunk(split, index) for index in range(-(-count // _CHUNK))]
     images, labels, masks = (torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*chunks, strict=True))
     return ImageSet("shapes", split, images, labels, CLASSES, masks)

@@ -18,8 +18,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from at_repro.data import augment, folders, jpeg, names
 from at_repro.data.decoding import open_upright
-from at_repro.data.image_set import ImageSet, check_subset
-from at_repro.errors import DataError
+from at_repro.data.image_set import ImageSet
+from at_repro.errors import DataError, check_count
 
 AUGMENTATIONS = ("resized-crop-flip", "none")
 
@@ -84,7 +84,7 @@ class StreamedSet:
 
     def subset(self, count: int) -> "StreamedSet":
         """The first `count` images. Raises ParameterError unless 1 <= count <= N."""
-        check_subset(count, len(self))
+        check_count("subset", count, most=len(self))
         return replace(self, paths=self.paths[:count], labels=self.labels[:count])
 
     def select(self, indices: Tensor | slice) -> ImageSet:

@@ -18,9 +18,8 @@ from uuid import uuid4
 import torch
 
 from at_repro import data
-from at_repro.data.image_set import check_subset
 from at_repro.data.streamed import cores
-from at_repro.errors import ParameterError, UserError, check_choice
+from at_repro.errors import ParameterError, UserError, check_choice, check_count
 from at_repro.records import Store
 from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
 from at_repro.training import Progress, engine, train
@@ -110,7 +109,7 @@ def train_on(
     for run in missing:
         count = sizes[run.dataset, "train"]
         if run.subset is not None:
-            check_subset(run.subset, count)
+            check_count("subset", run.subset, most=count)
         check_batches(run, run.subset or count)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there

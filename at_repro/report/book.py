@@ -73,8 +73,10 @@ def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Ite
 
     def run(name: str) -> None:
         say(f"executing notebook {name}")
+        # Before: a record that arrives meanwhile may not be in the page.
+        fingerprint = None if choices else stale_pages.fingerprint(notebooks.read(name), store, None)
         notebooks.execute(name, choices, jobs[name])
-        notebooks.tidy(jobs[name], None if choices else stale_pages.fingerprint(notebooks.read(name), store, None))
+        notebooks.tidy(jobs[name], fingerprint)
 
     # Environment variables are of the whole process: set once for all, inherited by every kernel.
     own = {"AT_REPRO_TRAIN": "never", "OMP_NUM_THREADS": str(cores() // workers)}
@@ -224,11 +226,11 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
 
 
 def _pages_with_images() -> list[str]:
-    """Names of the committed notebooks whose images are here, or that show none. Reads every data set once: slow."""
+    """Names of the committed notebooks whose images are here, or that show none. Reads every test set once: slow."""
     datasets_of = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
-    all_datasets = {dataset for datasets in datasets_of.values() for dataset in datasets}
-    missing = {dataset for dataset in all_datasets if data.describe(dataset).problem}
-    return [name for name, datasets in datasets_of.items() if missing.isdisjoint(datasets)]
+    return [
+        name for name, datasets in datasets_of.items() if all(stale_pages.image_digest(of, None) for of in datasets)
+    ]
 
 
 def _without_end(path: Path) -> str:

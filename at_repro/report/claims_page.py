@@ -199,15 +199,15 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     for name, claim in ledger.iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         tests = rows_of_claim[rows_of_claim["verdict"] != NOT_TESTED]
+        ran, wanted = claim["compared"].split(" of ")
+        gaps = "" if ran in ("0", wanted) else f"{claim['compared']} comparisons run; "
         cells = [
-            _weakest(tests[tests["setting"] == setting], claim[column])
+            _weakest(tests[tests["setting"] == setting], gaps * (setting == claim["setting"]) + claim[column])
             for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"
         changed = "" if plan.is_stated(str(name)) else f"rule {claim['stated']}"
-        ran, wanted = claim["compared"].split(" of ")
-        gaps = "" if ran in ("0", wanted) else f"{claim['compared']} comparisons tested"
-        notes.append("; ".join(filter(None, (changed, setting, _scope(claim), gaps, _with_names(claim["on"])))))
+        notes.append("; ".join(filter(None, (changed, setting, _scope(claim), _with_names(claim["on"])))))
         rows.append((claim["claim"], claim["verdict"], *cells, PAGES[str(name)].replace("_", " ")))
         details.append({
             "Comparisons": [_line(row) for row in rows_of_claim.itertuples()],

@@ -1,6 +1,7 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -211,9 +212,11 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     )
     if weak_tests:
         teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)
+        worse = [name for name in weak_tests if judge(facts, tasks[name], "teacher")[0] == CONTRADICTED]
+        of_worse = f", on {_and(worse)} it is worse" if worse else ""
         lead += (
-            f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance: by "
-            "the rules of the claims that is no test."
+            f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance"
+            f"{of_worse}: by the rules of the claims that is no test."
         )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
     return lead, "\n".join([*lines, f"- **How sure.** {HOW_JUDGED}"])
@@ -287,15 +290,21 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], studi
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     """How often KD errs less than no transfer although it looks elsewhere than the teacher."""
     surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
+    farther: Counter[str] = Counter()  # of its lower maps
     for title, own in students.items():
-        numeric = own.set_index("method").loc[["student", "KD"], ["test_error", own.columns[-1]]]
-        (error, near), (kd_error, kd_near) = numeric.to_numpy()
-        surprises += kd_near > near and kd_error < error
-        numbers.append(f"{kd_near:.3f} against {near:.3f}, and {kd_error:.2f} against {error:.2f} % ({title})")
+        plain, kd = (own.set_index("method").loc[name] for name in ("student", "KD"))
+        *lower, last = own.columns[own.columns.get_loc("test_error") + 1 :]
+        surprises += kd[last] > plain[last] and kd["test_error"] < plain["test_error"]
+        farther.update({level: int(kd[level] > plain[level]) for level in lower})
+        seeds = sorted({int(plain["seeds"]), int(kd["seeds"])})
+        of = "one seed" if seeds == [1] else f"medians of {_and(map(str, seeds))} seeds"
+        errors = f"{kd['test_error']:.2f} against {plain['test_error']:.2f} %"
+        numbers.append(f"{kd[last]:.3f} against {plain[last]:.3f}, and {errors} ({title}; {of})")
+    of_lower = _and(f"the {level} one is farther in {count}" for level, count in farther.items())
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
         f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}."
+        f"networks: {'; '.join(numbers)}. Of its lower maps {of_lower} of these settings."
     )
 
 
@@ -374,7 +383,7 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
 
     Decided only where it is so over all networks and over the WRNs, whose maps are taken at one position.
     """
-    groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
+    groups = {"networks": networks, "WRNs": networks[networks.index.str.startswith("WRN")]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
     over = [f"{row['rho']:.2f} over {row['count']:.0f} {name} (p = {row['p']:.2g})" for name, row in top.iterrows()]

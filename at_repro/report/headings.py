@@ -15,18 +15,6 @@ HEADINGS = {
 """By the name of a column or of an axis. The text of a table, which nbval compares, and files keep the names."""
 
 
-def use_in_notebook() -> None:
-    """Lets this notebook show tables whole and as `html` gives them; where no notebook is executed nothing happens.
-
-    The stamp of a table is in the metadata of its output, from where the book takes it into the caption.
-    """
-    from IPython.core.getipython import get_ipython  # it comes with the extra `book`
-
-    if formatter := getattr(get_ipython(), "display_formatter", None):
-        pd.set_option("display.max_colwidth", None, "display.max_rows", None)
-        formatter.mimebundle_formatter.for_type(pd.DataFrame, _bundle)
-
-
 def with_stamp(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
     """The same table, made from what the stamp says, see `Study.stamp`."""
     stamped = table.copy()
@@ -34,7 +22,8 @@ def with_stamp(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
     return stamped
 
 
-def _bundle(table: pd.DataFrame, **_: object) -> tuple[dict[str, str], dict[str, object]]:
+def bundle(table: pd.DataFrame, **_: object) -> tuple[dict[str, str], dict[str, object]]:
+    """What a notebook holds of a table: its `html` and, in the metadata of the output, its stamp."""
     return {"text/html": html(table)}, {"stamp": table.attrs["stamp"]} if "stamp" in table.attrs else {}
 
 

@@ -78,7 +78,9 @@ def draw(
         check_count("size", size)
     target = engine.device(device)
     output, table = files.output(output), None if csv is None else files.output(csv, "csv")
-    check_choice("output", output.suffix.removeprefix(".").lower(), FigureCanvasBase.get_supported_filetypes())
+    formats = [f".{name}" for name in FigureCanvasBase.get_supported_filetypes()]
+    if output.suffix.lower() not in formats:
+        raise ParameterError("output", str(output), f"a name that ends with {', '.join(formats)}")
     paths = _paths(pictures)
     files_read = {path.resolve() for path in [*paths, *([Path(weights)] if weights else [])]}
     for parameter, file in (("output", output), ("csv", table)):
@@ -136,7 +138,8 @@ def _tap(
 ) -> tuple[Sequence[str], nn.Module]:
     """The layers that are looked at, and the model tapped at them, which was called once: somebody else's code."""
     size = model.resolution
-    with foreign_code("size", size, f"the height and width in pixels of images that {name} takes, --size in a command"):
+    requirement = f"one for images (N, 3, {size}, {size}), or with another size, --size in a command"
+    with foreign_code("model", name, requirement):
         images = torch.zeros(2, 3, size, size)
         layers = layers or networks.choose_layers(model.network, images, layout, grid)
         network = networks.tap(model.network, layers, layout, grid)
@@ -180,9 +183,9 @@ def _grad_cam(output: networks.Output, layers: Sequence[str]) -> dict[str, Tenso
 def _maps(
     output: networks.Output, pixels: Tensor, labels: Tensor, layers: Sequence[str], kind: str, mapping: str
 ) -> dict[str, Tensor]:
+    if kind != "activation" and output.logits.dim() != 2:
+        raise ParameterError("kind", kind, "activation, of a model whose logits are of pixels")
     if kind == "gradient":
-        if output.logits.dim() != 2:
-            raise ParameterError("kind", kind, "activation, of a model whose logits are of pixels")
         losses = torch.nn.functional.cross_entropy(output.logits, labels, reduction="none")
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":

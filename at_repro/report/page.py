@@ -39,8 +39,8 @@ class Page:
         }
         check(self.parameters)
         self.studies: list[Study] = []
+        provenance.commit_at_start()  # what is loaded now is what runs
         notebook_output.use_in_notebook()
-        headings.use_in_notebook()
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
         """An experiment as the parameters ask for it, see `study.open_study`, which raises what it raises.

@@ -126,12 +126,13 @@ def _records(store: Store) -> Iterator[str]:
 
 
 def _images_digest(datasets: Iterable[str], data_root: str | None) -> str:
-    digests = [_images(dataset, data_root) for dataset in datasets]
+    digests = [image_digest(dataset, data_root) for dataset in datasets]
     return _digest(digests) if digests and all(digests) else ""
 
 
 @cache
-def _images(dataset: str, data_root: str | None) -> str:
+def image_digest(dataset: str, data_root: str | None) -> str:
+    """Twelve hexadecimal digits of a data set's test images; empty where they are not here, or damaged."""
     try:
         return data.load(dataset, "test", data_root, download=False).fingerprint[:12]
     except DataError:

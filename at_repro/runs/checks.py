@@ -9,7 +9,7 @@ from at_repro.runs.spec import Run
 from at_repro.runs.terms import Term
 
 STARTS = ("random", "imagenet")
-NORMS = ("trained", "fixed")
+BATCH_NORMS = ("trained", "fixed")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -33,7 +33,7 @@ def validate(run: Run) -> Run:
     check_choice("augmentation", run.augmentation, data.augmentations(run.dataset))
     check_choice("precision", run.precision, PRECISIONS)
     check_choice("start", run.start, STARTS)
-    check_choice("norms", run.norms, NORMS)
+    check_choice("norms", run.norms, BATCH_NORMS)
     if run.start == "imagenet" and run.network not in imagenet.RESOLUTIONS:
         raise ParameterError("network", run.network, f"{', '.join(imagenet.RESOLUTIONS)} (to start from ImageNet)")
     if run.frozen_groups:

@@ -52,12 +52,10 @@ def evaluate_all(
 def _evaluation(logits: Tensor, images: Images) -> Evaluation:
     predictions = logits.argmax(1)
     mistakes = (predictions != images.labels).sum().item()
-    top5 = 100 * _misses(logits, images.labels, 5) / len(images) if has_top5(int(images.labels.max())) else None
+    top5 = None
+    if has_top5(int(images.labels.max())):
+        among_five = (logits.topk(5).indices == images.labels.unsqueeze(1)).any(1)
+        top5 = 100 * (~among_five).sum().item() / len(images)
     return Evaluation(
         cross_entropy(logits, images.labels).item(), 100 * mistakes / len(images), predictions.cpu(), top5
     )
-
-
-def _misses(logits: Tensor, labels: Tensor, count: int) -> int:
-    """The number of images whose label is not among the `count` largest logits."""
-    return int((logits.topk(count).indices != labels.unsqueeze(1)).all(1).sum())

@@ -23,7 +23,7 @@ PATHS = ("data_root", "results", "measured", "proofs")
 def environment(device: torch.device) -> dict:
     """What cannot be in a run's spec but may matter: code version, packages, device, threads and command."""
     return {
-        "commit": _commit_at_start(),
+        "commit": commit_at_start(),
         "command": command(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -33,7 +33,7 @@ def environment(device: torch.device) -> dict:
 
 
 @cache
-def _commit_at_start() -> str:
+def commit_at_start() -> str:
     """`commit`, as this process first asked for it: what runs is what was loaded, whatever the disk holds by now."""
     return commit()
 
@@ -61,7 +61,7 @@ def execution(device: str = "cpu", **parameters: object) -> str:
     text = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
     first = f"parameters: {text}\n" if text else ""
     where, when = device_name(engine.device(device)), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit()}, {when}"
+    return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit_at_start()}, {when}"
 
 
 def _version(package: str) -> str:

@@ -30,7 +30,7 @@
       { className: "explorer-common" },
       element("label", {}, "opacity of the map ", opacity, " ", percent),
       element("label", {}, smooth, " bicubic between positions (else nearest)"),
-      element("span", { className: "explorer-scale" }, "no attention ", bar(data.colours), " the most in this map"),
+      element("span", {}, "no attention ", bar(data.colours), " the most in this map"),
     );
     const panels = PANELS.map((name) => panel(name));
     const difference = { canvas: element("canvas", { role: "img" }), said: element("figcaption", { "aria-live": "polite" }) };

@@ -131,7 +131,7 @@ def test_the_names_of_all_statistics_are_known(trained, store, images):
     """Else a run would be measured over and over, or what is new would never join the old rows."""
     run, teacher = trained["AT"], trained["teacher"]
     two = images.subset(2)
-    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_measurement.MAPPINGS}
+    maps = {mapping: {"low": torch.rand(2, 4, 4)} for mapping in attention_measurement.MEASURED_MAPPINGS}
     for dataset, pictures in (
         ("shapes", two),
         ("cifar10", replace(two, masks=None)),

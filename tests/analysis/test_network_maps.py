@@ -202,8 +202,9 @@ def test_gradients_without_teacher_images_or_networks(images, monkeypatch):
 def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, resolution, sizes):
     """250 of 32 x 32 pixels are as many as 15 of 128 x 128."""
     network = Fixed(torch.rand(8, 8))
+    network.resolution = "of a user's own"
     if resolution:
-        network.resolution = resolution
+        network = networks.ResizeInput(network, resolution)
     assert [len(output.logits) for output in network_maps.outputs(network, images)] == sizes
 
 

@@ -219,14 +219,14 @@ def test_weights_of_another_network(store, forged, capsys, change):
     folder, seal = forged
     change_weights(folder, change)
     seal()
-    failed(capsys, store, "weights are not those of a wrn-10-1")
+    failed(capsys, store, "are not those of a wrn-10-1 for 10 classes")
 
 
 def test_weights_that_are_no_weights(store, forged, capsys):
     folder, seal = forged
     (folder / "weights.safetensors").write_bytes(b"no weights")
     seal()
-    failed(capsys, store, "weights are not those of a wrn-10-1")
+    failed(capsys, store, "is damaged: weights.safetensors: ")
 
 
 def test_other_data(trained, store, forged, capsys):

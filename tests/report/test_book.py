@@ -404,13 +404,13 @@ def executed(checkout, store, hand_made, tmp_path, monkeypatch):
     look = new_code_cell("from at_repro import errors", metadata={"tags": ["needs-images"]})
     path = checkout / "notebooks" / "01_tiny.ipynb"
     write_notebook(path, parameters, look)
-    stale_pages._images.cache_clear()
+    stale_pages.image_digest.cache_clear()
     notebooks.tidy(path, stale_pages.fingerprint(nbformat.read(path, as_version=4), store, None))
     monkeypatch.setattr(book, "render", lambda stage: stage)
     monkeypatch.setattr(book, "_verify", lambda *_: book.say("records are verified"))
 
     def build() -> list[str]:
-        stale_pages._images.cache_clear()
+        stale_pages.image_digest.cache_clear()
         names: list[str] = []
         with patch.object(book, "_execute_all", lambda jobs, given: iter(names.extend(jobs) or ())):
             stage = book.build().parents[2]

@@ -226,7 +226,14 @@ def test_a_teacher_has_to_beat_the_plain_student_of_every_seed(studies):
     birds = {"student": {0: range(40), 1: range(20)}, "teacher": {0: range(20)}, "at": {0: range(40)}}
     others = [studies("reduced", name) for name in LARGER[1:]]
     text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
-    assert "On birds the teacher (10.00 %) is not better than the plain student beyond chance" in text
+    assert "On birds the teacher (10.00 %) is not better than the plain student beyond chance: by the" in text
+
+
+def test_a_teacher_that_is_worse_than_its_student_is_said_to_be(studies):
+    birds = {"student": {0: range(40)}, "teacher": {0: range(90)}, "at": {0: range(40)}}
+    others = [studies("reduced", name) for name in LARGER[1:]]
+    text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
+    assert "is not better than the plain student beyond chance, on birds it is worse: by the rules" in text
 
 
 def test_maps_are_said_to_follow_edges_as_far_as_they_do():
@@ -248,8 +255,8 @@ def test_maps_are_said_to_follow_edges_as_far_as_they_do():
 
 
 STUDENTS = pd.DataFrame(
-    {"method": ["AT", "student", "KD", "max-1", "sum-4"], "test_error": [9.0, 10.0, 8.0, 9.5, 11.0],
-     "low": 0.1, "top": [0.1, 0.2, 0.3, 0.15, 0.25]}
+    {"method": ["AT", "student", "KD", "max-1", "sum-4"], "seeds": [1, 3, 4, 1, 1],
+     "test_error": [9.0, 10.0, 8.0, 9.5, 11.0], "low": 0.1, "top": [0.1, 0.2, 0.3, 0.15, 0.25]}
 )  # fmt: skip
 
 
@@ -269,6 +276,9 @@ def test_a_distillation_that_looks_elsewhere_and_errs_less_is_told_with_its_numb
     )
     assert text.startswith("**With distillation (KD) the top map is farther from the teacher's than without transfer")
     assert "in 1 of 1 settings**, which are 1 pair of networks: 0.300 against 0.200, and 8.00 against 10.00 %" in text
+    assert "(pair; medians of 3 and 4 seeds). Of its lower maps the low one is farther in 0 of these settings." in text
+    of_one = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS.assign(seeds=1)}, [])
+    assert "(pair; one seed). " in of_one
     lengths = first_paragraphs.is_it_the_attention(
         "reduced", {f"pair, {epochs} epochs": STUDENTS for epochs in (40, 200)}, []
     )

@@ -7,6 +7,7 @@ import pandas as pd
 from IPython.core.formatters import DisplayFormatter
 
 from at_repro.report import headings
+from at_repro.report.figures import notebook_output
 
 
 def shown(table: pd.DataFrame) -> list[str]:
@@ -32,7 +33,7 @@ def test_a_notebook_shows_tables_so(monkeypatch):
     monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: shell)
     table = pd.DataFrame({"rho": 1.0, "words": "x" * 60}, [f"row {number}" for number in range(61)])
     with pd.option_context("display.max_colwidth", 50, "display.max_rows", 60):  # at which pandas cuts by itself
-        headings.use_in_notebook()
+        notebook_output.use_in_notebook()
         shown_as, metadata = shell.display_formatter.format(table)
         _, with_stamp = shell.display_formatter.format(headings.with_stamp(table, "preset smoke, seed 0, CPU"))
     assert metadata == {} and with_stamp == {"stamp": "preset smoke, seed 0, CPU"} and "stamp" not in table.attrs

@@ -107,7 +107,7 @@ def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
 
 
 def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
-    monkeypatch.setattr(provenance, "commit", lambda: "abc")
+    monkeypatch.setattr(provenance, "commit_at_start", lambda: "abc")
     clock = SimpleNamespace(now=lambda zone: datetime(2024, 1, 2, 3, 4, tzinfo=zone))
     monkeypatch.setattr(provenance, "datetime", clock)
     first, second = provenance.execution(

@@ -6,12 +6,15 @@ import json
 from html import escape
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
+
+from at_repro.report import headings
 
 
 def encode(figure: Figure) -> bytes:
@@ -25,9 +28,10 @@ def encode(figure: Figure) -> bytes:
 
 
 def use_in_notebook() -> None:
-    """Lets this notebook show figures as `encode` gives them; where no notebook is executed nothing happens.
+    """Lets this notebook show figures as `encode` gives them, and tables whole and as `headings.html` does.
 
-    The stamp of a figure is in the metadata of its output, from where the book takes it into the caption.
+    The stamp of either is in the metadata of its output, from where the book takes it into the caption. Where no
+    notebook is executed nothing happens.
     """
     from IPython.core.getipython import get_ipython  # it comes with the extra `book`
 
@@ -38,6 +42,8 @@ def use_in_notebook() -> None:
 
     formatter.formatters["image/png"].pop(Figure, None)
     formatter.mimebundle_formatter.for_type(Figure, _bundle)
+    pd.set_option("display.max_colwidth", None, "display.max_rows", None)
+    formatter.mimebundle_formatter.for_type(pd.DataFrame, headings.bundle)
 
 
 def _bundle(figure: Figure, **_: object) -> tuple[dict[str, str], dict[str, object]]:
