@@ -90,7 +90,7 @@ def load_function(name: str) -> Callable:
     module, _, function = name.partition(":")
     sys.path.insert(0, folder := os.getcwd())
     try:
-        with foreign_code("network", name, "a function in a module that can be imported"):
+        with foreign_code("network", name, "a function in a module that can be imported, as my_models:net"):
             factory = getattr(importlib.import_module(module), function)
             inspect.signature(factory)
     finally:

@@ -87,9 +87,13 @@ def _fill(page: Path, **parts: str) -> str:
 
 
 def results(ledger: pd.DataFrame) -> str:
-    """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, and how many
-    claims have which verdict."""
-    return f"{error_table(_flagship())}\n{claims.summary(ledger)}\n"
+    """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, how many claims
+    have which verdict, and the decided ones."""
+    lines = [error_table(_flagship()), claims.summary(ledger), ""]
+    for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
+        decided = ledger.loc[ledger["verdict"] == verdict, "claim"]
+        lines += [f"- *{verdict}*: {'; '.join(decided) or 'none'}"]
+    return "\n".join([*lines, ""])
 
 
 def _flagship() -> Study:

@@ -228,7 +228,7 @@ def test_groups_of_inner_layers_cannot_be_frozen(registered):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("mine:None_", r"a function in a module that can be imported \(AttributeError.*'None_'"),
+        ("mine:None_", r"a function in a module that can be imported, as my_models:net \(AttributeError.*'None_'"),
         ("nobodys:net", r"ModuleNotFoundError.*'nobodys'"),
         ("broken:net", "SyntaxError"),
         ("mine:number", "3 is not a callable object"),

@@ -57,8 +57,8 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
-    computed = {0.19, 0.20, 0.29, 0.30, 0.58}  # by the tests of what Table 1's page types
-    bound = {"table_1": computed | {0.05}, "look_for_yourself": {0.17, 0.29}}.get(name, set())
+    computed = {0.18, 0.20, 0.29, 0.30, 0.58}  # by the tests of what Table 1's page types
+    bound = {"table_1": computed | {0.04}, "look_for_yourself": {0.17, 0.29}}.get(name, set())
     assert bound <= {float(text) for text in decimals(" ".join(said(notebook)))}, "it is not said any more"
     assert unfounded(said(notebook), shown(notebook) | bound) == []
 
@@ -291,13 +291,10 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
         if len(of) == 5
     }
     assert seeds == {"student", "AT", "F-ActT", "KD", "AT+KD"}
-    assert errors["seeds"].drop("teacher").to_dict() == dict.fromkeys(("student", "AT", "F-ActT", "KD"), 3) | {
-        "AT+KD": 1
-    }
-    told = (
-        "has five seeds. At 200 AT and KD together have one, the others three. Every other point is one pair of runs."
-    )
-    assert told in lengths
+    at_200 = dict.fromkeys(("AT", "F-ActT", "KD"), 3) | {"student": 4, "AT+KD": 1}
+    assert errors["seeds"].drop("teacher").to_dict() == at_200
+    told = "At 200 AT and KD together have one, the plain student four, the others three. Every other point is one pair"
+    assert f"has five seeds. {told} of runs." in lengths
 
 
 def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
