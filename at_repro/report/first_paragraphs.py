@@ -213,7 +213,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     if weak_tests:
         teachers = ", ".join(error(tasks[name], "teacher") or "diverged" for name in weak_tests)
         worse = [name for name in weak_tests if judge(facts, tasks[name], "teacher")[0] == CONTRADICTED]
-        of_worse = f", on {_and(worse)} it is worse" if worse else ""
+        of_worse = f", and on {_and(worse)} worse" if worse else ""
         lead += (
             f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance"
             f"{of_worse}: by the rules of the claims that is no test."

@@ -91,7 +91,7 @@ def test_the_spread_that_is_simulated_is_the_one_that_was_measured():
     facts = Facts(open_store("reduced"))
     columns = facts.columns("wrn-16-2-to-16-1", "paper")[0]
     images = facts.image_error((columns["AT"],), (columns["student"],))
-    assert images == pytest.approx(simulation.IMAGES, rel=0.02)
+    assert images == pytest.approx(simulation.IMAGE_SPREAD, rel=0.02)
     assert images * facts.spread.ratio == pytest.approx(simulation.SPREAD, rel=0.1)
     assert facts.spread.freedom >= simulation.FREEDOM
     for task, spread in simulation.SPREADS.items():
