@@ -21,13 +21,16 @@ EXAMPLES = (
         "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
         "train it on CIFAR-10; give the same command again to continue",
     ),
-    ("run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine", "seeds number 3 and 4, into a folder of yours"),
+    (
+        "run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine",
+        "seeds 3 and 4 and their teacher, into a folder",
+    ),
     ("run wrn-16-2-to-16-1 one-or-three --cluster local:2", "the same in several processes, or on a cluster"),
     ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
     ("verify", "recompute the recorded errors from the stored weights"),
     ("claims", "what the records say about each claim of the paper"),
-    ("notebook table_1 -p preset smoke -p beta 10", "train and show it with another network, weight, length or images"),
+    ("notebook table_1 -p preset smoke -p beta 10", "Table 1 with another weight; networks, length, images too"),
     ("sweep table_1 -p preset smoke -p beta 10 100 1000", "execute a notebook for each value and compare the results"),
     ("maps photo.jpg", "what EfficientNet-Lite0 takes a photograph for, and where it looks"),
     ("maps resnet50 photos/ --grad-cam --csv maps.csv", "Grad-CAM of a model of torchvision, for all in a folder"),
@@ -154,8 +157,8 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", metavar="NAME", help="of a page, such as table_1")
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
-                         help="a parameter, once for each: -p preset smoke -p seeds 0,1; each page explains its own in "
-                         "the end, and a wrong name lists them (preset: reduced unless given, which trains whatever "
+                         help="a parameter, once for each: -p preset smoke -p seeds 0,1; each page explains its own at "
+                         "its end, and a wrong name lists them (preset: reduced unless given, which trains whatever "
                          "the page shows and has no record, on CIFAR-10, for hours)")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
 

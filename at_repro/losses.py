@@ -55,17 +55,17 @@ class AttentionTransfer(nn.Module):
     Args:
         pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
         mapping: a mapping function or its name, such as "sum-2".
-        beta: the weight, above 0. Form "code" is a mean over positions, so that one of an H x W map weighs beta / HW:
-            1000 is for the paper's 32 x 32 to 8 x 8, or 14 x 14 and 7 x 7. On 4 x 4 and 2 x 2 it did harm in our runs;
-            there divide it by as much as positions are fewer.
+        beta: the weight, above 0. Form "code" is a mean over positions: each of an H x W map weighs beta / HW. The
+            paper's 1000 is for 32 x 32 to 8 x 8 positions, or 14 x 14 and 7 x 7. As much weigh those of 4 x 4 and 2 x 2
+            with 1000 * 4 ** 2 / 14 ** 2 = 82; of our one run of such maps the error was far larger with 1000.
         form, norm: as for `map_transfer`.
 
     Shape:
         Activations (N, C, H, W) of the student's groups and of the teacher's, as `networks.tap` returns them, to a
         scalar: add it to the task loss. The teacher's are taken without gradients.
 
-    Raises ParameterError for a value that is not allowed; when called, as `activation_transfer`, or for a group that is
-    not there.
+    Raises ParameterError for a value that is not allowed; when called, as `activation_transfer`, for a group that is
+    not there, or for what is no list of tensors.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class AttentionTransfer(nn.Module):
     def forward(self, student_groups: Sequence[Tensor], teacher_groups: Sequence[Tensor]) -> Tensor:
         for groups in (student_groups, teacher_groups):
             if not isinstance(groups, tuple | list) or not all(isinstance(group, Tensor) for group in groups):
-                kind = type(groups).__name__
-                raise ParameterError("groups", kind, "a list of activations (N, C, H, W), such as output.groups")
+                kinds = f"{type(groups).__name__} of {', '.join(sorted({type(group).__name__ for group in groups}))}"
+                raise ParameterError("groups", kinds, "a list of tensors (N, C, H, W), such as output.groups")
         if self.pairs is not None:
             for own, other in self.pairs:
                 if own >= len(student_groups) or other >= len(teacher_groups):

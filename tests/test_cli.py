@@ -127,6 +127,7 @@ BAD = [
     (["train", NAME], ["'train'", "run"]),
     ([], ["COMMAND"]),
     (["run", NAME, "--sedes", "1"], ["--sedes"]),
+    (["run", NAME, "--seed", "1"], ["--seed"]),
 ]
 
 

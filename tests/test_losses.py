@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from at_repro import networks
 from at_repro.errors import ParameterError
 from at_repro.losses import (
     FORMS,
@@ -317,11 +318,19 @@ def test_a_mapping_is_a_name_or_a_function():
 
 def test_the_module_is_the_weighted_term_of_the_named_pairs():
     student, teacher, middle, top = (random((4, 3, 4, 4), seed) for seed in range(4))
-    transfer = AttentionTransfer([(1, 0), (2, 2)], "sum-1", beta=10.0, form="paper")
+    transfer = AttentionTransfer([(1, 0), (2, 2)], "sum-1", beta=10.0, form="paper", norm="l1")
     value = transfer([top, student, middle], [teacher, top, middle])
-    expected = 10 * activation_transfer([student, middle], [teacher, middle], "sum-1", "paper")
+    expected = 10 * activation_transfer([student, middle], [teacher, middle], "sum-1", "paper", "l1")
     torch.testing.assert_close(value, expected)
     assert not list(transfer.parameters()) and not transfer.state_dict()
+
+
+@pytest.mark.parametrize(
+    "groups", [networks.Output(random((2, 3)), ()), random((2, 3, 4, 4)), [random((2, 3)).numpy()]]
+)
+def test_the_module_says_what_it_takes_instead_of_an_output(groups):
+    with pytest.raises(ParameterError, match=r"^groups: .* allowed: a list of tensors \(N, C, H, W\), such as output"):
+        AttentionTransfer()(groups, groups)
 
 
 def test_the_module_teaches_the_student_alone():
@@ -341,6 +350,7 @@ def test_the_module_teaches_the_student_alone():
         ({"mapping": "mean"}, "^mapping"),
         ({"beta": -1.0}, "^beta"),
         ({"form": "book"}, "^form"),
+        ({"norm": "l3"}, "^norm"),
     ],
 )
 def test_the_module_refuses_bad_values_when_it_is_made(values, match):

@@ -102,7 +102,8 @@ def _model_of_name(name: str, published: bool, classes: int | None) -> Model:
     except ParameterError:
         return _of_libraries(name, published, {} if classes is None else {"num_classes": classes})
     if published:
-        raise DataError(f"{name}: no weights come with this name: give --weights FILE, such as a record's, or {RANDOM}")
+        sources = f"give --weights FILE, such as a record's, or --weights {RANDOM}"
+        raise DataError(f"{name}: no weights come with this name: {sources}")
     return Model(network, 32, data.normalization("cifar10"))
 
 
@@ -125,7 +126,8 @@ def _of_libraries(name: str, published: bool, settings: Mapping[str, int]) -> Mo
             return Model(network, config["input_size"][-1], _pixels(config["mean"], config["std"]))
     except resnet.HUB_ERRORS as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{name}: its weights cannot be had ({reason}): give --weights FILE or {RANDOM}") from None
+        sources = f"give --weights FILE or --weights {RANDOM}"
+        raise DataError(f"{name}: its weights cannot be had ({reason}): {sources}") from None
     names = [*imagenet.RESOLUTIONS, *names, *(timm.list_models() if timm else ())]
     near = get_close_matches(name, dict.fromkeys(names), n=5) or networks.available()
     raise ParameterError("model", name, f"a model of this package, torchvision or timm, such as {', '.join(near)}; or "

@@ -292,6 +292,6 @@ def _logits(result: object) -> Tensor:
     if isinstance(result, tuple | list) and result and isinstance(result[0], Tensor):
         return result[0]
     kind = f"{type(result).__name__} of {', '.join(map(str, result))}" if isinstance(result, Mapping) else result
-    requirement = "one that returns logits, a tuple that begins with them, or has them as 'logits' or 'out'; features "
-    requirement += "that it returns need no tap: give the losses a list of them"
+    requirement = "one that returns logits, a tuple that begins with them, or has them as 'logits' or 'out'; a model "
+    requirement += "that returns features needs no tap: give the losses a list of them"
     raise ParameterError("model", f"a model that returned {kind!r}"[:200], requirement)

@@ -227,10 +227,9 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
 
 def _pages_with_images() -> list[str]:
     """Names of the committed notebooks whose images are here, or that show none. Reads every test set once: slow."""
-    datasets_of = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
-    return [
-        name for name, datasets in datasets_of.items() if all(stale_pages.image_digest(of, None) for of in datasets)
-    ]
+    root = str(data.data_root())
+    shown = {name: notebooks.shown_images(notebooks.read(name)) for name in notebooks.names()}
+    return [name for name, datasets in shown.items() if all(stale_pages.image_digest(of, root) for of in datasets)]
 
 
 def _without_end(path: Path) -> str:

@@ -199,11 +199,10 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     for name, claim in ledger.iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         tests = rows_of_claim[rows_of_claim["verdict"] != NOT_TESTED]
-        ran, wanted = claim["compared"].split(" of ")
-        gaps = "" if ran in ("0", wanted) else f"{claim['compared']} comparisons run; "
+        asked = claims.paper_claims.BY_NAME[str(name)].comparisons
         cells = [
-            _weakest(tests[tests["setting"] == setting], gaps * (setting == claim["setting"]) + claim[column])
-            for setting, column in zip(SETTINGS.values(), ("200 epochs", "fewer epochs"), strict=True)
+            _weakest(tests[tests["setting"] == setting], sum(not one.stand_in(preset) for one in asked), claim[column])
+            for (preset, setting), column in zip(SETTINGS.items(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"
         changed = "" if plan.is_stated(str(name)) else f"rule {claim['stated']}"
@@ -229,12 +228,14 @@ def _with(verdict: str, ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[ledger["verdict"] == verdict]
 
 
-def _weakest(rows: pd.DataFrame, verdict: str) -> str:
-    """The effect of the comparison that speaks least for the claim, of how many, and the verdict of all."""
+def _weakest(rows: pd.DataFrame, asked: int, verdict: str) -> str:
+    """The effect of the comparison that speaks least for the claim, of how many that are asked, and the verdict."""
     if rows.empty:
         return ""
     least = next(rows.sort_values("for", ascending=False, kind="stable").itertuples())
-    return f"{effect(least)}, {_scope(least)}{f', the weakest of {len(rows)}' * (len(rows) > 1)}; {verdict}"
+    of = f", the weakest of {len(rows)}" * (len(rows) > 1)
+    gaps = f"; {len(rows)} of {asked} comparisons run" * (len(rows) < asked)
+    return f"{effect(least)}, {_scope(least)}{of}{gaps}; {verdict}"
 
 
 def _line(row: Any) -> str:

@@ -1,7 +1,6 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -290,35 +289,44 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], studi
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     """How often KD errs less than no transfer although it looks elsewhere than the teacher."""
     surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
-    farther: Counter[str] = Counter()  # of its lower maps
     for title, own in students.items():
         plain, kd = (own.set_index("method").loc[name] for name in ("student", "KD"))
-        *lower, last = own.columns[own.columns.get_loc("test_error") + 1 :]
+        last = own.columns[-1]
         surprises += kd[last] > plain[last] and kd["test_error"] < plain["test_error"]
-        farther.update({level: int(kd[level] > plain[level]) for level in lower})
         seeds = sorted({int(plain["seeds"]), int(kd["seeds"])})
         of = "one seed" if seeds == [1] else f"medians of {_and(map(str, seeds))} seeds"
         errors = f"{kd['test_error']:.2f} against {plain['test_error']:.2f} %"
         numbers.append(f"{kd[last]:.3f} against {plain[last]:.3f}, and {errors} ({title}; {of})")
-    of_lower = _and(f"the {level} one is farther in {count}" for level, count in farther.items())
     return (
         "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
         f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}. Of its lower maps {of_lower} of these settings."
+        f"networks: {'; '.join(numbers)}."
     )
 
 
 def _seed_by_seed(studies: Iterable[Study]) -> str:
-    """How much farther KD's top map is than the plain student's of the same seed, where three or more have both."""
-    parts: dict[str, str] = {}
+    """How much farther KD's maps are than the plain student's of the same seed, where three or more have both.
+
+    Of the top map always, of lower ones what is beyond chance.
+    """
+    tops: dict[str, str] = {}
+    lower: list[str] = []
     for study in studies:
+        title = across_studies.title(study)
         levels = error_tables.paired_map_distances(with_all_seeds(study), "KD")
-        if len(levels) and (top := levels.iloc[-1])["seeds"] > 2:
-            interval = f"95 % interval {top['low']:+.3f} to {top['high']:+.3f}"
-            farther = f"{top['farther']:.0f} of {top['seeds']:.0f} seeds"
-            title = across_studies.title(study)
-            parts.setdefault(title, f"{top['difference']:+.3f} ({title}; {interval}; {farther})")
-    return f" Seed by seed it is on average farther by {_and(parts.values())}." * bool(parts)
+        if levels.empty or levels["seeds"].iloc[-1] < 3 or title in tops:
+            continue
+        for level, row in levels.iterrows():
+            interval = f"95 % interval {row['low']:+.3f} to {row['high']:+.3f}"
+            farther = f"farther with {row['farther']:.0f} of {row['seeds']:.0f} seeds"
+            told = f"{row['difference']:+.3f} ({title}; {interval}; {farther})"
+            if level == levels.index[-1]:
+                tops[title] = told
+            elif row["low"] > 0 or row["high"] < 0:
+                lower.append(f"the {level} one by {told}")
+    others = f"Of the lower maps {_and(lower)}; no other is beyond chance" if lower else "No lower map is beyond chance"
+    text = f" Seed by seed its distance differs on average by {_and(tops.values())}. {others}."
+    return text * bool(tops)
 
 
 def peaks_objects_faces(
@@ -383,7 +391,7 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
 
     Decided only where it is so over all networks and over the WRNs, whose maps are taken at one position.
     """
-    groups = {"networks": networks, "WRNs": networks[networks.index.str.startswith("WRN")]}
+    groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
     over = [f"{row['rho']:.2f} over {row['count']:.0f} {name} (p = {row['p']:.2g})" for name, row in top.iterrows()]

@@ -138,7 +138,7 @@ def _tap(
 ) -> tuple[Sequence[str], nn.Module]:
     """The layers that are looked at, and the model tapped at them, which was called once: somebody else's code."""
     size = model.resolution
-    requirement = f"one for images (N, 3, {size}, {size}), or with another size, --size in a command"
+    requirement = f"one that takes images (N, 3, {size}, {size}); --size gives another height and width"
     with foreign_code("model", name, requirement):
         images = torch.zeros(2, 3, size, size)
         layers = layers or networks.choose_layers(model.network, images, layout, grid)

@@ -57,7 +57,7 @@ def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -
         "code": _digest(sources),
         "modules": _digest(_code(path.read_text()) for path in modules("\n".join(sources))),
         "records": _digest(_records(store)),
-        "images": _images_digest(notebooks.shown_images(notebook), data_root),
+        "images": _images_digest(notebooks.shown_images(notebook), str(data.data_root(data_root))),
     }
 
 
@@ -125,14 +125,17 @@ def _records(store: Store) -> Iterator[str]:
         yield hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _images_digest(datasets: Iterable[str], data_root: str | None) -> str:
+def _images_digest(datasets: Iterable[str], data_root: str) -> str:
     digests = [image_digest(dataset, data_root) for dataset in datasets]
     return _digest(digests) if digests and all(digests) else ""
 
 
 @cache
-def image_digest(dataset: str, data_root: str | None) -> str:
-    """Twelve hexadecimal digits of a data set's test images; empty where they are not here, or damaged."""
+def image_digest(dataset: str, data_root: str) -> str:
+    """Twelve hexadecimal digits of a data set's test images; empty where they are not here, or damaged.
+
+    Read once for each folder: see `data.data_root` for the default one.
+    """
     try:
         return data.load(dataset, "test", data_root, download=False).fingerprint[:12]
     except DataError:

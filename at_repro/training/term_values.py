@@ -27,8 +27,12 @@ def term_value(term: Term, student: StudentBatch, teacher: TeacherBatch | None) 
 
 @term_value.register
 def _(term: ActivationTransfer, student: StudentBatch, teacher: TeacherBatch) -> Tensor:
-    groups = (select_groups(batch.group_names, term.groups) for batch in (student, teacher))
-    own, others = zip(*(term.layers or zip(*groups, strict=True)), strict=True)
+    own: Sequence[str]
+    others: Sequence[str]
+    if term.layers is not None:
+        own, others = zip(*term.layers, strict=True)
+    else:
+        own, others = (select_groups(batch.group_names, term.groups) for batch in (student, teacher))
     activations, maps = [student.layers[name] for name in own], teacher.maps(term.mapping, others)
     return student.compute(_map_distance, activations, maps, term.mapping, term.form, term.norm)
 

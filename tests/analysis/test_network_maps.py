@@ -208,6 +208,19 @@ def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, resolut
     assert [len(output.logits) for output in network_maps.outputs(network, images)] == sizes
 
 
+def test_gradients_are_of_fewer_images_at_a_time_where_these_are_larger(monkeypatch):
+    large = ImageSet("shapes", "test", torch.zeros(20, 3, 128, 128, dtype=torch.uint8), torch.zeros(20).long(), ("a",))
+    seen = []
+
+    def gradient(network, batch, mirrored):
+        seen.append(len(batch))
+        return torch.ones(len(batch), 3, 2, 2)
+
+    monkeypatch.setattr(network_maps, "_gradient", gradient)
+    network_maps.gradients({"AT": None}, large)
+    assert seen == [15, 15, 5, 5]
+
+
 def test_level_names():
     assert list(network_maps.level_names(3)) == ["low", "middle", "top"]
     assert list(network_maps.level_names(4)) == ["level 1", "level 2", "level 3", "level 4"]

@@ -744,6 +744,23 @@ def test_refresh_does_not_renew_the_time_alone(checkout, all_measured):
     assert path.read_bytes() not in (first, first.replace(b"x = 1", b"x = 2")), "what has changed is renewed whole"
 
 
+def test_a_record_that_arrives_while_a_page_is_executed_makes_it_stale(
+    checkout, store, hand_made, tmp_path, monkeypatch
+):
+    """It may not be in the page."""
+    hand_made(Run("wrn-10-1", epochs=1))
+    monkeypatch.setattr(book, "open_store", lambda *_: store)
+
+    def execute(name, choices, output):
+        shutil.copy(checkout / "notebooks" / f"{name}.ipynb", output)
+        hand_made(Run("wrn-10-1", epochs=1, seed=1))
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    assert list(book._execute_all({"01_tiny": tmp_path / "page.ipynb"}, {})) == ["01_tiny"]
+    page = nbformat.read(tmp_path / "page.ipynb", as_version=4)
+    assert stale_pages.stale_parts(page, stale_pages.fingerprint(page, store, None)) == ["records"]
+
+
 @pytest.mark.slow
 def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(
     checkout, all_measured, tmp_path, monkeypatch, capfd

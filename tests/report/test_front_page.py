@@ -134,6 +134,11 @@ def test_what_the_landing_page_says_follows_from_the_records(compared):
     told = [f"by {top['difference']:.3f} ({{}}{top['low']:.3f} to {top['high']:.3f}" for top in of_both]
     told = [told[0].format("95 % interval "), told[1].format("").replace("-", "\N{MINUS SIGN}")]
     assert f"at 40 epochs {told[0]}, five seeds), at 200 {told[1]}, three: within chance), on a scale" in intro
+    lower = [error_tables.paired_map_distances(of, "KD").iloc[:-1] for of in (at_40, study)]
+    beyond = [levels.index[(levels["low"] > 0) | (levels["high"] < 0)].tolist() for levels in lower]
+    middle = -lower[0].loc["middle"]
+    told = f"Its middle map is nearer at 40 epochs, by {middle['difference']:.3f} ({middle['high']:.3f}"
+    assert beyond == [["middle"], []] and f"{told} to {middle['low']:.3f})." in intro
     for of in (at_40, study):
         assert (error_tables.comparisons(of).query("method == 'KD'")["difference"] < 0).all(), (
             "fewer errors, every seed"

@@ -258,6 +258,14 @@ def test_how_few_pairs_stand_behind_the_claim_in_general_is_said():
 def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
     """Integers and superlatives, which the search for numbers passes over."""
     study = open_study("convergence", "paper", train_missing=False)
+    plain = study.records["student"].values()
+    ends = [record.epochs().query(f"test_error <= {record.final['test_error']}")["epoch"].min() for record in plain]
+    *first, last = map(str, sorted(ends))
+    told = (
+        f"The plain student's four are {', '.join(first)} and {last}: its median, between them, is none of its seeds'."
+    )
+    caption = (notebooks.part_of_checkout("notebooks") / "table_1.ipynb").read_text()
+    assert told in caption and len(ends) == 4
     of = (
         compared[compared["setting"] == "the paper's"]
         .drop_duplicates("comparison")

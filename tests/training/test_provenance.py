@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,7 +108,7 @@ def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
 
 def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
     monkeypatch.setattr(provenance, "commit_at_start", lambda: "abc")
-    clock = SimpleNamespace(now=lambda zone: datetime(2024, 1, 2, 3, 4, tzinfo=zone))
+    clock = SimpleNamespace(now=lambda zone=None: datetime(2024, 1, 2, 3, 4, tzinfo=UTC).astimezone(zone))
     monkeypatch.setattr(provenance, "datetime", clock)
     first, second = provenance.execution(
         "cpu", preset="smoke", results="/home/me/mine", measured="/home/b.json"
