@@ -260,7 +260,7 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
     study = open_study("convergence", "paper", train_missing=False)
     plain = study.records["student"].values()
     ends = [record.epochs().query(f"test_error <= {record.final['test_error']}")["epoch"].min() for record in plain]
-    *first, last = map(str, sorted(ends))
+    *first, last = (f"{epoch:.0f}" for epoch in sorted(ends))
     told = (
         f"The plain student's four are {', '.join(first)} and {last}: its median, between them, is none of its seeds'."
     )
