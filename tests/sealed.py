@@ -14,6 +14,7 @@ def seal(folder: Path, **changes: object) -> None:
     path = folder / "record.json"
     values = json.loads(path.read_text())
     values.pop("checksum", None)
-    values["files"] |= {name: sha256(folder / name) for name in values["files"] if (folder / name).exists()}
+    if isinstance(files := values.get("files"), dict):  # and not what somebody has made of it
+        files |= {name: sha256(folder / name) for name in files if (folder / name).exists()}
     values = {name: value for name, value in (values | changes).items() if value != "missing"}
     path.write_text(json.dumps(values | {"checksum": checksum(values)}))

@@ -26,7 +26,7 @@
   function begin(root) {
     const input = element("input", { type: "file", accept: "image/*" });
     const message = element("p", { className: "own-picture-message", role: "status" });
-    const results = element("div");
+    const results = element("div", {});
     const place = element(
       "label", { className: "own-picture-place" },
       "Drop a picture here, paste one, or choose a file: ", input,

@@ -135,7 +135,7 @@ def junk(count: int, folder: Path) -> list[Row]:
             cells[random.randrange(len(cells))] = random.choice(("", "nan", "-1", "1e400", "yes", "9" * 30, '"'))
             path.write_text("".join(cells))
         # Of record.json that has no files any more.
-        with suppress(ValueError, AttributeError, KeyError, TypeError, OSError):
+        with suppress(ValueError, AttributeError, KeyError, OSError):
             seal(place)
         strayed += not _is_alone(store, place.name)
         path.write_bytes(content)

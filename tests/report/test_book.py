@@ -953,7 +953,7 @@ def test_pages_in_execution_are_not_waited_for_when_a_build_ends(ends, tmp_path,
     monkeypatch.setattr(notebooks, "execute", execute)
     monkeypatch.setattr(book, "cores", lambda: 2)
     with pytest.raises(ends, match="the other page"):
-        list(book._execute_all({"failing": tmp_path / "1", "long": tmp_path / "2"}, {}))
+        list(book._execute_all({"failing": tmp_path / "1", "long": tmp_path / "2"}, {"preset": "smoke"}))
     assert kernels[0].returncode == -signal.SIGKILL
 
 
