@@ -17,7 +17,7 @@ from at_repro.errors import ParameterError, UserError
 from at_repro.experiments import cluster
 from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, Run
-from at_repro.training import Progress, train
+from at_repro.training import Progress, engine, train
 
 pytestmark = pytest.mark.slow
 
@@ -119,8 +119,9 @@ def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, m
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(cluster, "connect", lambda address: nullcontext())
     monkeypatch.setattr(cluster, "train_on", lambda *_, **__: None)
-    command = ["run", "wrn-16-2-to-16-1", "--cluster", "tcp://host:1", "--device", "cuda", "--results", str(tmp_path)]
-    assert cli.main(command) == 0
+    monkeypatch.setattr(engine, "can_compile", lambda: False)
+    command = ["run", "wrn-16-2-to-16-1", "--cluster", "tcp://host:1", "--device", "cuda", "--compile", "on"]
+    assert cli.main([*command, "--results", str(tmp_path)]) == 0
 
 
 def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypatch):
