@@ -241,30 +241,6 @@ def _with_interval(mean: float, half: float) -> str:
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
-def first_epochs(study: Study) -> pd.DataFrame:
-    """How early every method is where the plain student ends, a row per method.
-
-    Columns: `first epoch` with no higher test error than the last one of the plain student of the same seed, `share`
-    of the method's own epochs in percent (both medians over seeds, NaN where half of them never get there), and
-    `early gain`, how many points its mean test error is below the plain student's before the learning rate first
-    drops, the mean over seeds. What diverged is left out.
-    """
-    rows = []
-    for column, by_seed in study.records.items():
-        for seed, record in by_seed.items():
-            student = study.records.get("student", {}).get(seed)
-            if student is None or record.diverged or student.diverged:
-                continue
-            curve = record.epochs()
-            epochs = curve["epoch"][curve["test_error"] <= student.final["test_error"]]
-            first = epochs.min() if len(epochs) else math.inf
-            gain = student.early_errors().mean() - record.early_errors().mean()
-            rows.append((column, first, 100 * first / len(curve), gain))
-    frame = pd.DataFrame(rows, columns=["method", "first epoch", "share", "early gain"])
-    over_seeds = {"first epoch": "median", "share": "median", "early gain": "mean"}
-    return frame.groupby("method", sort=False).agg(over_seeds).replace(math.inf, math.nan)
-
-
 def map_distances(study: Study) -> pd.DataFrame:
     """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
 

@@ -165,7 +165,7 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
         return _nothing(preset)
     return (
         f"**Low maps follow edges more than all higher ones do, in {most} of {count} networks.** The correlation of a "
-        f"map with how strongly the image changes is {'; '.join(says)}. Between them it need not fall: in {dips} of "
+        f"map with how strongly the image changes is {'; '.join(says)}. The fall is not steady: in {dips} of "
         f"{count} a level in the middle follows edges less than the top. To the eye, low maps are outlines, as the "
         "paper says; of a bird, the third of four levels marks the head or the beak, and top maps are one or two broad "
         "spots where the paper has the whole object."
@@ -288,19 +288,14 @@ def is_it_the_attention(preset: str, students: Mapping[str, pd.DataFrame], studi
 
 def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
     """How often KD errs less than no transfer although it looks elsewhere than the teacher."""
-    surprises, numbers, pairs = 0, [], {title.split(",")[0] for title in students}  # some at several lengths
-    for title, own in students.items():
+    surprises = 0
+    for own in students.values():
         plain, kd = (own.set_index("method").loc[name] for name in ("student", "KD"))
-        last = own.columns[-1]
-        surprises += kd[last] > plain[last] and kd["test_error"] < plain["test_error"]
-        seeds = sorted({int(plain["seeds"]), int(kd["seeds"])})
-        of = "one seed" if seeds == [1] else f"medians of {_and(map(str, seeds))} seeds"
-        errors = f"{kd['test_error']:.2f} against {plain['test_error']:.2f} %"
-        numbers.append(f"{kd[last]:.3f} against {plain[last]:.3f}, and {errors} ({title}; {of})")
+        surprises += kd[own.columns[-1]] > plain[own.columns[-1]] and kd["test_error"] < plain["test_error"]
+    pairs = {title.split(",")[0] for title in students}  # some at several lengths
     return (
-        "**With distillation (KD) the top map is farther from the teacher's than without transfer and the error is "
-        f"lower in {surprises} of {len(numbers)} settings**, which are {len(pairs)} pair{'s' * (len(pairs) > 1)} of "
-        f"networks: {'; '.join(numbers)}."
+        "**With distillation (KD) the error is lower than without transfer and the top map farther from the teacher's, "
+        f"in {surprises} of {len(students)} settings** of {len(pairs)} pair{'s' * (len(pairs) > 1)} of networks."
     )
 
 
@@ -323,10 +318,12 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
             if level == levels.index[-1]:
                 tops[title] = told
             elif row["low"] > 0 or row["high"] < 0:
-                lower.append(f"the {level} one by {told}")
-    others = f"Of the lower maps {_and(lower)}; no other is beyond chance" if lower else "No lower map is beyond chance"
-    text = f" Seed by seed its distance differs on average by {_and(tops.values())}. {others}."
-    return text * bool(tops)
+                lower.append(f"that of the {level} map by {told}")
+    text = f" Seed by seed its distance differs from the plain student's on average by {_and(tops.values())}."
+    of_lower = (
+        f" Beyond chance differs also {_and(lower)}." if lower else " That of no lower map differs beyond chance."
+    )
+    return (text + of_lower) * bool(tops)
 
 
 def peaks_objects_faces(

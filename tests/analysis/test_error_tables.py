@@ -3,14 +3,12 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from at_repro import experiments
 from at_repro.analysis import attention_table, error_tables
 from at_repro.errors import UserError
-from at_repro.records import Record
 
 IMAGES = 200  # half a percentage point each
 PAIR = "wrn-16-1 from wrn-16-2"
@@ -344,31 +342,3 @@ def test_means_stand_with_the_interval_that_figures_draw():
     assert error_tables.means_as_text(measured.assign(value=measured["value"] / 1000), by).iloc[0, 0] == "0.002 ± 0.001"
     assert error_tables.means_as_text(measured, ["level"]).index.tolist() == ["low", "top"]
     assert error_tables.means_as_text(measured[:0], by).empty
-
-
-def test_milestones_are_the_first_epochs_that_reach_the_plain_student(studies):
-    """The curve of 30, 40, error - 0.5, error: AT (9 %) is at the student's 20 % in its third epoch, KD (35 %) in its
-    first where the student ends at 32.5 %, and with seed 0 never."""
-    student = {0: range(40), 1: range(65), 2: range(65)}
-    of_kd = {0: range(70), 1: range(70)}
-    study = studies("smoke", student=student, at={0: range(18)}, kd=of_kd | {2: range(70)}, f_actt=of_kd)
-    table = error_tables.first_epochs(study)
-    assert table.loc["student"].tolist() == [1, 25, 0], "the median of 3, 1 and 1"
-    assert table.loc["AT"].tolist() == [3, 75, 0]
-    assert table.loc["KD"].tolist() == [1, 25, 0], "of three seeds one never gets there, which is later than any epoch"
-    assert table.loc["F-ActT"].isna().tolist() == [True, True, False], "of two seeds one"
-
-
-def test_early_gains_are_means_over_seeds(studies, monkeypatch):
-    study = studies("smoke", student={seed: range(40) for seed in range(3)}, at={seed: range(18) for seed in range(3)})
-    gains = [10.0, 10.0, 40.0]
-    monkeypatch.setattr(
-        Record, "early_errors", lambda record: np.array([50.0 - gains[record.run.seed] * bool(record.run.terms)])
-    )
-    assert error_tables.first_epochs(study).loc["AT", "early gain"] == 20, "the median is 10"
-
-
-def test_milestones_leave_out_what_diverged_or_cannot_be_compared(studies):
-    study = studies("smoke", student={0: range(40), 1: None}, at={0: None, 1: range(18)}, kd={2: range(18)})
-    assert error_tables.first_epochs(study).index.tolist() == ["student"]
-    assert error_tables.first_epochs(studies("reduced", at={0: range(18)})).round(1).empty
