@@ -21,10 +21,7 @@ EXAMPLES = (
         "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
         "train it on CIFAR-10; give the same command again to continue",
     ),
-    (
-        "run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine",
-        "seeds 3 and 4 and their teacher, into a folder",
-    ),
+    ("run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine", "seeds 3 and 4 and the teacher, into a folder"),
     ("run wrn-16-2-to-16-1 one-or-three --cluster local:2", "the same in several processes, or on a cluster"),
     ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
@@ -183,12 +180,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="PICTURE",
         help="files and folders, named before --layers; the first 8 are drawn (default: a sample image)",
     )
-    command.add_argument(
-        "--layers",
-        nargs="+",
-        default=[],
-        help="as named_modules() of the model calls them, low to top (default: the ends of stages)",
-    )
+    command.add_argument("--layers", nargs="+", default=[], help="as named_modules() of the model calls them, low to "
+                         "top (default: the ends of stages)")  # fmt: skip
     command.add_argument(
         "--mapping", default="sum-2", help="of activations: sum-P or max-P, any power P (default: %(default)s)"
     )
@@ -207,12 +200,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the figure, in the format of its suffix (default: %(default)s)",
     )
-    command.add_argument(
-        "--csv",
-        metavar="FILE",
-        help="also look at all pictures, and write of every map its entropy and the share of its strongest tenth of "
-        "positions, in percent",
-    )
+    command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write of every map its entropy "
+                         "and the share of its strongest tenth of positions, in percent")  # fmt: skip
 
     add("refresh", refresh, "renew the committed pages from the records; trains nothing, needs CIFAR-10")
 
@@ -259,12 +248,7 @@ def _seed(text: str) -> int:
 # What several commands take, by name.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "preset": {"default": "smoke", "help": "smoke, reduced or paper (default: %(default)s)"},
-    "seeds": {
-        "nargs": "+",
-        "type": _seed,
-        "metavar": "SEED",
-        "help": "such as 0 1 (default: those of the preset)",
-    },
+    "seeds": {"nargs": "+", "type": _seed, "metavar": "SEED", "help": "such as 0 1 (default: those of the preset)"},
     "columns": {"nargs": "+", "metavar": "COLUMN", "help": "of the table, 'group 1' in quotes (default: all)"},
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
