@@ -283,7 +283,7 @@ def run(options: argparse.Namespace) -> None:
     runs = _runs(options)
     data.data_root(options.data_root)
     if options.cluster is None:  # workers may have a compiler that this machine lacks
-        engine.compiles(options.compile, 0)
+        engine.compiles(options.compile, 0, engine.device(options.device))
     store = open_store(options.preset, options.results, writable=True)
     how = {"device": options.device, "data_root": options.data_root, "compile": options.compile}
     if options.cluster is None:

@@ -88,9 +88,12 @@ class AttentionTransfer(nn.Module):
 
     def forward(self, student_groups: Sequence[Tensor], teacher_groups: Sequence[Tensor]) -> Tensor:
         for groups in (student_groups, teacher_groups):
-            if not isinstance(groups, tuple | list) or not all(isinstance(group, Tensor) for group in groups):
-                kinds = f"{type(groups).__name__} of {', '.join(sorted({type(group).__name__ for group in groups}))}"
-                raise ParameterError("groups", kinds, "a list of tensors (N, C, H, W), such as output.groups")
+            is_list = isinstance(groups, tuple | list)
+            if not is_list or not all(isinstance(group, Tensor) for group in groups):
+                members = f" of {', '.join(sorted({type(group).__name__ for group in groups}))}" if is_list else ""
+                raise ParameterError(
+                    "groups", type(groups).__name__ + members, "a list of tensors (N, C, H, W), such as output.groups"
+                )
         if self.pairs is not None:
             for own, other in self.pairs:
                 if own >= len(student_groups) or other >= len(teacher_groups):

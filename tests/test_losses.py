@@ -326,7 +326,7 @@ def test_the_module_is_the_weighted_term_of_the_named_pairs():
 
 
 @pytest.mark.parametrize(
-    "groups", [networks.Output(random((2, 3)), ()), random((2, 3, 4, 4)), [random((2, 3)).numpy()]]
+    "groups", [networks.Output(random((2, 3)), ()), random((2, 3, 4, 4)), [random((2, 3)).numpy()], None]
 )
 def test_the_module_says_what_it_takes_instead_of_an_output(groups):
     with pytest.raises(ParameterError, match=r"^groups: .* allowed: a list of tensors \(N, C, H, W\), such as output"):

@@ -87,7 +87,7 @@ def describe(selection: Members) -> str:
     return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in selection.items())
 
 
-def pretrained(study: Study, statistic: str) -> pd.DataFrame:
+def of_pretrained(study: Study, statistic: str) -> pd.DataFrame:
     """A statistic of networks with ImageNet weights on photographs: a row per network, a column per level.
 
     From the table of a study's store, see `attention_measurement.update_imagenet`; no rows where nothing was measured.

@@ -12,7 +12,7 @@ from torch import nn
 
 from at_repro import data, experiments
 from at_repro.analysis import attention_table, map_statistics, network_maps
-from at_repro.analysis.attention_table import COLUMNS, IMAGES, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, STATISTICS
+from at_repro.analysis.attention_table import COLUMNS, KEY, OF_FACES, OF_MAPS, OF_MASKS, OF_PAIRS, SAMPLE, STATISTICS
 from at_repro.data import Images, ImageSet
 from at_repro.errors import DataError
 from at_repro.networks import efficientnet, fold_batch_norms, imagenet
@@ -142,7 +142,7 @@ def _checksum(network: nn.Module) -> str:
 def rows_of_pairs(
     store: Store, pairs: Iterable[Pair], images: Images, maps_of: Callable[[Run], map_statistics.NetworkMaps | None]
 ) -> pd.DataFrame:
-    """The rows of the table for these pairs; none for a pair without maps of the first `IMAGES` images, see `maps`."""
+    """The rows of the table for these pairs; none for a pair without maps of the first `SAMPLE` images, see `maps`."""
     sample, checksums = _sample(images), store.weight_checksums()
     parts = []
     for run, teacher in dict.fromkeys(pairs):
@@ -221,12 +221,12 @@ def _statistics(pair: Pair) -> tuple[str, ...]:
     run, teacher = pair
     if teacher is not None:
         return OF_PAIRS
-    own = {"shapes": OF_MASKS, map_statistics.FACES: OF_FACES}
+    own = {"shapes": OF_MASKS, map_statistics.FACE_IMAGES: OF_FACES}
     return OF_MAPS + own.get(run.dataset, ())
 
 
 def maps(store: Store, run: Run, images: Images) -> map_statistics.NetworkMaps | None:
-    """Of the first `IMAGES` images; None where the record has no weights here, or was measured on other images."""
+    """Of the first `SAMPLE` images; None where the record has no weights here, or was measured on other images."""
     record = store.find(run)
     if record is None or not record.has_network or not record.measured_on(images):
         return None
@@ -237,4 +237,4 @@ def maps(store: Store, run: Run, images: Images) -> map_statistics.NetworkMaps |
 @lru_cache(maxsize=1)
 def _sample(images: Images) -> ImageSet:
     """One object for all networks: what is known of it is computed once."""
-    return images.select(slice(IMAGES))
+    return images.select(slice(SAMPLE))

@@ -19,7 +19,7 @@ from at_repro.errors import DataError
 from at_repro.records import Store
 
 FILE = "attention.csv"
-IMAGES = 1000  # the first of the test set, whose order is as good as random
+SAMPLE = 1000  # the first of the test set, whose order is as good as random
 PHOTOGRAPHS = "cub50@144"
 """What networks with ImageNet weights are measured on."""
 COLUMNS = ["run_id", "teacher", "level", "statistic", "value", "weights"]

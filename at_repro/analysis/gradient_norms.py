@@ -18,18 +18,18 @@ from at_repro.training.student import Student
 from at_repro.training.term_values import term_value
 
 COLUMNS = ["beta", "term", "gradient norm", "of the task"]
-IMAGES = 128  # of the test set, the first ones: a batch
+BATCH = 128  # of the test set, the first ones: a batch
 
 
 def gradient_norms_at_init(study: Study) -> pd.DataFrame:
-    """Every method of a study at its student's initial weights, on the first `IMAGES` of the test set as one batch, in
+    """Every method of a study at its student's initial weights, on the first `BATCH` of the test set as one batch, in
     float32.
 
     Index: the method. Columns: `beta`, the weight of its term; `term`, the term times its weight; `gradient norm`, the
     l2 norm of that product's gradient by all parameters that are trained; `of the task`, the same of the cross-entropy.
     A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
     """
-    images = study.sample(IMAGES)
+    images = study.sample(BATCH)
     rows: list[tuple] = []
     for teacher in dict.fromkeys(run.teacher for run in study.columns.values()):
         if images is not None and teacher is not None and study.store.has_network(teacher):

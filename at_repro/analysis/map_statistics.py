@@ -16,7 +16,7 @@ NetworkMaps = Mapping[str, Mapping[str, Tensor]]  # of one network, (N, H, W) by
 
 COLUMNS = ["network", "mapping", "level", "image", "statistic", "value"]
 
-FACES = "orl_faces@64"  # heads of the AT&T database are in one place, so that boxes roughly lie on their parts
+FACE_IMAGES = "orl_faces@64"  # heads of the AT&T database are in one place, so that boxes roughly lie on their parts
 PARTS = {"eyes": (0.38, 0.54, 0.14, 0.86), "nose": (0.54, 0.72, 0.34, 0.66), "mouth": (0.74, 0.88, 0.28, 0.72)}
 """Top, bottom, left and right of each part of a face as shares of the picture: drawn on the average picture of the
 training set, before any map was measured with them."""
@@ -166,7 +166,9 @@ FUNCTIONS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]]
     "on object, surplus": lambda maps, images, teacher: (
         None if images.masks is None else 100 * surplus(maps, images.masks.cpu())
     ),
-    "on parts": lambda maps, images, teacher: 100 * share(maps, part_masks(images)) if images.name == FACES else None,
+    "on parts": lambda maps, images, teacher: (
+        100 * share(maps, part_masks(images)) if images.name == FACE_IMAGES else None
+    ),
     "distance": lambda maps, images, teacher: (
         None if teacher is None else distance(*attention.same_size(maps, teacher))
     ),

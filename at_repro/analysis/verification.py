@@ -225,7 +225,7 @@ class _ForwardWithMaps:
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Output:
         output = self._forward(network, batch)
-        remaining = attention_table.IMAGES - self._image_counts[network]
+        remaining = attention_table.SAMPLE - self._image_counts[network]
         if remaining > 0:
             first = [group[:remaining] for group in output.groups]
             self._maps[network].append(network_maps.of_groups(first, attention_measurement.MEASURED_MAPPINGS))

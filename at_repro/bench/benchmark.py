@@ -20,7 +20,7 @@ def measure(device: str = "auto", data_root: str | None = None, compile: str = "
     Raises ParameterError for a value that is not allowed, UserError where nothing could be measured.
     """
     target = engine.device(device)
-    compiled = engine.compiles(compile, 10**9)
+    compiled = engine.compiles(compile, 10**9, target)
     progress = Progress()
     images, omissions = _images(data_root)
     images = images.to(target)

@@ -95,8 +95,8 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
     by_claim = dict(iter(eligible.groupby(["claim", "setting"])))
     for claim in CLAIMS:
         parts = {preset: by_claim.get((claim.name, setting), eligible[:0]) for preset, setting in SETTINGS.items()}
-        own = {preset: [one for one in claim.comparisons if not one.stand_in(preset)] for preset in SETTINGS}
-        verdict_of = {preset: _verdict(claim, part, len(own[preset])) for preset, part in parts.items()}
+        asked = {preset: claim.asked(preset) for preset in SETTINGS}
+        verdict_of = {preset: _verdict(claim, part, len(asked[preset])) for preset, part in parts.items()}
         preset = next((preset for preset, part in parts.items() if len(part)), "paper")
         part, verdict = parts[preset], verdict_of[preset]
         runs = list(dict.fromkeys(chain(*part["runs"])))
@@ -107,11 +107,11 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
             "setting": SETTINGS[preset] if len(part) else "",
             "scope": "; ".join(dict.fromkeys(part["scope"])),
             "on": "; ".join(dict.fromkeys(part["on"])),
-            "compared": f"{len(part)} of {len(own[preset])}",
+            "compared": f"{len(part)} of {len(asked[preset])}",
             "effects": "; ".join(part["effect"]),
             "200 epochs": verdict_of["paper"],
             "fewer epochs": verdict_of["reduced"],
-            "to decide": _to_decide(own[preset], preset, verdict, part, {*comparisons.loc[is_own, "comparison"]}),
+            "to decide": _to_decide(asked[preset], preset, verdict, part, {*comparisons.loc[is_own, "comparison"]}),
             "rule": "; ".join(map(str, claim.comparisons)),
             "source": claim.source + ("" if claim.certain else " (?)"),
             "stated": plan.history(claim.name, runs),
@@ -208,7 +208,7 @@ def _verdict(claim: Claim, part: pd.DataFrame, count: int) -> str:
     return verdicts.every(list(zip(part["for"], part["against"], strict=True)), count)
 
 
-def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFrame, ran: set[str]) -> str:
+def _to_decide(asked: list[Comparison], preset: str, verdict: str, part: pd.DataFrame, ran: set[str]) -> str:
     """What an undecided claim lacks: comparisons that were not run, better teachers, and seeds; with the hours.
 
     Args:
@@ -218,7 +218,7 @@ def _to_decide(own: list[Comparison], preset: str, verdict: str, part: pd.DataFr
     if verdict != UNDECIDED:
         return ""
     needs = []
-    if gaps := [comparison for comparison in own if str(comparison) not in ran]:
+    if gaps := [comparison for comparison in asked if str(comparison) not in ran]:
         needs.append(not_run("comparison", gaps, preset))
     if ran - {*part["comparison"]}:
         needs.append("a teacher that is better than the student")

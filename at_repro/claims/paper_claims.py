@@ -52,6 +52,10 @@ class Claim:
     certain: bool = True
     is_arithmetic: bool = False
 
+    def asked(self, preset: str) -> list[Comparison]:
+        """The comparisons that decide it at a preset: those that are no stand-ins there."""
+        return [comparison for comparison in self.comparisons if not comparison.stand_in(preset)]
+
 
 def _below(experiment: str, better: str, *worse: str) -> list[ErrorComparison]:
     return [ErrorComparison(experiment, (better,), (column,)) for column in worse]

@@ -32,7 +32,7 @@ JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; m
 
 SITE = Path("_build") / "html"
 PRESET = "reduced"  # the preset of the committed notebooks
-PREDICTIONS = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
+RECOMPUTED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
 REHEARSAL = """```{warning}
 This is a rehearsal: numbers and pictures come from a few minutes of training on generated images, while the text is
 that of the report. Nothing here says anything about the paper.
@@ -143,7 +143,7 @@ def build(
             say(f"{len(reasons) - len(jobs)} of {len(reasons)} pages are used as they were executed")
             for name in jobs:
                 say(f"page {name} is executed: {' and '.join(reasons[name])}")
-            of_records = {stale_pages.PARTS["records"], stale_pages.NOT_EXECUTED}
+            of_records = {stale_pages.REASONS["records"], stale_pages.NOT_EXECUTED}
             is_new = any(of_records.intersection(reasons[name]) for name in jobs)
         else:
             is_new = True
@@ -218,7 +218,7 @@ def _verify(store: Store, device: str, data_root: str | None) -> None:
     if not store.folders():
         return say(f"no records to verify in {store.folder}")
     try:
-        failures = terminal_output.verify(store, device=device, data_root=data_root, count=PREDICTIONS)
+        failures = terminal_output.verify(store, device=device, data_root=data_root, count=RECOMPUTED)
     except DataError as error:
         return say(f"records are not verified: {error}")
     if failures:

@@ -199,9 +199,9 @@ def table(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> SortableTable:
     for name, claim in ledger.iterrows():
         rows_of_claim = comparisons[(comparisons["claim"] == name) & comparisons["setting"].isin(SETTINGS.values())]
         tests = rows_of_claim[rows_of_claim["verdict"] != NOT_TESTED]
-        asked = claims.paper_claims.BY_NAME[str(name)].comparisons
+        asked = claims.paper_claims.BY_NAME[str(name)].asked
         cells = [
-            _weakest(tests[tests["setting"] == setting], sum(not one.stand_in(preset) for one in asked), claim[column])
+            _weakest(tests[tests["setting"] == setting], len(asked(preset)), claim[column])
             for (preset, setting), column in zip(SETTINGS.items(), ("200 epochs", "fewer epochs"), strict=True)
         ]
         setting = claim["setting"] and f"{claim['setting']} setting"

@@ -144,7 +144,7 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     Args:
         preset: at "smoke" nothing is judged.
         ours: the correlation with edges of networks trained here, see `across_studies.table`.
-        pretrained: the same of networks with ImageNet weights, see `across_studies.pretrained`.
+        pretrained: the same of networks with ImageNet weights, see `across_studies.of_pretrained`.
     """
     if preset == "smoke":
         return _nothing(preset)
@@ -339,7 +339,7 @@ def peaks_objects_faces(
     Args:
         preset: at "smoke" nothing is judged.
         peaks, shares, surplus, parts: top share, on object, its surplus and on parts, see `across_studies.table`.
-        pretrained: top share of networks with ImageNet weights, see `across_studies.pretrained`.
+        pretrained: top share of networks with ImageNet weights, see `across_studies.of_pretrained`.
 
     Returns:
         The answer, and what else was found, to stand below the first figure.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 PACKAGE = files.CHECKOUT / "at_repro"
-PARTS = {
+REASONS = {
     "code": "its code or parameters changed",
     "modules": "a module that it imports changed",
     "records": "the records changed",
@@ -36,10 +36,10 @@ NOT_EXECUTED = "it was not executed by this version of the book"
 def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> list[str]:
     """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`."""
     changes = stale_parts(notebook, fingerprint(notebook, store, data_root))
-    if changes == list(PARTS):
+    if changes == list(REASONS):
         return [NOT_EXECUTED]
     is_live = notebook.metadata.get("at_repro", {}).get("live", False)
-    return ["it trains on this machine"] * is_live + [PARTS[part] for part in changes]
+    return ["it trains on this machine"] * is_live + [REASONS[part] for part in changes]
 
 
 def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -> dict[str, str]:
@@ -67,10 +67,10 @@ def stale_parts(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
     Images that are not here now have not changed: their pictures stay.
     """
     try:
-        before = {part: str(notebook.metadata["at_repro"]["fingerprint"][part]) for part in PARTS}
+        before = {part: str(notebook.metadata["at_repro"]["fingerprint"][part]) for part in REASONS}
     except (KeyError, TypeError):
-        return list(PARTS)
-    return [part for part in PARTS if before[part] != now[part] and not (part == "images" and not now[part])]
+        return list(REASONS)
+    return [part for part in REASONS if before[part] != now[part] and not (part == "images" and not now[part])]
 
 
 def modules(source: str) -> list[Path]:

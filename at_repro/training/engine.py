@@ -30,23 +30,23 @@ def device(name: str = "auto") -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def compiles(choice: str, images: int) -> bool:
+def compiles(choice: str, images: int, device: torch.device) -> bool:
     """Whether to compile a network through which so many training images will go.
 
     Compiling costs one to two minutes per architecture on two cores and gives about a fifth in speed: "auto" compiles
     from half a million images on, where a C++ compiler (CPU) or Triton (GPU) exists. Raises ParameterError.
     """
     check_choice("compile", choice, COMPILE)
-    if choice == "on" and not can_compile():
+    if choice == "on" and not can_compile(device):
         raise ParameterError("compile", choice, "auto, off (nothing can be compiled here: is there a C++ compiler?)")
-    return choice == "on" or (choice == "auto" and images >= 500_000 and can_compile())
+    return choice == "on" or (choice == "auto" and images >= 500_000 and can_compile(device))
 
 
 @cache
-def can_compile() -> bool:
+def can_compile(device: torch.device) -> bool:
     """Whether a small function compiles here: a compiler may be missing, broken or without Python's headers."""
     try:
-        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device()))
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device=device))
     except Exception:  # whatever the compiler throws, the plain path is there
         return False
     return True

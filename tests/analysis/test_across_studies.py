@@ -196,7 +196,7 @@ def test_networks_with_imagenet_weights_are_read_from_the_table(studies, store):
     names = ("imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1")
     measure(store, *((name, "", "level 4", "top share", 30.0 + len(name)) for name in names),
             (names[0], "", "level 4", "edges", 0.5))  # fmt: skip
-    table = across_studies.pretrained(study, "top share")
+    table = across_studies.of_pretrained(study, "top share")
     assert table["level 4"].to_dict() == {"efficientnet-lite0": 57.0, "efficientnet-lite1": 57.0}
 
 

@@ -135,7 +135,7 @@ def test_the_names_of_all_statistics_are_known(trained, store, images):
     for dataset, pictures in (
         ("shapes", two),
         ("cifar10", replace(two, masks=None)),
-        (map_statistics.FACES, replace(two, name=map_statistics.FACES, masks=None)),
+        (map_statistics.FACE_IMAGES, replace(two, name=map_statistics.FACE_IMAGES, masks=None)),
     ):
         rows = map_statistics.tabulate({"run": maps}, pictures, attention_measurement._ALONE)
         names = attention_measurement.means(rows)["statistic"].tolist()

@@ -119,7 +119,7 @@ def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, m
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(cluster, "connect", lambda address: nullcontext())
     monkeypatch.setattr(cluster, "train_on", lambda *_, **__: None)
-    monkeypatch.setattr(engine, "can_compile", lambda: False)
+    monkeypatch.setattr(engine, "can_compile", lambda device: False)
     command = ["run", "wrn-16-2-to-16-1", "--cluster", "tcp://host:1", "--device", "cuda", "--compile", "on"]
     assert cli.main([*command, "--results", str(tmp_path)]) == 0
 

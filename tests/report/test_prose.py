@@ -70,7 +70,7 @@ def test_how_near_maps_are_on_average_is_what_was_measured():
     told = f"over 1,000 test images {distances['AT']:.2f} on average, without transfer {distances['student']:.2f}"
     assert (
         f"{told} (one seed, 40 of the paper's 200 epochs)." in prose("notebooks/look_for_yourself.ipynb")
-        and attention_table.IMAGES == 1000
+        and attention_table.SAMPLE == 1000
     )
 
 

@@ -16,7 +16,8 @@ from at_repro.training.term_values import term_value
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
-needs_compiler = pytest.mark.skipif("not engine.can_compile()", reason="no C++ compiler here to compile with")
+CPU = torch.device("cpu")
+needs_compiler = pytest.mark.skipif("not engine.can_compile(CPU)", reason="no C++ compiler here to compile with")
 
 
 def network(seed: int = 0) -> torch.nn.Module:
@@ -157,14 +158,14 @@ def test_generators_depend_on_seed_and_purpose_alone():
 
 
 def test_compilation_is_for_long_runs(monkeypatch):
-    monkeypatch.setattr(engine, "can_compile", lambda: True)
-    assert engine.compiles("auto", 2_000_000) and engine.compiles("on", 1)
-    assert not engine.compiles("auto", 20_000) and not engine.compiles("off", 2_000_000)
-    monkeypatch.setattr(engine, "can_compile", lambda: False)
-    assert not engine.compiles("auto", 2_000_000)  # a machine without a compiler trains eagerly, silently
+    monkeypatch.setattr(engine, "can_compile", lambda device: True)
+    assert engine.compiles("auto", 2_000_000, CPU) and engine.compiles("on", 1, CPU)
+    assert not engine.compiles("auto", 20_000, CPU) and not engine.compiles("off", 2_000_000, CPU)
+    monkeypatch.setattr(engine, "can_compile", lambda device: False)
+    assert not engine.compiles("auto", 2_000_000, CPU)  # a machine without a compiler trains eagerly, silently
     for choice in ("maybe", "on"):
         with pytest.raises(ParameterError, match=r"^compile: "):
-            engine.compiles(choice, 1)
+            engine.compiles(choice, 1, CPU)
 
 
 def test_a_broken_compiler_is_found_before_training(monkeypatch):
@@ -174,7 +175,7 @@ def test_a_broken_compiler_is_found_before_training(monkeypatch):
         raise RuntimeError("InvalidCxxCompiler")
 
     monkeypatch.setattr(torch, "compile", fail)
-    assert not engine.can_compile.__wrapped__()
+    assert not engine.can_compile.__wrapped__(CPU)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", *([] if torch.cuda.is_available() else ["cuda"])])

@@ -22,7 +22,9 @@ from at_repro.training.term_values import term_value
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([3, 1, 4, 1])
 PLAIN = engine.forward("fp32", False)
-needs_compiler = pytest.mark.skipif("not engine.can_compile()", reason="no C++ compiler here to compile with")
+needs_compiler = pytest.mark.skipif(
+    "not engine.can_compile(torch.device('cpu'))", reason="no C++ compiler here to compile with"
+)
 
 
 @pytest.fixture
