@@ -129,7 +129,7 @@ def map_transfer(
     _check_pairs(student_maps, teacher_maps, form, "(N, H, W)")
     distances = []
     for student, teacher in zip(student_maps, teacher_maps, strict=True):
-        student, teacher = same_size(full_precision(student), full_precision(teacher))
+        student, teacher = same_size(student, teacher)
         difference = normalize(student, norm) - normalize(teacher, norm)
         distances.append(_distance(difference, form))
     return sum(distances[1:], distances[0])
@@ -163,7 +163,7 @@ def full_activation_transfer(
         if student.shape[1] != teacher.shape[1]:
             requirement = f"the teacher's {teacher.shape[1]} channels: put an adapter (a 1x1 convolution) between them"
             raise ParameterError(f"student_groups[{index}]", f"{student.shape[1]} channels", requirement)
-        student, teacher = same_size(full_precision(student), full_precision(teacher))
+        student, teacher = same_size(student, teacher)
         distances.append(_distance(normalize(student) - normalize(teacher), form))
     return sum(distances[1:], distances[0])
 

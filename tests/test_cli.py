@@ -179,6 +179,15 @@ def test_refresh_without_cifar10_executes_no_page(no_training, capsys, monkeypat
     assert "CIFAR-10 is not in" in failure(capsys, "refresh")
 
 
+def test_refresh_renews_the_notebooks_and_then_what_is_made_of_them(capsys, monkeypatch):
+    monkeypatch.setattr(provenance, "commit", lambda: "4be1f")
+    monkeypatch.setattr("at_repro.data.load", lambda *_, **__: None)
+    monkeypatch.setattr("at_repro.report.book.refresh", lambda: ["notebook"])
+    monkeypatch.setattr("at_repro.report.front_page.update", lambda: ["front page"])
+    assert main(["refresh"]) == 0
+    assert capsys.readouterr().out == "refreshed notebook\nrefreshed front page\n"
+
+
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -345,7 +354,7 @@ def test_a_signal_stops_a_run_in_progress_and_the_same_command_continues(tiny_ex
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(loop, "evaluate_all"), (loop, "evaluate"), (Store, "write"), (attention_measurement, "update_experiment")],
+    [(loop, "evaluate"), (loop, "stored_weights"), (Store, "write"), (attention_measurement, "update_experiment")],
 )
 def test_a_signal_at_any_stage_loses_nothing(owner, name, tiny_experiment, capsys, monkeypatch):
     """While a network is evaluated after an epoch or at the end, while its record is written, or its maps measured."""
@@ -369,18 +378,19 @@ def test_a_signal_at_any_stage_loses_nothing(owner, name, tiny_experiment, capsy
     assert table.equals(attention_table.load(Store("whole"))) and set(table["run_id"]) == {student.run_id}
 
 
-def test_a_closed_pipe_is_no_fault(tmp_path):
+def test_a_closed_pipe_is_no_fault():
     line = f"{sys.executable} -m at_repro experiments | true; exit ${{PIPESTATUS[0]}}"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (141, ""), "as every program that writes to a closed pipe"
 
 
-@pytest.mark.parametrize("command", ["experiments", "--help"])
 @pytest.mark.parametrize(
-    ("redirection", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&-", 0), (">/dev/full 2>&1", 2)]
-)
-def test_an_output_that_is_closed_or_full(redirection, code, command):
+    ("command", "redirection", "code"),
+    [("experiments", ">&-", 0), ("experiments", ">/dev/full", 2), ("experiments", ">&- 2>&-", 0),
+     ("experiments", ">/dev/full 2>&1", 2), ("--help", ">/dev/full", 2)],
+)  # fmt: skip
+def test_an_output_that_is_closed_or_full(command, redirection, code):
     done = subprocess.run(["bash", "-c", f"{sys.executable} -m at_repro {command} {redirection}"], capture_output=True)
     assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
     if redirection == ">/dev/full":

@@ -14,7 +14,6 @@ from at_repro.errors import ParameterError
 from at_repro.records import Store
 from at_repro.report import trust
 from at_repro.runs import Run
-from at_repro.training import train
 
 SCRIPT = Path(__file__).parent / "faults"
 # The start of what each proof calls its rows; how often each is tried depends on the proof.
@@ -74,19 +73,18 @@ def faults(monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["weights.safetensors", "predictions.csv", "epochs.csv"])
-def test_a_difference_between_two_runs_is_seen(faults, store, small, quiet, tmp_path, monkeypatch, change):
+def test_a_difference_between_two_runs_is_seen(faults, taught, small, tmp_path, monkeypatch, change):
     """Else a proof would count nothing, whatever happened."""
     run, same = small["teacher"], faults("disturbed").same
-    train([run], store, device="cpu", progress=quiet)
-    other = Store(shutil.copytree(store.folder, tmp_path / "other"))
-    assert same(store, other, [run])
+    other = Store(shutil.copytree(taught.folder, tmp_path / "other"))
+    assert same(taught, other, [run])
     path = other.record_path(run) / change
     content = path.read_bytes()
     place = content.rindex(b",") - 1 if change == "epochs.csv" else len(content) - 2
     path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     # A change that checksums cannot tell, as a faulty training would make it.
-    monkeypatch.setattr(other, "load", lambda run: replace(store.load(run), folder=path.parent))
-    assert not same(store, other, [run])
+    monkeypatch.setattr(other, "load", lambda run: replace(taught.load(run), folder=path.parent))
+    assert not same(taught, other, [run])
 
 
 def test_the_committed_table_is_of_these_proofs_and_has_no_fault():
@@ -103,11 +101,10 @@ def test_without_a_table_the_page_says_so(monkeypatch, tmp_path):
         trust.load(tmp_path / "none.json")
 
 
-def test_the_provenance_of_a_record(small, store, quiet):
+def test_the_provenance_of_a_record(small, taught):
     """A record that was trained here, read back as a reader would."""
-    train([small["teacher"]], store, device="cpu", progress=quiet)
-    record = store.load(small["teacher"])
-    answers = trust.provenance(record).set_index("question")["answer"]
+    record = taught.load(small["teacher"])
+    answers = trust.origins(record).set_index("question")["answer"]
     assert answers["which run?"] == record.run.run_id
     assert answers["what was trained?"] == (record.run.canonical_json())
     assert answers["by which code?"] == record.values["environment"]["commit"]
@@ -119,17 +116,17 @@ def test_the_provenance_of_a_record(small, store, quiet):
 
 def test_the_provenance_of_a_record_of_older_code(hand_made, small):
     """What it does not say is not made up."""
-    answers = trust.provenance(hand_made(small["kd"], seconds=61.0)).set_index("question")["answer"]
+    answers = trust.origins(hand_made(small["kd"], seconds=61.0)).set_index("question")["answer"]
     assert answers["by how many processes?"] == answers["how was it called?"] == "not recorded"
     assert answers["in what time?"] == "1 min 01 s"
     diverged = hand_made(small["at"], diverged=2, seconds=1.0)
-    assert trust.provenance(diverged).set_index("question")["answer"]["with what result?"] == "diverged in epoch 2"
+    assert trust.origins(diverged).set_index("question")["answer"]["with what result?"] == "diverged in epoch 2"
 
 
 def test_the_example_is_a_record_of_the_store(hand_made, small, store, tmp_path):
     (tmp_path / "none").mkdir()
     assert trust.example("smoke", str(tmp_path / "none")) is None
-    assert trust.provenance(None)["answer"].tolist() == ["no run has a record here yet"]
+    assert trust.origins(None)["answer"].tolist() == ["no run has a record here yet"]
     records = [hand_made(small[name]) for name in ("teacher", "kd")]
     assert trust.example("smoke", str(store.folder), records[0].run.run_id) == records[0]
     assert trust.example("smoke", str(store.folder)) in records

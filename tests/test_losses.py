@@ -189,7 +189,7 @@ def test_terms_compile_without_a_graph_break(form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("norm", ["l2", "l1", "none"])
-@pytest.mark.parametrize("mapping", ["sum-1", "sum-2", "sum-4", "max-1", "max-2", "sum-1.5"])
+@pytest.mark.parametrize("mapping", ["sum-2", "max-1", "sum-1.5"])
 def test_activation_transfer_has_the_right_derivative(form, norm, mapping):
     student, teacher = random((2, 3, 2, 4), 1).requires_grad_(), random((2, 2, 2, 2), 2)
     assert gradcheck(lambda s: activation_transfer([s], [teacher], mapping, form, norm), student)

@@ -68,7 +68,7 @@ def test_committed_outputs_are_small():
 
 # Of others' numbers, of networks that others trained, of all records, and of no network.
 OF_NO_PRESET = {
-    "tab-others", "tab-larger-images-paper", "tab-edges-photographs", "tab-peaks-photographs", "tab-agreement",
+    "tab-others", "tab-larger-images-paper", "tab-edges-photographs", "tab-peaks-photographs",
     "tab-faults", "tab-provenance", "tab-grid-cost", "tab-cost", "tab-claims", "tab-claims-elsewhere",
     "tab-claims-simulation",
 }  # fmt: skip

@@ -97,12 +97,6 @@ def of_pretrained(study: Study, statistic: str) -> pd.DataFrame:
     return table.rename(lambda run_id: run_id.removeprefix("imagenet-"))
 
 
-def families(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The networks of each `table`, and those of them that are WRNs: a NIN's maps are taken behind a ReLU."""
-    wrns = {f"{name}, WRN": networks[networks.index.str.startswith("WRN")] for name, networks in tables.items()}
-    return {f"{name}, all": networks for name, networks in tables.items()} | wrns
-
-
 def distance_and_error(*studies: Study) -> dict[str, pd.DataFrame]:
     """Every recorded student of each study's network, data, length and teacher: does looking alike go with being right?
 
@@ -159,7 +153,7 @@ def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     level.
 
     Args:
-        tables: by family, see `distance_and_error` and `families`.
+        tables: by family, see `distance_and_error`.
     """
     rows = {}
     for family, networks in tables.items():

@@ -13,7 +13,7 @@ from at_repro.records import Store
 from at_repro.runs import Run
 from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, load_network
-from at_repro.training.batch import Teacher
+from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.student import Student
 from at_repro.training.term_values import term_value
 
@@ -43,7 +43,7 @@ def _of_teacher(teacher: Run, columns: dict[str, Run], store: Store, images: Ima
     batch = augment.normalize(images.images, *data.normalization(images.name))
     layers = [layer for run in columns.values() for layer in teacher_layers(run)]
     network = load_network(store, teacher, images, images.device)
-    view = Teacher(network, teacher.network, "fp32", False, layers).see(batch, images.labels)
+    view = TeacherBatch(Teacher(network, teacher.network, "fp32", False, layers), batch, images.labels)
     rows: list[tuple] = []
     tasks: dict[Run, float] = {}  # by the plain student, whose initial weights all methods share
     for column, run in columns.items():

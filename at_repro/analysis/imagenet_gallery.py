@@ -3,11 +3,10 @@
 import re
 from dataclasses import dataclass
 
-import pandas as pd
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import map_statistics, network_maps
+from at_repro.analysis import network_maps
 from at_repro.analysis.study import WithImages, test_images
 from at_repro.data import ImageSet
 from at_repro.data.names import FOLDERS
@@ -117,25 +116,6 @@ def _maps(network: nn.Module, images: ImageSet, mapping: str) -> dict[str, Tenso
         batches.append(network_maps.of_groups(output.groups, [mapping]) | {GRAD_CAM: {GRAD_CAM: cam}})
     levels = network_maps.join(batches)
     return levels[mapping] | levels[GRAD_CAM]
-
-
-def agreement(maps: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
-    """How alike Grad-CAM and each level's map are: `correlation`, its mean over photographs.
-
-    A row per network and a column per level; a photograph on which one of the two maps is uniform counts for nothing.
-
-    Args:
-        maps: maps by network, see `maps`.
-    """
-    means = {
-        name: {
-            level: map_statistics.correlation(own, columns[GRAD_CAM]).nanmean().item()
-            for level, own in columns.items()
-            if level != GRAD_CAM
-        }
-        for name, columns in maps.items()
-    }
-    return pd.DataFrame.from_dict(means, orient="index").rename_axis("network")
 
 
 def _readable(label: str) -> str:

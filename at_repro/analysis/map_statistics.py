@@ -98,19 +98,17 @@ def surplus(maps: Tensor, masks: Tensor) -> Tensor:
     return more(maps) / unit.where(unit != 0, math.nan)
 
 
-def correlation(maps: Tensor, coarse: Tensor) -> Tensor:
-    """Pearson's correlation of two maps over positions, on the coarser one's grid, to which the finer is averaged.
-
-    Args:
-        maps: (N, H, W).
-        coarse: (N, h, w), not finer than `maps`.
-
-    Returns:
-        (N,), float64, from -1 to 1; NaN where one of the two is uniform.
-    """
-    fine = F.adaptive_avg_pool2d(maps.double(), (coarse.shape[1], coarse.shape[2]))
-    first, second = ((each - each.mean((1, 2), keepdim=True)).flatten(1) for each in (fine, coarse.double()))
+def cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Of the angles between rows: (N, D) twice to (N,); NaN where one is 0, which has no direction."""
     return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
+
+
+def correlation(maps: Tensor, others: Tensor) -> Tensor:
+    """Pearson's correlation of two maps over positions: (N, H, W) twice to (N,), float64, from -1 to 1.
+
+    NaN where one of the two is uniform.
+    """
+    return cosine(*((each - each.mean((1, 2), keepdim=True)).flatten(1) for each in (maps.double(), others.double())))
 
 
 def edge_strength(images: Tensor, size: Sequence[int]) -> Tensor:

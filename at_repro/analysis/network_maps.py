@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis.map_statistics import NetworkMaps
+from at_repro.analysis.map_statistics import NetworkMaps, cosine
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import ParameterError
 from at_repro.networks import Output, ResizeInput, tap
@@ -134,15 +134,10 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
             teacher = gradients.get("teacher", torch.full_like(own, float("nan")))
             other = _gradient(networks[name], batch, mirrored=True).flip(-1).flatten(1)
             parts[name].append(
-                torch.stack([own.norm(dim=1), _cosine(own, other), (own - teacher).norm(dim=1), _cosine(own, teacher)])
+                torch.stack([own.norm(dim=1), cosine(own, other), (own - teacher).norm(dim=1), cosine(own, teacher)])
             )
     means = [(name, *torch.cat(own, 1).double().nanmean(1).tolist()) for name, own in parts.items()]
     return pd.DataFrame(means, columns=["network", "norm", "symmetry", "distance", "cosine"])
-
-
-def _cosine(first: Tensor, second: Tensor) -> Tensor:
-    """Of the angles between rows: (N, D) twice to (N,); NaN where one is 0, which has no direction."""
-    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
 
 
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
@@ -154,7 +149,7 @@ def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
     return attention.input_gradient(task, batch).cpu()
 
 
-def one_per_class(images: Images, count: int = 1, classes: int | None = None) -> ImageSet:
+def first_of_classes(images: Images, count: int = 1, classes: int | None = None) -> ImageSet:
     """The first `count` images of each of the first classes (None: of all) in the set's order: nobody chooses them."""
     of_class = [(images.labels == label).nonzero()[:count, 0] for label in range(len(images.classes))[:classes]]
     return images.select(torch.cat(of_class))

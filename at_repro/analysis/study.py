@@ -32,14 +32,7 @@ class WithImages:
 
     def examples(self, count: int = 1, classes: int | None = None) -> ImageSet | None:
         """The first `count` test images of each of the first classes (None: of all); None where there are no images."""
-        return None if self.images is None else network_maps.one_per_class(self.images, count, classes)
-
-    def sample(self, count: int) -> ImageSet | None:
-        """The first test images, all where there are fewer; None where there are none.
-
-        Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
-        """
-        return None if self.images is None else self.images.select(slice(count))
+        return None if self.images is None else network_maps.first_of_classes(self.images, count, classes)
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,9 @@ class Study(WithImages):
     """The records of an experiment at one preset, and its test images.
 
     Attributes:
+        experiment: with the changes that were asked for.
+        preset, store: where the records are from.
+        device: "auto", "cpu" or "cuda", as it was asked for.
         seeds: those asked for, or all that have a record.
         columns: the run of every column of the paper's table, of the first seed.
         records: by column of the paper's table, then by seed; columns without any record are left out.
@@ -65,6 +61,13 @@ class Study(WithImages):
     missing: list[Run]
     note: str
     changes: dict[str, object] = field(default_factory=dict)
+
+    def sample(self, count: int) -> ImageSet | None:
+        """The first test images, all where there are fewer; None where there are none.
+
+        Their order is as good as random: enough for a mean, in a tenth of the time that CIFAR-10 takes.
+        """
+        return None if self.images is None else self.images.select(slice(count))
 
     def networks(self, *columns: str) -> dict[str, nn.Module]:
         """The trained networks of these columns (none: of all), of the first seed, frozen, in evaluation mode.

@@ -18,7 +18,7 @@ from at_repro.networks import Output, fold_batch_norms
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
-from at_repro.training.evaluation import Evaluation, evaluate, evaluate_all
+from at_repro.training.evaluation import Evaluation, evaluate
 from at_repro.training.weights import network_of
 
 # Another processor or library may round otherwise: that turns the class of a borderline image in ten thousand now and
@@ -158,7 +158,7 @@ def _is_healthy(record: Record, images: Images) -> bool:
         network = network_of(record.run, weights, images, images.device)
     except UserError:  # of another network, and finite
         return True
-    return math.isfinite(evaluate(engine.forward("fp32", False), network, images).loss)
+    return math.isfinite(evaluate(engine.forward("fp32", False), [network], images)[0].loss)
 
 
 def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) -> Verification:
@@ -208,7 +208,7 @@ def _verify_pass(
         return
     forward = _ForwardWithMaps()
     sample = images if count is None else images.select(slice(count))
-    results = dict(zip(loaded, evaluate_all(forward, list(loaded.values()), sample), strict=True))
+    results = dict(zip(loaded, evaluate(forward, list(loaded.values()), sample), strict=True))
     maps |= {run_id: forward.maps(network) for run_id, network in loaded.items()}
     for record in records:
         if record.run.run_id in results:

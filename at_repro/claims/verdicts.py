@@ -38,10 +38,6 @@ class Margin:
         below = 1 - estimate.chance(-self.bound)
         return np.maximum(1 - above, 1 - below), np.minimum(above, below)
 
-    def distance(self, difference: float) -> float:
-        """How far a difference is from where the verdict would change."""
-        return abs(abs(difference) - self.bound) if self.alike else abs(difference - self.bound)
-
 
 BELOW = Margin()
 
@@ -85,7 +81,7 @@ def seeds_to_decide(difference: float, spread: float, margin: Margin) -> int | N
 
     None where more than a hundred are needed.
     """
-    distance = margin.distance(difference)
+    distance = abs((abs(difference) if margin.alike else difference) - margin.bound)  # to another verdict
     for seeds in range(3, _MOST_SEEDS + 1):
         if special.stdtrit(seeds - 1, 1 - ALPHA) * spread / math.sqrt(seeds) < distance:
             return seeds

@@ -155,7 +155,7 @@ def train_on(
 
 
 def _train(
-    specs: list[dict], folder: str, device: str, data_root: str | None, compile: str, before: object
+    specs: list[dict], folder: str, device: str, data_root: str, compile: str, before: object
 ) -> tuple[list[str], str]:
     """On a worker: trains a cohort; returns a line for each run, or the message of a user's error."""
     from distributed import get_worker

@@ -68,13 +68,6 @@ class EfficientNetLite(nn.Module):
     # What the constructor registers by name.
     scale: Tensor
     shift: Tensor
-    stage1: nn.Sequential
-    stage2: nn.Sequential
-    stage3: nn.Sequential
-    stage4: nn.Sequential
-    stage5: nn.Sequential
-    stage6: nn.Sequential
-    stage7: nn.Sequential
 
     def __init__(self, name: str, num_classes: int):
         super().__init__()
@@ -93,11 +86,13 @@ class EfficientNetLite(nn.Module):
         _initialise_(self)
 
     def forward(self, images: Tensor) -> Output:
-        low = self.stage2(self.stage1(self.stem(images * self.scale + self.shift)))
-        middle = self.stage3(low)
-        high = self.stage5(self.stage4(middle))
-        top = self.head(self.stage7(self.stage6(high)))
-        return Output(self.fc(top.mean((2, 3))), (low, middle, high, top))
+        x, groups = self.stem(images * self.scale + self.shift), []
+        for number in range(1, len(_STAGES) + 1):
+            x = getattr(self, f"stage{number}")(x)
+            if number in (2, 3, 5):
+                groups.append(x)
+        top = self.head(x)
+        return Output(self.fc(top.mean((2, 3))), (*groups, top))
 
 
 class _Block(nn.Module):
@@ -157,6 +152,8 @@ def _initialise_(network: EfficientNetLite) -> None:
 
 def weights(name: str) -> dict[str, Tensor]:
     """Google's ImageNet weights (1000 classes) of one of NAMES, converted by the extra's packages; no download.
+
+    By the names of `state_dict()`, on the CPU.
 
     Raises:
         DataError: the package with the weights is not installed, or its file is missing or not what was published.

@@ -1,8 +1,8 @@
 """Every network by its name."""
 
-import importlib
 import inspect
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Callable
@@ -87,11 +87,10 @@ def load_function(name: str) -> Callable:
 
     Raises ParameterError if the module cannot be imported, or has no such function with a signature.
     """
-    module, _, function = name.partition(":")
     sys.path.insert(0, folder := os.getcwd())
     try:
         with foreign_code("network", name, "a function in a module that can be imported, as my_models:net"):
-            factory = getattr(importlib.import_module(module), function)
+            factory = pkgutil.resolve_name(name)
             inspect.signature(factory)
     finally:
         sys.path.remove(folder)

@@ -52,6 +52,8 @@ class ResNet(tv.ResNet):
 def weights(name: str) -> dict[str, Tensor]:
     """torchvision's ImageNet weights (IMAGENET1K_V1, 1000 classes) of one of NAMES, from torch's cache or downloaded.
 
+    By the names of `state_dict()`, on the CPU.
+
     Raises:
         DataError: they are not in the cache and cannot be downloaded, or are damaged. Only a download is compared with
             its hash; a file that is in the cache is taken for what its name says.

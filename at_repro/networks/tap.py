@@ -198,9 +198,7 @@ class _Reader:
         _, first, second, third = shape
         channels_first = self.fits(second, third) or second == third
         channels_last = self.fits(first, second) or first == second
-        if channels_first == channels_last and not self.channels_last:
-            return "NCHW"
-        if channels_first and not channels_last:
+        if (channels_first and not channels_last) or (channels_first == channels_last and not self.channels_last):
             return "NCHW"
         if channels_last and not channels_first and self.channels_last:
             return "NHWC"

@@ -170,9 +170,10 @@ class Record:
         return self.has_weights and self.diverged is None
 
     def weights(self) -> "dict[str, Tensor]":
-        """The stored weights as float32 tensors. Raises UserError where the record came without them.
+        """The stored weights by name: float32, counts of batches int64.
 
-        Nothing but tensors is read from the file. Raises DamagedRecord where it holds something else.
+        Nothing but tensors is read from the file. Raises UserError where the record came without them, DamagedRecord
+        where it holds something else.
         """
         from safetensors.torch import load_file
 
@@ -183,12 +184,6 @@ class Record:
         return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-_verified: dict[Path, tuple[tuple, Record]] = {}
-# As git's index does with a file that is as young as the look at it: within one tick of a file system's clock, two
-# seconds at the most, it may change once more and look the same.
-_TICK = 2 * 10**9
-
-
 def check_same_test_images(records: Iterable[Record]) -> None:
     """Raises UserError, with both run ids, where two of the records were measured on different test images."""
     for one, other in pairwise(records):
@@ -197,6 +192,12 @@ def check_same_test_images(records: Iterable[Record]) -> None:
                 f"{one.run.run_id} and {other.run.run_id} were measured on different test images: they cannot be "
                 "compared"
             )
+
+
+_verified: dict[Path, tuple[tuple, Record]] = {}
+# As git's index does with a file that is as young as the look at it: within one tick of a file system's clock, two
+# seconds at the most, it may change once more and look the same.
+_TICK = 2 * 10**9
 
 
 def load_record(folder: Path) -> Record:

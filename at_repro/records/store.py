@@ -177,6 +177,11 @@ class Store:
     ) -> Record:
         """Writes a finished run: into a folder of its own, which is then renamed, so that no reader sees half of it.
 
+        Args:
+            values: see `schema.content`.
+            epochs, predictions: as `Record` gives them back.
+            weights: see `training.weights.stored_weights`.
+
         Raises UserError where the disk refuses, or where the run has a record already; the store is then as it was.
         """
         from safetensors.torch import save

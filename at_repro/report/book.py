@@ -45,7 +45,8 @@ def refresh() -> list[Path]:
 
     Before that what the table of `attention_table` lacks is measured, of networks with ImageNet weights as well.
     Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
-    it shows, see `shown_images`, are not here. Raises as `execute` does; a notebook that fails stays as is.
+    it shows, see `notebooks.shown_images`, are not here. Raises as `notebooks.execute` does; a notebook that fails
+    stays as is.
     """
     store = open_store(PRESET)
     for experiment, preset in product(experiments.EXPERIMENTS, (PRESET, "paper")):
@@ -66,7 +67,8 @@ def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Ite
     """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
 
     One that was executed with its own defaults says so by its fingerprint. Trains nothing. One that fails raises as
-    `execute` does when its turn comes; the others are then not waited for, nor where this process is interrupted.
+    `notebooks.execute` does when its turn comes; the others are then not waited for, nor where this process is
+    interrupted.
     """
     workers = max(1, min(cores(), len(jobs), 8))
     store = open_store(PRESET)
@@ -106,7 +108,7 @@ def build(
     as its metadata say (`at_repro`: {`live`: true}), is executed always.
 
     The book of a preset first trains what has no record of the experiments that notebooks name in their metadata, see
-    `experiments_of`, and then executes every page. At preset smoke each of them says that it is a rehearsal.
+    `notebooks.experiments_of`, and then executes every page. At preset smoke each of them says that it is a rehearsal.
 
     Where records are new they are compared with their stored weights, on some test images, if their data set is here.
 

@@ -61,7 +61,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
         ledger, comparisons: see `ledger.conclude` and `ledger.compare`.
         spread: of seeds, see `facts.Facts.spread`.
     """
-    if not (ledger["verdict"] != NOT_TESTED).any():
+    if (ledger["verdict"] == NOT_TESTED).all():
         return "**No claim is tested by these records.**"
     lines = [
         f"- *{verdict.capitalize()}*: {'; '.join(_quoted(claim, comparisons) for claim in rows.itertuples())}."

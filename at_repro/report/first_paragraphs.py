@@ -14,7 +14,6 @@ from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
 from at_repro.report.verdict_sentences import (
-    HOW_JUDGED,
     OUTCOMES,
     all_seeds,
     count_seeds,
@@ -56,11 +55,12 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         return _nothing(groups.preset), ""
     diverged = f" and {others['diverged']} diverged" if others["diverged"] else ""
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
-    numbers = [paper_numbers.number("Table 2", f"{student} from {teacher}", column) for column in ("sum-2", "student")]
+    numbers = [paper_numbers.of_experiment("mapping-functions", column) for column in ("sum-2", "student")]
     usual = error(groups, "all groups")
     worse = [pair for pair, word in zip(pairs, words, strict=True) if word == CONTRADICTED]
-    is_comparable = all(numbers) and error_tables.as_published(groups)
-    reference = f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if is_comparable else ""
+    reference = (
+        f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if error_tables.as_published(groups) else ""
+    )
     lead = (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
         f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
@@ -86,7 +86,7 @@ def _than_the_mean(facts: Facts, groups: Study, worse: Sequence[tuple[Study, str
     if not any(lead > 0 for lead in leads):
         return ""
     count = sum(facts.estimate(pair).interval[0] > lead for pair, lead in zip(pairs, leads, strict=True))
-    return f" ({count} of them also than the usual one's mean over all its seeds)"
+    return f" ({count} of them also worse than the usual one's mean over all its seeds)"
 
 
 def _nearer_at_one_gradient_norm(functions: Study) -> str:
@@ -218,7 +218,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
             f"{of_worse}: by the rules of the claims that is no test."
         )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
-    return lead, "\n".join([*lines, f"- **How sure.** {HOW_JUDGED}"])
+    return lead, "\n".join(lines)
 
 
 def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
@@ -318,11 +318,9 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
             if level == levels.index[-1]:
                 tops[title] = told
             elif row["low"] > 0 or row["high"] < 0:
-                lower.append(f"that of the {level} map by {told}")
+                lower.append(f"the {level} one by {told}")
     text = f" Seed by seed its distance differs from the plain student's on average by {_and(tops.values())}."
-    of_lower = (
-        f" Beyond chance differs also {_and(lower)}." if lower else " That of no lower map differs beyond chance."
-    )
+    of_lower = f" Of the lower maps, beyond chance: {_and(lower) or 'none'}."
     return (text + of_lower) * bool(tops)
 
 
@@ -388,7 +386,7 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
 
     Decided only where it is so over all networks and over the WRNs, whose maps are taken at one position.
     """
-    groups = {"networks": networks, "WRNs": across_studies.families({"": networks})[", WRN"]}
+    groups = {"networks": networks, "WRNs": networks[networks.index.str.startswith("WRN")]}
     top = across_studies.rank_correlations(groups).xs("top", level="level")
     lead = f"Whether stronger networks have more {quantity} is open"
     over = [f"{row['rho']:.2f} over {row['count']:.0f} {name} (p = {row['p']:.2g})" for name, row in top.iterrows()]
@@ -398,8 +396,8 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["count"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f", which no order of {fewest} can be" if is_out_of_reach else ""
-    return lead, f"{', '.join(over)}; decided only where both are beyond chance{reach}"
+    reach = f", for which {fewest} are too few" if is_out_of_reach else ""
+    return lead, f"{', '.join(over)}; decided only if both are beyond chance{reach}"
 
 
 def _range(values: pd.Series) -> str:

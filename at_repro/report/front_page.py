@@ -89,7 +89,9 @@ def _fill(page: Path, **parts: str) -> str:
 def results(ledger: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, how many claims
     have which verdict, and the decided ones."""
-    lines = [error_table(_flagship()), claims.summary(ledger), ""]
+    table = error_tables.readable(error_tables.by_method(_flagship())).rename_axis("test error, %").reset_index()
+    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    lines = ["".join(f"| {' | '.join(map(str, row))} |\n" for row in rows), claims.summary(ledger), ""]
     for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
         decided = ledger.loc[ledger["verdict"] == verdict, "claim"]
         lines += [f"- *{verdict}*: {'; '.join(decided) or 'none'}"]
@@ -98,14 +100,6 @@ def results(ledger: pd.DataFrame) -> str:
 
 def _flagship() -> Study:
     return open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
-
-
-def error_table(study: Study) -> str:
-    """Test errors beside the paper's as a Markdown table, of a study of Table 1's second row."""
-    table = error_tables.readable(error_tables.by_method(study))
-    table = table.rename_axis("test error, %").reset_index()
-    lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def counts(ledger: pd.DataFrame) -> str:

@@ -59,7 +59,7 @@ def train_now(device: str = "auto") -> Live:
         images = data.load("shapes", "test").to(own)
         networks = {name: load_network(store, run, images, own) for name, run in all_runs.items()}
         curves = [record.epochs().assign(column=name, seed=0) for name, record in records.items()]
-    examples = network_maps.one_per_class(images, classes=EXAMPLES)
+    examples = network_maps.first_of_classes(images, classes=EXAMPLES)
     seconds = sum(record.training_seconds for record in records.values())
     where = records["student"].values["environment"]["device"]
     stamp = f"trained just now on {where} in {duration(seconds)}: {IMAGES} generated images, {EPOCHS} epochs"

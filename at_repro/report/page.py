@@ -39,7 +39,7 @@ class Page:
         }
         check(self.parameters)
         self.studies: list[Study] = []
-        provenance.commit_at_start()  # what is loaded now is what runs
+        provenance.commit()  # what is loaded now is what runs
         notebook_output.use_in_notebook()
 
     def study(self, experiment: str, *changes: str, **other: object) -> Study:
@@ -117,7 +117,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "method": lambda name, value: check_choice(name, value, experiments.METHODS),
     "measured": lambda _, value: bench.load(value),
     "proofs": lambda _, value: trust.load(value),
-    **dict.fromkeys(("batch", "sample", "count", "per_class"), check_count),
+    **dict.fromkeys(("batch", "count", "per_class"), check_count),
 }
 
 

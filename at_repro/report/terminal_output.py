@@ -27,10 +27,10 @@ def experiments() -> str:
             size = experiment.size(preset)
             runs = costs.runs_of([experiment.name], preset)
             seconds = 3600 * costs.hours(runs)
-            time = "unknown time" if math.isnan(seconds) else f"about {duration(seconds)}"
+            length = "unknown time" if math.isnan(seconds) else f"about {duration(seconds)}"
             seeds = f"{len(size.seeds)} seed{'s' * (len(size.seeds) > 1)}"
             lines.append(
-                f"    {preset:8} {len(runs):3} run{'s' * (len(runs) != 1)}, {seeds}, {time} ({size.meant_for})"
+                f"    {preset:8} {len(runs):3} run{'s' * (len(runs) != 1)}, {seeds}, {length} ({size.meant_for})"
             )
     lines.append(f"Times are for two CPU cores that reach {costs.CORES_RATE / 1e9:.0f} GFLOP/s in training.")
     return "\n".join(lines)

@@ -75,7 +75,7 @@ def example(preset: str, results: str = "", run_id: str = "") -> Record | None:
     return load_record(folders[run_id or min(folders)]) if folders else None
 
 
-def provenance(record: Record | None) -> pd.DataFrame:
+def origins(record: Record | None) -> pd.DataFrame:
     """What a record says of itself, for a reader to follow: columns `question`, `answer` and `where` it stands."""
     rows = [("which run?", "no run has a record here yet", "")] if record is None else _answers(record)
     return pd.DataFrame(rows, columns=["question", "answer", "where"])

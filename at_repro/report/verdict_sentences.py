@@ -12,7 +12,6 @@ OUTCOMES = {
     "diverged": "Diverged", "not run": "Not run yet",
 }  # fmt: skip
 """What `judge` may say of a column, and how a sentence about such columns begins, its reference filled in."""
-HOW_JUDGED = "Better, worse and undecided are judged as claims are, by the 95 % interval of the difference."
 
 
 def verdicts_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
@@ -59,7 +58,8 @@ def error(study: Study, column: str, form: str = "{}") -> str:
 def how_sure(study: Study) -> str:
     """What a study's verdicts rest on: intervals, seeds and length."""
     seeds = study.seed_names
-    return f"{HOW_JUDGED} {seeds[0].upper()}{seeds[1:]}, {length(study)}: another length may give another order."
+    judged = "Better, worse and undecided are judged as claims are, by the 95 % interval of the difference."
+    return f"{judged} {seeds[0].upper()}{seeds[1:]}, {length(study)}: another length may give another order."
 
 
 def all_seeds(study: Study, column: str) -> str:

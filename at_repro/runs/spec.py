@@ -29,8 +29,9 @@ class Run:
         terms: transfer terms added to the task loss.
         teacher: the run whose recorded weights are the teacher; needed if a term needs one.
         batch_size: images per step; the last, smaller batch of an epoch is kept.
-        learning_rate: of SGD with momentum, no Nesterov.
-        milestones: fractions of the training length at which the rate is multiplied by `drop`.
+        learning_rate: of SGD, without Nesterov.
+        milestones: fractions of the training length at which the rate is multiplied by `drop`, above 0.
+        momentum: of SGD, from 0 to 1.
         weight_decay: on every parameter, batch norm's and biases included.
         augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip", "none", "window-flip" (a random
             window of 7/8 of the resolution; tests see whole images) or "resized-crop-flip" (a random part at the size

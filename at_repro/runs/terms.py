@@ -136,10 +136,14 @@ class FullActivation(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class GradientTerm(Term):
-    """A term on the gradient J of the loss by the images (Section 3.2): needs a second backward pass."""
+    """A term on the gradient J of the loss by the images (Section 3.2): needs a second backward pass.
+
+    Attributes:
+        beta: the weight, above 0; the paper gives no value.
+    """
 
     needs_gradient: ClassVar[bool] = True
-    beta: float  # the paper gives no value
+    beta: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,13 +50,15 @@ class Teacher:
         self.compute = engine.forward(precision, compiled).compute
         self.differentiable = engine.forward(precision, False)  # where a gradient by the images is needed
 
-    def see(self, images: Tensor, labels: Tensor) -> "TeacherBatch":
-        """Passes a batch through the teacher: normalised float32 images (N, 3, H, W), int64 labels (N,)."""
-        return TeacherBatch(self, images, labels)
-
 
 class TeacherBatch:
     """What a teacher says of one batch: shared by all students and all terms of a cohort.
+
+    Args:
+        images, labels: normalised float32 (N, 3, H, W), and int64 (N,).
+
+    Attributes:
+        output, group_names: as of a `StudentBatch`, without gradients.
 
     Whatever is asked for is computed on the stream of the teacher, and then waited for on that of the student who asks:
     see `cuda_graphs.side_by_side`.
@@ -66,9 +68,8 @@ class TeacherBatch:
         self._teacher, self._images, self._labels = teacher, images, labels
         self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
         self._results: dict[tuple, Tensor] = {}
-        self.extractor = teacher.extractor
         self.group_names = teacher.extractor.groups
-        self.output, self._layers = self.extractor.sort(teacher.infer(images))
+        self.output, self._layers = teacher.extractor.sort(teacher.infer(images))
 
     def maps(self, mapping: str, layers: Sequence[str]) -> list[Tensor]:
         """The attention maps (N, H, W) of these layers, in float32; each is computed once, whoever asks."""
@@ -114,6 +115,12 @@ class StudentBatch:
         labels: int64 (N,).
         forward: how to run it; for gradient terms one that can be differentiated twice.
         adapters: the 1x1 convolutions of F-ActT, one per group that it compares; None without that term.
+
+    Attributes:
+        output: logits (N, K) and groups.
+        layers: activations by the names of layers; `group_names`: those of the groups, low to top.
+        losses: float32 (N,), the cross-entropy of each image.
+        compute: see `Forward.compute`.
     """
 
     def __init__(

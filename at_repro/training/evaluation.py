@@ -11,7 +11,6 @@ from at_repro import data
 from at_repro.data import Images, augment
 from at_repro.networks import Output
 from at_repro.records.schema import has_top5
-from at_repro.training.engine import Forward
 
 BATCH = 250  # divides 10,000: one batch size, so one compilation
 
@@ -30,16 +29,11 @@ class Evaluation:
     top5_error: float | None
 
 
-def evaluate(forward: Forward, network: nn.Module, images: Images) -> Evaluation:
-    """Runs a network in evaluation mode over a whole image set, on the device the set is on."""
-    return evaluate_all(forward, [network], images)[0]
-
-
 @torch.no_grad()
-def evaluate_all(
+def evaluate(
     forward: Callable[[nn.Module, Tensor], Output], networks: Sequence[nn.Module], images: Images
 ) -> list[Evaluation]:
-    """`evaluate` of several networks, for which the images are read once."""
+    """Runs networks in evaluation mode over a whole image set, on the device the set is on; it is read once for all."""
     mean, std = data.normalization(images.name)
     logits: list[list[Tensor]] = [[] for _ in networks]
     for chunk in images.chunks(BATCH):

@@ -26,7 +26,7 @@ from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.checkpointer import Checkpointer
 from at_repro.training.cuda_graphs import AS_WRITTEN, Replay, choose_capture, side_by_side
 from at_repro.training.engine import Forward
-from at_repro.training.evaluation import evaluate, evaluate_all
+from at_repro.training.evaluation import evaluate
 from at_repro.training.processes import ALONE, Ranks
 from at_repro.training.progress import Progress
 from at_repro.training.student import Settings, Student
@@ -107,14 +107,14 @@ def train_cohort(
 
 
 def _test(forward: Forward, students: Sequence[Student], images: Images) -> list[dict]:
-    results = evaluate_all(forward, [student.network for student in students], images)
+    results = evaluate(forward, [student.network for student in students], images)
     return [{"test_loss": result.loss, "test_error": result.error} for result in results]
 
 
 def _record(student: Student, store: Store, test_images: Images) -> Record:
     weights = stored_weights(student.network)
     student.network.load_state_dict(weights)  # what is published is what is measured
-    result = evaluate(engine.forward("fp32", False), student.network, test_images)
+    result = evaluate(engine.forward("fp32", False), [student.network], test_images)[0]
     top5 = {} if result.top5_error is None else {"top5_error": result.top5_error}
     final = {"test_error": result.error, "test_loss": result.loss} | top5
     curve = pd.DataFrame(student.curve)
@@ -140,7 +140,7 @@ def train_epoch(
 
     Students that were stopped within the epoch go on at their step, those behind first. Whenever `after_step` is
     called, every student can be saved. With `ranks`, this process sees its part of every batch; the losses are those of
-    all. `replay` keeps its recordings from epoch to epoch.
+    all. `replay` keeps its graphs from epoch to epoch.
     """
     run = students[0].run
     settings = {student: student.begin_epoch() for student in students}
@@ -179,7 +179,7 @@ def _learn_together(
     views: dict[Run | None, TeacherBatch] = {}  # what each teacher that is needed says of the batch
     for run in (student.run for student in students):
         if run.teacher is not None and run.teacher not in views and any(term.needs_teacher for term in run.terms):
-            views[run.teacher] = teachers[run.teacher].see(images, labels)
+            views[run.teacher] = TeacherBatch(teachers[run.teacher], images, labels)
     side_by_side(
         [
             partial(_learn, student, numbers, images, labels, views.get(student.run.teacher), forward, part)
@@ -198,7 +198,7 @@ def _learn(
     part: float,
 ) -> None:
     """One step of one student: its share of the task loss and the terms with their weights."""
-    student.optimizer.zero_grad()  # before, not after: a recording that failed may have left gradients
+    student.optimizer.zero_grad()  # before, not after: a capture that failed may have left gradients
     with _own_draws(student, images.device):
         own = student.see(images, labels, forward)
         task = own.losses.mean()

@@ -23,19 +23,13 @@ PATHS = ("data_root", "results", "measured", "proofs")
 def environment(device: torch.device) -> dict:
     """What cannot be in a run's spec but may matter: code version, packages, device, threads and command."""
     return {
-        "commit": commit_at_start(),
+        "commit": commit(),
         "command": command(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
-
-
-@cache
-def commit_at_start() -> str:
-    """`commit`, as this process first asked for it: what runs is what was loaded, whatever the disk holds by now."""
-    return commit()
 
 
 def command() -> str:
@@ -61,7 +55,7 @@ def execution(device: str = "cpu", **parameters: object) -> str:
     text = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
     first = f"parameters: {text}\n" if text else ""
     where, when = device_name(engine.device(device)), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit_at_start()}, {when}"
+    return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit()}, {when}"
 
 
 def _version(package: str) -> str:
@@ -88,8 +82,12 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
+@cache
 def commit() -> str:
-    """The commit of the checkout this package runs from, with "+changes" if it has any; "unknown" outside of one."""
+    """The commit of the checkout this package runs from, with "+changes" if it has any; "unknown" outside of one.
+
+    As this process first asked for it: what runs is what was loaded, whatever the disk holds by now.
+    """
     package = files.CHECKOUT / "at_repro"
     try:
         # Installed below somebody's own repository, this package is none of that repository's files.

@@ -148,7 +148,7 @@ def test_of_studies_with_one_title_the_first_counts(studies, store):
     assert first["method"].tolist() == ["student"] and swapped.empty
 
 
-def test_students_of_a_reader_s_own_parameters_are_there(studies, hand_made, store):
+def test_students_of_a_reader_s_own_parameters_are_there(hand_made, store):
     """No experiment has them; the page that trained them would say that nothing is run."""
     varied = experiments.vary(experiments.get(NAMES[0]), epochs=12)
     (columns,) = varied.runs("reduced")
@@ -198,11 +198,3 @@ def test_networks_with_imagenet_weights_are_read_from_the_table(studies, store):
             (names[0], "", "level 4", "edges", 0.5))  # fmt: skip
     table = across_studies.of_pretrained(study, "top share")
     assert table["level 4"].to_dict() == {"efficientnet-lite0": 57.0, "efficientnet-lite1": 57.0}
-
-
-def test_families_are_all_networks_and_the_wrns():
-    networks = pd.DataFrame({"test_error": [1.0, 2, 3]}, index=["WRN-16-1", "NIN-THIN", "WRN-40-2"])
-    groups = across_studies.families({"peaks": networks})
-    assert {name: list(group.index) for name, group in groups.items()} == {
-        "peaks, all": ["WRN-16-1", "NIN-THIN", "WRN-40-2"], "peaks, WRN": ["WRN-16-1", "WRN-40-2"],
-    }  # fmt: skip

@@ -71,7 +71,7 @@ def test_correlations_in_the_table_are_those_of_the_activations(trained, store, 
 def test_maps_of_several_chunks_are_verified(trained, store, images, monkeypatch, capsys):
     """Of 20 images the first 12 are measured, and all are seen by sevens: one chunk whole, of the next a part."""
     for module in (attention_table, attention_measurement):
-        monkeypatch.setattr(module, "IMAGES", 12)
+        monkeypatch.setattr(module, "SAMPLE", 12)
     monkeypatch.setattr(evaluation, "BATCH", 7)
     attention_measurement.update(store, trained, images)
     assert terminal_output.verify(store, device="cpu") == 0
@@ -103,7 +103,7 @@ def test_what_is_measured_later_joins_what_is_there(trained, store, images):
     assert len(again) == len(first), "what was measured before was changed"
 
 
-def test_a_statistic_that_is_defined_later_joins_what_is_there(measured, store, images, monkeypatch):
+def test_a_statistic_that_is_defined_later_joins_what_is_there(measured, store, images):
     """The runs are measured again, and of what is found only what the table lacks is written."""
     whole = (store.folder / FILE).read_bytes()
     table = load(store)
@@ -127,7 +127,7 @@ def test_a_statistic_that_is_defined_later_joins_what_is_there(measured, store, 
     assert attention_measurement.update(store, measured, images) == 0
 
 
-def test_the_names_of_all_statistics_are_known(trained, store, images):
+def test_the_names_of_all_statistics_are_known(trained, images):
     """Else a run would be measured over and over, or what is new would never join the old rows."""
     run, teacher = trained["AT"], trained["teacher"]
     two = images.subset(2)
@@ -318,7 +318,7 @@ def test_a_table_that_may_not_be_read_is_not_damage(store, monkeypatch):
         load(store)
 
 
-def test_a_table_that_was_changed_is_refused(measured, store, images):
+def test_a_table_that_was_changed_is_refused(measured, store):
     path = store.folder / FILE
     whole = path.read_text()
     first = whole.splitlines(keepends=True)[1]

@@ -17,7 +17,7 @@ from at_repro.training import engine
 @pytest.fixture
 def study(store, hand_made, monkeypatch):
     """Untrained networks as if they were trained: only the teacher's are looked at."""
-    monkeypatch.setattr(gradient_norms, "IMAGES", 16)
+    monkeypatch.setattr(gradient_norms, "BATCH", 16)
     columns = experiments.get("mapping-functions").runs("smoke")[0]
     hand_made(columns["teacher"], data={"train": "0" * 64, "test": "1" * 64})
     return open_study("mapping-functions", "smoke", device="cpu", results=str(store.folder), train_missing=False)
@@ -61,7 +61,7 @@ def test_a_tenth_of_beta_has_a_tenth_of_the_norm(study):
 
 def test_adapters_are_trained_as_well(store, hand_made, monkeypatch):
     """F-ActT's 1x1 convolutions learn with the student."""
-    monkeypatch.setattr(gradient_norms, "IMAGES", 16)
+    monkeypatch.setattr(gradient_norms, "BATCH", 16)
     columns = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]
     hand_made(columns["teacher"], data={"train": "0" * 64, "test": "1" * 64})
     study = open_study("wrn-16-2-to-16-1", "smoke", device="cpu", results=str(store.folder), train_missing=False)

@@ -40,12 +40,8 @@ def gallery(images):
 
 
 def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
-    assert gallery.examples(classes=2).labels.tolist() == [0, 1] and gallery.examples(classes=9).labels.tolist() == [
-        0,
-        1,
-        2,
-    ]
-    assert torch.equal(gallery.sample(4).labels, gallery.images.labels[:4])
+    assert gallery.examples(classes=2).labels.tolist() == [0, 1]
+    assert gallery.examples(classes=9).labels.tolist() == [0, 1, 2]
 
 
 def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
@@ -64,9 +60,9 @@ def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
 
 def test_without_photographs_or_networks_nothing_is_measured(images):
     assert imagenet_gallery.maps({"mean": Mean()}, None) == {} == imagenet_gallery.maps({}, images)
-    assert imagenet_gallery.agreement({}).empty and imagenet_gallery.titles(Mean(), None) == []
+    assert imagenet_gallery.titles(Mean(), None) == []
     empty = Gallery(None, {"mean": Mean()}, {}, "birds@8")
-    assert empty.examples() is None and empty.sample(3) is None
+    assert empty.examples() is None
     with pytest.raises(ParameterError, match=r"^mapping: "):
         imagenet_gallery.maps({}, None, "mean")
 
@@ -78,14 +74,6 @@ def test_titles_are_readable(gallery):
         "kitchen, seen as: goldfish",
     ], "class 1 of ImageNet"
     assert imagenet_gallery.titles(None, gallery.examples(classes=3)) == []
-
-
-def test_agreement_is_a_mean_over_photographs_that_have_one():
-    cam = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]] * 3)
-    low = torch.stack([cam[0], -cam[1], torch.ones(2, 2)])
-    frame = imagenet_gallery.agreement({"one": {"level 1": low, "level 2": cam, "Grad-CAM": cam}})
-    assert list(frame.index) == ["one"] and list(frame.columns) == ["level 1", "level 2"]
-    assert frame.loc["one"].tolist() == pytest.approx([0, 1])
 
 
 @pytest.fixture
@@ -103,13 +91,13 @@ def pretrained(images, monkeypatch):
 
 def test_the_table_has_the_means_over_photographs(pretrained, gallery, store, monkeypatch):
     """Of the same maps as on the page; those of Grad-CAM are no level."""
-    monkeypatch.setattr(attention_measurement, "IMAGES", 4)
+    monkeypatch.setattr(attention_measurement, "SAMPLE", 4)
     mean, reads = pretrained
     assert update_imagenet(store) == 2
     table = attention_table.load(store)
     assert set(table["run_id"]) == {"imagenet-efficientnet-lite0", "imagenet-efficientnet-lite1"}
     assert set(table["level"]) == {"level 1", "level 2"} and set(table["teacher"]) == {""}
-    sample = gallery.sample(4)
+    sample = gallery.images.select(slice(4))
     maps = imagenet_gallery.maps({"mean": mean}, sample)["mean"]
     for level in ("level 1", "level 2"):
         edges = map_statistics.correlation(

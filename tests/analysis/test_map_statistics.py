@@ -118,13 +118,11 @@ def test_a_surplus_is_what_another_images_map_does_not_have():
 
 def test_correlation_by_hand():
     coarse = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
-    fine = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    fine[0, 0, 0], fine[0, 1, 1] = 5, -5  # averaged, they are nothing
-    assert correlation(7 * fine + 2, coarse).item() == pytest.approx(1)
-    assert correlation(-fine, coarse).item() == pytest.approx(-1)
+    assert correlation(7 * coarse + 2, coarse).item() == pytest.approx(1)
+    assert correlation(-coarse, coarse).item() == pytest.approx(-1)
     # (0, 1, 2, 3) against (0, 0, 0, 1): covariance 1.5, norms sqrt 5 and sqrt 3 / 2.
     assert correlation(coarse, (coarse == 3).float()).item() == pytest.approx(1.5 / math.sqrt(5 * 0.75))
-    assert correlation(torch.ones(1, 4, 4), coarse).isnan().all()
+    assert correlation(torch.ones(1, 2, 2), coarse).isnan().all()
 
 
 def test_a_box_covers_the_pixels_whose_middle_it_holds():

@@ -13,6 +13,7 @@ from at_repro import bench, cli, data
 from at_repro.bench import benchmark, cases, plain_loop, timing
 from at_repro.data import augment
 from at_repro.errors import UserError
+from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.term_values import term_value
 
 
@@ -85,7 +86,7 @@ def test_the_plain_loop_learns_the_same_thing(images):
     ours.begin_epoch()
     seen = ours.see(batch, images.labels[:16], cases.engine.forward("fp32", False))
     term = ours.run.terms[0]
-    taught = cases.Teacher(teacher, "wrn-10-1", "fp32", False).see(batch, images.labels[:16])
+    taught = TeacherBatch(Teacher(teacher, "wrn-10-1", "fp32", False), batch, images.labels[:16])
     (seen.losses.mean() + term.weight * term_value(term, seen, taught)).backward()
     ours.optimizer.step()
     for one, other in zip(student.parameters(), ours.network.parameters(), strict=True):

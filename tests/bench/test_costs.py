@@ -11,7 +11,7 @@ from at_repro import bench, experiments, networks
 from at_repro.bench import costs
 from at_repro.runs import ActivationTransfer, Run, teachers_and_cohorts
 from at_repro.training import Student, engine, loop
-from at_repro.training.batch import Teacher
+from at_repro.training.batch import Teacher, TeacherBatch
 
 
 def test_operations_of_a_convolution_network_by_hand():
@@ -68,7 +68,7 @@ def test_operations_are_those_that_torch_counts(column):
         network = networks.build(run.teacher.network).eval().requires_grad_(False)
         teacher = Teacher(network, run.teacher.network, "fp32", False, watched)
     with Counted() as counted:
-        loop._learn(student, settings, images, labels, teacher and teacher.see(images, labels), forward, 1.0)
+        loop._learn(student, settings, images, labels, teacher and TeacherBatch(teacher, images, labels), forward, 1.0)
     estimated = costs.operations([run]) / (run.subset * run.epochs)
     assert counted.total / 4 == pytest.approx(estimated, rel=0.1)
 

@@ -181,7 +181,7 @@ def test_no_spread_is_measured_of_a_pair_on_other_test_images(recorded, hand_mad
         Facts(store).spread  # noqa: B018  a property
 
 
-def test_both_estimators_are_shown(recorded, hand_made, store):
+def test_both_estimators_are_shown(hand_made, store):
     columns = experiments.get(MAIN).runs("paper", [0])[0]
     hand_made(columns["student"], curve=[40.0, 10.0], final={"test_error": 9.0})
     hand_made(columns["AT"], curve=[30.0, 8.0], final={"test_error": 8.5})

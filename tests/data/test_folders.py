@@ -298,3 +298,15 @@ def test_shards_are_looked_for_before_all_their_names_are_made(tmp_path):
     (tmp_path / "own" / f"train-1-of-{9 * '9'}.parquet").touch()
     with pytest.raises(DataError, match=r"train-000000000-of-999999999\.parquet, .*, … of 999999999 shards missing"):
         data.load("own@8", "train", tmp_path)
+
+
+def test_a_photograph_is_seen_upright(tmp_path):
+    """As phones store them: orientation 6 says that the first row of the file is the right side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.array([[255], [0]], np.uint8).repeat(8, 1).repeat(4, 0))
+    for split in ("train", "test"):
+        (tmp_path / "phone" / split / "one").mkdir(parents=True)
+        stored.save(tmp_path / "phone" / split / "one" / "1.png", exif=exif)
+    image = data.load("phone@8", "train", tmp_path).images[0, 0]
+    assert image[:, 4:].eq(255).all() and not image[:, :4].any()

@@ -253,7 +253,7 @@ def test_a_file_that_a_device_cannot_decode_is_named_or_decoded_by_pillow(mixed,
             there.select(slice(None))
 
 
-def test_a_gpu_that_cannot_decode_is_said_once(mixed, monkeypatch):
+def test_a_gpu_that_cannot_decode_is_said_once(monkeypatch):
     def refuse(contents, device):
         raise RuntimeError("compiled without nvJPEG\nand more")
 
@@ -323,9 +323,9 @@ def test_of_many_classes_the_five_likeliest_count(root):
     def forward(network, batch):
         return Output(logits=logits, groups=[])
 
-    assert evaluate(forward, torch.nn.Identity(), images).top5_error == pytest.approx(100 * 2 / 6)
+    assert evaluate(forward, [torch.nn.Identity()], images)[0].top5_error == pytest.approx(100 * 2 / 6)
     images.labels[0] = 99
-    assert evaluate(forward, torch.nn.Identity(), images).top5_error is None
+    assert evaluate(forward, [torch.nn.Identity()], images)[0].top5_error is None
 
 
 @pytest.mark.parametrize("name", ["photos-streamed", "photos@12-streamed", "shapes-streamed", "-streamed"])
@@ -364,7 +364,7 @@ def test_students_are_trained_on_them_and_go_on_where_they_stopped(root, tmp_pat
     assert first.measured_on(test_images) and first.values["data"]["test"] == test_images.fingerprint
     network = networks.build(STUDENT.network, 2)
     network.load_state_dict(first.weights())
-    result = evaluate(engine.forward("fp32", False), network, test_images)
+    result = evaluate(engine.forward("fp32", False), [network], test_images)[0]
     assert result.predictions.tolist() == first.predictions()["prediction"].tolist()
     assert math.isclose(result.error, first.final["test_error"]) and "top5_error" not in first.final
     assert [len(level) for level in network_maps.maps(network, test_images)] == [6, 6, 6]

@@ -33,7 +33,7 @@ from at_repro.training import provenance
 
 # How often each is tried: in the quick form, and in the full one. Processes come first: a fork needs a quiet parent.
 PROOFS = {
-    disturbed.kills: (4, 100),
+    disturbed.kills: (2, 100),
     disturbed.together: (2, 8),
     disturbed.full_disk: (1, 20),
     disturbed.small_disk: (0, 10),
@@ -55,7 +55,7 @@ PROOFS = {
     pictures.links: (10, 300),
     pictures.sets: (2, 50),
     misuse.gone: (1, 1),
-    misuse.specs_and_commands: (15, 500),
+    misuse.specs_and_commands: (5, 500),
 }
 
 

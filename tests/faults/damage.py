@@ -160,7 +160,7 @@ def _is_alone(store: Store, name: str) -> bool:
     try:
         damages = again.set_aside()
         again.frame()
-        trust.provenance(load_record(again.folders().get(name, store.record_path(disturbed.TEACHER))))
+        trust.origins(load_record(again.folders().get(name, store.record_path(disturbed.TEACHER))))
     except Exception:
         traceback.print_exc()
         return False

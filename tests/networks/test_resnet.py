@@ -1,5 +1,6 @@
 """torchvision's networks with their groups, and its weights when they can be had."""
 
+import os
 import urllib.error
 
 import pytest
@@ -65,3 +66,15 @@ def test_pretrained_refuses_another_networks_weights(cache):
     with pytest.raises(DataError, match=r"^resnet18: no weights .*state_dict") as caught:
         networks.pretrained("resnet18")
     assert "\n" not in str(caught.value)
+
+
+def test_code_in_the_cache_is_refused_and_does_not_run(cache):
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(cache / "ran"),)
+
+    cache.mkdir()
+    torch.save({"conv1.weight": Malicious()}, cache / "resnet18-f37072fd.pth")
+    with pytest.raises(DataError, match=r"^resnet18: no weights"):
+        networks.pretrained("resnet18")
+    assert not (cache / "ran").exists()

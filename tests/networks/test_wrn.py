@@ -87,12 +87,6 @@ def test_forward_equals_the_public_code(name, blocks, training):
     torch.testing.assert_close(list(output.groups), groups)
 
 
-def test_only_groups_that_change_the_width_have_a_convolution_in_the_shortcut():
-    convdims = [name for name in networks.to_authors(build("wrn-16-1")) if "convdim" in name]
-    assert convdims == ["group1.block0.convdim", "group2.block0.convdim"]
-    assert "group0.block0.convdim" in networks.to_authors(build("wrn-16-2"))
-
-
 @pytest.mark.parametrize("depth,widen", [(15, 1), (4, 1), (-2, 1), (16, 0)])
 def test_other_depths_and_widths_are_refused(depth, widen):
     with pytest.raises(ParameterError):

@@ -289,9 +289,9 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
     path = checkout / "notebooks" / "01_tiny.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata["at_repro"] = {"experiments": [tiny_experiment.name, photographs.name]}
-    notebook.cells.append(
-        new_code_cell("import os\nprint(os.environ['AT_REPRO_TRAIN'], os.environ['OMP_NUM_THREADS'])")
-    )
+    given = "*map(os.path.basename, (data_root, results)), device"
+    look = f"import os\nprint(os.environ['AT_REPRO_TRAIN'], os.environ['OMP_NUM_THREADS'], {given})"
+    notebook.cells.append(new_code_cell(look))
     nbformat.write(notebook, path)
     monkeypatch.setenv("AT_REPRO_TRAIN", "missing")
     monkeypatch.setattr(book, "render", lambda stage: stage)
@@ -302,7 +302,8 @@ def test_build_trains_what_its_notebooks_open_before_it_executes_them(checkout, 
         run.run_id for run in tiny_experiment.runs("smoke")[0].values()
     }
     executed = nbformat.read(stage / "notebooks" / "01_tiny.ipynb", as_version=4)
-    assert executed.cells[-1].outputs[0].text.startswith("never ")
+    never, _, *given = executed.cells[-1].outputs[0].text.split()
+    assert (never, given) == ("never", ["checkout", "records", "cpu"]), "pages would be of other records or images"
     told = capfd.readouterr().err
     assert told.index("recorded shapes-") < told.index("executing notebook 01_tiny") < told.index("1 of 1 notebooks")
     assert "what learns from nobody@64 is not trained: " in told and "nobody holds no train images" in told

@@ -143,7 +143,7 @@ def test_smoothing_interpolates_the_map_and_opacity_changes_the_overlay_alone(ex
     assert clear[2] == clear[5] != smooth[2], "without the map both overlays are the image"
 
 
-def test_the_address_restores_the_view(explorer, site, opened):
+def test_the_address_restores_the_view(explorer, opened):
     choices = [("network", "WRN-16-1"), ("level", "middle"), ("mapping", "sum-4")]
     for panel in (0, 1):
         for label, choice in choices[panel:]:

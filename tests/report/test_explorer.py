@@ -22,7 +22,7 @@ MAPPINGS = ["sum-2", "max-1"]
 
 @pytest.fixture(scope="module")
 def images():
-    return network_maps.one_per_class(data.load("shapes", "test", subset=200))
+    return network_maps.first_of_classes(data.load("shapes", "test", subset=200))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_colours_go_from_dark_to_bright(images, shown):
     assert len(colours) == 256 and (colours[0], colours[-1]) == ("#440154", "#fde725"), "the ends of viridis"
 
 
-def test_an_all_zero_map_is_dark(images):
+def test_an_all_zero_map_is_dark():
     assert not pixels(explorer._map_sprite(torch.zeros(2, 8, 8))).any()
 
 

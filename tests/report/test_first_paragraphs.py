@@ -64,7 +64,7 @@ def test_a_page_of_another_length_is_said_to_be_shorter_than_the_papers(store):
     assert verdict_sentences.length(study) == "10 of the paper's 200 epochs"
 
 
-def test_what_one_seed_more_or_less_makes_is_said_beside_a_page_of_one_seed(studies, loss, store):
+def test_what_one_seed_more_or_less_makes_is_said_beside_a_page_of_one_seed(studies, loss):
     """What is compared with the luckiest looks the worse."""
     groups, functions, forms = loss(**{"group 1": {0: range(36)}})
     assert "(one seed), at 40 epochs" in first_paragraphs.on_losses(groups, functions, forms)[0]
@@ -87,7 +87,7 @@ def test_losses_that_are_worse_than_a_lucky_seed_alone_are_told_apart(studies, l
     assert f"{told}; 0 are" in first_paragraphs.on_losses(groups, functions, forms)[0]
     studies("reduced", "one-or-three", **{"all groups": {1: range(60)}})
     text = first_paragraphs.on_losses(groups, functions, forms)[0]
-    assert f"{told} (1 of them also than the usual one's mean over all its seeds); 0 are" in text
+    assert f"{told} (1 of them also worse than the usual one's mean over all its seeds); 0 are" in text
     groups = open_study("one-or-three", "reduced", [0, 1], results=str(store.folder), train_missing=False)
     text = first_paragraphs.on_losses(groups, functions, forms)[0]
     assert f"{told} (1 of them" in text, "a page of both has the lucky one alone beside group 1 all the same"
@@ -296,12 +296,12 @@ def test_how_much_farther_distillation_looks_is_told_seed_by_seed(studies, monke
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
     one = "+0.020 (WRN-16-1 from WRN-16-2, {} epochs; 95 % interval -0.010 to +0.050; farther with 2 of 3 seeds)"
     told = "Seed by seed its distance differs from the plain student's on average by"
-    lower = "That of no lower map differs beyond chance."
+    lower = "Of the lower maps, beyond chance: none."
     assert f"{told} {one.format(40)} and {one.format(200)}. {lower} Whether" in text
     table.loc["low"] = [3, 0, -0.02, -0.03, -0.01]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both[:1])
     nearer = "-0.020 (WRN-16-1 from WRN-16-2, 40 epochs; 95 % interval -0.030 to -0.010; farther with 0 of 3 seeds)"
-    assert f"Beyond chance differs also that of the low map by {nearer}. Whether" in text
+    assert f"Of the lower maps, beyond chance: the low one by {nearer}. Whether" in text
     table["seeds"] = 2
     assert told not in first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
 
@@ -331,13 +331,10 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
     assert "**Stronger networks have more of their attention in peaks**" in peaks(rising)
     assert "**Stronger networks have less of their attention in peaks**" in peaks(rising[::-1])
     few = peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e")
-    assert (
-        "in peaks is open**" in few
-        and "; decided only where both are beyond chance, which no order of 3 can be." in few
-    )
+    assert "in peaks is open**" in few and "; decided only if both are beyond chance, for which 3 are too few." in few
     fewer = peaks(rising, names="NIN-a NIN-b NIN-c WRN-d WRN-e")
     assert "in peaks is open**" in fewer and "(p = 0.017); the WRNs alone are too few." in fewer, "half of the rule"
-    assert "no order" not in peaks(rising) and "; decided only where both are beyond chance." in peaks(rising)
+    assert "too few" not in peaks(rising) and "; decided only if both are beyond chance." in peaks(rising)
     assert "in peaks is open**" in peaks([22.0, 20, 23, 21, 20]), "a weak correlation is no hint"
     assert "holds 20 to 24 % of its mass" in peaks(rising) and "-1.00 over 5 WRNs (p = 0.017)" in peaks(rising)
 

@@ -81,7 +81,7 @@ def test_every_kind_of_map_is_drawn(folder, kind, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["resnet18", "mobilenet_v3_large", "convnext_tiny", "vit_b_16", "swin_t"])
+@pytest.mark.parametrize("model", ["resnet18", "convnext_tiny", "vit_b_16"])
 def test_models_of_torchvision_from_one_command(model, folder, own_signals, capsys):
     """Three levels each, without naming a layer."""
     assert cli.main(["maps", model, "pictures/00.jpg", "--weights", "random", "--csv", "maps.csv"]) == 0
@@ -164,13 +164,18 @@ def test_memory_does_not_grow_with_the_number_of_pictures(folder, no_figure, mon
 
 def test_the_command_takes_a_picture_alone_for_a_picture(folder, capsys, own_signals, monkeypatch):
     chosen = []
-    monkeypatch.setattr(maps, "draw", lambda model, pictures, *_, **__: chosen.append((model, pictures)) or 1)
+    record = lambda model, pictures, *_, **named: chosen.append((model, pictures, named)) or 1  # noqa: E731
+    monkeypatch.setattr(maps, "draw", record)
     assert cli.main(["maps", "pictures/00.jpg"]) == 0
     assert cli.main(["maps", "swin_t", "pictures", "--grad-cam"]) == 0
     assert cli.main(["maps", "swin_t", "--weights", "random", "pictures", "pictures/00.jpg"]) == 0
-    alone, option_last, option_first = chosen
-    assert alone == ("efficientnet-lite0", ["pictures/00.jpg"]) and option_last == ("swin_t", ["pictures"])
-    assert option_first == ("swin_t", ["pictures", "pictures/00.jpg"])
+    more = ["--gradient", "--layout", "NHWC", "--grid", "7", "5", "--device", "cpu"]
+    assert cli.main(["maps", "swin_t", "pictures", *more]) == 0
+    alone, option_last, option_first, others = chosen
+    assert alone[:2] == ("efficientnet-lite0", ["pictures/00.jpg"]) and option_last[:2] == ("swin_t", ["pictures"])
+    assert option_first[:2] == ("swin_t", ["pictures", "pictures/00.jpg"])
+    assert [named["kind"] for *_, named in chosen] == ["activation", "grad-cam", "activation", "gradient"]
+    assert [others[2][name] for name in ("layout", "grid", "device")] == ["NHWC", [7, 5], "cpu"]
     with pytest.raises(SystemExit):
         cli.main(["maps", "swin_t", "pictures", "--wieghts", "random"])
     assert "unrecognized arguments: --wieghts random" in capsys.readouterr().err

@@ -348,12 +348,11 @@ def test_what_seeds_leave_out_is_said_of_the_comparison_that_rests_on_it():
     assert told in prose("notebooks/claims.ipynb") and low > 0 and np.mean(by_seed) < images, "and may change places"
 
 
-def test_no_verdict_hangs_on_the_widening_of_one_run(monkeypatch):
-    store = open_store("reduced")
+def test_no_verdict_hangs_on_the_widening_of_one_run(compared, monkeypatch):
     columns = ["verdict", "200 epochs", "fewer epochs"]
-    own = claims.conclude(claims.compare(store))[columns]
+    own = claims.conclude(compared)[columns]
     monkeypatch.setattr(Facts, "spread", Spread(1.0, math.inf))
-    assert claims.conclude(claims.compare(store))[columns].equals(own)
+    assert claims.conclude(claims.compare(open_store("reduced")))[columns].equals(own)
     assert "Without the widening every verdict is the same." in prose("notebooks/claims.ipynb")
 
 

@@ -262,7 +262,7 @@ def test_a_record_tells_who_trained_it(runs, taught, quiet, stopped, monkeypatch
     from at_repro.training import provenance
 
     threads = provenance.environment(torch.device("cpu"))["threads"]
-    monkeypatch.setattr(provenance, "commit_at_start", lambda: "another")
+    monkeypatch.setattr(provenance, "commit", lambda: "another")
     train(runs[:1], taught, device="cpu", progress=quiet)
     values = taught.load(runs[0]).values
     first, last = values["sessions"]

@@ -10,7 +10,7 @@ from at_repro import data, networks
 from at_repro.errors import DataError, ParameterError
 from at_repro.runs import ActivationTransfer, Distillation, FullActivation, Run, checks
 from at_repro.training import Student, engine
-from at_repro.training.batch import FeatureExtractor, StudentBatch, Teacher
+from at_repro.training.batch import FeatureExtractor, StudentBatch, Teacher, TeacherBatch
 from at_repro.training.loop import batches
 from at_repro.training.term_values import term_value
 
@@ -97,7 +97,7 @@ def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precis
     run = checks.validate(Run("wrn-10-1", 1, terms=(term,), teacher=Run("wrn-16-1", 1)))
     student = Student(run, 10, torch.device("cpu"), precision)
     teacher = networks.build("wrn-16-1", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
-    taught = Teacher(teacher, "wrn-16-1", precision, False).see(IMAGES, LABELS)
+    taught = TeacherBatch(Teacher(teacher, "wrn-16-1", precision, False), IMAGES, LABELS)
     found = []
     for compiled in (False, True):
         seen = student.see(IMAGES, LABELS, engine.forward(precision, False))
@@ -132,7 +132,7 @@ def loss_and_gradient(run, precision, images, labels) -> tuple[float, torch.Tens
     """Of one step from the run's first weights, with a teacher of random weights."""
     student = Student(run, 10, torch.device("cpu"), precision)
     teacher = networks.build("wrn-16-2", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
-    taught = Teacher(teacher, "wrn-16-2", precision, False).see(images, labels)
+    taught = TeacherBatch(Teacher(teacher, "wrn-16-2", precision, False), images, labels)
     _, share, weights = student.begin_epoch()
     seen = student.see(images, labels, engine.forward(precision, False))
     terms = zip(run.terms, weights, strict=True)
@@ -155,6 +155,8 @@ def test_generators_depend_on_seed_and_purpose_alone():
     assert torch.equal(draw, torch.randn(3, generator=engine.generator(0, "weights")))
     for seed, purpose in ((1, "weights"), (0, "order/0")):
         assert not torch.equal(draw, torch.randn(3, generator=engine.generator(seed, purpose)))
+    # The first 14 digits of: printf 0/weights | sha256sum. Another generator would give no seed its recorded run.
+    assert engine.generator(0, "weights").initial_seed() == 0x03B4290604C66D
 
 
 def test_compilation_is_for_long_runs(monkeypatch):

@@ -16,7 +16,7 @@ from at_repro.runs import (
     checks,
 )
 from at_repro.training import Student, engine
-from at_repro.training.batch import Teacher
+from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.term_values import term_value
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -44,7 +44,7 @@ def value(term, frozen):
     """The term as the loop computes it, and the student it was computed for."""
     student = prepared(term)
     seen = student.see(IMAGES, LABELS, PLAIN)
-    taught = Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)
+    taught = TeacherBatch(Teacher(frozen, "wrn-10-2", "fp32", False), IMAGES, LABELS)
     return term_value(term, seen, taught).item(), student
 
 
@@ -79,7 +79,7 @@ def test_layers_can_be_paired_by_name(compiled, frozen):
     pairs = (("group0.block0.conv0", "group0.block0.conv0"), ("group1", "group1.block0"))
     student = prepared(ActivationTransfer(layers=pairs))
     forward = engine.forward("fp32", compiled)
-    taught = Teacher(frozen, "wrn-10-2", "fp32", compiled, [other for _, other in pairs]).see(IMAGES, LABELS)
+    taught = TeacherBatch(Teacher(frozen, "wrn-10-2", "fp32", compiled, [other for _, other in pairs]), IMAGES, LABELS)
     found = term_value(student.run.terms[0], student.see(IMAGES, LABELS, forward), taught).item()
 
     total = 0.0
@@ -101,7 +101,9 @@ def test_table_3_compares_what_the_convolutions_return():
     taught_by = networks.build("nin-wide-norelu", 10, torch.Generator().manual_seed(5)).eval().requires_grad_(False)
     run = Run("nin-thin-nobn", epochs=10, terms=(ActivationTransfer(layers=ends),), teacher=Run("nin-wide-norelu", 1))
     student = Student(checks.validate(run), 10, torch.device("cpu"), "fp32")
-    taught = Teacher(taught_by, "nin-wide-norelu", "fp32", False, [other for _, other in ends]).see(IMAGES, LABELS)
+    taught = TeacherBatch(
+        Teacher(taught_by, "nin-wide-norelu", "fp32", False, [other for _, other in ends]), IMAGES, LABELS
+    )
     found = term_value(run.terms[0], student.see(IMAGES, LABELS, PLAIN), taught).item()
 
     total, inputs = 0.0, [IMAGES, IMAGES]
@@ -138,7 +140,7 @@ def test_distillation_is_the_softened_divergence(frozen):
 
 def test_what_a_teacher_says_is_computed_once_for_all_students(frozen):
     """Maps of the same mapping and softened logits of the same temperature: a second student gets the same tensors."""
-    taught = Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)
+    taught = TeacherBatch(Teacher(frozen, "wrn-10-2", "fp32", False), IMAGES, LABELS)
     layers = ("group0", "group2")
     for one, other in zip(taught.maps("sum-2", layers), taught.maps("sum-2", layers), strict=True):
         assert one is other
@@ -177,7 +179,7 @@ def test_running_statistics_move_once_per_step(term, frozen):
     """The second derivative adds no pass of its own through batch norm."""
     student, plain = prepared(term), prepared(ActivationTransfer())
     seen = student.see(IMAGES, LABELS, PLAIN)
-    taught = Teacher(frozen, "wrn-10-2", "fp32", False).see(IMAGES, LABELS)
+    taught = TeacherBatch(Teacher(frozen, "wrn-10-2", "fp32", False), IMAGES, LABELS)
     (seen.losses.mean() + term_value(term, seen, taught)).backward()
     plain.network(IMAGES)
     for one, other in zip(student.network.buffers(), plain.network.buffers(), strict=True):
