@@ -357,7 +357,7 @@ def test_a_signal_stops_a_run_in_progress_and_the_same_command_continues(tiny_ex
     [(loop, "evaluate"), (loop, "stored_weights"), (Store, "write"), (attention_measurement, "update_experiment")],
 )
 def test_a_signal_at_any_stage_loses_nothing(owner, name, tiny_experiment, capsys, monkeypatch):
-    """While a network is evaluated after an epoch or at the end, while its record is written, or its maps measured."""
+    """While a network is evaluated after an epoch, its weights are taken, its record written, or its maps measured."""
     stage, command = getattr(owner, name), ("--columns", "student")
 
     def begin(*given, **named):

@@ -104,7 +104,7 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
 
 
 def correlation(maps: Tensor, others: Tensor) -> Tensor:
-    """Pearson's correlation of two maps over positions: (N, H, W) twice to (N,), float64, from -1 to 1.
+    """Pearson's correlation of two maps over positions: twice (N, H, W), of one size, to float64 (N,), from -1 to 1.
 
     NaN where one of the two is uniform.
     """

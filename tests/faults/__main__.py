@@ -55,7 +55,7 @@ PROOFS = {
     pictures.links: (10, 300),
     pictures.sets: (2, 50),
     misuse.gone: (1, 1),
-    misuse.specs_and_commands: (5, 500),
+    misuse.specs_and_commands: (15, 500),
 }
 
 

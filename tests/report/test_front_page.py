@@ -84,7 +84,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared):
     table_1 = (ROOT / "notebooks" / "table_1.ipynb").read_text()
     errors = study.test_errors().query("column == 'AT'")["test_error"]
     width = f"three errors happen to lie within {errors.max() - errors.min():.2f} points"
-    told = "Those of the teacher and of AT+KD, one seed each, are over test images"
+    told = "The intervals of the teacher and of AT+KD, one seed each, are over test images"
     assert set(over_seeds.index[~over_seeds]) == {"teacher", "AT+KD"}
     assert all(told in text and f"AT's is far too narrow: its {width}." in text for text in (intro, table_1))
     assert f"AT's {width}, so that the interval of their mean is far too narrow." in pages[1]

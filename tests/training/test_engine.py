@@ -160,9 +160,10 @@ def test_generators_depend_on_seed_and_purpose_alone():
 
 
 def test_compilation_is_for_long_runs(monkeypatch):
-    monkeypatch.setattr(engine, "can_compile", lambda device: True)
+    monkeypatch.setattr(engine, "can_compile", lambda device: device == CPU)
     assert engine.compiles("auto", 2_000_000, CPU) and engine.compiles("on", 1, CPU)
     assert not engine.compiles("auto", 20_000, CPU) and not engine.compiles("off", 2_000_000, CPU)
+    assert not engine.compiles("auto", 2_000_000, torch.device("cuda")), "nothing compiles for it"
     monkeypatch.setattr(engine, "can_compile", lambda device: False)
     assert not engine.compiles("auto", 2_000_000, CPU)  # a machine without a compiler trains eagerly, silently
     for choice in ("maybe", "on"):
