@@ -24,7 +24,6 @@ def by_method(study: Study) -> pd.DataFrame:
     - `ours`: the median over seeds of the last epoch's test error
     - `low`, `high`: the 95 % interval, Student's t of the mean over three seeds or more, else Wilson's over test images
     - `seeds`: the number of seeds that finished; `diverged`: of those that diverged, which have no error
-    - `best`: the median of the best epoch, which selects on the test set: for comparison with reports that do so
     - `paper`: the published number (NaN where there is none, or for other networks, data, mapping or beta);
       `published`: the same as text, with (?) where it was recalled less firmly
     - `deviation`: ours minus the paper's
@@ -38,7 +37,6 @@ def by_method(study: Study) -> pd.DataFrame:
     frame[["low", "high"]] = [_interval(study, column, by_column.get(column, ())) for column in frame.index]
     frame["seeds"] = results.size().reindex(frame.index, fill_value=0)
     frame["diverged"] = records.size().reindex(frame.index, fill_value=0) - frame["seeds"]
-    frame["best"] = results["best_test_error"].median()
     name, is_comparable = study.experiment.name, as_published(study)
     numbers = [paper_numbers.of_experiment(name, column) if is_comparable else None for column in frame.index]
     frame["paper"] = [math.nan if number is None else number.value for number in numbers]
@@ -139,7 +137,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     over = ["images" if row.seeds < _SEEDS_OF_AN_INTERVAL else "seeds" for row in rows]
     intervals = [f"{row.low:.2f} to {row.high:.2f} ({what})" for row, what in zip(rows, over, strict=True)]
     text["95 % interval"] = pd.Series(intervals, table.index).where(table["seeds"] > 0, "")
-    text["lowest during training"] = [f"{row.best:.2f}" if row.seeds else "" for row in rows]
     text["seeds"] = table["seeds"]
     if table["diverged"].any():
         text["diverged"] = table["diverged"]

@@ -1,5 +1,6 @@
 """Where paper and public code differ, and how much each point matters, measured on one batch of real images."""
 
+from collections.abc import Mapping
 from statistics import fmean
 
 import pandas as pd
@@ -8,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from at_repro import attention, data
-from at_repro.analysis import map_statistics
+from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.network_maps import level_names
 from at_repro.analysis.study import Study
-from at_repro.data import ImageSet, augment
+from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import check_count
 from at_repro.losses import activation_transfer
-from at_repro.networks import WideResNet
+from at_repro.networks import Output, WideResNet
 
 # By point: the paper, the public code, this book, the size of the difference, see `sizes`, and what that is.
 POINTS = {
@@ -37,9 +38,13 @@ POINTS = {
         "{distillation:.3f}", "of this book's weight in the first version",
     ),
     "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
-    "learning rate": ("drops at epochs 60, 120, 160", "an epoch earlier; momentum anew", "paper", "", ""),
+    "learning rate": (
+        "drops at epochs 60, 120, 160", "an epoch earlier; momentum anew; in one early version never", "paper", "", "",
+    ),
     "several GPUs": ("not mentioned", "β times their number", "β stays", "", ""),
-    "ResNet-34": ("blocks 3, 4, 6, 3", "3, 4, 6, 5; the student's shortcuts without batch norm", "paper", "", ""),
+    "ResNet-34": ("blocks 3, 4, 6, 3", "as a student 3, 4, 6, 5; its shortcuts without batch norm", "paper", "", ""),
+    "groups on ImageNet": ("the last two", "all four, each with the same β", "paper", "", ""),
+    "initial weights": ("not given", "Kaiming; in the first version √2 wider", "code", "", ""),
     "all else": ("F_max, F-ActT, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
 }  # fmt: skip
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]
@@ -89,6 +94,30 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
     return own | dict(zip(level_names(len(weights)), weights, strict=True))
 
 
+def distances_behind_activations(networks: Mapping[str, nn.Module], images: Images | None) -> pd.DataFrame:
+    """How far maps of wide residual networks are from the teacher's where they are taken, and where they are read.
+
+    Maps are taken where groups end; what reads a group, the next one or the classifier, sees it behind batch norm and
+    ReLU. A row per network, none without teacher or images; columns, by `place` and level: the l2 distance of
+    normalised F_sum^2 maps, mean over images.
+    """
+    wide = {name: network for name, network in networks.items() if isinstance(network, WideResNet)}
+    if images is None or wide != networks or "teacher" not in wide:
+        return pd.DataFrame()
+    maps = {
+        name: network_maps.maps(network, images) + network_maps.maps(_Activated(network), images)
+        for name, network in wide.items()
+    }
+    target = maps.pop("teacher")
+    levels = level_names(len(target) // 2)
+    columns = pd.MultiIndex.from_product([["before", "behind"], levels], names=["place", None])
+    means = {
+        name: [map_statistics.distance(*pair).mean().item() for pair in zip(own, target, strict=True)]
+        for name, own in maps.items()
+    }
+    return pd.DataFrame.from_dict(means, orient="index", columns=columns).rename_axis("method")
+
+
 def table(sizes: dict[str, float]) -> pd.DataFrame:
     """A row per point, for readers: texts. A size that was not measured is empty.
 
@@ -118,6 +147,18 @@ def _gradient_ratio(student: nn.Module, target: tuple[Tensor, ...], batch: Tenso
 
 def _maps(groups: tuple[Tensor, ...], mapping: str) -> list[Tensor]:
     return [attention.mapping(mapping)(group) for group in groups]
+
+
+class _Activated(nn.Module):
+    """A wide residual network whose groups are what reads them."""
+
+    def __init__(self, network: WideResNet):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Output:
+        output = self.network(images)
+        return Output(output.logits, _activate(self.network, output.groups))
 
 
 def _activate(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

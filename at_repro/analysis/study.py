@@ -87,14 +87,13 @@ class Study(WithImages):
         return next(iter(self.records[column].values()))
 
     def test_errors(self) -> pd.DataFrame:
-        """A row per record: column, seed, test_error (NaN where it diverged) and best_test_error, percent, run_id."""
+        """A row per record: column, seed, test_error (percent, of the last epoch; NaN where it diverged) and run_id."""
         rows = [
-            (column, seed, record.final["test_error"], record.values["best"]["test_error"], record.run.run_id)
+            (column, seed, record.final["test_error"], record.run.run_id)
             for column, by_seed in self.records.items()
             for seed, record in by_seed.items()
         ]
-        errors = ["test_error", "best_test_error"]
-        return pd.DataFrame(rows, columns=["column", "seed", *errors, "run_id"]).astype(dict.fromkeys(errors, float))
+        return pd.DataFrame(rows, columns=["column", "seed", "test_error", "run_id"]).astype({"test_error": float})
 
     def curves(self) -> pd.DataFrame:
         """The epochs of all records (see `Record.epochs`), with the columns `column` and `seed` in front."""

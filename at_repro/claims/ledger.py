@@ -7,13 +7,15 @@ a comparison neither supports nor contradicts the paper: it is listed under `els
 """
 
 import math
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import pandas as pd
 
+from at_repro.analysis import significance
 from at_repro.claims import plan, verdicts
-from at_repro.claims.comparisons import Comparison, Cost, Evidence, not_run
+from at_repro.claims.comparisons import Comparison, Cost, ErrorComparison, Evidence, not_run
 from at_repro.claims.facts import Facts
 from at_repro.claims.paper_claims import BY_NAME, CLAIMS, QUESTIONS, Claim
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
@@ -30,7 +32,8 @@ FINDINGS = {
 
 COMPARISON_COLUMNS = [
     "claim", "setting", "comparison", "on", "difference", "low", "high", "unit", "scope", "verdict", "for", "against",
-    "late", "late_low", "late_high", "lacks", "seeds_to_decide", "hours_to_decide", "stand_in", "runs",
+    "late", "late_low", "late_high", "new_seeds", "new_verdict", "lacks", "seeds_to_decide", "hours_to_decide",
+    "stand_in", "runs",
 ]  # fmt: skip
 
 
@@ -43,8 +46,10 @@ def compare(store: Store, preset: str = "reduced") -> pd.DataFrame:
     Columns: `claim`, its name; `setting`; `comparison`; `on`, networks and images; `difference` with `low` and `high`,
     its 95 % interval (NaN where there are too few networks for one); `unit`; `scope`, what it was taken from; `verdict`
     of this comparison alone; `for` and `against`, one-sided p-values; `late` and its interval, the second estimator;
-    `lacks`, what would decide an undecided one where that is not seeds; `seeds_to_decide` and `hours_to_decide` (NaN
-    where nothing in reach decides); `stand_in`, what stands in for the paper's setting, else empty; `runs`.
+    `new_seeds` and `new_verdict`, what the seeds alone say that were run after the rule was stated, empty where those
+    are fewer than three or all; `lacks`, what would decide an undecided one where that is not seeds; `seeds_to_decide`
+    and `hours_to_decide` (NaN where nothing in reach decides); `stand_in`, what stands in for the paper's setting, else
+    empty; `runs`.
 
     Raises DamagedRecord for a record that is not whole, UserError where two were measured on different test images.
     """
@@ -75,8 +80,23 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     return (
         claim.name, setting, str(comparison), subjects(runs) + epochs or stand_in, evidence.difference, low, high,
         comparison.unit, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
-        evidence.lacks, seeds, hours, stand_in, evidence.runs,
+        *_of_new_seeds(claim, comparison, preset, evidence), evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
+
+
+def _of_new_seeds(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) -> tuple[str, str]:
+    if not isinstance(comparison, ErrorComparison):  # others have no seeds
+        return "", ""
+    unknown, runs = plan.unknown(claim.name, evidence.runs), comparison.runs(preset)
+    seeds = [seed for seed in evidence.differences if {replace(run, seed=seed).run_id for run in runs} <= unknown]
+    estimate = significance.of_replicates([evidence.differences[seed] for seed in seeds])
+    if estimate is None or len(seeds) == len(evidence.differences):
+        return "", ""
+    text = f"{estimate.difference:+.2f}{comparison.unit}{between(*estimate.interval)}"
+    names = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    return f"seeds {names} alone, run after the rule was stated: {text}", verdicts.verdict(
+        *comparison.margin.chances(estimate)
+    )
 
 
 def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:

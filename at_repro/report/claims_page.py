@@ -90,6 +90,15 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
             f". An interval of one or two runs is that of its test images, made {width:.2f} times as wide for what "
             "other seeds may make"
         )
+    new = comparisons[
+        comparisons["setting"].isin(SETTINGS.values()) & comparisons["new_verdict"].isin(verdicts.VERDICTS)
+    ]
+    if len(new):
+        same = (new["new_verdict"] == new["verdict"]).sum()
+        sure += (
+            f". Of {len(new)} comparisons with three or more seeds that were run after their rule was stated, {same} "
+            "have the same verdict by these seeds alone"
+        )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
 
@@ -98,6 +107,10 @@ def effects(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of test errors for a plot, each once: those that are judged, with an interval, below 3 points."""
     rows = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["unit"] == ErrorComparison.unit)]
     rows = rows[rows["low"].notna() & (rows["difference"].abs() < _REACH) & (rows["verdict"] != NOT_TESTED)]
+    asked = [
+        one for claim in claims.paper_claims.CLAIMS for one in claim.comparisons if isinstance(one, ErrorComparison)
+    ]
+    rows = rows.assign(within=rows["comparison"].map({str(one): one.margin.bound for one in asked if one.margin.alike}))
     return rows.drop_duplicates(["setting", "difference", "low", "runs", "verdict"])  # margins may differ
 
 
@@ -105,7 +118,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     """Differences of test errors with their 95 % intervals: filled in the paper's setting, open in a shortened one.
 
     Args:
-        comparisons: columns comparison, difference, low, high (points), setting and verdict, see `effects`.
+        comparisons: columns comparison, difference, low, high and within (points), setting and verdict, see `effects`.
     """
     if comparisons.empty:
         return unavailable(stamp)
@@ -123,6 +136,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
         is_paper = row.setting == SETTINGS["paper"]
         colour = _COLOURS[row.verdict]
         height = rows[row.comparison] + 0.1 + 0.7 * below
+        axis.hlines(height, -row.within, row.within, color=INK, alpha=0.3, linewidth=6)  # none where it is NaN
         axis.hlines(height, row.low, row.high, color=colour, linewidth=1.5)
         axis.plot(
             row.difference, height, "o", color=colour, markerfacecolor=colour if is_paper else "none", markersize=5
@@ -239,7 +253,8 @@ def _weakest(rows: pd.DataFrame, asked: int, verdict: str) -> str:
 
 
 def _line(row: Any) -> str:
-    return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late(row)}; {_scope(row)}; {row.verdict}"
+    new = f"; {row.new_seeds}; {row.new_verdict}" if row.new_verdict in verdicts.VERDICTS else ""
+    return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late(row)}; {_scope(row)}; {row.verdict}" + new
 
 
 def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:

@@ -183,7 +183,6 @@ def test_errors_of_one_seed_beside_the_paper(studies):
     assert table["ours"].tolist() == [10, 8.5, 9.5, 7.5, 8, 6.5]
     assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "Table 1, second row"
     assert table["deviation"].tolist() == pytest.approx([1.23, 0.57, 0.99, 0.09, 0.49, 0.19]), "ours minus the paper's"
-    assert table["best"].tolist() == [9.5, 8, 9, 7, 7.5, 6], "the best epoch must not be what is compared"
     assert table["seeds"].tolist() == [1] * 6 and table["diverged"].tolist() == [0] * 6
     assert table["run_id"].tolist() == [run.run_id for run in study.columns.values()]
     assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(17, IMAGES), rel=1e-9)
@@ -192,14 +191,14 @@ def test_errors_of_one_seed_beside_the_paper(studies):
 def test_errors_of_two_seeds_have_the_interval_of_the_test_set(studies):
     """Two seeds are too few for an interval over seeds; their median is the mean of the two."""
     table = error_tables.by_method(studies("reduced", at={0: range(16), 1: range(20)}))
-    assert table.loc["AT", ["ours", "seeds", "best"]].tolist() == [9, 2, 8.5]
+    assert table.loc["AT", ["ours", "seeds"]].tolist() == [9, 2]
     assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
 
 
 def test_errors_of_three_seeds_are_medians(studies):
     study = studies("reduced", at={0: range(30), 1: range(16), 2: range(18)}, teacher={0: range(13)})
     at, teacher = (error_tables.by_method(study).loc[method] for method in ("AT", "teacher"))
-    assert at[["ours", "seeds", "best"]].tolist() == [9, 3, 8.5], "the median, not the mean of 10.67"
+    assert at[["ours", "seeds"]].tolist() == [9, 3], "the median, not the mean of 10.67"
     assert at["deviation"] == pytest.approx(9 - 7.93)
     half = 4.30265 * 3.785939 / 3**0.5  # Student's t of two degrees of freedom; the standard deviation of 8, 9 and 15
     assert at[["low", "high"]].tolist() == pytest.approx([32 / 3 - half, 32 / 3 + half], abs=1e-4)
@@ -211,7 +210,7 @@ def test_errors_of_what_is_not_run(studies):
     table = error_tables.by_method(studies("reduced", at={0: range(17)}))
     for method in ("student", "F-ActT", "KD", "AT+KD", "teacher"):
         row = table.loc[method]
-        assert row[["ours", "low", "high", "best", "deviation"]].isna().all(), "a number without a record"
+        assert row[["ours", "low", "high", "deviation"]].isna().all(), "a number without a record"
         assert row["run_id"] == "not run" and row["seeds"] == row["diverged"] == 0
     assert table["paper"].tolist() == [8.77, 7.93, 8.51, 7.41, 7.51, 6.31], "published whether or not ours is run"
 
@@ -221,7 +220,7 @@ def test_what_diverged_has_no_error_and_is_counted(studies):
     study = studies("reduced", student={0: None}, at={0: None, 1: range(18)}, kd={0: range(16), 1: None, 2: range(14)})
     table = error_tables.by_method(study)
     assert table[["seeds", "diverged"]].values.tolist() == [[0, 1], [1, 1], [0, 0], [2, 1], [0, 0], [0, 0]]
-    assert table.loc["student", ["ours", "low", "high", "best", "deviation"]].isna().all()
+    assert table.loc["student", ["ours", "low", "high", "deviation"]].isna().all()
     assert table.loc["AT", "ours"] == 9
     assert (table.loc["AT", "low"], table.loc["AT", "high"]) == pytest.approx(wilson(18, IMAGES), rel=1e-9)
     assert table.loc["KD", "ours"] == 7.5
@@ -255,12 +254,11 @@ def test_tables_of_the_paper_as_they_are_printed():
 def test_readable_beside_the_paper(studies):
     study = studies("reduced", student={0: range(20)}, at={0: range(15)}, kd={0: None})
     shown = error_tables.readable(error_tables.by_method(study))
-    columns = ["ours", "95 % interval", "lowest during training", "seeds", "diverged", "paper", "deviation"]
+    columns = ["ours", "95 % interval", "seeds", "diverged", "paper", "deviation"]
     assert list(shown.columns) == columns
     assert shown["ours"].tolist() == ["10.00", "7.50", "not run", "diverged", "not run", "not run"]
     low, high = wilson(15, IMAGES)
     assert shown.loc["AT", "95 % interval"] == f"{low:.2f} to {high:.2f} (images)" == "4.60 to 12.00 (images)"
-    assert shown["lowest during training"].tolist() == ["9.50", "7.00", "", "", "", ""]
     assert shown["seeds"].tolist() == [1, 1, 0, 0, 0, 0] and shown["diverged"].tolist() == [0, 0, 0, 1, 0, 0]
     assert shown["paper"].tolist() == ["8.77", "7.93", "8.51", "7.41", "7.51", "6.31"]
     assert shown["deviation"].tolist() == ["+1.23", "-0.43", "", "", "", ""], "a deviation has a sign"
@@ -269,7 +267,7 @@ def test_readable_beside_the_paper(studies):
 
 def test_readable_has_no_empty_columns(studies):
     shown = error_tables.readable(error_tables.by_method(studies("smoke", at={0: range(15)})))
-    assert list(shown.columns) == ["ours", "95 % interval", "lowest during training", "seeds"]
+    assert list(shown.columns) == ["ours", "95 % interval", "seeds"]
     assert "nan" not in shown.to_string().lower()
 
 

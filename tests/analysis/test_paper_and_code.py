@@ -49,9 +49,16 @@ def sizes(student, teacher, images):
 
 @pytest.fixture(scope="module")
 def seen(student, teacher, images):
-    """What both networks make of the images, and what the student's next layers see of its groups, in float64."""
+    """What both networks make of the images, and what their next layers see of their groups, in float64."""
     mean, std = (torch.tensor(constants).view(1, 3, 1, 1) for constants in data.normalization("shapes"))
     batch = (images.images.float() - mean) / std
+    both = {}
+    for name, network in (("student", student), ("teacher", teacher)):
+        both[name], both[f"{name}, read"] = groups_as_taken_and_read(network, batch)
+    return both
+
+
+def groups_as_taken_and_read(network, batch) -> tuple[list[np.ndarray], list[np.ndarray]]:
     following = {}
 
     def keep(name):
@@ -59,21 +66,17 @@ def seen(student, teacher, images):
 
     # A convolution takes what the batch norm and ReLU before it leave; behind the top group is a mean over places.
     hooks = [
-        student.group1.block0.conv0.register_forward_pre_hook(keep("low")),
-        student.group2.block0.conv0.register_forward_pre_hook(keep("middle")),
-        student.bn.register_forward_hook(lambda module, inputs, output: following.update(top=array(output.relu()))),
-        student.fc.register_forward_pre_hook(keep("features")),
+        network.group1.block0.conv0.register_forward_pre_hook(keep("low")),
+        network.group2.block0.conv0.register_forward_pre_hook(keep("middle")),
+        network.bn.register_forward_hook(lambda module, inputs, output: following.update(top=array(output.relu()))),
+        network.fc.register_forward_pre_hook(keep("features")),
     ]
     with torch.no_grad():
-        own, taught = student(batch), teacher(batch)
+        groups = network(batch).groups
     for hook in hooks:
         hook.remove()
     np.testing.assert_allclose(following["top"].mean((2, 3)), following.pop("features"), rtol=1e-4, atol=1e-6)
-    return {
-        "student": [array(group) for group in own.groups],
-        "teacher": [array(group) for group in taught.groups],
-        "activated": list(following.values()),
-    }
+    return [array(group) for group in groups], list(following.values())
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
@@ -102,6 +105,23 @@ def test_the_table_shows_no_more_digits_than_there_are(sizes):
     assert table.loc["distance of maps", "size"] == "176" and table.loc["where maps are taken", "size"] == "0.396"
     assert table.loc["β", "size"] == "0.977, 3.91, 15.6"
     assert (paper_and_code.table({})["size"] == "").all(), "nothing was measured"
+
+
+def test_distances_are_those_of_both_places(student, teacher, images, seen):
+    found = paper_and_code.distances_behind_activations({"student": student, "teacher": teacher}, images)
+    assert list(found.index) == ["student"] and found.columns.tolist() == [
+        (place, level) for place in ("before", "behind") for level in ("low", "middle", "top")
+    ]
+    for place, groups in (("before", ("student", "teacher")), ("behind", ("student, read", "teacher, read"))):
+        pairs = zip(*(energy(seen[name]) for name in groups), strict=True)
+        wanted = [distance([one], [other]) for one, other in pairs]
+        assert found.loc["student", place].tolist() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_distances_of_networks_without_such_places_are_none(student, images):
+    nin = networks.build("nin-thin", 10, torch.Generator().manual_seed(0)).eval()
+    for given in ({}, {"student": student}, {"student": nin, "teacher": student}):
+        assert paper_and_code.distances_behind_activations(given, images).empty
 
 
 def test_a_network_whose_groups_are_activated_has_all_other_sizes(images, sizes):
@@ -145,7 +165,7 @@ def test_signs_matter_in_a_sum(sizes, seen):
 
 def test_the_place_of_the_maps(sizes, seen):
     """Against what the layers behind each group were really given."""
-    wanted = distance(energy(seen["activated"]), energy(seen["student"]))
+    wanted = distance(energy(seen["student, read"]), energy(seen["student"]))
     assert sizes["position"] == pytest.approx(wanted, rel=1e-4)
     assert wanted > 0.1
 

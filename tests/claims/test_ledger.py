@@ -181,6 +181,18 @@ def test_no_spread_is_measured_of_a_pair_on_other_test_images(recorded, hand_mad
         Facts(store).spread  # noqa: B018  a property
 
 
+def test_seeds_that_came_after_the_rule_speak_for_themselves(recorded, store, monkeypatch):
+    """Seed 0 was known when it was stated: without it -0.9, -1.0 and -1.1 points, with a spread of 0.1."""
+    recorded(MAIN, student=[9.0, 9.9, 9.0, 9.1], at=[3.0, 9.0, 8.0, 8.0])
+    monkeypatch.setattr(plan, "unknown", lambda name, runs: {run for run in runs if "-s0-" not in run})
+    half = 4.3027 * 0.1 / 3**0.5  # Student's t with two degrees of freedom
+    (row,) = (row for row in claims.compare(store).itertuples() if row.claim == "at" and row.setting == "the paper's")
+    told = f"seeds 1, 2 and 3 alone, run after the rule was stated: -1.00 points ({-1 - half:+.2f} to {-1 + half:+.2f})"
+    assert (row.new_seeds, row.new_verdict, row.verdict) == (told, SUPPORTED, UNDECIDED)
+    monkeypatch.setattr(plan, "unknown", lambda name, runs: {*runs})
+    assert set(claims.compare(store)["new_verdict"]) == {""}, "all of them came after it"
+
+
 def test_both_estimators_are_shown(hand_made, store):
     columns = experiments.get(MAIN).runs("paper", [0])[0]
     hand_made(columns["student"], curve=[40.0, 10.0], final={"test_error": 9.0})

@@ -923,6 +923,7 @@ def test_pages_fetch_nothing_from_other_hosts(site):
 @pytest.mark.slow
 def test_python_examples_run(page, tmp_path, few_test_images, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("book").symlink_to(notebooks.part_of_checkout("book"))
     monkeypatch.setenv("MPLBACKEND", "agg")
     with ExitStack() as stack:
         for registry in (

@@ -83,7 +83,9 @@ def test_settings_are_said_to_be_lengths_of_few_pairs(compared):
 def test_names_are_whole_and_those_of_the_other_pages(compared):
     long = "the mean of sum-1, sum-2, sum-4, max-1 and of others within 0.3 of student (wrn-16-2-to-16-1)"
     average = "on average, AT below KD (wrn-16-2-to-16-1), AT below KD (nin-wide-to-nin-thin)"
-    rows = pd.concat([compared.iloc[:1].assign(comparison=name) for name in (long, average)])
+    rows = pd.concat([compared.iloc[:1].assign(comparison=name) for name in (long, average)]).assign(
+        within=[0.3, math.nan]
+    )
     axis = claims_page.forest(rows, "").axes[0]
     names = [label.get_text().replace("\n", " ") for label in axis.get_yticklabels()]
     assert names == [long.replace("wrn-16-2-to-16-1", "WRN-16-1 from WRN-16-2"), "on average over pairs, AT below KD"]

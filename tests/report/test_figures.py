@@ -162,8 +162,8 @@ def texts(figure: Figure) -> list[str]:
 
 
 def named_colours(figure: Figure) -> dict[str, tuple]:
-    """Of curves, whose names stand at the ends of their lines."""
-    return {text.get_text(): to_rgba(text.get_color()) for text in figure.axes[1].texts}
+    """Of curves, whose names stand at the ends of their lines, which join them."""
+    return {text.get_text(): to_rgba(text.arrow_patch.get_edgecolor()) for text in figure.axes[1].texts}
 
 
 @pytest.mark.slow

@@ -142,10 +142,9 @@ def name_lines(figure: Figure) -> None:
         heights = axis.transAxes.inverted().transform(axis.transData.transform(ends))[:, 1]
         line_height = (LETTERS + 2) / (axis.bbox.height * 72 / figure.dpi)  # of the axes' height
         for line, end, position in zip(lines, ends, apart(heights, line_height), strict=True):
-            colour = line.get_color()
-            joint = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkB": 0}
+            joint = {"arrowstyle": "-", "color": line.get_color(), "linewidth": 1, "relpos": (0, 0.5), "shrinkB": 0}
             axis.annotate(str(line.get_label()), (end[0], end[1]), (1.05, position), "data", "axes fraction", joint,
-                          va="center", color=colour, fontsize=LETTERS)  # fmt: skip
+                          va="center", fontsize=LETTERS)  # fmt: skip
 
 
 def apart(values: ArrayLike, distance: float) -> np.ndarray:
