@@ -138,7 +138,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared):
     beyond = [levels.index[(levels["low"] > 0) | (levels["high"] < 0)].tolist() for levels in lower]
     middle = -lower[0].loc["middle"]
     told = f"Its middle map is nearer at 40 epochs, by {middle['difference']:.3f} ({middle['high']:.3f}"
-    assert beyond == [["middle"], []] and f"{told} to {middle['low']:.3f})." in intro
+    assert beyond == [["middle"], []] and f"{told} to {middle['low']:.3f}), but not behind the batch norm" in intro
     for of in (at_40, study):
         assert (error_tables.comparisons(of).query("method == 'KD'")["difference"] < 0).all(), (
             "fewer errors, every seed"
