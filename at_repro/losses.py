@@ -285,7 +285,7 @@ def gradient_transfer(student_gradient: Tensor, teacher_gradient: Tensor) -> Ten
 
 
 def min_l2(gradient: Tensor) -> Tensor:
-    """The regulariser of double backpropagation (section 3.2; Drucker & LeCun 1992): half the batch mean of ||J||_2.
+    """Half the batch mean of ||J||_2, as section 3.2 prints it; double backpropagation (Drucker & LeCun) squares it.
 
     Args:
         gradient: J, (N, C, H, W), from `attention.input_gradient`.
