@@ -1,4 +1,4 @@
-"""Where paper and public code differ, and how much each point matters, measured on one batch of real images."""
+"""Where paper and public code differ, and how much each point matters, measured on real images."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -15,7 +15,7 @@ from at_repro.analysis.study import Study
 from at_repro.data import Images, ImageSet, augment
 from at_repro.errors import check_count
 from at_repro.losses import activation_transfer
-from at_repro.networks import Output, WideResNet
+from at_repro.networks import WideResNet
 
 # By point: the paper, the public code, this book, the size of the difference, see `sizes`, and what that is.
 POINTS = {
@@ -35,16 +35,18 @@ POINTS = {
     ),
     "distillation": (
         "T = 4, α = 0.9", "KL summed; at first averaged over classes, doubled", "summed",
-        "{distillation:.3f}", "of this book's weight in the first version",
+        "{distillation:.3f}", "of this book's weight at first",
     ),
     "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
     "learning rate": (
         "drops at epochs 60, 120, 160", "an epoch earlier; momentum anew; in one early version never", "paper", "", "",
     ),
     "several GPUs": ("not mentioned", "β times their number", "β stays", "", ""),
-    "ResNet-34": ("blocks 3, 4, 6, 3", "as a student 3, 4, 6, 5; its shortcuts without batch norm", "paper", "", ""),
+    "ResNet-34": (
+        "blocks 3, 4, 6, 3", "as a student 3, 4, 6, 5; no student's shortcuts have batch norm", "paper", "", "",
+    ),
     "groups on ImageNet": ("the last two", "all four, each with the same β", "paper", "", ""),
-    "initial weights": ("not given", "Kaiming; in the first version √2 wider", "code", "", ""),
+    "initial weights": ("not given", "Kaiming; at first √2 wider", "code", "", ""),
     "all else": ("F_max, F-ActT, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
 }  # fmt: skip
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]
@@ -94,7 +96,7 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
     return own | dict(zip(level_names(len(weights)), weights, strict=True))
 
 
-def distances_behind_activations(networks: Mapping[str, nn.Module], images: Images | None) -> pd.DataFrame:
+def distances_before_and_behind(networks: Mapping[str, nn.Module], images: Images | None) -> pd.DataFrame:
     """How far maps of wide residual networks are from the teacher's where they are taken, and where they are read.
 
     Maps are taken where groups end; what reads a group, the next one or the classifier, sees it behind batch norm and
@@ -104,10 +106,7 @@ def distances_behind_activations(networks: Mapping[str, nn.Module], images: Imag
     wide = {name: network for name, network in networks.items() if isinstance(network, WideResNet)}
     if images is None or wide != networks or "teacher" not in wide:
         return pd.DataFrame()
-    maps = {
-        name: network_maps.maps(network, images) + network_maps.maps(_Activated(network), images)
-        for name, network in wide.items()
-    }
+    maps = {name: _maps_before_and_behind(network, images) for name, network in wide.items()}
     target = maps.pop("teacher")
     levels = level_names(len(target) // 2)
     columns = pd.MultiIndex.from_product([["before", "behind"], levels], names=["place", None])
@@ -149,16 +148,12 @@ def _maps(groups: tuple[Tensor, ...], mapping: str) -> list[Tensor]:
     return [attention.mapping(mapping)(group) for group in groups]
 
 
-class _Activated(nn.Module):
-    """A wide residual network whose groups are what reads them."""
-
-    def __init__(self, network: WideResNet):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Output:
-        output = self.network(images)
-        return Output(output.logits, _activate(self.network, output.groups))
+def _maps_before_and_behind(network: WideResNet, images: Images) -> list[Tensor]:
+    batches = [
+        network_maps.of_groups((*output.groups, *_activate(network, output.groups)), ["sum-2"])
+        for output in network_maps.outputs(network, images)
+    ]
+    return list(network_maps.join(batches)["sum-2"].values())
 
 
 def _activate(network: WideResNet, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -31,9 +31,9 @@ FINDINGS = {
 }  # fmt: skip
 
 COMPARISON_COLUMNS = [
-    "claim", "setting", "comparison", "on", "difference", "low", "high", "unit", "scope", "verdict", "for", "against",
-    "late", "late_low", "late_high", "new_seeds", "new_verdict", "lacks", "seeds_to_decide", "hours_to_decide",
-    "stand_in", "runs",
+    "claim", "setting", "comparison", "on", "difference", "low", "high", "unit", "within", "scope", "verdict",
+    "for", "against", "late", "late_low", "late_high", "new_seeds", "new_verdict", "lacks", "seeds_to_decide",
+    "hours_to_decide", "stand_in", "runs",
 ]  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def compare(store: Store, preset: str = "reduced") -> pd.DataFrame:
     there are no rows: it makes no claim.
 
     Columns: `claim`, its name; `setting`; `comparison`; `on`, networks and images; `difference` with `low` and `high`,
-    its 95 % interval (NaN where there are too few networks for one); `unit`; `scope`, what it was taken from; `verdict`
+    its 95 % interval (NaN where there are too few networks for one); `unit`; `within`, how near to zero
+    the claim wants it (NaN where it wants a sign); `scope`, what it was taken from; `verdict`
     of this comparison alone; `for` and `against`, one-sided p-values; `late` and its interval, the second estimator;
     `new_seeds` and `new_verdict`, what the seeds alone say that were run after the rule was stated, empty where those
     are fewer than three or all; `lacks`, what would decide an undecided one where that is not seeds; `seeds_to_decide`
@@ -75,17 +76,21 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     hours = math.nan if more is None else max(0, more - len(evidence.differences)) * evidence.seconds / 3600
     runs = comparison.runs(preset)
     runs = [run for run in runs if run.run_id in evidence.runs] or runs
+    within = (
+        comparison.margin.bound if isinstance(comparison, ErrorComparison) and comparison.margin.alike else math.nan
+    )
     lengths = sorted({run.epochs for run in runs if not isinstance(comparison, Cost)})  # single steps have none
     epochs = f", {', '.join(map(str, lengths))} epochs" if lengths else ""
     return (
         claim.name, setting, str(comparison), subjects(runs) + epochs or stand_in, evidence.difference, low, high,
-        comparison.unit, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
+        comparison.unit, within, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
         *_of_new_seeds(claim, comparison, preset, evidence), evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
 
 
 def _of_new_seeds(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) -> tuple[str, str]:
-    if not isinstance(comparison, ErrorComparison):  # others have no seeds
+    """What the seeds say of which no run was known when the rule was stated, and the verdict by them."""
+    if not isinstance(comparison, ErrorComparison) or not evidence.fair:  # a mean or a best one is of several
         return "", ""
     unknown, runs = plan.unknown(claim.name, evidence.runs), comparison.runs(preset)
     seeds = [seed for seed in evidence.differences if {replace(run, seed=seed).run_id for run in runs} <= unknown]
@@ -94,9 +99,8 @@ def _of_new_seeds(claim: Claim, comparison: Comparison, preset: str, evidence: E
         return "", ""
     text = f"{estimate.difference:+.2f}{comparison.unit}{between(*estimate.interval)}"
     names = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
-    return f"seeds {names} alone, run after the rule was stated: {text}", verdicts.verdict(
-        *comparison.margin.chances(estimate)
-    )
+    verdict = verdicts.verdict(*comparison.margin.chances(estimate))
+    return f"seeds {names} alone, run after the rule was stated: {text}", verdict
 
 
 def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +152,8 @@ def elsewhere(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     own = comparisons[comparisons["setting"].isin([STAND_IN, OURS_ALONE])]
     rows = [
-        (BY_NAME[row.claim].text, row.comparison, row.stand_in or row.on, effect(row), row.scope, FINDINGS[row.verdict],
+        (BY_NAME[row.claim].text, row.comparison, row.stand_in or row.on, effect(row) + of_new_seeds(row), row.scope,
+         FINDINGS[row.verdict],
          plan.history(row.claim, row.runs))
         for row in own.itertuples()
     ]  # fmt: skip
@@ -214,6 +219,11 @@ def effect(row: Any) -> str:
 def late(row: Any) -> str:
     """The second estimator of a row of `compare`, to stand behind its `effect`; empty where there is none."""
     return "" if math.isnan(row.late) else f", in the last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
+
+
+def of_new_seeds(row: Any) -> str:
+    """What the new seeds of a row of `compare` say, to stand behind its `effect`; empty where there is nothing."""
+    return f"; {row.new_seeds}; {row.new_verdict}" if row.new_seeds else ""
 
 
 def between(low: float, high: float) -> str:

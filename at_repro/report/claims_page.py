@@ -18,7 +18,7 @@ from at_repro.analysis.significance import Estimate
 from at_repro.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, effect, plan, post_hoc, verdicts
 from at_repro.claims.comparisons import ErrorComparison
 from at_repro.claims.facts import Spread
-from at_repro.claims.ledger import SETTINGS, late, summary
+from at_repro.claims.ledger import SETTINGS, late, of_new_seeds, summary
 from at_repro.report.figures.theme import INK, LETTERS, NARROW, canvas, unavailable
 
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
@@ -90,14 +90,13 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
             f". An interval of one or two runs is that of its test images, made {width:.2f} times as wide for what "
             "other seeds may make"
         )
-    new = comparisons[
-        comparisons["setting"].isin(SETTINGS.values()) & comparisons["new_verdict"].isin(verdicts.VERDICTS)
-    ]
+    new = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["new_seeds"] != "")]
+    new = new.drop_duplicates(["setting", "difference", "low", "verdict", "new_verdict"])  # of several claims
     if len(new):
         same = (new["new_verdict"] == new["verdict"]).sum()
         sure += (
-            f". Of {len(new)} comparisons with three or more seeds that were run after their rule was stated, {same} "
-            "have the same verdict by these seeds alone"
+            f". Of {len(new)} comparisons of which three or more seeds, but not all, were run after the rule was "
+            f"stated, {same} have the same verdict by these seeds alone"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -107,10 +106,6 @@ def effects(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of test errors for a plot, each once: those that are judged, with an interval, below 3 points."""
     rows = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["unit"] == ErrorComparison.unit)]
     rows = rows[rows["low"].notna() & (rows["difference"].abs() < _REACH) & (rows["verdict"] != NOT_TESTED)]
-    asked = [
-        one for claim in claims.paper_claims.CLAIMS for one in claim.comparisons if isinstance(one, ErrorComparison)
-    ]
-    rows = rows.assign(within=rows["comparison"].map({str(one): one.margin.bound for one in asked if one.margin.alike}))
     return rows.drop_duplicates(["setting", "difference", "low", "runs", "verdict"])  # margins may differ
 
 
@@ -148,6 +143,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     axis.grid(visible=False)
     marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
     marks.append(Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"))
+    marks.append(Line2D([], [], color=INK, alpha=0.3, linewidth=6, label="within so many points"))
     figure.legend(handles=marks, loc="outside upper left", ncols=2, frameon=False, fontsize=LETTERS)
     return figure
 
@@ -253,8 +249,8 @@ def _weakest(rows: pd.DataFrame, asked: int, verdict: str) -> str:
 
 
 def _line(row: Any) -> str:
-    new = f"; {row.new_seeds}; {row.new_verdict}" if row.new_verdict in verdicts.VERDICTS else ""
-    return f"{row.setting}: {_with_names(row.comparison)}; {effect(row)}{late(row)}; {_scope(row)}; {row.verdict}" + new
+    effects = f"{effect(row)}{late(row)}; {_scope(row)}; {row.verdict}{of_new_seeds(row)}"
+    return f"{row.setting}: {_with_names(row.comparison)}; {effects}"
 
 
 def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:

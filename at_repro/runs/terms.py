@@ -155,7 +155,7 @@ class GradientTransfer(GradientTerm):
 
 @dataclass(frozen=True, kw_only=True)
 class MinL2(GradientTerm):
-    """The norm of the gradient itself, as in double backpropagation (Drucker & LeCun, 1992)."""
+    """The norm of the gradient itself, which double backpropagation (Drucker & LeCun, 1992) squares."""
 
     kind: ClassVar[str] = "min-l2"
     needs_teacher: ClassVar[bool] = False

@@ -189,6 +189,7 @@ def test_seeds_that_came_after_the_rule_speak_for_themselves(recorded, store, mo
     (row,) = (row for row in claims.compare(store).itertuples() if row.claim == "at" and row.setting == "the paper's")
     told = f"seeds 1, 2 and 3 alone, run after the rule was stated: -1.00 points ({-1 - half:+.2f} to {-1 + half:+.2f})"
     assert (row.new_seeds, row.new_verdict, row.verdict) == (told, SUPPORTED, UNDECIDED)
+    assert math.isnan(row.within), "it wants a sign"
     monkeypatch.setattr(plan, "unknown", lambda name, runs: {*runs})
     assert set(claims.compare(store)["new_verdict"]) == {""}, "all of them came after it"
 

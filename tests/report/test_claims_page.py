@@ -22,7 +22,14 @@ def compared():
         ("shortened", "AT below student (b)", -0.79, -1.44, -0.14, 0.01, 0.99, "one run", SUPPORTED),
     ]
     names = ["setting", "comparison", "difference", "low", "high", "for", "against", "scope", "verdict"]
-    told = {"claim": "at", "unit": " points", "on": "wrn-16-1 <from> wrn-16-2", "lacks": "", "stand_in": ""}
+    told = {
+        "claim": "at",
+        "unit": " points",
+        "on": "wrn-16-1 <from> wrn-16-2",
+        "lacks": "",
+        "stand_in": "",
+        "new_seeds": "",
+    }
     table = pd.DataFrame(rows, columns=names).assign(**told)
     return table.reindex(columns=COMPARISON_COLUMNS).assign(runs=[("run-1",), ("run-2",), ("run-3",)])
 
@@ -59,6 +66,23 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     )
 
 
+def test_what_new_seeds_say_is_counted_once_and_told(compared):
+    alone = {
+        "new_seeds": "seeds 1, 2 and 3 alone, run after the rule was stated: -0.9 points",
+        "new_verdict": UNDECIDED,
+    }
+    both = pd.concat([compared[1:2].assign(**alone), compared[2:].assign(**alone | {"new_verdict": SUPPORTED})])
+    ledger = claims.conclude(both)
+    told = "Of 2 comparisons of which three or more seeds, but not all, were run after the rule was stated, 1 have"
+    twice = pd.concat([both, both.assign(claim="convergence", comparison="the same of another claim")])
+    assert f"{told} the same verdict by these seeds alone" in claims_page.answer(ledger, twice, Spread(1.2, 4))
+    assert "comparisons of which" not in claims_page.answer(ledger, compared, Spread(1.2, 4))
+    html = claims_page.table(ledger, both)._repr_html_()
+    assert f'{alone["new_seeds"]}; <span class="verdict undecided">undecided</span>' in html
+    (found,) = claims.elsewhere(both[:1].assign(setting="stand-in")).itertuples()
+    assert found.effect.endswith(f"; {alone['new_seeds']}; undecided")
+
+
 @pytest.mark.parametrize(("scope", "told"), [("5 seeds; one run", "none has"), ("5 seeds; 3 seeds", "1 has")])
 def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, told):
     """Columns are trained one after another: some have five seeds while others have one."""
@@ -87,6 +111,8 @@ def test_names_are_whole_and_those_of_the_other_pages(compared):
         within=[0.3, math.nan]
     )
     axis = claims_page.forest(rows, "").axes[0]
+    bars = [bar.get_segments() for bar in axis.collections if bar.get_linewidth()[0] == 6]
+    assert [segment[:, 0].tolist() for of_row in bars for segment in of_row if segment.size] == [[-0.3, 0.3]], "margins"
     names = [label.get_text().replace("\n", " ") for label in axis.get_yticklabels()]
     assert names == [long.replace("wrn-16-2-to-16-1", "WRN-16-1 from WRN-16-2"), "on average over pairs, AT below KD"]
 
