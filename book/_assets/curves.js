@@ -18,8 +18,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return (value) => from + ((of(value) - of(low)) / (of(high) - of(low))) * (to - from);
   };
 
-  const text = (x, y, anchor, words, colour) =>
-    make("text", {x, y, "text-anchor": anchor, ...(colour && {style: `fill: ${colour}`})}, words);
+  const text = (x, y, anchor, words) => make("text", {x, y, "text-anchor": anchor}, words);
 
   // Places near these heights, which rise, that are a line apart: the mean of those that would cover each other.
   const apart = (heights) => {
@@ -90,7 +89,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const places = apart(named.map((line) => y(line.y.at(-1))));
       names.replaceChildren(...named.flatMap(({label, colour, x: across, y: up}, place) => [
         make("line", {x1: x(across.at(-1)), y1: y(up.at(-1)), x2: right + 10, y2: places[place], stroke: colour, "stroke-width": 0.7}),
-        text(right + 12, places[place] + 4, "start", label, colour),
+        text(right + 12, places[place] + 4, "start", label),
       ]));
     };
     renew();
