@@ -314,13 +314,16 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
         for level, row in levels.iterrows():
             interval = f"95 % interval {row['low']:+.3f} to {row['high']:+.3f}"
             farther = f"farther with {row['farther']:.0f} of {row['seeds']:.0f} seeds"
-            told = f"{row['difference']:+.3f} ({title}; {interval}; {farther})"
+            chance = "" if row["low"] > 0 or row["high"] < 0 else "within chance; "
+            told = f"{row['difference']:+.3f} ({chance}{title}; {interval}; {farther})"
             if level == levels.index[-1]:
                 tops[title] = told
-            elif row["low"] > 0 or row["high"] < 0:
+            elif not chance:
                 lower.append(f"the {level} one by {told}")
     text = f" Seed by seed its distance differs from the plain student's on average by {_and(tops.values())}."
-    of_lower = f" Of the lower maps, beyond chance: {_and(lower) or 'none'}."
+    of_lower = (
+        f" Of lower maps {f'these differ beyond chance: {_and(lower)}' if lower else 'none differs beyond chance'}."
+    )
     return (text + of_lower) * bool(tops)
 
 

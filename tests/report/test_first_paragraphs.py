@@ -294,14 +294,15 @@ def test_how_much_farther_distillation_looks_is_told_seed_by_seed(studies, monke
     monkeypatch.setattr(error_tables, "paired_map_distances", lambda study, method: table)
     of_both = [studies("reduced"), studies("paper")]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
-    one = "+0.020 (WRN-16-1 from WRN-16-2, {} epochs; 95 % interval -0.010 to +0.050; farther with 2 of 3 seeds)"
+    pair = "WRN-16-1 from WRN-16-2, {} epochs"
+    one = f"+0.020 (within chance; {pair}; 95 % interval -0.010 to +0.050; farther with 2 of 3 seeds)"
     told = "Seed by seed its distance differs from the plain student's on average by"
-    lower = "Of the lower maps, beyond chance: none."
+    lower = "Of lower maps none differs beyond chance."
     assert f"{told} {one.format(40)} and {one.format(200)}. {lower} Whether" in text
     table.loc["low"] = [3, 0, -0.02, -0.03, -0.01]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both[:1])
     nearer = "-0.020 (WRN-16-1 from WRN-16-2, 40 epochs; 95 % interval -0.030 to -0.010; farther with 0 of 3 seeds)"
-    assert f"Of the lower maps, beyond chance: the low one by {nearer}. Whether" in text
+    assert f"Of lower maps these differ beyond chance: the low one by {nearer}. Whether" in text
     table["seeds"] = 2
     assert told not in first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
 

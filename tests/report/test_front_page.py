@@ -74,11 +74,10 @@ def test_what_the_landing_page_says_follows_from_the_records(compared):
     )
     assert f"{told} from labels alone (paper: {published['AT']:.2f} and {published['student']:.2f})." in intro
     told = (
-        f"makes {of['student']} errors on CIFAR-10 if it learns from labels alone, and {of['AT']} if WRN-16-2, twice as"
+        f"makes {of['student']} errors (median over seeds) on CIFAR-10 if it learns from labels alone, and {of['AT']}"
     )
-    told += (
-        f" wide, teaches it by attention transfer (AT) (paper: {published['student']:.2f} and {published['AT']:.2f})"
-    )
+    told += " if WRN-16-2, twice as wide, teaches it by attention transfer (AT)"
+    told += f" (paper: {published['student']:.2f} and {published['AT']:.2f})"
     assert told in pages[2]
     over_seeds = error_tables.readable(table)["95 % interval"].str.contains("seeds")
     table_1 = (ROOT / "notebooks" / "table_1.ipynb").read_text()
@@ -138,7 +137,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared):
     beyond = [levels.index[(levels["low"] > 0) | (levels["high"] < 0)].tolist() for levels in lower]
     middle = -lower[0].loc["middle"]
     told = f"Its middle map is nearer at 40 epochs, by {middle['difference']:.3f} ({middle['high']:.3f}"
-    assert beyond == [["middle"], []] and f"{told} to {middle['low']:.3f}), but not behind the batch norm" in intro
+    assert beyond == [["middle"], []] and f"{told} to {middle['low']:.3f}), but not after the batch norm" in intro
     for of in (at_40, study):
         assert (error_tables.comparisons(of).query("method == 'KD'")["difference"] < 0).all(), (
             "fewer errors, every seed"
