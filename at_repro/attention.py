@@ -2,9 +2,9 @@
 
 Activation-based maps (section 3.1 of the paper) collapse the channels of an activation tensor, gradient-based ones
 (section 3.2) are the derivative of the loss with respect to the input. Grad-CAM, which is not the paper's, stands
-beside them for comparison. Normalisation and resizing are separate, visible steps. Everything here is computed in
+beside them for comparison. Normalisation and resizing are separate, visible steps. Maps and norms are computed in
 float32 whatever comes in, also under autocast: inputs of lower precision are converted first, and no operation used
-below is one that autocast would convert back. float64 stays float64.
+below is one that autocast would convert back. float64 stays float64. `input_gradient` has the dtype of the images.
 """
 
 import functools
@@ -126,7 +126,8 @@ def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
         norm: "l2", "l1" or "none". The divisor is never smaller than `SMALLEST_NORM`: all-zero maps stay zero.
 
     Returns:
-        Same shape, float32 (float64 for float64). With "l2" and "l1" it does not change when a sample is scaled.
+        Same shape, float32 (float64 for float64). With "l2" and "l1" it does not change when a sample is multiplied by
+        a positive number.
 
     Raises:
         ParameterError: unknown norm, maps of fewer dimensions.
@@ -147,6 +148,8 @@ def normalize(maps: Tensor, norm: str = "l2") -> Tensor:
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps interpolated bilinearly to another size (section 3.1), pixels taken as areas (`align_corners=False`).
+
+    There is no antialiasing: at less than half of the size positions are left out.
 
     Args:
         maps: (..., H, W), floating.
@@ -214,7 +217,8 @@ def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
 
     Each channel is weighted by the mean over positions of d score / d A, and what is left of their sum below 0 is cut
     off. Where a mean over positions and a linear layer follow the group directly, as in ResNet, a weight is that of the
-    linear layer divided by the number of positions, and the map that of CAM (Zhou et al. 2016).
+    linear layer divided by the number of positions, and the map that of CAM (Zhou et al. 2016) divided by it, cut off
+    below 0.
 
     Args:
         scores: (N,), one logit per image, such as that of the predicted class, before any softmax.

@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
         help="files and folders, named before --layers; the first 8 are drawn (default: a sample image)",
     )
     command.add_argument("--layers", nargs="+", default=[], help="as named_modules() of the model calls them, low to "
-                         "top (default: the ends of stages)")  # fmt: skip
+                         "top (default: at most three, at the ends of stages)")  # fmt: skip
     command.add_argument(
         "--mapping", default="sum-2", help="of activations: sum-P or max-P, any power P (default: %(default)s)"
     )
@@ -189,8 +189,16 @@ def parser() -> argparse.ArgumentParser:
     for kind, text in (("gradient", "the loss's gradient by the image"), ("grad-cam", "Grad-CAM of the top layer")):
         kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="activation", help=text)
     command.add_argument("--weights", metavar="FILE", help="a file, or random (default: those published with the name)")
-    command.add_argument("--layout", help="NCHW or NHWC, where a layer's shape does not tell")
-    command.add_argument("--grid", nargs=2, type=int, metavar=("H", "W"), help="of tokens that are no square")
+    command.add_argument(
+        "--layout", help="of the axes: NCHW or NHWC (channels last), where a layer's shape does not tell"
+    )
+    command.add_argument(
+        "--grid",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="rows and columns of a transformer's tokens, where they are no square",
+    )
     command.add_argument("--size", type=int, metavar="PIXELS", help="the model's resolution (default: of its weights)")
     _add_options(command, "device")
     command.add_argument(
@@ -252,7 +260,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "columns": {"nargs": "+", "metavar": "COLUMN", "help": "of the table, 'group 1' in quotes (default: all)"},
     "device": {"default": "auto", "help": "auto, cpu or cuda (default: %(default)s)"},
     "compile": {"default": "auto", "help": "auto (where it pays), on or off (default: %(default)s)"},
-    "data-root": {"metavar": "DIR", "help": "default: $AT_REPRO_DATA, else ~/.cache/at_repro/data"},
+    "data-root": {
+        "metavar": "DIR",
+        "help": "default: $AT_REPRO_DATA, else at_repro/data in $XDG_CACHE_HOME or ~/.cache",
+    },
     "results": {"metavar": "DIR", "help": "the record store (default: book/results; of smoke build/smoke)"},
 }
 # Of commands that know no preset.

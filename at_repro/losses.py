@@ -1,14 +1,15 @@
-"""Transfer terms: what is added to a student's task loss. Each returns a scalar, in float32 (float64 for float64).
+"""Transfer terms: scalars in float32 (float64 for float64), to be added to a student's task loss.
 
-Weights are the caller's: loss = task loss + sum of beta * term. Two forms of a distance exist, because the paper and
+Weights are the caller's, loss = task loss + sum of beta * term, but for `AttentionTransfer`, which has its own, and for
+`distillation`, which contains the task loss. Two forms of a distance exist, because the paper and
 the authors' public code differ:
 
 - `form="code"`: the mean of squares over batch and positions, summed over layers. The public code uses beta = 1000.
 - `form="paper"`: eq. 2 as printed, half the *unsquared* l2 norm per sample, averaged over the batch, summed over
   layers.
 
-Per sample the code form is the squared distance of the paper form's vectors, divided by H * W. Nothing is detached
-here: call the teacher without gradients.
+Per sample the code form is the squared distance of the paper form's vectors, divided by H * W. Functions detach
+nothing: call the teacher without gradients.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,9 +39,13 @@ def activation_transfer(
         student_groups: activations (N, C, H, W), one per layer; low to top by custom.
         teacher_groups: as many, in pairs with the student's; channels and sizes may differ.
         mapping: a mapping function or its name, such as "sum-2".
-        form, norm: as for `map_transfer`, of whose scalar and errors these are.
+        form, norm: as for `map_transfer`.
 
-    Raises ParameterError for an unknown mapping as well.
+    Returns:
+        Scalar.
+
+    Raises:
+        ParameterError: as `map_transfer`; an unknown mapping; activations of which a mapping by name makes no maps.
     """
     if not callable(mapping):
         mapping = attention.mapping(mapping)
@@ -50,29 +55,31 @@ def activation_transfer(
 class AttentionTransfer(nn.Module):
     """`activation_transfer`, weighted, for the training loop of somebody else: no parameters, no state.
 
-    Maps are compared at the smaller of both sizes. Of one position they are always alike: then name a lower layer.
+    Maps are compared at the smaller of both sizes.
 
     Args:
         pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
         mapping: a mapping function or its name, such as "sum-2".
-        beta: the weight, above 0. Form "code" is a mean over positions: each of an H x W map weighs beta / HW. The
-            paper's 1000 is for 32 x 32 to 8 x 8 positions, or 14 x 14 and 7 x 7. As much weigh those of 4 x 4 and 2 x 2
-            with 1000 * 4 ** 2 / 14 ** 2 = 82; of our one run of such maps the error was far larger with 1000.
-        form, norm: as for `map_transfer`.
+        beta: the weight, above 0; None: 1000 or, for form "paper", 0.1 as printed. Form "code" is a mean over
+            positions: each of an H x W map weighs beta / HW. 1000 is for 32 x 32 to 8 x 8 positions, or 14 x 14 and
+            7 x 7. As much weigh those of 4 x 4 and 2 x 2 with 1000 * 4 ** 2 / 14 ** 2 = 82; of our one run of such maps
+            the error was far larger with 1000.
+        form, norm: as for `map_transfer`; another norm than "l2" wants another beta.
 
     Shape:
         Activations (N, C, H, W) of the student's groups and of the teacher's, as `networks.tap` returns them, to a
         scalar: add it to the task loss. The teacher's are taken without gradients.
 
     Raises ParameterError for a value that is not allowed; when called, as `activation_transfer`, for a group that is
-    not there, or for what is no list of tensors.
+    not there, for what is no list of tensors, for maps of one position, which are all alike once they are normalised,
+    and where the teacher's activations alone have gradients: the student's come first.
     """
 
     def __init__(
         self,
         pairs: Sequence[tuple[int, int]] | None = None,
         mapping: str | Callable[[Tensor], Tensor] = "sum-2",
-        beta: float = 1000.0,
+        beta: float | None = None,
         form: str = "code",
         norm: str = "l2",
     ):
@@ -83,6 +90,8 @@ class AttentionTransfer(nn.Module):
         if pairs is not None and not (isinstance(pairs, Sequence) and pairs and all(map(_is_pair, pairs))):
             raise ParameterError("pairs", pairs, "one or more pairs of indices from 0")
         check_choice("form", form, FORMS)
+        if beta is None:
+            beta = 1000.0 if form == "code" else 0.1
         check_weight("beta", beta)
         self.pairs, self.mapping, self.beta, self.form, self.norm = pairs, mapping, beta, form, norm
 
@@ -101,6 +110,15 @@ class AttentionTransfer(nn.Module):
                     raise ParameterError("pairs", (own, other), there)
             student_groups = [student_groups[own] for own, _ in self.pairs]
             teacher_groups = [teacher_groups[other] for _, other in self.pairs]
+        own_have, others_have = (any(group.requires_grad for group in of) for of in (student_groups, teacher_groups))
+        if others_have and not own_have:
+            raise ParameterError(
+                "groups", "gradients on the teacher's alone", "the student's groups, then the teacher's"
+            )
+        for groups in zip(student_groups, teacher_groups, strict=False):
+            sides = [min(pair) for pair in zip(*(group.shape[2:] for group in groups), strict=False)]
+            if sides == [1, 1] and self.norm != "none":
+                raise ParameterError("groups", "maps of one position", "a lower layer: of one position all are alike")
         targets = [group.detach() for group in teacher_groups]
         return self.beta * activation_transfer(student_groups, targets, self.mapping, self.form, self.norm)
 
@@ -213,7 +231,7 @@ def softened_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
         Scalar.
 
     Raises:
-        ParameterError: temperature not positive and finite, or logits of different shapes.
+        ParameterError: temperature not positive and finite, or logits of different shapes or not 2-D.
     """
     if student_logits.shape != teacher_logits.shape:
         requirement = f"the shape of the teacher's, {tuple(teacher_logits.shape)}"
@@ -234,10 +252,12 @@ def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
         (N, K), float32 (float64 for float64).
 
     Raises:
-        ParameterError: temperature not positive and finite.
+        ParameterError: temperature not positive and finite; logits that are not 2-D.
     """
     if not 0 < temperature < float("inf"):
         raise ParameterError("temperature", temperature, "a positive, finite number")
+    if logits.dim() != 2:
+        raise ParameterError("logits", f"tensor of shape {tuple(logits.shape)}", "a tensor (N, K)")
     return F.log_softmax(full_precision(logits) / temperature, dim=1)
 
 

@@ -284,6 +284,12 @@ def test_distillation_has_the_right_derivative():
     assert gradcheck(lambda s: distillation(s, teacher, labels), student)
 
 
+def test_distillation_refuses_scores_of_pixels():
+    """The mean over images alone would weigh them as many times too much as there are pixels."""
+    with pytest.raises(ParameterError, match=r"^logits: 'tensor of shape \(2, 5, 4, 4\)' .*\(N, K\)"):
+        softened_divergence(torch.zeros(2, 5, 4, 4), torch.zeros(2, 5, 4, 4), 4.0)
+
+
 def test_distillation_refuses_what_makes_no_sense():
     logits, labels = torch.zeros(2, 3), torch.tensor([0, 1])
     for temperature in (0, float("inf")):
@@ -361,3 +367,22 @@ def test_the_module_refuses_bad_values_when_it_is_made(values, match):
 def test_the_module_refuses_groups_that_are_not_there():
     with pytest.raises(ParameterError, match=r"^pairs: \(0, 1\).*below 1 and 1"):
         AttentionTransfer([(0, 1)])([random((1, 1, 2, 2))], [random((1, 1, 2, 2))])
+
+
+def test_the_weight_is_that_of_the_form():
+    assert [AttentionTransfer(form=form).beta for form in ("code", "paper")] == [1000.0, 0.1]
+
+
+def test_a_student_in_the_teachers_place_is_refused():
+    """The term would have no gradient, and nobody would see it."""
+    student, teacher = (random((2, 3, 4, 4), seed).requires_grad_(seed == 0) for seed in (0, 1))
+    with pytest.raises(ParameterError, match=r"^groups: .* the student's groups, then the teacher's$"):
+        AttentionTransfer()([teacher], [student])
+    AttentionTransfer()([teacher.detach()], [teacher])  # to measure
+
+
+def test_maps_of_one_position_are_refused_where_they_are_all_alike():
+    one, four = random((2, 3, 1, 1)), random((2, 3, 2, 2))
+    with pytest.raises(ParameterError, match=r"^groups: 'maps of one position' .* a lower layer"):
+        AttentionTransfer()([four, one], [four, four])
+    AttentionTransfer(norm="none")([one], [one])

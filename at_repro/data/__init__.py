@@ -49,7 +49,11 @@ def load(
         split: "train" or "test".
         root: the data root, see `data_root`; not used by generated sets.
         subset: only the first so many images in the set's order; None: all.
-        download: whether to fetch what is not there.
+        download: whether CIFAR-10 is downloaded where it is not there; nothing else is.
+
+    Returns:
+        An ImageSet, whose `images` are uint8 (N, 3, H, W); of a streamed one a StreamedSet, which decodes images where
+        `select` or a training asks for them.
 
     Raises:
         ParameterError: a name, split, subset or data root that is not allowed.

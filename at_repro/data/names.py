@@ -15,7 +15,10 @@ FOLDERS = (
     "NAME@SIZE (a folder of the data root, named with letters, digits and _, its images as squares of SIZE pixels: "
     "8 to 256, divisible by 8, such as faces@64)"
 )
-STREAMED = "NAME@SIZE-streamed (the same, read from its files again and again: for what is larger than the memory)"
+STREAMED = (
+    "NAME@SIZE-streamed (the same files, read again and again: for what is larger than the memory; tests see the "
+    "middle 7/8 of the short side)"
+)
 
 
 class Folder(NamedTuple):

@@ -141,7 +141,7 @@ class StreamedSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of names, sizes in bytes and labels of the files: their pixels would take hours.
+        """SHA-256 (hexadecimal) of resolution and files, by name, size in bytes and label: pixels would take hours.
 
         Raises DataError for a file that is empty or not there.
         """

@@ -20,11 +20,11 @@ RESOLUTIONS = dict.fromkeys(resnet.NAMES, 224) | efficientnet.RESOLUTIONS
 def pretrained(name: str) -> nn.Module:
     """A network with ImageNet weights, 1000 classes: images (N, 3, H, W), normalised with ImageNet's constants.
 
-    On the CPU, in float32 and in training mode: call `eval()` to look at images, or take `classifier`.
+    On the CPU, in float32 and in training mode: call `eval()` to look at images, or take `imagenet.classifier`.
     To fine-tune on other classes replace its last layer: `network.fc = nn.Linear(network.fc.in_features, num_classes)`.
 
     Args:
-        name: one of `RESOLUTIONS`: a ResNet, see `resnet`, or an EfficientNet-Lite, see `efficientnet`.
+        name: one of `imagenet.RESOLUTIONS`: a ResNet, see `resnet`, or an EfficientNet-Lite, see `efficientnet`.
 
     Raises:
         ParameterError: there are no such weights for this name.

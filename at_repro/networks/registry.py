@@ -57,8 +57,9 @@ def register(name: str, factory: Constructor) -> None:
         name: at most 64 lower-case letters, digits, hyphens and dots, a letter first. It is part of the identity of
             runs: another network, another name.
         factory: from a number of classes to a module from images (N, 3, H, W) to an Output whose groups are outputs of
-            its children, or to what `tap` returns. It is tried with ten classes and images of 32 x 32 pixels. Its
-            weights come from torch's default generator.
+            its children, or to what `tap` returns. It is tried with ten classes and images of 32 x 32 pixels,
+            which it has to take, whatever it is trained on. Its weights have to come from torch's default generator,
+            which `build` seeds.
 
     Raises:
         ParameterError: a name that is taken or has other letters, or a factory that makes no such module.
@@ -141,13 +142,13 @@ def build(name: str, num_classes: int = 10, generator: torch.Generator | None = 
     EfficientNet-Lite as in its original code.
 
     Args:
-        name: one of `available()`, such as "wrn-16-1" or "nin-thin-nobn".
+        name: as `available()` describes, such as "wrn-16-1" or "nin-thin-nobn".
         num_classes: number of logits, 1 or more.
         generator: where the weights come from: equal states give equal weights, and torch's default generator is left
             alone. None draws the seed of the weights from torch's default generator.
 
     Returns:
-        A module from images (N, 3, H, W) to an Output.
+        A module from images (N, 3, H, W) to an Output; of "module:function" what the function makes, unchecked.
 
     Raises:
         ParameterError: the name is not known, or `num_classes` is less than 1.

@@ -35,18 +35,20 @@ def tap(
             once per forward pass and to return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C), whose
             group is (N, C, H, W) without the tokens that stand for no part of the image, or a tuple that begins with
             them. This is what the layer returns, not the attention of queries to keys.
-        layout: of layers that return four axes, one of `LAYOUTS`; None recognises it by the image's proportions.
-        grid: height and width of tokens, which are the last of each sequence; None derives it where they are a square,
-            before it nothing, a class token, one more, or a class token and four registers.
+        layout: of layers that return four axes, one of `LAYOUTS`; None recognises it by the image's proportions,
+            channels last only in a model with a layer norm.
+        grid: height and width in tokens, which are the last of each sequence; None: a square, for images that are about
+            one, before it nothing, a class token, one more, or a class token and four registers.
 
     Returns:
-        A module that takes what the model takes. The model is its attribute `model`.
+        A module that takes what the model takes; the first tensor among the arguments counts as the images. The model
+        is its attribute `model`.
 
     Raises:
         ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout; a grid of
             other numbers than integers from 1. Also when called, if a layer did not run exactly once or returned no
             map, or is trained and ran without gradients, if the layout is not certain, if tokens fit no grid, if there
-            are no logits or no tensor among the images, or if another call has not returned.
+            are no logits or no tensor among the arguments, or if another call has not returned.
     """
     names = [name for name, _ in model.named_modules() if name]
     if isinstance(layers, str) or not layers:
@@ -59,7 +61,9 @@ def tap(
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
-    if grid is not None and not (len(grid) == 2 and all(is_integer(size) and size > 0 for size in grid)):
+    if grid is not None and not (
+        isinstance(grid, Sequence) and len(grid) == 2 and all(is_integer(size) and size > 0 for size in grid)
+    ):
         raise ParameterError("grid", grid, "height and width, two integers from 1")
     return _TapNetwork(model, layers, layout, grid)
 
@@ -75,13 +79,14 @@ def tapped_layers(network: nn.Module) -> tuple[str, ...]:
 def choose_layers(
     model: nn.Module, images: Tensor, layout: str | None = None, grid: tuple[int, int] | None = None
 ) -> list[str]:
-    """Names of layers for `tap`, low to top: the last of each resolution, or the blocks where there is but one.
+    """Names of at most three layers for `tap`: the last of each resolution, or the blocks where there is but one.
 
-    Of more than three the last of as many equal parts. Inner layers of a block are passed over where there is an
-    outer one: the first layer of the next block often has the resolution of this one.
+    They are low to top. More than three are cut into three equal parts, and the last of each is taken: of five the 2nd,
+    3rd and 5th. Inner layers of a block are passed over where there is an outer one: the first layer of the next block
+    often has the resolution of this one.
 
     Args:
-        model: any module, in evaluation mode; it is called once.
+        model: any module; it is called once, in evaluation mode, and left in the mode that it was in.
         images: what it is called with, (N, 3, H, W), of two images or more, so that no other axis is taken for theirs.
         layout, grid: as for `tap`; layers whose shape they do not fit are passed over.
 
@@ -117,11 +122,15 @@ def _map_sizes(model: nn.Module, reader: "_Reader") -> dict[str, tuple[int, int]
         for layer, module in model.named_modules()
         if layer
     ]
+    trained = [module for module in model.modules() if module.training]
     try:
+        model.eval()
         model(reader.image)
     finally:
         for hook in hooks:
             hook.remove()
+        for module in trained:
+            module.training = True
     sizes = {layer: size for layer, size in sizes.items() if runs[layer] == 1}
     if not sizes:
         raise ParameterError("layers", [], "names: none of the model's layers returned a map that could be recognised")
@@ -227,16 +236,13 @@ class _Recorder:
     def __call__(self, module: nn.Module, inputs: tuple, output: object) -> Tensor | tuple | None:
         if self.reader is None:
             return None
-        if module.training and self.reader.has_gradients and not torch.is_grad_enabled() and _is_trained(module):
+        runs_without = module.training and self.reader.has_gradients and not torch.is_grad_enabled()
+        if runs_without and any(parameter.requires_grad for parameter in module.parameters()):
             requirement = "layers that run with gradients; in torch.utils.checkpoint they do with use_reentrant=False"
             raise ParameterError("layers", self.layer, requirement)
         group, replacement = self.reader.read(self.layer, output)
         self.groups.append(group)
         return replacement
-
-
-def _is_trained(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 class _TapNetwork(nn.Module):

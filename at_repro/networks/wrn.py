@@ -17,8 +17,8 @@ class WideResNet(nn.Module):
     each. The groups of the output are the sums at the end of each group, *before* the next batch norm and ReLU, so they
     are signed.
 
-    The names in `state_dict()` are those of the public code, which only lacks the `.weight` of convolutions. Weights
-    are drawn as there, from torch's default generator; `networks.build` takes a generator.
+    The names in `state_dict()` are those of the public code, which lacks the `.weight` of convolutions and the counts
+    of batches. Weights are drawn as there, from torch's default generator; `networks.build` takes a generator.
 
     Args:
         depth: number of layers with weights, 6 n + 4 for n >= 1.

@@ -67,6 +67,8 @@ def _check_together(run: Run) -> None:
     if pairing and any(term.needs_mirror for term in run.terms):
         raise ParameterError("terms", run.method, "the symmetry norm without terms that need a teacher")
     if not pairing:
+        if teacher is not None:
+            raise ParameterError("teacher", teacher.run_id, "None, for a run without a term that learns from one")
         return
     if teacher is None:
         raise ParameterError("teacher", None, f"a run, since {run.method} learns from one")
@@ -81,7 +83,9 @@ def _check_together(run: Run) -> None:
 
 def _check_layers(term: Term, student: str, teacher: str) -> None:
     if not _are_pairs(term.layers):
-        raise ParameterError("layers", term.layers, "one or more pairs of names, the student's layer first")
+        raise ParameterError(
+            "layers", term.layers, "a tuple of one or more pairs of names, each a tuple, the student's layer first"
+        )
     if len(set(term.layers)) < len(term.layers):
         raise ParameterError("layers", term.layers, "every pair once")
     if term.groups is not None:
@@ -107,4 +111,4 @@ def _check_groups(term: Term, student: str, teacher: str) -> None:
         and 0 < len(groups) == len(set(groups))
         and all(type(number) is int and number in numbers for number in groups)
     ):
-        raise ParameterError("groups", groups, f"one or more numbers from 0 to {numbers[-1]}, each once")
+        raise ParameterError("groups", groups, f"a tuple of one or more numbers from 0 to {numbers[-1]}, each once")

@@ -10,7 +10,7 @@ def rate_factor(epoch: int, epochs: int, milestones: tuple[float, ...], drop: fl
 
     Milestones are fractions of the training length, so that a compressed schedule keeps the paper's shape
     (Section 4.1: 200 epochs, drops at 60, 120 and 160 are 0.3, 0.6 and 0.8). They are rounded to
-    whole epochs: the one epoch of a training of one is behind 0.3.
+    whole epochs: of a training of one epoch 0.3 is epoch 0, so that its rate is multiplied by `drop` once.
     """
     return drop ** sum(epoch >= round(milestone * epochs) for milestone in milestones)
 

@@ -26,18 +26,21 @@ class Run:
         epochs: training length; the learning rate falls at fixed fractions of it.
         dataset: a name for `data.load`.
         subset: train on this many images only (the first in canonical order); None: on all.
-        terms: transfer terms added to the task loss.
-        teacher: the run whose recorded weights are the teacher; needed if a term needs one.
+        terms: transfer terms added to the task loss; their order is a part of the identity.
+        teacher: the run, on the same data set, whose recorded weights are the teacher, which is trained first where it
+            has no record; needed if a term needs one, and only then.
         batch_size: images per step; the last, smaller batch of an epoch is kept.
         learning_rate: of SGD, without Nesterov.
         milestones: fractions of the training length at which the rate is multiplied by `drop`, above 0.
         momentum: of SGD, from 0 to 1.
         weight_decay: on every parameter, batch norm's and biases included.
         augmentation: "crop-flip" (reflect-pad 4, random crop, random flip), "flip", "none", "window-flip" (a random
-            window of 7/8 of the resolution; tests see whole images) or "resized-crop-flip" (a random part at the size
+            window of about 7/8 of the resolution, a multiple of 8 pixels; of up to 32 pixels the whole image, so that
+            only the flip is left; tests see whole images) or "resized-crop-flip" (a random part at the size
             of the whole), see `data.augment`.
-        precision: "fp32", "bf16" (autocast for convolutions, everything else in float32), or "auto": the faster of
-            the two on the machine at hand, which the record names.
+        precision: "fp32", "bf16" (autocast: convolutions, linear layers and the activations between them; weights,
+            statistics, maps and losses in float32), or "auto": the faster of the two on the machine at hand, which the
+            record names.
         seed: decides initial weights, the order of images and their augmentation.
         start: what the training starts from: "random" weights, or "imagenet", those of `networks.pretrained` with a new
             last layer, drawn from the seed.
@@ -94,12 +97,9 @@ class Run:
         check_kind("network", values["network"], str, "a name")  # the run id is made of it
         for name in {"terms", "milestones"} & values.keys():
             check_kind(name, values[name], list | tuple, "a list")
-        if "terms" in values:
-            values["terms"] = tuple(_term(term) for term in values["terms"])
+            values[name] = tuple(map(_term, values[name]) if name == "terms" else values[name])
         if values.get("teacher") is not None:
             values["teacher"] = cls.from_dict(values["teacher"])
-        if "milestones" in values:
-            values["milestones"] = tuple(values["milestones"])
         return cls(**values)
 
 

@@ -54,12 +54,13 @@ class ActivationTransfer(Term):
     """Activation-based attention transfer (eq. 2): `beta` times `losses.activation_transfer`.
 
     Attributes:
-        beta: the weight, above 0; 1000 as in the public code.
+        beta: the weight, above 0; 1000 as in the public code. Form "paper" and other norms want another one: this study
+            has 0.1 for the form, 42000 for norm "l1" and 0.0001 for "none".
         decay: one of `schedules.DECAYS`, see `schedules.decay_factor`.
         mapping: see `attention.mapping`.
         form, norm: see `losses.map_transfer`.
-        groups: which groups are compared, counted from 0; None: all.
-        layers: instead of groups, pairs of layers by name, the student's first.
+        groups: a tuple of the groups that are compared, each with the teacher's of the same number, from 0; None: all.
+        layers: instead of groups, a tuple of pairs of layers by name, the student's first.
     """
 
     kind: ClassVar[str] = "at"
@@ -112,7 +113,7 @@ class FullActivation(Term):
     """F-ActT, full-activation transfer (Table 1): whole activations instead of maps, through 1x1 adapters.
 
     The paper lets its beta decay and gives neither value nor schedule: here beta weighs as in `ActivationTransfer`
-    and falls linearly to 0.
+    and falls linearly, to beta / epochs in the last epoch.
 
     Attributes:
         beta, decay, groups: as of `ActivationTransfer`.

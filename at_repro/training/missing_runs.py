@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 
 import torch
@@ -48,7 +48,7 @@ def train(
         DataError: where a data set, or ImageNet's weights, are missing or damaged.
         UserError: where the disk refuses a file, the store is then as it was; where a folder of images is no longer
             what a record was trained on; where a teacher diverged or its weights are not here; for a damaged record,
-            or a checkpoint that cannot be read or was begun on other images or code of a network.
+            or a checkpoint that cannot be read or was begun on other images or with weights of other names or shapes.
         KeyboardInterrupt: after Ctrl-C, SIGTERM or a hangup, when the step in progress is done and saved.
     """
     ranks, target = join(engine.device(device))
@@ -66,7 +66,10 @@ def train(
         count = len(sets[run.dataset, "train", run.subset])
         ranks.check(run, count)
         check_batches(run, count, ranks)
-    _check_folders([run for run in all_runs if run not in missing], store, data_root)
+    recorded = [run for run in all_runs if run not in missing]
+    _check_folders(recorded, store, data_root)
+    if ranks.first:
+        _tell_of_other_code(recorded, store, progress)
     if ranks.first:
         tidy(store)
     announcements: set[Run] = set()
@@ -110,6 +113,23 @@ def check_batches(run: Run, count: int, ranks: Ranks = ALONE) -> None:
     except ValueError as error:  # of a batch norm that sees one position of one image
         allowed = f"a size that leaves more than one image for every batch of {count} images ({error})"
         raise ParameterError("batch_size", run.batch_size, allowed) from error
+
+
+def _tell_of_other_code(runs: Sequence[Run], store: Store, progress: Progress) -> None:
+    """Names the records of a network of one's own whose function was another one: they are not trained again."""
+
+    @cache
+    def text(network: str) -> str:
+        with suppress(UserError):  # its module is not here
+            return networks.source(network).get("text", "")
+        return ""
+
+    for run in runs:
+        if now := text(run.network):
+            then = store.load(run).values["environment"].get("network", {}).get("text", now)
+            if then != now:
+                told = f"of other code of {run.network}: to train this, delete {store.record_path(run)}"
+                progress.say(f"record {run.run_id} is {told}")
 
 
 def _check_folders(runs: Sequence[Run], store: Store, data_root: str | None) -> None:

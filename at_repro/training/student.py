@@ -144,7 +144,7 @@ class Student:
         return tensors | {"totals": self.totals}
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint; the previous one stays until the new one is whole. Raises UserError where it cannot.
+        """Writes the checkpoint, see `checkpoint_file.write`.
 
         Random state is not part of it: every draw is made from the run's seed, the epoch and the step.
         """
@@ -168,7 +168,8 @@ class Student:
         Args:
             data: fingerprints of the images at hand, as for `begin_session`.
 
-        Raises UserError where it cannot be read, or where the run was begun on other images or with another network.
+        Raises UserError where it cannot be read, or where the run was begun on other images or with a network whose
+        weights have other names or shapes.
         """
         if not path.exists():
             return

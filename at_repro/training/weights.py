@@ -27,6 +27,10 @@ def stored_weights(network: nn.Module) -> dict[str, Tensor]:
 def load_network(store: Store, run: Run, images: Images, device: torch.device) -> nn.Module:
     """The network of a recorded run with its stored weights, frozen, in evaluation mode.
 
+    Args:
+        images: any of the run's data set, whose classes are counted.
+        device: where the network is put, see `engine.device` for one by the name "auto".
+
     Raises UserError where the record has no weights here, or those of other classes, or the run diverged.
     """
     return network_of(run, usable(store.load(run)), images, device)

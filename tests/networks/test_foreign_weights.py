@@ -35,8 +35,7 @@ def test_names_are_those_of_the_public_code():
     assert params["group1.block0.conv0"].shape == (64, 32, 3, 3)
 
 
-@pytest.mark.parametrize("name", ["wrn-10-1", "wrn-16-2", "wrn-22-3"])
-@pytest.mark.parametrize("num_classes", [1, 10, 100])
+@pytest.mark.parametrize(("name", "num_classes"), [("wrn-10-1", 1), ("wrn-16-2", 10), ("wrn-22-3", 100)])
 def test_round_trip_finds_depth_width_and_classes(name, num_classes):
     network, params = network_and_params(name, num_classes)
     again = networks.from_authors(params)

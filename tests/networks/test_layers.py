@@ -74,6 +74,16 @@ def test_layers_that_run_twice_are_passed_over():
     assert networks.choose_layers(Twice(), IMAGES) == ["last"]
 
 
+def test_a_model_in_training_is_looked_at_and_left_as_it_was():
+    """Batch norms that see the images in training mode would take them into their statistics."""
+    model = torchvision.models.resnet18().train()
+    model.layer1.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    networks.choose_layers(model, torch.rand(2, 3, 64, 64))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training and model.layer4.training and not model.layer1.training
+
+
 def test_a_model_without_maps_is_refused():
     with pytest.raises(ParameterError, match=r"^layers: .*none of the model's layers returned a map"):
         networks.choose_layers(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)), IMAGES)

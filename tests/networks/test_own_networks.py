@@ -158,6 +158,21 @@ def test_a_function_of_a_module_is_trained_recorded_verified_and_looked_at(modul
     assert load_model("mine:Two", str(weights)).network.fc.out_features == 10
 
 
+def test_a_record_of_other_code_is_told_and_not_trained_again(module, store, quiet, few_test_images, tmp_path):
+    """Whoever changes a network and calls the same run would take the old number for the new one's."""
+    run = Run("mine:Two", epochs=1, **TINY)
+    train([run], store, device="cpu", progress=quiet)
+    said = io.StringIO()
+    train([run], store, device="cpu", progress=Progress(said))
+    assert said.getvalue() == ""
+    path = tmp_path / "mine.py"
+    path.write_text(path.read_text().replace("class Two(nn.Module):", "class Two(nn.Module):  # changed", 1))
+    del sys.modules["mine"]
+    train([run], store, device="cpu", progress=Progress(said))
+    told = f"record {run.run_id} is of other code of mine:Two: to train this, delete {store.record_path(run)}\n"
+    assert said.getvalue() == told
+
+
 class Stopped(Progress):
     def epoch(self, students, images):
         raise KeyboardInterrupt

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -111,12 +112,16 @@ def test_a_value_of_another_kind_is_one_line_too(change):
 
 
 @pytest.mark.parametrize(
-    "values",
-    [{"netwrok": "wrn-16-1"}, {"terms": [{"kind": "at", "gamma": 1}]}, {"terms": [{}]}, {"terms": ["at"]},
-     {"terms": {"kind": "at"}}, {"terms": [{"kind": ["at"]}]}, {"terms": [{"kind": "min-l2"}]}, {"teacher": "wrn-16-2"},
-     {"teacher": {"network": "wrn-16-2"}}, {"milestones": 3}, {"network": 16}, {"network": ["wrn-16-1"]}],
+    ("values", "message"),
+    [({"netwrok": "wrn-16-1"}, "field of run: 'netwrok'"),
+     ({"terms": [{"kind": "at", "gamma": 1}]}, "field of term at: 'gamma'"), ({"terms": [{}]}, "term: None"),
+     ({"terms": ["at"]}, "term: 'at'"), ({"terms": {"kind": "at"}}, "terms: {'kind': 'at'}"),
+     ({"terms": [{"kind": ["at"]}]}, "term: ['at']"), ({"terms": [{"kind": "min-l2"}]}, "term min-l2: {}"),
+     ({"teacher": "wrn-16-2"}, "run: 'wrn-16-2'"), ({"teacher": {"network": "wrn-16-2"}}, "run: {'network': 'wrn-16"),
+     ({"milestones": 3}, "milestones: 3"), ({"network": 16}, "network: 16"),
+     ({"network": ["wrn-16-1"]}, "network: ['wrn-16-1']")],
 )  # fmt: skip
-def test_a_spec_with_unknown_names_is_refused(values):
+def test_a_spec_with_unknown_names_is_refused(values, message):
     """A misspelt field of a spec file would otherwise train something else than was asked for."""
-    with pytest.raises(ParameterError):
+    with pytest.raises(ParameterError, match=f"^{re.escape(message)}"):
         Run.from_dict({"network": "wrn-16-1", "epochs": 1} | values)
