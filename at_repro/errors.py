@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import UnionType
 from typing import TypeGuard
@@ -51,6 +51,13 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def name_seeds(seeds: Sequence[int]) -> str:
+    """For readers: "seed 0", "seeds 0, 2" or, of three and more in a row, "seeds 0 to 4"; in ascending order."""
+    is_range = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    names = f"{seeds[0]} to {seeds[-1]}" if is_range else ", ".join(map(str, seeds))
+    return f"seed{'s' * (len(seeds) > 1)} {names}"
 
 
 def check_choice(parameter: str, value: str, choices: Collection[str]) -> None:

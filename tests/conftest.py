@@ -4,6 +4,7 @@ import functools
 import io
 import math
 import os
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -27,6 +28,14 @@ from at_repro.training import Progress, engine, train
 from at_repro.training.weights import stored_weights
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
+
+
+def pytest_runtest_setup(item):
+    """What not every machine has is asked for when a test's turn comes: to find a compiler takes seconds."""
+    if item.get_closest_marker("compiler") and not engine.can_compile(torch.device("cpu")):
+        pytest.skip("no C++ compiler here to compile with")
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
 
 
 @pytest.fixture
@@ -128,6 +137,20 @@ def _first_weights(network: str, seed: int) -> dict[str, torch.Tensor]:
     return stored_weights(networks.build(network, 10, engine.generator(seed, "weights")))
 
 
+def _of_training(seconds: float, epochs: int, parameters: int) -> dict:
+    """What record.json says of how a run was trained: in one session, alone."""
+    return {
+        "seconds": seconds,
+        "seconds_per_epoch": seconds / epochs,
+        "parameters": parameters,
+        "data": {"train": "0" * 64, "test": "1" * 64},
+        "environment": {
+            "commit": "abc", "device": "CPU", "precision": "fp32", "command": "by hand", "packages": {}, "company": [],
+        },
+        "sessions": [{"epoch": 0, "step": 0, "seconds": seconds}],
+    }  # fmt: skip
+
+
 @pytest.fixture
 def hand_made(store):
     """Writes a record without training: `changes` replace parts of record.json, within its objects by name.
@@ -150,15 +173,13 @@ def hand_made(store):
             "diverged": None,
             "final": {"test_error": 25.0, "test_loss": 1 / 3, "train_error": 50.0, "train_loss": 1.5},
             "best": {"test_error": min(curve), "epoch": curve.index(min(curve)) + 1},
-            "seconds_per_epoch": 0.1,
-            "data": {"train": "0" * 64, "test": "1" * 64},
-            "environment": {"commit": "abc", "device": "CPU", "precision": "fp32"},
         }
+        weights = weights or _first_weights(run.network, run.seed)
+        counts = [value.numel() for name, value in weights.items() if not re.search("running|num_batches", name)]
+        values |= _of_training(changes.get("seconds", 0.1 * len(curve)), len(curve), sum(counts))
         for name in ("final", "best", "data", "environment"):
             values[name] |= changes.pop(name, {})
         values |= changes
-        if "seconds" in values and "seconds_per_epoch" not in changes:
-            values["seconds_per_epoch"] = values["seconds"] / len(curve)
         if values["diverged"] is not None:
             values["final"] = dict.fromkeys(values["final"])
         rates = [0.1] * (len(curve) - 1) + [0.02]
@@ -168,7 +189,7 @@ def hand_made(store):
         epochs["seconds"] = values["seconds_per_epoch"]
         labels = range(len(predicted)) if labels is None else labels
         predictions = pd.DataFrame({"label": labels, "prediction": predicted[: len(labels)]})
-        return store.write(run, values, epochs, predictions, weights or _first_weights(run.network, run.seed))
+        return store.write(run, values, epochs, predictions, weights)
 
     return write
 
@@ -233,13 +254,12 @@ def studies(store):
         labels = [image % 10 for image in range(200)]
         predictions = [(label + (image in (wrong or ()))) % 10 for image, label in enumerate(labels)]
         errors = [30.0, 40.0, *([90.0, 90.0] if error is None else [max(0.0, error - 0.5), error])]
-        epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0}
+        epochs = {"epoch": [1, 2, 3, 4], "learning_rate": [0.1, 0.1, 0.02, 0.02], "train_error": 50.0, "seconds": 1.0}
         values = {
             "diverged": 4 if error is None else None,
             "final": {"test_error": error, "train_error": None if error is None else 50.0},
             "best": {"test_error": min(errors), "epoch": errors.index(min(errors)) + 1},
-            "data": {"train": "0" * 64, "test": "1" * 64},
-            "environment": {"commit": "abc", "device": "CPU", "precision": "fp32"},
+            **_of_training(4.0, 4, 1),
         }
         if run.dataset.startswith(("imagenet@", "cub200@")):  # more than 100 classes
             values["final"]["top5_error"] = None if error is None else error / 4

@@ -271,6 +271,14 @@ def status(capsys) -> dict[str, str]:
     return dict(zip(("student", "teacher", "AT", "F-ActT", "KD", "AT+KD"), names, strict=True)) | {"summary": lines[-1]}
 
 
+def test_experiments_and_seeds_that_are_named_are_those_that_count(capsys):
+    names, seeds = [NAME, "precisions"], [3, 4]
+    assert main(["status", *names, "--results", "store", "--seeds", *map(str, seeds)]) == 0
+    *lines, _ = capsys.readouterr().out.splitlines()
+    asked = {run.run_id for name in names for of in experiments.get(name).runs("smoke", seeds) for run in of.values()}
+    assert {line.split()[0] for line in lines} == asked and any("-s4-" in run_id for run_id in asked)
+
+
 @pytest.mark.slow
 def test_run_trains_once(tiny_experiment, capsys, monkeypatch):
     assert status(capsys)["summary"].startswith("6 missing in ")

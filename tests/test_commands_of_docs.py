@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 import short
 from papermill.cli import papermill
-from prose import prose
+from prose import ROOT, prose
 
 from at_repro import cli, experiments, records
 from at_repro.bench import benchmark
@@ -29,7 +29,6 @@ from at_repro.training import train
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "book/intro.md", "notebooks/trust_and_rerun.ipynb")
 
 
@@ -76,6 +75,9 @@ def test_a_command_works_as_it_stands(line, home, in_process, own_signals, capsy
         "sweep": "the comparison is here",
         "status": "missing",
         "claims": "29 claims: ",
+        "maps": "drawn: ",
+        "experiments": "wrn-16-2-to-16-1",
+        "data": "sha256",
     }.get(words[0], "") in shown
 
 

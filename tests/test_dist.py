@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from prose import ROOT
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

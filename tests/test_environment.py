@@ -8,14 +8,13 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from prose import ROOT
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-CONSTRAINTS = (REPOSITORY / "constraints.txt").read_text().splitlines()
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def name(requirement: str) -> str:
@@ -36,7 +35,7 @@ def declared() -> set[str]:
 def imported() -> set[str]:
     """Top-level names of the third-party modules that the package imports."""
     found = set()
-    for path in (REPOSITORY / "at_repro").rglob("*.py"):
+    for path in (ROOT / "at_repro").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
@@ -47,19 +46,19 @@ def imported() -> set[str]:
 
 def reasons() -> set[str]:
     """Packages in the table of reasons."""
-    table = (REPOSITORY / "CONTRIBUTING.md").read_text().split("| package | why |")[1].split("\n\n")[0]
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("| package | why |")[1].split("\n\n")[0]
     cells = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
     return {package.strip() for cell in cells for package in cell.split(",")}
 
 
 def newest_tested() -> int:
     """The newest Python for which the versions of constraints.txt are tested, 3 left out."""
-    (tested,) = re.findall(r"python: \[(.*)\]", (REPOSITORY / ".github" / "workflows" / "book.yml").read_text())
+    (tested,) = re.findall(r"python: \[(.*)\]", (ROOT / ".github" / "workflows" / "book.yml").read_text())
     return max(int(version) for version in re.findall(r"3\.(\d+)", tested))
 
 
 def test_conda_environment_agrees_with_the_project():
-    lines = (REPOSITORY / "environment.yml").read_text()
+    lines = (ROOT / "environment.yml").read_text()
     entries = re.findall(r"^\s*- (.+)$", lines, flags=re.MULTILINE)
     (installed,) = [entry for entry in entries if entry.startswith("-e ")]
     extras = re.fullmatch(r"-e \.\[(.+)\]", installed)[1].split(",")
@@ -74,7 +73,7 @@ def test_conda_environment_agrees_with_the_project():
 @pytest.mark.skipif("AT_REPRO_TEST_CONDA" not in os.environ, reason="AT_REPRO_TEST_CONDA is not set: needs conda")
 def test_conda_makes_an_environment_that_works(tmp_path):
     """The commands of the page on rerunning, in a clone, and not among the user's environments."""
-    subprocess.run(["git", "clone", "--quiet", REPOSITORY, tmp_path / "clone"], check=True)
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
     create = ["conda", "env", "create", "--quiet", "--file", "environment.yml", "--prefix", str(tmp_path / "env")]
     subprocess.run(create, cwd=tmp_path / "clone", check=True)
     within = ["conda", "run", "--prefix", str(tmp_path / "env"), "--cwd", str(tmp_path / "clone")]
@@ -94,12 +93,12 @@ def test_constraints_are_versions_that_the_project_allows():
 
 def test_makefile_asks_for_the_same_python():
     lowest, newest = re.fullmatch(r">=3\.(\d+)", PROJECT["requires-python"])[1], newest_tested()
-    makefile = (REPOSITORY / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     assert f"(3, {lowest}) <= sys.version_info < $(if $(LATEST),(4, 0),(3, {newest + 1}))" in makefile
     assert f"Python 3.{lowest} $(if $(LATEST),or newer,to 3.{newest})" in makefile
     told = f"Python 3.{lowest} to 3.{newest}"
     pages = ("README.md", "notebooks/trust_and_rerun.ipynb")
-    assert all(told in (REPOSITORY / page).read_text() for page in pages)
+    assert all(told in (ROOT / page).read_text() for page in pages)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_make_takes_no_python_for_which_nothing_was_tested_and_no_environment_of
     version, taken, kept, tmp_path
 ):
     """The versions of constraints.txt have no wheels for it; and `venv` leaves an interpreter that is there."""
-    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    shutil.copy(ROOT / "Makefile", tmp_path)
     for file in ("pyproject.toml", "constraints.txt"):
         (tmp_path / file).touch()
     python = tmp_path / "python"

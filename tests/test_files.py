@@ -26,6 +26,10 @@ def test_what_no_command_has_written_is_one_line(content, tmp_path):
     path.write_text(content)
     with pytest.raises(ParameterError, match="allowed: a file that make faults has written"):
         files.read_json("proofs", path, ("rows", "seed"), "make faults")
+
+
+def test_what_a_command_has_written_is_read_whole(tmp_path):
+    path = tmp_path / "own.json"
     path.write_text('{"rows": [], "seed": 0, "more": 1}')
     assert files.read_json("proofs", path, ("rows", "seed"), "make faults")["more"] == 1
 

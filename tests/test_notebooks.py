@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 from unittest.mock import Mock
 
 import images_at_hand
@@ -18,6 +17,7 @@ import pytest
 from images_at_hand import are_here
 from in_process import shell
 from nbformat import NotebookNode
+from prose import ROOT
 from sealed import seal
 
 from at_repro import experiments
@@ -25,7 +25,6 @@ from at_repro.records import default_folder
 from at_repro.report import notebooks
 from at_repro.report.page import Page
 
-ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 NAMES = notebooks.names()
 

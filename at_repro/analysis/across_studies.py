@@ -92,8 +92,9 @@ def of_pretrained(study: Study, statistic: str) -> pd.DataFrame:
 
     From the table of a study's store, see `attention_measurement.update_imagenet`; no rows where nothing was measured.
     """
-    table = attention_table.by_level(study.store, statistic).filter(like="imagenet-", axis="index")
-    table = table.dropna(axis="columns", how="all").rename_axis(index="network", columns=None)
+    table = attention_table.by_level(study.store, statistic)
+    table = table[table.index.str.startswith("imagenet-")].dropna(axis="columns", how="all")
+    table = table.rename_axis(index="network", columns=None)
     return table.rename(lambda run_id: run_id.removeprefix("imagenet-"))
 
 

@@ -93,7 +93,8 @@ def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:
     if network is None or images is None:
         return []
     classes = network_maps.predictions(network, images).tolist()
-    labels = [_readable(images.classes[label]) for label in images.labels.tolist()]
+    names = [re.sub(r"^\d+\.", "", name).replace("_", " ") for name in images.classes]  # 001.Sooty_Albatross, as in CUB
+    labels = [names[label] for label in images.labels.tolist()]
     return [f"{label}, seen as: {imagenet.CATEGORIES[of]}" for label, of in zip(labels, classes, strict=True)]
 
 
@@ -116,8 +117,3 @@ def _maps(network: nn.Module, images: ImageSet, mapping: str) -> dict[str, Tenso
         batches.append(network_maps.of_groups(output.groups, [mapping]) | {GRAD_CAM: {GRAD_CAM: cam}})
     levels = network_maps.join(batches)
     return levels[mapping] | levels[GRAD_CAM]
-
-
-def _readable(label: str) -> str:
-    """ "001.Black_footed_Albatross", as CUB writes it, to "Black footed Albatross"."""
-    return re.sub(r"^\d+\.", "", label).replace("_", " ")

@@ -12,7 +12,7 @@ from torch import nn
 from at_repro import data, experiments
 from at_repro.analysis import attention_measurement, network_maps
 from at_repro.data import Images, ImageSet
-from at_repro.errors import DataError, check_choice
+from at_repro.errors import DataError, check_choice, name_seeds
 from at_repro.records import Record, Store, default_folder, open_store
 from at_repro.runs import Run
 from at_repro.training import engine, load_network, train
@@ -127,8 +127,8 @@ class Study(WithImages):
         columns: dict[tuple[int, ...], list[str]] = {}
         for column, seeds in students.items():
             columns.setdefault(seeds, []).append(column)
-        others = [f"{_seeds(seeds)} of {' and '.join(of)}" for seeds, of in columns.items() if seeds != most]
-        return _seeds(most) + (f" ({', '.join(others)})" if others else "")
+        others = [f"{name_seeds(seeds)} of {' and '.join(of)}" for seeds, of in columns.items() if seeds != most]
+        return name_seeds(most) + (f" ({', '.join(others)})" if others else "")
 
     @property
     def of_other_images(self) -> list[Record]:
@@ -176,12 +176,6 @@ def with_all_seeds(study: Study) -> Study:
     seeds = study.store.seeds()
     records, _ = find_records(study.store, study.experiment.runs(study.preset, seeds))
     return replace(study, seeds=seeds, records=records)
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    is_range = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
-    names = f"{seeds[0]} to {seeds[-1]}" if is_range else ", ".join(map(str, seeds))
-    return f"seed{'s' * (len(seeds) > 1)} {names}"
 
 
 def open_study(

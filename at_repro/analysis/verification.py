@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from torch import Tensor, nn
 
@@ -84,10 +84,7 @@ def verify(
         except DataError as error:
             return error
 
-    @cache
-    def labels() -> Labels:
-        return _labels_of_all(store)
-
+    labels = cache(partial(_labels_of_all, store))
     by_dataset: dict[str, list[Record]] = {}
     for run_id in dict.fromkeys(run_ids or folders):
         try:
@@ -194,7 +191,7 @@ def _verify_pass(
         try:
             network = load_network(store, record.run, images, images.device)
             count_now = sum(parameter.numel() for parameter in network.parameters())
-            if record.values.get("parameters", count_now) != count_now:
+            if record.values["parameters"] != count_now:
                 yield (
                     record.run.run_id,
                     Verification(f"recorded {record.values['parameters']} parameters, its weights have {count_now}"),

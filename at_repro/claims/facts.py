@@ -61,12 +61,12 @@ class Facts:
         record = self.load(run)
         if record.diverged:
             return 100 * float(self.mistakes(run).mean())
-        return float(record.early_errors().mean()) if early else record.final["test_error"]
+        return float(record.phase_errors(0).mean()) if early else record.final["test_error"]
 
     def _phase_error(self, run: Run) -> float:
         """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
         record = self.load(run)
-        return math.nan if record.diverged else float(record.late_errors().mean())
+        return math.nan if record.diverged else float(record.phase_errors(-1).mean())
 
     def image_error(self, better: Side, worse: Side) -> float:
         """The standard error, in points, of the difference between two sides of one seed, from its test images.
@@ -85,7 +85,7 @@ class Facts:
         images = sum(share * (1 - share) for share in shares) / len(self.mistakes(better[0]))
         if any(self.load(run).diverged for run in (*better, *worse)):
             return 100 * math.sqrt(images)
-        curves = [np.mean([self.load(run).early_errors() for run in side], axis=0) for side in (better, worse)]
+        curves = [np.mean([self.load(run).phase_errors(0) for run in side], axis=0) for side in (better, worse)]
         epochs = float(np.var(curves[0] - curves[1])) / len(curves[0])
         return math.sqrt(100**2 * images + epochs)
 

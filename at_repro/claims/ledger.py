@@ -19,6 +19,7 @@ from at_repro.claims.comparisons import Comparison, Cost, ErrorComparison, Evide
 from at_repro.claims.facts import Facts
 from at_repro.claims.paper_claims import BY_NAME, CLAIMS, QUESTIONS, Claim
 from at_repro.claims.verdicts import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, VERDICTS
+from at_repro.errors import name_seeds
 from at_repro.records import Store
 from at_repro.runs import Run
 
@@ -97,10 +98,9 @@ def _of_new_seeds(claim: Claim, comparison: Comparison, preset: str, evidence: E
     estimate = significance.of_replicates([evidence.differences[seed] for seed in seeds])
     if estimate is None or len(seeds) == len(evidence.differences):
         return "", ""
-    text = f"{estimate.difference:+.2f}{comparison.unit}{between(*estimate.interval)}"
-    names = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    text = measured(estimate.difference, *estimate.interval, comparison.unit)
     verdict = verdicts.verdict(*comparison.margin.chances(estimate))
-    return f"seeds {names} alone, run after the rule was stated: {text}", verdict
+    return f"{name_seeds(seeds)} alone, run after the rule was stated: {text}", verdict
 
 
 def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +180,8 @@ def shorter_trainings(ledger: pd.DataFrame) -> str:
     count = (decided["setting"] == SETTINGS["reduced"]).sum()
     untrained = sum(isinstance(BY_NAME[name].comparisons[0], Cost) for name in decided.index)
     others = f", {untrained} on a benchmark alone" if untrained else ""
-    return f"Of the {len(decided)} decided, {count} rest on trainings shorter than the paper's{others}." * bool(count)
+    rest = f"{count} rest{'s' if count == 1 else ''} on trainings shorter than the paper's"
+    return f"Of the {len(decided)} decided, {rest}{others}." * bool(count)
 
 
 def post_hoc(ledger: pd.DataFrame) -> str:
@@ -212,13 +213,13 @@ def _of_the_paper(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def effect(row: Any) -> str:
-    """The difference of a row of `compare` with its interval, for readers: "-0.57 points (-1.21 to +0.07)"."""
-    return f"{row.difference:+.2f}{row.unit}{between(row.low, row.high)}"
+    """The difference of a row of `compare` with its interval, see `measured`."""
+    return measured(row.difference, row.low, row.high, row.unit)
 
 
 def late(row: Any) -> str:
     """The second estimator of a row of `compare`, to stand behind its `effect`; empty where there is none."""
-    return "" if math.isnan(row.late) else f", in the last phase {row.late:+.2f}{between(row.late_low, row.late_high)}"
+    return "" if math.isnan(row.late) else f", in the last phase {measured(row.late, row.late_low, row.late_high)}"
 
 
 def of_new_seeds(row: Any) -> str:
@@ -226,9 +227,9 @@ def of_new_seeds(row: Any) -> str:
     return f"; {row.new_seeds}; {row.new_verdict}" if row.new_seeds else ""
 
 
-def between(low: float, high: float) -> str:
-    """An interval for readers, to stand behind its difference; empty where there is none."""
-    return "" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})"
+def measured(difference: float, low: float, high: float, unit: str = "") -> str:
+    """A difference with its interval, for readers: "-0.57 points (-1.21 to +0.07)"; without, where `low` is NaN."""
+    return f"{difference:+.2f}{unit}" + ("" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
 
 
 def _verdict(claim: Claim, part: pd.DataFrame, count: int) -> str:

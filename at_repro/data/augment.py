@@ -5,8 +5,8 @@ generator gives the same batch whatever the device.
 """
 
 import math
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -33,14 +33,6 @@ def crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> T
         uint8 (N, C, H, W) on the device of `images`.
     """
     return shift_flip(images, *draw_shift_flip(len(images), generator, padding))
-
-
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Flips half of the images left to right (the only augmentation in the paper's Table 3).
-
-    Args and returns as in `crop_flip`, of which this is the case without padding.
-    """
-    return crop_flip(images, generator, padding=0)
 
 
 def window_flip(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -167,9 +159,9 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return own.sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)
 
 
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "crop-flip": crop_flip,
-    "flip": flip,
+    "flip": partial(crop_flip, padding=0),  # alone, as in the paper's Table 3
     "none": lambda images, generator: images,
     "window-flip": window_flip,
     "resized-crop-flip": resized_crop_flip,

@@ -1,4 +1,4 @@
-"""The paper's tables and figures as runs, at each preset, and the numbers that the paper prints."""
+"""Experiments by name, their presets and variations, and the numbers that the paper prints."""
 
 from at_repro.experiments.definitions import EXPERIMENTS, METHODS, TABLE_1, columns_of, get
 from at_repro.experiments.presets import PRESETS, Preset, get_preset

@@ -1,8 +1,7 @@
 """The grid of runs over a cluster: cohorts are handed to the workers of Dask, teachers before their students.
 
-Each worker calls `training.train` on the shared store. So whatever holds there holds here: a run is trained by one
-process at a time, what has a record is not trained again, and what a dead worker leaves is continued from its last
-checkpoint, by the worker that gets its task next. Needs the extra `cluster`.
+Each worker calls `training.train` on the shared store, and what holds there holds here: what a dead worker leaves is
+continued from its last checkpoint, by the worker that gets its task next. Needs the extra `cluster`.
 """
 
 import importlib.util
@@ -11,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from itertools import product
+from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -19,7 +18,7 @@ import torch
 
 from at_repro import data
 from at_repro.data.streamed import cores
-from at_repro.errors import ParameterError, UserError, check_choice, check_count
+from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
 from at_repro.training import Progress, engine, train
@@ -100,17 +99,15 @@ def train_on(
     check_choice("device", device, engine.DEVICES)  # workers may have one that this machine lacks
     all_runs = with_teachers([checks.validate(run) for run in runs])
     missing = [run for run in all_runs if not store.has(run)]
-    # Here, before a worker of a long queue finds out.
-    sizes = {
-        (dataset, split): len(data.load(dataset, split, data_root))
-        for dataset, split in product(dict.fromkeys(run.dataset for run in missing), data.SPLITS)
-    }
+
+    @cache  # many runs have the same images
+    def size(dataset: str, split: str, subset: int | None) -> int:
+        return len(data.load(dataset, split, data_root, subset=subset))
+
+    for run in missing:  # here, before a worker of a long queue finds out
+        check_batches(run, size(run.dataset, "train", run.subset))
+        size(run.dataset, "test", None)
     check_networks(missing, store)
-    for run in missing:
-        count = sizes[run.dataset, "train"]
-        if run.subset is not None:
-            check_count("subset", run.subset, most=count)
-        check_batches(run, run.subset or count)
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]

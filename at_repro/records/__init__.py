@@ -1,4 +1,4 @@
-"""The record store: one folder per finished run, readable by people, written as a whole or not at all."""
+"""Records of finished runs."""
 
 from at_repro.records.record import DamagedRecord, Record, check_same_test_images, load_record
 from at_repro.records.store import Store, default_folder, open_store

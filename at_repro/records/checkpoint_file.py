@@ -34,34 +34,35 @@ def write(path: Path, about: dict, tensors: "dict[str, Tensor]") -> None:
 
 def read(path: Path) -> "tuple[dict, dict[str, Tensor]]":
     """What a checkpoint says about its run, and its tensors, as given to `write`. Raises UserError where it cannot."""
-    try:
-        with _open(path, "pt") as file:
-            text = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with _open(path, "pt") as file:
+        text = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if text.pop("checksum") != _checksum(tensors, text):
             raise ValueError("it does not match its checksum")
         return _parse(text), tensors
-    except _DAMAGES as error:
-        raise _unreadable(path, error) from None
 
 
 def read_header(path: Path) -> dict:
     """What a checkpoint says about its run, without its tensors, which are not checked. Raises UserError."""
-    try:
-        with _open(path, "np") as file:
-            return _parse(file.metadata())
-    except _DAMAGES as error:
-        raise _unreadable(path, error) from None
+    with _open(path, "np") as file:
+        return _parse(file.metadata())
 
 
 @contextmanager
 def _open(path: Path, framework: str) -> Iterator[safe_open]:
-    if not path.is_file():
-        raise ValueError("it is no file")  # a pipe would be waited for
-    with path.open("rb"):  # the system's own error: that of safetensors does not tell a file that may not be read
-        pass
-    with files.hold_signals(), safe_open(path, framework) as file:
-        yield file
+    """Turns what is wrong with the file, or found to be while it is open, into an error about it."""
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")  # a pipe would be waited for
+        with path.open("rb"):  # the system's own error: that of safetensors does not tell a file that may not be read
+            pass
+        with files.hold_signals(), safe_open(path, framework) as file:
+            yield file
+    except PermissionError as error:
+        problem = f"cannot be read ({error.strerror}); nothing says that it is damaged"
+        raise UserError(f"checkpoint {path} {problem}") from None
+    except _DAMAGES as error:
+        raise UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew") from None
 
 
 def _parse(text: dict[str, str]) -> dict:
@@ -71,12 +72,6 @@ def _parse(text: dict[str, str]) -> dict:
         raise ValueError("it has no curve")
     plain = ("precision", "checksum")
     return {name: value if name in plain else json.loads(value) for name, value in text.items()}
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    if isinstance(error, PermissionError):
-        return UserError(f"checkpoint {path} cannot be read ({error.strerror}); nothing says that it is damaged")
-    return UserError(f"checkpoint {path} cannot be read ({error}); delete it to start this run anew")
 
 
 def _checksum(tensors: "dict[str, Tensor]", about: dict[str, str]) -> str:

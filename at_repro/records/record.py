@@ -31,29 +31,21 @@ FILES = ("spec.json", "epochs.csv", "predictions.csv", "weights.safetensors")
 
 
 class DamagedRecord(UserError):
-    """A record whose files are missing, cut or changed. Its numbers are never shown."""
+    """A record whose files are missing, cut or changed, or cannot be read here. Its numbers are never shown.
 
-    def __init__(self, folder: Path, reason: str):
-        super().__init__(f"record {folder.name} {self._describe(folder, reason)}")
+    Args:
+        folder, reason: which, and what is wrong with it.
+        otherwise: what it is where it need not be damaged; then nobody is told to delete it.
+    """
 
-    def _describe(self, folder: Path, reason: str) -> str:
-        if any((folder / name).exists() for name in FILES):
-            return f"is damaged: {reason}; delete {folder} and run again, or restore it from git"
-        return f"is none: {reason}; move {folder} to another place, or restore it from git"  # it may be anything
-
-
-class NewerRecord(DamagedRecord):
-    """A record that is whole and says what this version of the package does not know."""
-
-    def _describe(self, folder: Path, reason: str) -> str:
-        return f"was written by a newer version of at_repro, or is no record: {reason}"
-
-
-class UnreadableRecord(DamagedRecord):
-    """A record whose files the system does not let this process read: nothing says that they are damaged."""
-
-    def _describe(self, folder: Path, reason: str) -> str:
-        return f"cannot be read: {reason}"
+    def __init__(self, folder: Path, reason: str, otherwise: str = ""):
+        if otherwise:
+            problem = f"{otherwise}: {reason}"
+        elif any((folder / name).exists() for name in FILES):
+            problem = f"is damaged: {reason}; delete {folder} and run again, or restore it from git"
+        else:  # it may be anything
+            problem = f"is none: {reason}; move {folder} to another place, or restore it from git"
+        super().__init__(f"record {folder.name} {problem}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,8 @@ class Record:
     @property
     def final(self) -> dict:
         """Of the last epoch: test_error, train_error and, of more than 100 classes, top5_error, in percent, and the
-        mean cross-entropies test_loss and train_loss. Tests in float32, on the stored weights. All None if diverged.
+        mean cross-entropies test_loss and train_loss. Tests in float32, on the stored weights; the train
+        ones are of the epoch's augmented images, each as its step met it, without transfer terms. All None if diverged.
         """
         return self.values["final"]
 
@@ -81,10 +74,10 @@ class Record:
 
     @property
     def training_seconds(self) -> float:
-        """What the run took of the loop that it shared with others: of each session an equal part; 0 of old records."""
-        last = self.values["environment"].get("company", ())  # also of a session that names no other
-        sessions = self.values.get("sessions", [self.values])
-        return sum(session.get("seconds", 0.0) / (1 + len(session.get("company", last))) for session in sessions)
+        """What the run took of the loop that it shared with others: of each session an equal part."""
+        last = self.values["environment"]["company"]  # also of a session that names no other
+        sessions = self.values["sessions"]
+        return sum(session["seconds"] / (1 + len(session.get("company", last))) for session in sessions)
 
     @property
     def devices(self) -> list[str]:
@@ -99,7 +92,7 @@ class Record:
 
     def _of_sessions(self, name: str) -> list[str]:
         """A value of the environment of each session that trained anything; they hold what is not as in the last."""
-        sessions = [session for session in self.values.get("sessions", []) if session.get("seconds", 1)] or [{}]
+        sessions = [session for session in self.values["sessions"] if session["seconds"]] or [{}]
         return [session.get(name, self.values["environment"][name]) for session in sessions]
 
     def epochs(self) -> "pd.DataFrame":
@@ -120,16 +113,11 @@ class Record:
         """bool, one per test image: whether the network takes it for another class. Raises DamagedRecord."""
         return self._predictions["label"] != self._predictions["prediction"]
 
-    def early_errors(self) -> "np.ndarray":
-        """Test errors, in percent, of the epochs before the learning rate first drops."""
-        return self._errors_of_phase(0)
+    def phase_errors(self, epoch: int) -> "np.ndarray":
+        """Test errors, in percent, of all epochs at the learning rate of this one: 0, before its first drop; -1, last.
 
-    def late_errors(self) -> "np.ndarray":
-        """Test errors, in percent, of the epochs at the last learning rate."""
-        return self._errors_of_phase(-1)
-
-    def _errors_of_phase(self, epoch: int) -> "np.ndarray":
-        """Of all epochs with the learning rate of this one."""
+        Raises DamagedRecord.
+        """
         rate = self._curve["learning_rate"]
         return self._curve["test_error"][rate == rate[epoch]]
 
@@ -203,8 +191,7 @@ _TICK = 2 * 10**9
 def load_record(folder: Path) -> Record:
     """Reads a record and checks that it is whole, and as `schema` says: once per process, while its files are the same.
 
-    Raises DamagedRecord; of its kinds, NewerRecord for what this version does not know, UnreadableRecord for files that
-    the system does not let it read.
+    Raises DamagedRecord, also for what this version does not know, and for files that the system does not let it read.
     """
     now, state = time.time_ns(), _state(folder)
     if state and folder in _verified and _verified[folder][0] == state:
@@ -248,7 +235,8 @@ def _verify(folder: Path) -> Record:
         run = Run.from_dict(spec)
         run_id = run.run_id
     except (UserError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise NewerRecord(folder, f"spec.json: {error}") from None
+        newer = "was written by a newer version of at_repro, or is no record"
+        raise DamagedRecord(folder, f"spec.json: {error}", newer) from None
     if not run_id == values["run_id"] == folder.name:
         raise DamagedRecord(folder, f"its spec is that of {run_id}")
     return Record(run, folder, values)
@@ -260,7 +248,7 @@ def _reading(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise UnreadableRecord(folder, f"{name}: {error.strerror}") from None
+        raise DamagedRecord(folder, f"{name}: {error.strerror}", "cannot be read") from None
     except (ValueError, TypeError, OverflowError, RecursionError, OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
         raise DamagedRecord(folder, f"{name}: {reason}") from None

@@ -28,19 +28,19 @@ VALUES: dict[str, Any] = {
     "diverged": (int, NoneType),
     "final": {"test_error": _ERROR, "train_error": _ERROR},
     "best": {"test_error": _NUMBER, "epoch": int},
-    "seconds?": _NUMBER,
-    "seconds_per_epoch?": _NUMBER,
-    "parameters?": int,
+    "seconds": _NUMBER,
+    "seconds_per_epoch": _NUMBER,
+    "parameters": int,
     "data": {"train": str, "test": str},
     "environment": {
-        "commit": str, "device": str, "precision": str, "command?": str, "packages?": {}, "company?": [str],
+        "commit": str, "device": str, "precision": str, "command": str, "packages": {}, "company": [str],
+        "network?": {"text": str},
     },
-    "sessions?": [
-        {"epoch": int, "step": int, "seconds?": _NUMBER, "company?": [str], "device?": str, "commit?": str}
-    ],
+    "sessions": [{"epoch": int, "step": int, "seconds": _NUMBER, "company?": [str], "device?": str, "commit?": str}],
     "files": {},
 }  # fmt: skip
-"""What record.json has, by name; "?": not of old records. What nobody reads may be there as well.
+"""What record.json has, by name; "?": where there is one, or it is not as in `environment`. There may be
+what nobody reads as well.
 
 `company`: the run ids of the other members of its cohort, by the word that the first records have for them.
 """
@@ -50,12 +50,10 @@ EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
 
 PREDICTIONS = ("label", "prediction")
 
-_UNCOUNTED_CLASSES = 100
-
 
 def has_top5(largest_label: int) -> bool:
     """Whether a top-5 error is counted: of more than a hundred classes, by the largest label of the test images."""
-    return largest_label >= _UNCOUNTED_CLASSES
+    return largest_label >= 100
 
 
 # epochs.csv has six digits. Losses of the last epoch are those of the network as it was trained, final ones those of
@@ -223,9 +221,9 @@ def contradiction(
         return f"records {best['test_error']} % as best in epoch {best['epoch']}, epochs.csv another one"
     for name, of_epochs in (("seconds_per_epoch", statistics.median), ("seconds", sum)):
         now = of_epochs(curve["seconds"]) if "seconds" in curve else math.nan
-        if name in values and not _near(values[name], now):
+        if not _near(values[name], now):
             return f"records {values[name]} {name.replace('_', ' ')}, epochs.csv {now:g}"
-    if any(session["epoch"] > count for session in values.get("sessions", ())):
+    if any(session["epoch"] > count for session in values["sessions"]):
         return f"records that it was continued after an epoch that it does not have, of {count}"
     if diverged is not None:
         return ""

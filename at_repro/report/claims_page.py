@@ -24,6 +24,11 @@ from at_repro.report.figures.theme import INK, LETTERS, NARROW, canvas, unavaila
 _REACH = 3.0  # points: beside larger effects the others could not be told apart
 _COLOURS = {SUPPORTED: "#00843f", CONTRADICTED: "#d72d47", UNDECIDED: INK}  # those of the table, on a light page
 _SETTINGS = " settings"  # of a scope: pairs of networks at several lengths
+_MARGIN: dict[str, Any] = {
+    "color": INK,
+    "alpha": 0.3,
+    "linewidth": 6,
+}  # of a bar behind an interval that is to lie within it
 _LINE = 58  # letters, of a name above its intervals
 
 PAGES = {
@@ -131,7 +136,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
         is_paper = row.setting == SETTINGS["paper"]
         colour = _COLOURS[row.verdict]
         height = rows[row.comparison] + 0.1 + 0.7 * below
-        axis.hlines(height, -row.within, row.within, color=INK, alpha=0.3, linewidth=6)  # none where it is NaN
+        axis.hlines(height, -row.within, row.within, **_MARGIN)  # none where it is NaN
         axis.hlines(height, row.low, row.high, color=colour, linewidth=1.5)
         axis.plot(
             row.difference, height, "o", color=colour, markerfacecolor=colour if is_paper else "none", markersize=5
@@ -143,7 +148,7 @@ def forest(comparisons: pd.DataFrame, stamp: str) -> Figure:
     axis.grid(visible=False)
     marks = [Line2D([], [], color=colour, marker="o", label=verdict) for verdict, colour in _COLOURS.items()]
     marks.append(Line2D([], [], color=INK, marker="o", markerfacecolor="none", label="hollow: fewer epochs"))
-    marks.append(Line2D([], [], color=INK, alpha=0.3, linewidth=6, label="within so many points"))
+    marks.append(Line2D([], [], **_MARGIN, label="within so many points"))
     figure.legend(handles=marks, loc="outside upper left", ncols=2, frameon=False, fontsize=LETTERS)
     return figure
 

@@ -132,8 +132,8 @@ def on_method(study: Study, sizes: Mapping[str, float]) -> str:
         )
     if "position" in sizes:
         text += (
-            "Where a map is taken matters as well: before and after batch norm and ReLU, maps are "
-            f"{sizes['position']:.2f} apart."
+            "Where a map is taken matters as well: before and after batch norm and ReLU, the student's own maps are "
+            f"on average {sizes['position']:.2f} apart."
         )
     return text
 
@@ -232,7 +232,7 @@ def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
     of_worse = f"; on {_and(worse)} that is still worse than no transfer, beyond chance" if worse else ""
     return (
         " With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in the "
-        f"paper. With a smaller β, at which it weighs as much, the errors are {errors}{of_worse}."
+        f"paper. With a smaller β that makes up for this the errors are {errors}{of_worse}."
     )
 
 
@@ -312,15 +312,19 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
         if levels.empty or levels["seeds"].iloc[-1] < 3 or title in tops:
             continue
         for level, row in levels.iterrows():
-            interval = f"95 % interval {row['low']:+.3f} to {row['high']:+.3f}"
-            farther = f"farther with {row['farther']:.0f} of {row['seeds']:.0f} seeds"
-            chance = "" if row["low"] > 0 or row["high"] < 0 else "within chance; "
-            told = f"{row['difference']:+.3f} ({chance}{title}; {interval}; {farther})"
+            is_farther = row["difference"] > 0
+            low, high = (row["low"], row["high"]) if is_farther else (-row["high"], -row["low"])
+            count = row["farther"] if is_farther else row["seeds"] - row["farther"]
+            chance = "" if low > 0 else "within chance; "
+            told = (
+                f"{abs(row['difference']):.3f} {'farther' if is_farther else 'nearer'} ({chance}{title}; 95 % interval "
+                f"{low:.3f} to {high:.3f}; so with {count:.0f} of {row['seeds']:.0f} seeds)"
+            )
             if level == levels.index[-1]:
                 tops[title] = told
             elif not chance:
-                lower.append(f"the {level} one by {told}")
-    text = f" Seed by seed its distance differs from the plain student's on average by {_and(tops.values())}."
+                lower.append(f"the {level} one, {told}")
+    text = f" Compared seed by seed with the plain student's, KD's top map is on average {_and(tops.values())}."
     of_lower = (
         f" Of lower maps {f'these differ beyond chance: {_and(lower)}' if lower else 'none differs beyond chance'}."
     )
@@ -399,7 +403,7 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["count"].min())
     is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f", for which {fewest} are too few" if is_out_of_reach else ""
+    reach = f", which one over {fewest} networks cannot be" if is_out_of_reach else ""
     return lead, f"{', '.join(over)}; decided only if both are beyond chance{reach}"
 
 

@@ -15,13 +15,6 @@ HEADINGS = {
 """By the name of a column or of an axis. The text of a table, which nbval compares, and files keep the names."""
 
 
-def with_stamp(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
-    """The same table, made from what the stamp says, see `Study.stamp`."""
-    stamped = table.copy()
-    stamped.attrs["stamp"] = stamp
-    return stamped
-
-
 def bundle(table: pd.DataFrame, **_: object) -> tuple[dict[str, str], dict[str, object]]:
     """What a notebook holds of a table: its `html` and, in the metadata of the output, its stamp."""
     return {"text/html": html(table)}, {"stamp": table.attrs["stamp"]} if "stamp" in table.attrs else {}

@@ -15,7 +15,7 @@ from at_repro.analysis import imagenet_gallery, network_maps
 from at_repro.analysis.study import Study, open_study, stamp
 from at_repro.errors import ParameterError, check_choice, check_count, is_number
 from at_repro.records import Store
-from at_repro.report import headings, trust
+from at_repro.report import trust
 from at_repro.report.figures import notebook_output
 from at_repro.training import engine, provenance
 
@@ -65,7 +65,9 @@ class Page:
 
     def table(self, table: pd.DataFrame, *studies: Study) -> pd.DataFrame:
         """The same table, below whose caption the book says of which studies it was made: of none, all of the page."""
-        return headings.with_stamp(table, stamp(studies or self.studies))
+        stamped = table.copy()
+        stamped.attrs["stamp"] = stamp(studies or self.studies)
+        return stamped
 
     def closing(self, *sources: str) -> str:
         """What the page was made from, on what, by which code and when it was executed: its last line of code.
@@ -77,7 +79,7 @@ class Page:
             study.describe() if study.records else f"experiment {study.experiment.name}, {study.origin}: no records"
             for study in self.studies
         ]
-        return "\n".join([*(sources or studies), provenance.execution(**self.parameters)])
+        return "\n".join([*dict.fromkeys(sources or studies), provenance.execution(**self.parameters)])
 
 
 def read(defaults: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:

@@ -34,10 +34,16 @@ NOT_EXECUTED = "it was not executed by this version of the book"
 
 
 def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> list[str]:
-    """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`."""
-    changes = stale_parts(notebook, fingerprint(notebook, store, data_root))
-    if changes == list(REASONS):
+    """Why a page cannot be used as it was executed, for readers; empty where it can. Raises as `fingerprint`.
+
+    Images that are not here now have not changed: their pictures stay.
+    """
+    now = fingerprint(notebook, store, data_root)
+    try:
+        before = {part: str(notebook.metadata["at_repro"]["fingerprint"][part]) for part in REASONS}
+    except (KeyError, TypeError):
         return [NOT_EXECUTED]
+    changes = [part for part in REASONS if before[part] != now[part] and not (part == "images" and not now[part])]
     is_live = notebook.metadata.get("at_repro", {}).get("live", False)
     return ["it trains on this machine"] * is_live + [REASONS[part] for part in changes]
 
@@ -59,18 +65,6 @@ def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -
         "records": _digest(_records(store)),
         "images": _images_digest(notebooks.shown_images(notebook), str(data.data_root(data_root))),
     }
-
-
-def stale_parts(notebook: "NotebookNode", now: dict[str, str]) -> list[str]:
-    """The parts in which a page differs from what it was executed with; all where that cannot be read.
-
-    Images that are not here now have not changed: their pictures stay.
-    """
-    try:
-        before = {part: str(notebook.metadata["at_repro"]["fingerprint"][part]) for part in REASONS}
-    except (KeyError, TypeError):
-        return list(REASONS)
-    return [part for part in REASONS if before[part] != now[part] and not (part == "images" and not now[part])]
 
 
 def modules(source: str) -> list[Path]:

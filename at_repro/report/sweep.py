@@ -76,7 +76,7 @@ def _retitle(path: Path, title: str, number: int, is_rehearsal: bool) -> "Notebo
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells[0].source = re.sub(r"^# .*", f"# {title}", notebook.cells[0].source, count=1)
+    notebook.cells[0].source = re.sub(r"^# .*", lambda _: f"# {title}", notebook.cells[0].source, count=1)
     if is_rehearsal:
         notebook.cells[0].source = book.with_rehearsal(notebook.cells[0].source)
     words = [cell for cell in notebook.cells if cell.cell_type == "markdown"]

@@ -122,7 +122,7 @@ def _print_imagenet(store: Store, device: str, data_root: str | None) -> int:
     deviations = compare_imagenet(store, device, data_root)
     for run_id, deviation in deviations.items():
         if deviation is None:
-            print(f"skipped {printable(run_id)}: its weights, or the photographs, are not here")
+            print(f"skipped {printable(run_id)}: it has no record, and its weights, or the photographs, are not here")
         else:
             text = f"attention.csv has {deviation}" if deviation else "attention as recorded"
             print(f"{'FAILED' if deviation else 'ok':8}{printable(run_id)}  {text}")

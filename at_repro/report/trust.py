@@ -27,11 +27,12 @@ def load(path: str | Path = "") -> dict:
 def answer(results: dict, store: Store) -> str:
     """What the report rests on, what was tried to break it and how to make it again, as Markdown."""
     table = proofs(results)
+    faults = table["faults"].sum()
     return (
-        f"**{cost(store)}.** `make book` makes the report from the records, without data, GPU or network. `at-repro "
+        f"**{cost(store)}.** `make book` makes the report from the records, without data or GPU. `at-repro "
         "verify` recomputes every error from the stored weights, or from predictions where no weights are kept. `make "
         f"faults` disturbed {table['tried'].sum()} runs, records and commands in {len(table)} ways, such as "
-        f"a kill or a full disk, and found {table['faults'].sum() or 'no'} faults."
+        f"a kill or a full disk, and found {faults or 'no'} fault{'' if faults == 1 else 's'}."
     )
 
 
@@ -41,7 +42,8 @@ def cost(store: Store) -> str:
     hours = sum(record.training_seconds for record in records.values()) / 3600
     devices = sorted({device.split(",")[0] for record in records.values() for device in record.devices})
     flagship = with_teachers(experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0].values())
-    text = f"{len(records)} records are behind this report, {hours:.0f} hours of training"
+    text = f"{len(records)} record{'s are' if len(records) != 1 else ' is'} behind this report, "
+    text += f"{hours:.0f} hours of training"
     text += f" on {', '.join(devices)}" * bool(devices)
     if not set(flagship) <= records.keys():
         return text
@@ -83,16 +85,9 @@ def origins(record: Record | None) -> pd.DataFrame:
 
 def _answers(record: Record) -> list[tuple[str, str, str]]:
     values = record.values
-    environment, sessions = values["environment"], values.get("sessions", [])
-    packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
+    environment, sessions = values["environment"], values["sessions"]
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     stops = "; ".join(f"epoch {session['epoch']}, step {session['step']}" for session in sessions[1:])
-    entries = {  # what old records may lack, empty there
-        "command": environment.get("command"),
-        "packages": packages,
-        "sessions": sessions and f"{len(sessions)}{f', going on after {stops}' if stops else ''}",
-        "time": "seconds" in values and duration(values["seconds"]),
-    }
-    answers = {what: answer or "not recorded" for what, answer in entries.items()}
     images = ", ".join(f"{split} {fingerprint[:12]}…" for split, fingerprint in values["data"].items())
     mistakes = record.mistakes()
     result = f"{mistakes.sum()} of {len(mistakes)} predictions differ from their labels"
@@ -100,11 +95,15 @@ def _answers(record: Record) -> list[tuple[str, str, str]]:
         ("which run?", record.folder.name, "the folder's name"),
         ("what was trained?", record.run.canonical_json(), "spec.json; its hash ends the name"),
         ("by which code?", " ".join(record.commits), "record.json: environment, sessions"),
-        ("how was it called?", answers["command"], "record.json: environment.command"),
-        ("with which packages?", answers["packages"], "record.json: environment.packages"),
+        ("how was it called?", environment["command"], "record.json: environment.command"),
+        ("with which packages?", packages, "record.json: environment.packages"),
         ("on what?", f"{'; '.join(record.devices)}, {environment['precision']}", "record.json: environment, sessions"),
-        ("by how many processes?", answers["sessions"], "record.json: sessions"),
-        ("in what time?", answers["time"], "record.json: seconds"),
+        (
+            "by how many processes?",
+            f"{len(sessions)}{f', going on after {stops}' if stops else ''}",
+            "record.json: sessions",
+        ),
+        ("in what time?", duration(values["seconds"]), "record.json: seconds"),
         ("on which images?", images, "record.json: data"),
         ("with what result?", record.outcome, "record.json: final"),
         ("is that what was predicted?", result, "predictions.csv"),

@@ -79,9 +79,9 @@ class Replay:
     def _make(self, capture: Capture, step: Step, students: Sequence[Student], images: Tensor, labels: Tensor) -> None:
         """Makes a step as it is written, and compares what its graph does to the same students."""
         state = [tensor for student in students for tensor in student.tensors().values()]
-        before = _copies(state)
+        before = [tensor.clone() for tensor in state]
         demand = _memory_demand(lambda: step(images, labels))
-        after = _copies(state)
+        after = [tensor.clone() for tensor in state]
         graph, problem = None, None
         # A student waits for no other one's memory: a graph takes that of all.
         if any(student.draws for student in students):
@@ -178,18 +178,11 @@ def _memory_left(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] + reserve
 
 
-@torch.no_grad()
-def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.clone() for tensor in tensors]
-
-
-@torch.no_grad()
 def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)
 
 
-@torch.no_grad()
 def _agree(before: Sequence[Tensor], references: Sequence[Tensor], results: Sequence[Tensor]) -> bool:
     """Whether every tensor has moved as expected; one that was expected to be finite is so."""
     for start, one, other in zip(before, references, results, strict=True):

@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import os
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
@@ -67,12 +67,7 @@ def fastest_precision(device: torch.device) -> str:
 def _seconds_of_convolution(dtype: torch.dtype) -> float:
     images = torch.zeros(64, 32, 32, 32, dtype=dtype).to(memory_format=torch.channels_last)
     weights = torch.zeros(32, 32, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
-    seconds = []
-    for _ in range(7):
-        start = time.perf_counter()
-        torch.conv2d(images, weights, padding=1)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(timeit.repeat(lambda: torch.conv2d(images, weights, padding=1), number=1, repeat=7))
 
 
 def keep_freed_memory() -> None:

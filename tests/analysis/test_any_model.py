@@ -103,6 +103,17 @@ def test_published_models_of_torchvision_see_images_as_their_weights_say(monkeyp
     model = load_model("efficientnet_b1")
     assert model.resolution == 240 and len(model.categories) == 1000
     assert model.normalization[0] == pytest.approx([123.675, 116.28, 103.53])
+    assert model.normalization[1] == pytest.approx([58.395, 57.12, 57.375])
+
+
+def test_published_weights_that_cannot_be_had_are_one_line_with_a_way_out(monkeypatch):
+    def fail(_name, weights):
+        raise OSError("no connection\nto anywhere")
+
+    monkeypatch.setattr(torchvision.models, "get_model", fail)
+    told = r"^resnet50: its weights cannot be had \(no connection\): give --weights FILE or --weights random$"
+    with pytest.raises(DataError, match=told):
+        load_model("resnet50")
 
 
 def test_random_weights_are_the_same_each_time():

@@ -143,7 +143,7 @@ def test_without_weights_labels_and_length_are_still_compared(labels, trained, s
         ("environment", {"precision": "bf16"}, "was trained in the precision 'bf16', and its spec has 'fp32'"),
         (
             "sessions",
-            [{"epoch": 0, "step": 0}, {"epoch": 99, "step": 1}],
+            [{"epoch": 0, "step": 0, "seconds": 1.0}, {"epoch": 99, "step": 1, "seconds": 1.0}],
             "continued after an epoch that it does not have",
         ),
     ],

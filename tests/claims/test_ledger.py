@@ -187,7 +187,7 @@ def test_seeds_that_came_after_the_rule_speak_for_themselves(recorded, store, mo
     monkeypatch.setattr(plan, "unknown", lambda name, runs: {run for run in runs if "-s0-" not in run})
     half = 4.3027 * 0.1 / 3**0.5  # Student's t with two degrees of freedom
     (row,) = (row for row in claims.compare(store).itertuples() if row.claim == "at" and row.setting == "the paper's")
-    told = f"seeds 1, 2 and 3 alone, run after the rule was stated: -1.00 points ({-1 - half:+.2f} to {-1 + half:+.2f})"
+    told = f"seeds 1 to 3 alone, run after the rule was stated: -1.00 points ({-1 - half:+.2f} to {-1 + half:+.2f})"
     assert (row.new_seeds, row.new_verdict, row.verdict) == (told, SUPPORTED, UNDECIDED)
     assert math.isnan(row.within), "it wants a sign"
     monkeypatch.setattr(plan, "unknown", lambda name, runs: {*runs})
@@ -469,7 +469,7 @@ def test_a_benchmark_is_no_training(recorded, store):
     recorded("one-or-three", "reduced", group_1=[9.0] * 3, group_2=[9.0] * 3, group_3=[9.0] * 3, student=[8.5] * 3)
     ledger = claims.conclude(claims.compare(store))
     assert (ledger.loc[["one-group", "cost"], "verdict"] == [CONTRADICTED, SUPPORTED]).all()
-    told = "Of the 2 decided, 1 rest on trainings shorter than the paper's, 1 on a benchmark alone."
+    told = "Of the 2 decided, 1 rests on trainings shorter than the paper's, 1 on a benchmark alone."
     assert claims.shorter_trainings(ledger) == told
 
 

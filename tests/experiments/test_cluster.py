@@ -13,6 +13,7 @@ from prose import prose
 from torchvision.io import write_png
 
 from at_repro import cli
+from at_repro.analysis import attention_measurement
 from at_repro.errors import ParameterError, UserError
 from at_repro.experiments import cluster
 from at_repro.records import Store
@@ -120,8 +121,11 @@ def test_attention_is_measured_here_whatever_device_the_workers_have(tmp_path, m
     monkeypatch.setattr(cluster, "connect", lambda address: nullcontext())
     monkeypatch.setattr(cluster, "train_on", lambda *_, **__: None)
     monkeypatch.setattr(engine, "can_compile", lambda device: False)
+    asked = []
+    monkeypatch.setattr(attention_measurement, "update_experiment", lambda *given: asked.append(given[4]) or 0)
     command = ["run", "wrn-16-2-to-16-1", "--cluster", "tcp://host:1", "--device", "cuda", "--compile", "on"]
     assert cli.main([*command, "--results", str(tmp_path)]) == 0
+    assert asked == ["auto"]
 
 
 def test_an_address_a_relative_data_root_and_a_gpu(data_root, tmp_path, monkeypatch):

@@ -264,6 +264,9 @@ def test_seeds_that_are_none_are_refused(seeds):
     allowed = "(a list of one or more integers from 0|an integer from 0 to 999999999)"
     with pytest.raises(ParameterError, match=f"^seeds: .* is not allowed; allowed: {allowed}$"):
         experiments.get(NAME).runs("smoke", seeds)
+
+
+def test_a_seed_that_is_named_twice_is_refused():
     with pytest.raises(ParameterError, match=r"^seeds: \[1, 1\] is not allowed; allowed: every seed once$"):
         experiments.get(NAME).runs("smoke", [1, 1])
 

@@ -9,7 +9,6 @@ from sealed import seal
 
 from at_repro.cli import main
 from at_repro.records import DamagedRecord, load_record
-from at_repro.records.record import NewerRecord, UnreadableRecord
 from at_repro.report import terminal_output
 
 
@@ -105,7 +104,7 @@ def test_a_field_of_a_newer_version_is_not_damage(folder):
     (folder / "spec.json").write_text(json.dumps(spec | {"warm_up": 5}))
     seal(folder)
     with pytest.raises(
-        NewerRecord, match=f"^record {folder.name} was written by a newer version .*'warm_up'"
+        DamagedRecord, match=f"^record {folder.name} was written by a newer version .*'warm_up'"
     ) as raised:
         load_record(folder)
     assert "delete" not in str(raised.value)
@@ -116,7 +115,7 @@ def test_a_file_that_may_not_be_read_is_not_damage(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("at_repro.records.record.sha256", refuse)
-    with pytest.raises(UnreadableRecord, match=r"cannot be read: spec.json: Permission denied$"):
+    with pytest.raises(DamagedRecord, match=r"cannot be read: spec.json: Permission denied$"):
         load_record(folder)
 
 

@@ -68,7 +68,7 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
 
 def test_what_new_seeds_say_is_counted_once_and_told(compared):
     alone = {
-        "new_seeds": "seeds 1, 2 and 3 alone, run after the rule was stated: -0.9 points",
+        "new_seeds": "seeds 1 to 3 alone, run after the rule was stated: -0.9 points",
         "new_verdict": UNDECIDED,
     }
     both = pd.concat([compared[1:2].assign(**alone), compared[2:].assign(**alone | {"new_verdict": SUPPORTED})])

@@ -127,7 +127,7 @@ def test_the_method_is_said_with_what_was_measured(studies, monkeypatch):
     assert (
         "on average 0.11, 0.11 and 0.17 from its teacher's, without transfer 0.39, 0.33 and 0.29 (0: the same" in text
     )
-    assert "with β = 1000, is 176 times as long" in text and "maps are 0.40 apart" in text
+    assert "with β = 1000, is 176 times as long" in text and "the student's own maps are on average 0.40 apart" in text
     monkeypatch.setattr(error_tables, "map_distances", lambda study: distances.iloc[:1])
     for nothing in ({}, {"form": float("nan")}):
         bare = first_paragraphs.on_method(study, nothing)
@@ -159,7 +159,7 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     ) in text
     weak = "On scenes the teacher (20.00 %) is not better than the plain student beyond chance: by the rules"
     assert weak in text
-    told = "With a smaller β, at which it weighs as much, the errors are 10.00 % on birds. On"
+    told = "With a smaller β that makes up for this the errors are 10.00 % on birds. On"
     assert f"as much as in the paper. {told}" in text
     assert (
         "- **Birds.** EfficientNet-Lite0 from Lite2 on 50 classes of birds (seed 0, 20 epochs): without transfer "
@@ -295,14 +295,14 @@ def test_how_much_farther_distillation_looks_is_told_seed_by_seed(studies, monke
     of_both = [studies("reduced"), studies("paper")]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
     pair = "WRN-16-1 from WRN-16-2, {} epochs"
-    one = f"+0.020 (within chance; {pair}; 95 % interval -0.010 to +0.050; farther with 2 of 3 seeds)"
-    told = "Seed by seed its distance differs from the plain student's on average by"
+    one = f"0.020 farther (within chance; {pair}; 95 % interval -0.010 to 0.050; so with 2 of 3 seeds)"
+    told = "Compared seed by seed with the plain student's, KD's top map is on average"
     lower = "Of lower maps none differs beyond chance."
     assert f"{told} {one.format(40)} and {one.format(200)}. {lower} Whether" in text
     table.loc["low"] = [3, 0, -0.02, -0.03, -0.01]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both[:1])
-    nearer = "-0.020 (WRN-16-1 from WRN-16-2, 40 epochs; 95 % interval -0.030 to -0.010; farther with 0 of 3 seeds)"
-    assert f"Of lower maps these differ beyond chance: the low one by {nearer}. Whether" in text
+    nearer = "0.020 nearer (WRN-16-1 from WRN-16-2, 40 epochs; 95 % interval 0.010 to 0.030; so with 3 of 3 seeds)"
+    assert f"Of lower maps these differ beyond chance: the low one, {nearer}. Whether" in text
     table["seeds"] = 2
     assert told not in first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
 
@@ -332,7 +332,10 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
     assert "**Stronger networks have more of their attention in peaks**" in peaks(rising)
     assert "**Stronger networks have less of their attention in peaks**" in peaks(rising[::-1])
     few = peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e")
-    assert "in peaks is open**" in few and "; decided only if both are beyond chance, for which 3 are too few." in few
+    assert (
+        "in peaks is open**" in few
+        and "; decided only if both are beyond chance, which one over 3 networks cannot be." in few
+    )
     fewer = peaks(rising, names="NIN-a NIN-b NIN-c WRN-d WRN-e")
     assert "in peaks is open**" in fewer and "(p = 0.017); the WRNs alone are too few." in fewer, "half of the rule"
     assert "too few" not in peaks(rising) and "; decided only if both are beyond chance." in peaks(rising)

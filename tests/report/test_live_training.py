@@ -1,6 +1,7 @@
 """What a page trains while the book is built."""
 
 import pytest
+import torch
 
 from at_repro.records import Store
 from at_repro.report import live_training
@@ -20,6 +21,7 @@ def test_a_page_trains_a_student_with_and_without_at_and_leaves_nothing(now, tmp
     trained = now()
     assert list(trained.maps) == ["teacher", "student", "AT"]
     assert all(maps.shape == (live_training.EXAMPLES, 8, 8) for maps in trained.maps.values())
+    assert not torch.equal(trained.maps["AT"], trained.maps["student"]), "it was not taught"
     assert set(trained.curves["column"]) == {"student", "AT"} and "64 generated images, 1 epochs" in trained.stamp
     assert list(tmp_path.iterdir()) == []
 

@@ -132,13 +132,13 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger(compared):
     against = rows.loc[[("at-over-f-actt", f"AT below F-ActT {pair}"), ("kd-width", f"KD below AT {pair}")]]
     assert (against["verdict"] == CONTRADICTED).all() and (against["scope"] == "5 seeds").all()
     told = "F-ActT gains more than AT and AT more than KD, both beyond [the chance of training](claims.ipynb)"
-    told += " in the last epoch, by which we judge. By the four seeds alone that were run after the rule was stated"
+    told += " in the last epoch, by which we judge. Neither lead is beyond chance judged by only the four seeds run"
     told += (
-        " neither lead is beyond it. Nor is either where errors are averaged over the epochs since the last drop of the"
+        " after the claims' rules were stated, nor where errors are averaged over the epochs since the last drop of the"
     )
     told += " learning rate. On"
     assert (against["new_verdict"] == UNDECIDED).all()
-    assert against["new_seeds"].str.startswith("seeds 1, 2, 3 and 4 ").all()
+    assert against["new_seeds"].str.startswith("seeds 1 to 4 ").all()
     assert f"{told} other test images AT and KD may well change places at 40 epochs." in words[1]
     assert (against["late_low"] < 0).all() and (against["late_high"] > 0).all()
     without_norm = rows.loc["normalisation", "difference"].sort_values()
@@ -341,7 +341,7 @@ def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
     table = error_tables.by_method(flagship).drop("teacher")
     of_median = {1: 1, 2: 0.5, 3: 0.449, 4: 0.298, 5: 0.287}  # the variance of that of so many normal draws
     away = table["deviation"] / (spread * (table["seeds"].map(of_median) + of_median[5]) ** 0.5)
-    told = f"At the standard deviation over these seeds, {spread:.2f} points,"
+    told = f"If the paper's seeds scatter as ours do, with a standard deviation of {spread:.2f} points,"
     assert (away.drop(["KD", "F-ActT"]).abs() < 1).all()
     told += f" F-ActT lies {-away['F-ActT']:.1f} standard errors below the paper's median of five, KD {away['KD']:.1f}"
     assert len(away) == 5 and (away.abs() < stats.t(freedom.sum()).isf(0.05 / 5 / 2)).all(), "Bonferroni"
@@ -349,7 +349,7 @@ def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
     told += (
         f" above, the other students within one. Taken alone F-ActT's distance is just beyond chance (p = {alone:.2f});"
     )
-    told += " corrected for the five that are compared none is."
+    told += " corrected for the five students that are compared none is."
     assert alone < 0.05
     assert told in prose("notebooks/table_1.ipynb")
 
@@ -434,6 +434,7 @@ def test_what_others_found_is_counted_from_their_numbers():
     row = both.index.get_level_values("row").str.split(" from ")
     rest = both[(row.str[0] != row.str[1]) & (row.str[0] != "mobilenet-v2")]
     assert len(both) - len(rest) == 5, "networks taught by their like, and one of another family"
-    told = f"KD improves more than AT in {(both['KD'] > both['AT']).sum()} of {len(both)} comparisons, and"
-    told += f" without these five students in {(rest['KD'] > rest['AT']).sum()} of {len(rest)}."
+    told = f"KD improves more than AT in {(both['KD'] > both['AT']).sum()} of {len(both)} comparisons;"
+    told += " without the four students taught by their like and the one of another family,"
+    told += f" in {(rest['KD'] > rest['AT']).sum()} of {len(rest)}."
     assert told in prose("notebooks/table_1.ipynb")

@@ -1,11 +1,11 @@
 """A sweep executes a notebook once for each value, and shows the results side by side."""
 
 import shutil
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from prose import ROOT
 
 from at_repro import cli
 from at_repro.errors import ParameterError
@@ -14,7 +14,6 @@ from at_repro.report.sweep import sweep
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NAMED = """(words)=
 ### In words
 
@@ -39,9 +38,9 @@ TABLE = {
 def checkout(tmp_path, monkeypatch):
     """A small checkout whose notebook squares its parameter, and a page that refers to its table."""
     for folder in ("_assets", "_extensions"):
-        shutil.copytree(REPOSITORY / "book" / folder, tmp_path / "book" / folder)
-    shutil.copy(REPOSITORY / "book" / "_config.yml", tmp_path / "book")
-    shutil.copy(REPOSITORY / "book" / "references.bib", tmp_path / "book")
+        shutil.copytree(ROOT / "book" / folder, tmp_path / "book" / folder)
+    shutil.copy(ROOT / "book" / "_config.yml", tmp_path / "book")
+    shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
     toc = "format: jb-book\nroot: intro\nparts:\n  - caption: All\n    chapters:\n      - file: notebooks/01_square\n"
     (tmp_path / "book" / "_toc.yml").write_text(toc)
     (tmp_path / "book" / "intro.md").write_text("# Intro\n\nSee {numref}`tab-square`.\n")

@@ -221,7 +221,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_said_to_be_damaged(runs, taugh
     def refuse(path, framework):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checkpoint_file, "_open", refuse)
+    monkeypatch.setattr(checkpoint_file, "safe_open", refuse)
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); nothing says that it is damaged$"):
         train(runs[:1], taught, device="cpu", progress=quiet)
 

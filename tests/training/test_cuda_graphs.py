@@ -206,7 +206,7 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
     assert counts[1] == counts[3], "six steps of an epoch wait as often as two"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("compile", ["off", "on"])
 def test_a_gpu_replays_what_it_would_have_done(compile, cohort, store, tmp_path, monkeypatch, quiet, recwarn):
     runs = [replace(run, precision="bf16") for run in cohort]

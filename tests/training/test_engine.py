@@ -17,7 +17,6 @@ from at_repro.training.term_values import term_value
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
 CPU = torch.device("cpu")
-needs_compiler = pytest.mark.skipif("not engine.can_compile(CPU)", reason="no C++ compiler here to compile with")
 
 
 def network(seed: int = 0) -> torch.nn.Module:
@@ -39,7 +38,7 @@ def relative(ours: list[torch.Tensor], others: list[torch.Tensor]) -> float:
     [
         ("fp32", False, 1e-5),
         ("bf16", False, 3e-2),  # bfloat16 has 8 bits: 2^-8 per rounding, over ten layers
-        pytest.param("fp32", True, 1e-5, marks=[needs_compiler, pytest.mark.slow]),
+        pytest.param("fp32", True, 1e-5, marks=[pytest.mark.compiler, pytest.mark.slow]),
     ],  # bf16 and compiled: below
 )
 def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tolerance):
@@ -58,7 +57,7 @@ def test_the_limit_of_compilations_is_there_in_every_task_of_a_worker(monkeypatc
     assert Context().run(limit) == Context().run(limit) == 256
 
 
-@needs_compiler
+@pytest.mark.compiler
 @pytest.mark.slow
 def test_a_compiled_teachers_weights_are_constants(monkeypatch):
     """The compiler leaves them as arguments, without a word, if it believes that a gradient is wanted."""
@@ -75,7 +74,7 @@ def test_a_compiled_teachers_weights_are_constants(monkeypatch):
     assert relative(outputs(other), outputs(network(1)(IMAGES))) < 3e-2, "one for all"
 
 
-@needs_compiler
+@pytest.mark.compiler
 @pytest.mark.slow
 def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     gradients = []
@@ -88,7 +87,7 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
     assert relative(gradients[1], gradients[0]) < 1e-4
 
 
-@needs_compiler
+@pytest.mark.compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("term", [ActivationTransfer(), ActivationTransfer(mapping="max-1"), FullActivation()])
@@ -187,7 +186,7 @@ def test_a_device_that_is_not_there_is_refused(name):
         engine.device(name)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 def test_auto_takes_the_gpu():
     assert engine.device("auto").type == "cuda"
 

@@ -57,7 +57,7 @@ def test_a_students_weights_do_not_depend_on_its_company(small, taught, tmp_path
         )
 
 
-@pytest.mark.skipif("not engine.can_compile(torch.device('cpu'))", reason="no C++ compiler here to compile with")
+@pytest.mark.compiler
 @pytest.mark.slow
 def test_company_does_not_matter_on_the_fast_path_either(small):
     """As the records are trained, bf16 and compiled: alone, in twos and all twelve, in any order, to the bit; and what

@@ -2,6 +2,7 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,16 @@ def test_a_terminal_shows_the_epoch_in_progress_and_clears_it(small, store, half
     assert all(step.endswith(" to the end of the epoch  ") for step in steps)
     assert epoch.startswith("\033[Kepoch 1/1  train/test error %: plain "), "what stood on the line shines through"
     assert recorded.startswith(f"recorded {small['teacher'].run_id}: ") and not nothing
+
+
+def test_a_line_says_errors_speed_and_what_is_left_of_the_cohort():
+    """Two students that saw 600 images each in 30 seconds, after the first of three epochs."""
+    epoch = {"seconds": 30.0, "train_error": 12.34, "test_error": 5.0}
+    student = SimpleNamespace(run=SimpleNamespace(epochs=3, method="plain"), epoch=1, curve=[epoch])
+    log = io.StringIO()
+    Progress(log).epoch([student, student], 600)
+    line = "epoch 1/3  train/test error %: plain 12.3/5.0  plain 12.3/5.0  40 images/s, 1 min 00 s left\n"
+    assert log.getvalue() == line
 
 
 def test_a_file_gets_no_line_in_between(small, store, half_seconds):

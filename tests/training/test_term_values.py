@@ -22,9 +22,6 @@ from at_repro.training.term_values import term_value
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([3, 1, 4, 1])
 PLAIN = engine.forward("fp32", False)
-needs_compiler = pytest.mark.skipif(
-    "not engine.can_compile(torch.device('cpu'))", reason="no C++ compiler here to compile with"
-)
 
 
 @pytest.fixture
@@ -70,7 +67,7 @@ def test_activation_transfer_compares_the_chosen_groups(groups, frozen):
     assert found == pytest.approx(total, rel=1e-4)
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[needs_compiler, pytest.mark.slow])])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[pytest.mark.compiler, pytest.mark.slow])])
 def test_layers_can_be_paired_by_name(compiled, frozen):
     """The paper pairs every block where depths agree; any layer inside a block can be named as well.
 

@@ -42,15 +42,6 @@ NARROW = 4.0  # inches; what is seen whole on a phone
 LETTERS = 8  # points, of the smallest letters: the book's style sheet shows them on a phone with 9 pixels
 
 
-def style() -> None:
-    """The house style, for every figure that follows."""
-    lines = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
-    grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
-    colours = dict.fromkeys(lines, INK) | dict.fromkeys(grounds, "none")
-    settings = {"figure.dpi": 150, "figure.constrained_layout.use": True, "grid.alpha": 0.35}
-    sns.set_theme("paper", "whitegrid", font_scale=1.1, rc=settings | colours)
-
-
 def unavailable(stamp: str) -> Figure:
     """A figure that only says why it cannot be drawn."""
     figure, axis = canvas("", 0.8)
@@ -61,7 +52,11 @@ def unavailable(stamp: str) -> Figure:
 
 def canvas(stamp: str, height: float, *grid: int, width: float = WIDTH, **settings: Any) -> tuple[Figure, Any]:
     """A figure in the house style, with the stamp as its label, and its axes, see `plt.subplots`; sizes in inches."""
-    style()
+    lines = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+    grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+    colours = dict.fromkeys(lines, INK) | dict.fromkeys(grounds, "none")
+    style = {"figure.dpi": 150, "figure.constrained_layout.use": True, "grid.alpha": 0.35}
+    sns.set_theme("paper", "whitegrid", font_scale=1.1, rc=style | colours)
     figure, axes = plt.subplots(*grid, figsize=(width, height), **settings)
     figure.set_label(stamp)
     return figure, axes
