@@ -70,7 +70,6 @@ def train(
     _check_folders(recorded, store, data_root)
     if ranks.first:
         _tell_of_other_code(recorded, store, progress)
-    if ranks.first:
         tidy(store)
     announcements: set[Run] = set()
     while missing := ranks.decide(lambda: [run for run in missing if not store.has(run)]):

@@ -88,10 +88,11 @@ def _panel(axes: Axes) -> dict:
 
 
 def _points(positions: ArrayLike) -> dict[str, list[float]]:
-    """Without those that are not numbers, which matplotlib does not draw and JSON does not have."""
+    """Without those that are not numbers, which matplotlib does not draw and JSON does not have; rounded where they are
+    shown, as in tables."""
     points = np.asarray(positions, dtype=float)
     x, y = points[np.isfinite(points).all(1)].T
-    return {"x": _numbers(x), "y": _numbers(y)}
+    return {"x": x.tolist(), "y": y.tolist()}
 
 
 def _axis(label: str, limits: tuple[float, float], ticks: np.ndarray, scale: str) -> dict:
