@@ -261,12 +261,8 @@ def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
     panel.hover(position={"x": box["width"] - 12, "y": box["height"] / 2})
     values = page.locator(".curves-values")
     errors = error_tables.by_method(open_study("wrn-16-2-to-16-1", "paper", train_missing=False))["ours"]
-    assert values.inner_text().startswith("epochs of training 200: student ")
-    shown = dict(re.findall(r"([\w+-]+) (\d+\.\d\d)", values.inner_text()))
-    # A median of four lies on a half: which way it is rounded hangs on the last bit.
-    assert {name: float(shown[name]) for name in ("student", "AT", "F-ActT", "KD")} == {
-        name: pytest.approx(errors[name], abs=0.0051) for name in ("student", "AT", "F-ActT", "KD")
-    }
+    told = ", ".join(f"{name} {errors[name]:.2f}" for name in ("student", "AT", "F-ActT", "KD"))
+    assert values.inner_text().startswith(f"epochs of training 200: {told}")
     lines = page.locator(".curves svg polyline:visible")
     before = lines.count()
     page.locator(".curves label", has_text="F-ActT").locator("input").uncheck()
