@@ -11,6 +11,14 @@ from typing import TypeGuard
 class UserError(Exception):
     """Something the user can mend. The command line prints it as one line and ends with exit code 2."""
 
+    def __reduce__(self) -> tuple:
+        # Other processes are told the message: of what else an error was made, pickle does not know.
+        return _with_message, (type(self), str(self))
+
+
+def _with_message(kind: type[UserError], message: str) -> UserError:
+    return kind.__new__(kind, message)
+
 
 class ParameterError(UserError, ValueError):
     """A parameter has a value that is not allowed.

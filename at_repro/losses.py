@@ -60,10 +60,11 @@ class AttentionTransfer(nn.Module):
     Args:
         pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
         mapping: a mapping function or its name, such as "sum-2".
-        beta: the weight, above 0; None: 1000 or, for form "paper", 0.1 as printed. Form "code" is a mean over
-            positions: each of an H x W map weighs beta / HW. 1000 is for 32 x 32 to 8 x 8 positions, or 14 x 14 and
-            7 x 7. As much weigh those of 4 x 4 and 2 x 2 with 1000 * 4 ** 2 / 14 ** 2 = 82; of our one run of such maps
-            the error was far larger with 1000.
+        beta: the weight, above 0; None: 1000 or, for form "paper", 0.1 as printed, with
+            which the student of this study gained nothing beyond chance. Form "code" is a mean over positions: each of
+            an H x W map weighs beta / HW. 1000 is for 32 x 32 to 8 x 8 positions, or 14 x 14 and 7 x 7. As much weigh
+            those of 4 x 4 and 2 x 2 with 1000 * 4 ** 2 / 14 ** 2 = 82; of our one run of such maps the error was far
+            larger with 1000.
         form, norm: as for `map_transfer`; another norm than "l2" wants another beta.
 
     Shape:

@@ -224,7 +224,9 @@ def open_study(
     all_seeds = sorted({*size.seeds, *store.seeds()}) if own_seeds is None else list(own_seeds)
     records, missing = find_records(store, variant.runs(preset, all_seeds))
     if own_seeds is None:
-        all_seeds = sorted({seed for of_column in records.values() for seed in of_column}) or list(size.seeds)
+        teachers = {run.teacher for run in by_seed[0].values()}  # of seed 0, whatever seeds their students have
+        begun = {seed for column, seeds in records.items() if by_seed[0][column] not in teachers for seed in seeds}
+        all_seeds = sorted(begun) or list(size.seeds)
         # Seeds beyond the preset's need not have every column.
         missing = [run for run in missing if run.seed in {*all_seeds} & {*size.seeds}]
     by_seed = variant.runs(preset, all_seeds)

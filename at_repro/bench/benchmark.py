@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import torch
+
 from at_repro import bench, data
 from at_repro.bench import cases
-from at_repro.data import ImageSet
+from at_repro.data import ImageSet, names
 from at_repro.errors import DataError, UserError, duration
 from at_repro.training import Progress, engine, provenance
 
@@ -15,7 +17,8 @@ def measure(device: str = "auto", data_root: str | None = None, compile: str = "
     """Measures every case and returns what was found, ready for JSON: `environment`, `seconds`, `left_out`, `rows`.
 
     The machine should be idle: every case is a comparison within this process, but others make it noisy. Cases
-    that fail here, such as for lack of CIFAR-10, are left out, and named.
+    that fail here, such as for lack of CIFAR-10, are left out, and named. On a GPU all of them, the plain loop as well,
+    use the kernels that give the same bits each time, as training does.
 
     Raises ParameterError for a value that is not allowed, UserError where nothing could be measured.
     """
@@ -35,6 +38,7 @@ def measure(device: str = "auto", data_root: str | None = None, compile: str = "
         "memory": lambda: cases.memory(data_root),
     } | {f"at-repro {name}": partial(cases.command, name, data_root) for name in (*bench.LISTS, *bench.LONG)}
     engine.keep_freed_memory()
+    engine.repeat_exactly(target)
     start = time.perf_counter()
     rows = []
     for name, case in functions.items():
@@ -57,12 +61,14 @@ def measure(device: str = "auto", data_root: str | None = None, compile: str = "
 
 
 def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
-    """The images to train on: CIFAR-10, else generated ones of its size, and the cases that have to be left out."""
+    """The images to train on: CIFAR-10, else as many generated ones, and the cases that have to be left out."""
     omissions: dict[str, str] = {}
     try:
         images = data.load("cifar10", "train", data_root)
     except DataError:
-        images = data.load("shapes", "train")
+        generated = data.load("shapes", "train")
+        assert isinstance(generated, ImageSet)
+        images = generated.select(torch.arange(names.SIZES["cifar10"]["train"]) % len(generated))
         omissions = {"memory": "CIFAR-10 is not here"}
     assert isinstance(images, ImageSet)  # neither is streamed
     return images, omissions

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,18 +52,18 @@ def load_folder(name: str, split: str, root: Path) -> ImageSet:
 
 
 def _read(folder: Path, split: str, resolution: int) -> tuple[Tensor, Tensor, tuple[str, ...], Path]:
-    images: Iterable[Tensor]
+    small = partial(square, resolution=resolution)
     archive, source = published_archives.read(folder, split), folder
     if archive is None and not (source := split_folder(folder, split)).is_dir():
-        images, labels, classes = read_shards(find_shards(folder, source.name))
+        images, labels, classes = read_shards(find_shards(folder, source.name), prepare=small)
         source = folder
     else:
         photographs, classes = archive or list_images(source, split_folder(folder, OTHER[split]))
-        images = (_decode(photograph) for photograph in photographs)
+        images = [small(_decode(photograph)) for photograph in photographs]
         labels = torch.tensor([photograph.label for photograph in photographs])
     if not len(labels):
         raise DataError(f"{source} holds no {split} images")
-    return torch.stack([square(image, resolution) for image in images]), labels, classes, source
+    return torch.stack(images), labels, classes, source
 
 
 def _classes(folder: Path, split: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ in the schema's `huggingface` metadata. See https://huggingface.co/docs/hub/data
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -47,7 +47,9 @@ def find_shards(folder: Path, split: str) -> list[Path]:
 
 
 def read_shards(
-    paths: Sequence[Path], size: tuple[int, int] | None = None
+    paths: Sequence[Path],
+    size: tuple[int, int] | None = None,
+    prepare: Callable[[Tensor], Tensor] = lambda image: image,
 ) -> tuple[list[Tensor], Tensor, tuple[str, ...]]:
     """Reads and decodes all rows of some shards.
 
@@ -55,9 +57,10 @@ def read_shards(
         paths: at least one shard; their rows are joined in this order. Images are in the one struct column that has
             `bytes` and `path`.
         size: (H, W) that every image must have, in RGB as it is stored; None: of any size and mode, made RGB.
+        prepare: what is done to each image, before the next one is decoded: a set may have no room at its full size.
 
     Returns:
-        Images, uint8 (3, H, W) each; labels, int64 (N,); the names of the classes.
+        Images, uint8 (3, H, W) each, prepared; labels, int64 (N,); the names of the classes.
 
     Raises:
         DataError: names the shard, and the row (from 0) where a single row is at fault: a file that cannot be read or
@@ -78,7 +81,7 @@ def read_shards(
                 raise DataError(f"{origin}: label {label} is not in 0 to {len(names[0]) - 1}")
             if content is None:
                 raise DataError(f"{origin}: the image is missing")
-            images.append(_decode(content, size, origin))
+            images.append(prepare(_decode(content, size, origin)))
             labels.append(label)
     return images, torch.tensor(labels, dtype=torch.int64), names[0]
 

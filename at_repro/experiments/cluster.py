@@ -7,6 +7,7 @@ continued from its last checkpoint, by the worker that gets its task next. Needs
 import importlib.util
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from at_repro.training.missing_runs import check_batches, check_networks
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
 
+_ALONE = threading.Lock()  # of a worker with several threads one trains: torch's default generator is of the process
 RETRIES = 3  # of a cohort that fails for another reason than a user's error, such as a GPU that others fill
 
 
@@ -157,13 +159,14 @@ def _train(
     """On a worker: trains a cohort; returns a line for each run, or the message of a user's error."""
     from distributed import get_worker
 
-    runs, store = [Run.from_dict(spec) for spec in specs], Store(folder, writable=True)
     if isinstance(number := get_worker().name, int):  # of a local cluster, which shares cores and GPUs
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch may have been loaded before that was set
         if torch.cuda.is_available():
             torch.cuda.set_device(number % torch.cuda.device_count())
     try:
-        train(runs, store, device=device, data_root=data_root, compile=compile)
+        runs, store = [Run.from_dict(spec) for spec in specs], Store(folder, writable=True)
+        with _ALONE:
+            train(runs, store, device=device, data_root=data_root, compile=compile)
     except UserError as error:
         return [], str(error)
     return [f"{run.run_id}: {store.load(run).outcome}" for run in runs], ""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import ResNet18_Weights
 
 from at_repro.errors import DataError, check_choice
@@ -109,8 +110,8 @@ def freeze_(network: nn.Module, name: str, groups: int, norms: bool) -> list[nn.
         end = order.index(group_layers(name)[groups - 1])
         modules += [module for layer in order[: end + 1] for module in network.get_submodule(layer).modules()]
     if norms:
-        modules += [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        modules += [module for module in network.modules() if isinstance(module, _BatchNorm)]
     for module in modules:
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
-    return [module for module in dict.fromkeys(modules) if isinstance(module, nn.BatchNorm2d)]
+    return [module for module in dict.fromkeys(modules) if isinstance(module, _BatchNorm)]

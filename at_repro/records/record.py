@@ -74,7 +74,8 @@ class Record:
 
     @property
     def training_seconds(self) -> float:
-        """What the run took of the loop that it shared with others: of each session an equal part."""
+        """What the run took of the loop that it shared with others: of each session an equal part, which is too little
+        of a session in which others diverged or ended."""
         last = self.values["environment"]["company"]  # also of a session that names no other
         sessions = self.values["sessions"]
         return sum(session["seconds"] / (1 + len(session.get("company", last))) for session in sessions)

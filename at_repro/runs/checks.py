@@ -102,6 +102,9 @@ def _are_pairs(layers: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
 
 def _check_groups(term: Term, student: str, teacher: str) -> None:
     counts = [len(networks.group_channels(network)) for network in (student, teacher)]
+    if not min(counts):
+        name = (student, teacher)[counts.index(0)]
+        raise ParameterError("terms", term.kind, f"a term that compares no groups, since {name} has none")
     if term.groups is None and counts[0] != counts[1]:
         pair = f"{student} and {teacher} have {counts[0]} and {counts[1]}"
         raise ParameterError("groups", None, f"group numbers, since {pair}")

@@ -54,12 +54,14 @@ class ActivationTransfer(Term):
     """Activation-based attention transfer (eq. 2): `beta` times `losses.activation_transfer`.
 
     Attributes:
-        beta: the weight, above 0; 1000 as in the public code. Form "paper" and other norms want another one: this study
-            has 0.1 for the form, 42000 for norm "l1" and 0.0001 for "none".
+        beta: the weight, above 0; 1000 as in the public code, for maps of 32 x 32 to 8 x 8 positions; smaller ones want
+            a smaller one, see `losses.AttentionTransfer`. Form "paper" and other norms want another one as well: this
+            study has 0.1 for the form, 42000 for norm "l1" and 0.0001 for "none".
         decay: one of `schedules.DECAYS`, see `schedules.decay_factor`.
         mapping: see `attention.mapping`.
         form, norm: see `losses.map_transfer`.
         groups: a tuple of the groups that are compared, each with the teacher's of the same number, from 0; None: all.
+            Of maps of one position, as of ResNet's `layer4` at 32 pixels, the term is 0 unless norm is "none".
         layers: instead of groups, a tuple of pairs of layers by name, the student's first.
     """
 

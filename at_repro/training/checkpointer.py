@@ -48,10 +48,11 @@ class Checkpointer:
             self.save(students)
 
     def save(self, students: Sequence[Student]) -> None:
-        """Saves them now. Raises KeyboardInterrupt if a signal came, UserError where the disk refuses."""
+        """Saves them now. Raises KeyboardInterrupt if a signal came to any, UserError where the disk refuses."""
         self._ranks.collect([student.totals for student in students])
         for student in students if self._ranks.first else ():
             student.save(self._store.checkpoint_path(student.run))
         self._last_save = time.monotonic()
-        if self._stopping:
+        # All save at once, and all stop: one that went on alone would wait for the others in its next step.
+        if self._ranks.largest(float(self._stopping), students[0].totals.device):
             raise KeyboardInterrupt

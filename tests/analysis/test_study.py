@@ -166,6 +166,14 @@ def test_the_teacher_is_there_whatever_the_seeds(store, runs, never, hand_made, 
     assert list(opened.records["AT"]) == [7]
 
 
+def test_other_seeds_than_the_presets_lack_nothing_of_it(store, runs, never, hand_made, tiny_experiment):
+    """The teacher, which is of seed 0, made a rerun of others ask for all of seed 0."""
+    for run in tiny_experiment.runs("smoke", [7])[0].values():
+        hand_made(run)
+    opened = study(store)
+    assert opened.seeds == [7] and opened.missing == [] and opened.note == ""
+
+
 def test_records_of_other_images_are_shown_with_a_warning(store, runs, never, hand_made):
     """Below every figure and in the list of what was used; a record of the images at hand is not suspected."""
     fingerprint = data.load("shapes", "test").fingerprint

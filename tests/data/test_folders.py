@@ -14,6 +14,7 @@ from PIL import Image
 from shards import write_shard
 
 from at_repro import data
+from at_repro.data import folders, parquet
 from at_repro.errors import DataError, ParameterError, UserError
 from at_repro.runs import Run, checks
 from at_repro.training import train
@@ -61,6 +62,22 @@ def test_folders_of_classes(side, photos):
     inside = (images.images[:, 0] > half[:, None, None]).flatten(1).float().mean(1)
     assert torch.allclose(inside, torch.tensor(0.25), atol=0.07)
     assert centres(data.load(f"photos@{side}", "test", photos)) == {0: {240}, 1: {90}}
+
+
+def test_each_photograph_of_shards_is_made_small_before_the_next_is_decoded(tmp_path, monkeypatch):
+    """All at their full size would not fit: a set of 2 GB once small can be one of 100."""
+    for split in ("train", "test"):
+        encoded = []
+        for value in (10, 20, 30):
+            picture(value, 50, 44, "L").save(stream := io.BytesIO(), "PNG")
+            encoded.append(stream.getvalue())
+        write_shard(tmp_path / "mine" / f"{split}-00000-of-00001.parquet", encoded, [0, 1, 0], ["no", "yes"])
+    calls = []
+    decode, square = parquet._decode, folders.square
+    monkeypatch.setattr(parquet, "_decode", lambda *given: calls.append("decode") or decode(*given))
+    monkeypatch.setattr(folders, "square", lambda *given, **named: calls.append("square") or square(*given, **named))
+    assert len(data.load("mine@32", "train", tmp_path)) == 3
+    assert calls == ["decode", "square"] * 3
 
 
 @pytest.mark.parametrize("place", ["mine", "mine/data"])

@@ -3,9 +3,12 @@
 import io
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -169,6 +172,36 @@ def test_an_error_on_a_worker_and_workers_that_die_again_and_again_are_one_line(
         monkeypatch.setattr(client, "submit", lambda *given, **named: lost(client, submit(*given, **named)))
         with pytest.raises(UserError, match=r"^the cluster gave up \(.*the same command continues$"):
             cluster.train_on(client, [OTHER], store, device="cpu", data_root=data_root, progress=quiet)
+
+
+def test_a_worker_of_several_threads_trains_one_cohort_at_a_time(tmp_path, monkeypatch):
+    """As `dask worker` has them: weights are drawn from a generator of the process, of which each cohort needs all."""
+    import distributed
+
+    at_once, most = [], []
+
+    def slow(runs, *_, **__):
+        at_once.append(runs)
+        most.append(len(at_once))
+        time.sleep(0.05)
+        at_once.pop()
+
+    monkeypatch.setattr(distributed, "get_worker", lambda: Mock())
+    monkeypatch.setattr(cluster, "train", slow)
+    monkeypatch.setattr(Store, "load", lambda self, run: Mock(outcome="fine"))
+    with ThreadPoolExecutor(3) as pool:
+        given = [[TEACHER.to_dict()], str(tmp_path / "records"), "cpu", str(tmp_path), "off", None]
+        results = [task.result() for task in [pool.submit(cluster._train, *given) for _ in range(3)]]
+    assert most == [1, 1, 1] and results == [([f"{TEACHER.run_id}: fine"], "")] * 3
+
+
+def test_records_that_a_worker_cannot_write_are_one_line(monkeypatch):
+    """The commonest mistake: the folder is not there."""
+    import distributed
+
+    monkeypatch.setattr(distributed, "get_worker", lambda: Mock())
+    lines, error = cluster._train([TEACHER.to_dict()], "/proc/records", "cpu", "/tmp", "off", None)
+    assert lines == [] and error.startswith("results: '/proc/records' is not allowed")
 
 
 def lost(client, task):

@@ -88,6 +88,26 @@ def test_fixed_norms_are_all_of_them_and_nothing_else():
     assert frozen == own
 
 
+class OneDimensional(nn.Module):
+    """A network with a batch norm of vectors before its classifier, as LeViT has."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.group, self.norm, self.fc = nn.Conv2d(3, 8, 3), nn.BatchNorm1d(8), nn.Linear(8, classes)
+
+    def forward(self, images):
+        group = self.group(images)
+        return networks.Output(self.fc(self.norm(group.mean((2, 3)))), (group,))
+
+
+def test_a_norm_of_vectors_is_a_batch_norm_as_well(monkeypatch):
+    """It went on training, and stopped at a last batch of one image."""
+    monkeypatch.setitem(networks.registry._REGISTERED, "one-dimensional", OneDimensional)
+    network = networks.build("one-dimensional", 4, seeded())
+    assert networks.freeze_(network, "one-dimensional", 0, norms=True) == [network.norm]
+    assert not network.norm.weight.requires_grad and network.fc.weight.requires_grad
+
+
 def test_training_changes_what_is_not_frozen_and_nothing_else(few_test_images):
     """Statistics of the norms included, which no optimiser touches."""
     run = Run("efficientnet-lite0", 1, "shapes", 32, batch_size=16, start="imagenet", norms="fixed", frozen_groups=1,

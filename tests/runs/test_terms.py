@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from at_repro import networks
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
 from at_repro.experiments import PRESETS
@@ -161,6 +162,26 @@ def test_f_actt_on_some_groups_has_adapters_for_those_alone(few_test_images, sto
     assert [tuple(adapter.weight.shape[:2]) for adapter in student.adapters] == [(64, 16), (256, 64)]
     train([run], store, device="cpu", progress=quiet)
     assert store.load(run).diverged is None
+
+
+class Flat(torch.nn.Module):
+    def __init__(self, classes: int):
+        super().__init__()
+        self.fc = torch.nn.Linear(3 * 32 * 32, classes)
+
+    def forward(self, images):
+        return networks.Output(self.fc(images.flatten(1)), ())
+
+
+@pytest.mark.parametrize("term", [ActivationTransfer(), ActivationTransfer(groups=(0,)), FullActivation()])
+def test_a_network_without_groups_cannot_be_compared_by_them(term, monkeypatch):
+    """Its teacher would be trained to the end, and then its first step fail."""
+    monkeypatch.setitem(networks.registry._REGISTERED, "flat", Flat)
+    for student, teacher in (("flat", "flat"), ("wrn-10-1", "flat")):
+        run = Run(student, epochs=1, terms=(term,), teacher=Run(teacher, epochs=1))
+        with pytest.raises(ParameterError, match=r"^terms: .* compares no groups, since flat has none$"):
+            checks.validate(run)
+    checks.validate(Run("flat", epochs=1, terms=(Distillation(),), teacher=Run("wrn-10-1", epochs=1)))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -22,6 +23,14 @@ from at_repro.training.checkpointer import Checkpointer
 pytestmark = pytest.mark.slow
 
 STEPS = 3  # of an epoch: 96 images
+
+
+def test_a_signal_to_another_process_ends_this_one_at_any_save():
+    """At the end of an epoch as well: it went on into a step in which it waited for the one that was gone."""
+    ranks = Mock(first=False)
+    ranks.largest.return_value = 1.0
+    with pytest.raises(KeyboardInterrupt):
+        Checkpointer(None, ranks).save([Mock()])
 
 
 class Signal(Progress):
