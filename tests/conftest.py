@@ -27,7 +27,7 @@ from at_repro.runs import ActivationTransfer, Distillation, Run
 from at_repro.training import Progress, engine, train
 from at_repro.training.weights import stored_weights
 
-TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
+TINY = {"dataset": "shapes", "subset": 24, "batch_size": 16, "precision": "fp32"}
 
 
 def pytest_runtest_setup(item):
@@ -100,6 +100,12 @@ def images_read_anew(monkeypatch):
 
 
 @pytest.fixture
+def no_images(tmp_path, monkeypatch):
+    """For what is said of records and tables: studies decode photographs for seconds where they are here."""
+    monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
+
+
+@pytest.fixture
 def few_test_images(monkeypatch):
     """A test set of 20 images: much of the time of a small run is its evaluation."""
     monkeypatch.setitem(shapes.SIZES, "test", 20)
@@ -107,7 +113,7 @@ def few_test_images(monkeypatch):
 
 @pytest.fixture
 def small(few_test_images):
-    """Specs of a small teacher and its students that train in seconds; 96 images are one batch and a smaller one."""
+    """Specs of a small teacher and its students that train in seconds; 24 images are one batch and a smaller one."""
     teacher = Run("wrn-10-1", epochs=1, **TINY)
     at = (ActivationTransfer(),)
     both = (ActivationTransfer(decay="linear"), Distillation())

@@ -5,7 +5,7 @@ from dataclasses import replace
 from at_repro import experiments
 from at_repro.data import shapes
 
-SHORT = {"dataset": "shapes", "subset": 32, "batch_size": 16, "precision": "fp32", "epochs": 1}
+SHORT = {"dataset": "shapes", "subset": 8, "batch_size": 4, "precision": "fp32", "epochs": 1}
 
 
 def shorten() -> None:
@@ -15,3 +15,10 @@ def shorten() -> None:
         experiments.PRESETS[name] = replace(preset, teacher=SHORT, student=SHORT, seeds=(0,))
     for name, experiment in experiments.EXPERIMENTS.items():
         experiments.EXPERIMENTS[name] = replace(experiment, sizes={})
+
+
+def shrink(name: str) -> None:
+    """For the rest of this process: small networks in the place of an experiment's, and what processes can share."""
+    methods = {method: experiments.METHODS[method] for method in ("KD", "AT")}
+    columns = experiments.columns_of("wrn-10-1", "wrn-10-2", methods)
+    experiments.EXPERIMENTS[name] = replace(experiments.EXPERIMENTS[name], columns=columns)

@@ -33,9 +33,9 @@ def test_the_operations_that_are_written_down_are_those_that_torch_counts():
 def test_operations_of_runs(small):
     """Forward and backward through the student, forward only through its teacher, once for all students."""
     one = networks.forward_operations("wrn-10-1")
-    assert costs.operations([small["student"]]) == 96 * 3 * 3 * one
-    assert costs.operations([small["at"]]) == 96 * 3 * 4 * one
-    assert costs.operations([small["student"], small["at"], small["kd"]]) == 96 * 3 * (3 * 3 + 1) * one
+    assert costs.operations([small["student"]]) == 24 * 3 * 3 * one
+    assert costs.operations([small["at"]]) == 24 * 3 * 4 * one
+    assert costs.operations([small["student"], small["at"], small["kd"]]) == 24 * 3 * (3 * 3 + 1) * one
     whole = Run("wrn-10-1", epochs=2)
     faces = Run("wrn-10-1", 2, dataset="anyone@64", subset=96)
     assert costs.operations([faces]) == 4 * 96 * 2 * 3 * one, "four times as many positions"

@@ -7,6 +7,7 @@ python tests/faults --full --output book/faults.json
 import argparse
 import functools
 import json
+import os
 import random
 import signal
 import sys
@@ -68,6 +69,8 @@ def main() -> int:
     options = parser.parse_args()
     for number in files.SIGNALS:  # a shell has Ctrl-C ignored in the background, and nohup SIGHUP
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if not options.full:
+        os.fsync = lambda descriptor: None  # of a disk that forgets nothing while this runs
     torch.set_num_threads(1)
     shapes.SIZES["test"] = 20
     shapes._chunk = functools.cache(shapes._chunk)

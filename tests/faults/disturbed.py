@@ -22,7 +22,7 @@ from at_repro.records import Store
 from at_repro.runs import ActivationTransfer, Distillation, Run
 from at_repro.training import Progress, checkpointer, missing_runs, train
 
-TINY = {"dataset": "shapes", "subset": 96, "batch_size": 32, "precision": "fp32"}
+TINY = {"dataset": "shapes", "subset": 24, "batch_size": 8, "precision": "fp32"}
 TEACHER = Run("wrn-10-1", epochs=1, **TINY)
 BOTH = (ActivationTransfer(decay="linear"), Distillation())
 STUDENTS = [Run("wrn-10-1", epochs=2, **TINY), Run("wrn-10-1", epochs=2, terms=BOTH, teacher=TEACHER, **TINY)]

@@ -36,7 +36,7 @@ def test_the_committed_pages_are_up_to_date(compared):
         assert committed == front_page._picture(notebooks.read(notebook), figure), name
 
 
-def test_what_the_landing_page_says_follows_from_the_records(compared):
+def test_what_the_landing_page_says_follows_from_the_records(compared, no_images):
     intro = (ROOT / "book" / "intro.md").read_text()
     study = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
     table = error_tables.by_method(study)

@@ -228,15 +228,15 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
         assert "of the six at 200 epochs three reach across it." in (notebooks.CHECKOUT / path).read_text()
 
 
-def test_what_distillation_does_on_photographs_is_what_the_records_say():
+def test_what_distillation_does_on_photographs_is_what_the_records_say(no_images):
     """The exceptions to that page's title."""
     names = {"scenes": "fine-tuning-scenes", "birds": "fine-tuning-birds", "imagenet": "imagenet-resnet18"}
-    found = {}
+    found, facts = {}, Facts(open_store("reduced"))
     for name, experiment in names.items():
         study = open_study(experiment, "reduced", train_missing=False)
         top = error_tables.map_distances(study).drop(columns="seeds").iloc[:, -1]
-        found[name] = (top["KD"] > top["student"], judge(Facts(study.store), study, "KD")[0])
-        assert top["AT"] < top["student"] and judge(Facts(study.store), study, "AT")[0] != SUPPORTED
+        found[name] = (top["KD"] > top["student"], judge(facts, study, "KD")[0])
+        assert top["AT"] < top["student"] and judge(facts, study, "AT")[0] != SUPPORTED
     assert found == {"scenes": (True, SUPPORTED), "birds": (True, UNDECIDED), "imagenet": (False, CONTRADICTED)}
     told = "Attention transfer brings the maps nearer, and errors do not fall beyond chance"
     assert told in prose("notebooks/larger_images.ipynb")

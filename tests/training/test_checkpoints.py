@@ -22,7 +22,7 @@ from at_repro.training.checkpointer import Checkpointer
 
 pytestmark = pytest.mark.slow
 
-STEPS = 3  # of an epoch: 96 images
+STEPS = 3  # of an epoch: 24 images
 
 
 def test_a_signal_to_another_process_ends_this_one_at_any_save():
@@ -49,7 +49,7 @@ class Signal(Progress):
 @pytest.fixture
 def runs(small):
     """A student without and one with a teacher, in one cohort: three steps an epoch, two epochs."""
-    return [replace(small[name], batch_size=32, epochs=2) for name in ("student", "at+kd")]
+    return [replace(small[name], batch_size=8, epochs=2) for name in ("student", "at+kd")]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_members_that_stand_at_different_steps_catch_up(runs, small, taught, who
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Student, "save", save_and_die)
         train(runs, taught, device="cpu", progress=quiet)
-    joins = replace(small["kd"], batch_size=32, epochs=2)
+    joins = replace(small["kd"], batch_size=8, epochs=2)
     train([*runs, joins], taught, device="cpu", progress=quiet)
     assert same(taught, whole, runs) and not any(taught.checkpoint_path(run).exists() for run in [*runs, joins])
 

@@ -88,14 +88,14 @@ def test_a_teacher_sees_a_batch_once_and_only_where_it_is_needed(small, taught, 
     train([small["student"]], taught, device="cpu", progress=quiet)
     assert not seen
     train([small["at"], small["kd"], small["at+kd"]], taught, device="cpu", progress=quiet)
-    assert seen == [64, 32] * 3, "two batches in each of three epochs, whoever looks"
+    assert seen == [16, 8] * 3, "two batches in each of three epochs, whoever looks"
 
 
 def test_the_loop_equals_a_plain_loop_written_by_hand(small, taught, quiet):
     """An independent training of AT+KD in twenty lines: eq. 2 in code form plus distillation, SGD, linear decay."""
     run = small["at+kd"]
     train([run], taught, device="cpu", progress=quiet)
-    images = data.load("shapes", "train", subset=96)
+    images = data.load("shapes", "train", subset=24)
     teacher = load_network(taught, run.teacher, images, torch.device("cpu"))
     network = networks.build("wrn-10-1", 10, engine.generator(0, "weights")).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
@@ -107,13 +107,13 @@ def test_the_loop_equals_a_plain_loop_written_by_hand(small, taught, quiet):
         errors.append(0.0)
         for batch, labels in batches(images, run, epoch):
             student_out, teacher_out = network(batch), teacher(batch)
-            errors[-1] += 100 * (student_out.logits.argmax(1) != labels).sum().item() / 96
+            errors[-1] += 100 * (student_out.logits.argmax(1) != labels).sum().item() / 24
             loss = losses.distillation(student_out.logits, teacher_out.logits, labels, 4.0, 0.9)
             loss = loss + 1000 * (1 - epoch / 3) * losses.activation_transfer(student_out.groups, teacher_out.groups)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    assert curve(taught, run)["train_error"].tolist() == pytest.approx(errors, abs=1.1)  # one image
+    assert curve(taught, run)["train_error"].tolist() == pytest.approx(errors, abs=4.2)  # one image
     recorded = weights(taught, run)
     for name, value in network.state_dict().items():
         if value.is_floating_point():
@@ -382,7 +382,7 @@ def test_a_batch_of_one_image_and_a_set_of_one_class_are_learnt_from(batch_size,
         ({"terms": [ActivationTransfer()]}, "^terms: .* a tuple of terms"),
         ({"milestones": [0.5]}, "^milestones: .* a tuple of numbers"),
         ({"teacher": "wrn-16-1"}, "^teacher: .* a run"),
-        ({"network": "resnet18", "subset": 65}, "^batch_size: 64 .* more than one image for every batch of 65 images"),
+        ({"network": "resnet18", "subset": 17}, "^batch_size: 16 .* more than one image for every batch of 17 images"),
         ({"network": "resnet18", "batch_size": 1}, "^batch_size: 1 .*Expected more than 1 value"),
     ],
 )
@@ -394,7 +394,7 @@ def test_what_could_not_be_trained_is_refused_before(change, match, small, store
 
 
 def test_a_last_batch_of_one_image_trains_where_its_maps_have_positions(small, store, quiet):
-    run = replace(small["student"], subset=65, epochs=1)
+    run = replace(small["student"], subset=17, epochs=1)
     train([run], store, device="cpu", progress=quiet)
     assert store.has(run)
 

@@ -26,8 +26,8 @@ def test_a_terminal_shows_the_epoch_in_progress_and_clears_it(small, store, half
     train([small["teacher"]], store, device="cpu", progress=Progress(screen))
     begun, run_id, *rewritten, recorded, nothing = re.split("[\r\n]+", screen.getvalue())
     *steps, epoch = rewritten
-    assert begun == "training 1 run(s), 1 epochs of 96 images of shapes:" and run_id == f"  {small['teacher'].run_id}"
-    assert [step[:11] for step in steps] == ["  step 1/2,", "  step 2/2,"], "96 images are 64 and 32"
+    assert begun == "training 1 run(s), 1 epochs of 24 images of shapes:" and run_id == f"  {small['teacher'].run_id}"
+    assert [step[:11] for step in steps] == ["  step 1/2,", "  step 2/2,"], "24 images are 16 and 8"
     assert all(step.endswith(" to the end of the epoch  ") for step in steps)
     assert epoch.startswith("\033[Kepoch 1/1  train/test error %: plain "), "what stood on the line shines through"
     assert recorded.startswith(f"recorded {small['teacher'].run_id}: ") and not nothing
