@@ -1,5 +1,6 @@
 """Every notebook runs from its first to its last cell through papermill, with two sets of parameters."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,9 @@ def brief(monkeypatch):
 def place(tmp_path_factory) -> Path:
     """A folder with a few images of two classes, for the records that all notebooks share, and a file of no results."""
     folder = tmp_path_factory.mktemp("place")
-    (folder / "none.json").write_text('{"environment": {}, "seconds": 0, "seed": 0, "left_out": {}, "rows": []}')
+    environment = {"device": "CPU", "packages": {"torch": "2"}, "compiled": False, "commit": "abc"}
+    empty = {"environment": environment, "seconds": 0, "seed": 0, "left_out": {}, "rows": []}
+    (folder / "none.json").write_text(json.dumps(empty))
     generator = torch.Generator().manual_seed(0)
     for split, count in (("train", 8), ("test", 4)):
         for name in ("one", "two"):

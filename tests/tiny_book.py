@@ -31,10 +31,10 @@ TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
 ADDRESS = "https://github.com/somebody/at_repro"
 
 
-def write_notebook(path: Path, *cells) -> None:
+def write_notebook(path: Path, *cells, **metadata) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(new_notebook(cells=[new_markdown_cell("# Stand-in"), *cells], metadata=kernel), path)
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Stand-in"), *cells], metadata=kernel | metadata), path)
 
 
 def set_address(config: Path, address: str, changed: Path) -> None:

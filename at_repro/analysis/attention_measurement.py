@@ -149,10 +149,8 @@ def rows_of_pairs(
         own, others = maps_of(run), None if teacher is None else maps_of(teacher)
         if own is None or (teacher is not None and others is None):
             continue
-        if others is None:
-            rows = map_statistics.tabulate({"run": own}, sample, _ALONE)
-        else:
-            rows = map_statistics.tabulate({"teacher": others, "run": own}, sample, OF_PAIRS, "teacher")
+        statistics = _ALONE if teacher is None else OF_PAIRS
+        rows = map_statistics.tabulate({"run": own, "teacher": others or {}}, sample, statistics, "teacher")
         run_id, teacher_id = _names((run, teacher))
         weights = attention_table.weights_name(*(checksums[name] for name in (run_id, teacher_id) if name))
         parts.append(means(rows[rows["network"] == "run"]).assign(run_id=run_id, teacher=teacher_id, weights=weights))

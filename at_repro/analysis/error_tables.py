@@ -218,9 +218,7 @@ def paired_differences(study: Study, reference: str) -> pd.DataFrame:
 
 
 def means_as_text(statistics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `97.1 ± 0.2`.
-
-    An interval below 0.095 has a second decimal, one below 0.0095 a third.
+    """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `0.256 ± 0.005`.
 
     Args:
         statistics: see `map_statistics.tabulate`.
@@ -229,13 +227,8 @@ def means_as_text(statistics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         A row per value of the columns in `by`, such as network and level, in their order; a column per statistic.
     """
     values = statistics.groupby([*by, "statistic"], sort=False)["value"]
-    text = [_with_interval(mean, half) for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]
+    text = [f"{mean:.3f} ± {half:.3f}" for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]
     return pd.Series(text, values.size().index, dtype=str).unstack("statistic", sort=False).rename_axis(columns=None)
-
-
-def _with_interval(mean: float, half: float) -> str:
-    places = 1 + (0 < half < 0.095) + (0 < half < 0.0095)
-    return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
 def map_distances(study: Study) -> pd.DataFrame:

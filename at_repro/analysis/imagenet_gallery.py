@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from at_repro import attention, data
+from at_repro import attention
 from at_repro.analysis import network_maps
+from at_repro.analysis.attention_table import PHOTOGRAPHS
 from at_repro.analysis.study import WithImages, test_images
 from at_repro.data import ImageSet
-from at_repro.data.names import FOLDERS
 from at_repro.errors import DataError, ParameterError, check_choice
 from at_repro.networks import imagenet, parameter_count
 from at_repro.training import engine
@@ -24,12 +24,10 @@ class Gallery(WithImages):
     Attributes:
         networks: in evaluation mode, each at its own resolution; those whose weights are here.
         absences: what is not here, one line each, by what it is: networks by name, and "images".
-        dataset: the name of the data set.
     """
 
     networks: dict[str, nn.Module]
     absences: dict[str, str]
-    dataset: str
 
     def describe(self) -> str:
         """The networks, and which of them are not here, for the reader: the same with and without photographs."""
@@ -44,7 +42,7 @@ class Gallery(WithImages):
         resolutions = [
             f"{name} at {self.networks[name].resolution} px" for name in names or self.networks if name in self.networks
         ]
-        return "; without ".join(["; ".join([self.dataset, *resolutions]), *self.absences.values()])
+        return "; without ".join(["; ".join([PHOTOGRAPHS, *resolutions]), *self.absences.values()])
 
 
 def check_network_names(names: list[str]) -> None:
@@ -55,12 +53,11 @@ def check_network_names(names: list[str]) -> None:
         check_choice("networks", name, imagenet.RESOLUTIONS)
 
 
-def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root: str = "") -> Gallery:
-    """Loads the networks and the test photographs; what is not here is noted, not an error.
+def open_gallery(names: list[str], device: str = "auto", data_root: str = "") -> Gallery:
+    """Loads the networks and the test images of `PHOTOGRAPHS`; what is not here is noted, not an error.
 
     Args:
         names: of networks, see `imagenet.RESOLUTIONS`.
-        dataset: a folder of the data root and a size, such as "cub50@144", see `folders.load_folder`.
         device: "auto", "cpu" or "cuda".
         data_root: empty: the default of `data.data_root`.
 
@@ -68,9 +65,6 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
         ParameterError: for a value that is not allowed.
     """
     check_network_names(names)
-    data.check_name(dataset)
-    if dataset in data.DATA_SETS:  # they are not normalised as photographs are
-        raise ParameterError("dataset", dataset, FOLDERS)
     target = engine.device(device)
     networks: dict[str, nn.Module] = {}
     absences: dict[str, str] = {}
@@ -79,10 +73,10 @@ def open_gallery(names: list[str], dataset: str, device: str = "auto", data_root
             networks[name] = imagenet.classifier(name).to(target)
         except DataError as error:
             absences[name] = str(error)
-    images, note = test_images(dataset, data_root, device, download=True)
+    images, note = test_images(PHOTOGRAPHS, data_root, device, download=True)
     if note:
         absences["images"] = note
-    return Gallery(images, networks, absences, dataset)
+    return Gallery(images, networks, absences)
 
 
 def titles(network: nn.Module | None, images: ImageSet | None) -> list[str]:

@@ -142,17 +142,14 @@ def distance(maps: Tensor, others: Tensor) -> Tensor:
     return (attention.normalize(maps) - attention.normalize(others)).flatten(1).norm(dim=1)
 
 
-def part_mask(part: str, height: int, width: int) -> Tensor:
+def parts_mask(height: int, width: int) -> Tensor:
     """bool (height, width): True where the middle of a pixel lies in the box of a part of a face, see `PARTS`."""
-    top, bottom, left, right = PARTS[part]
     y, x = ((torch.arange(length) + 0.5) / length for length in (height, width))
-    return ((y > top) & (y < bottom)).unsqueeze(1) & ((x > left) & (x < right))
-
-
-def part_masks(images: ImageSet) -> Tensor:
-    """bool (N, H, W): True on the parts of a face, the same for every picture."""
-    height, width = images.images.shape[-2:]
-    return torch.stack([part_mask(part, height, width) for part in PARTS]).any(0).expand(len(images), height, width)
+    boxes = [
+        ((y > top) & (y < bottom)).unsqueeze(1) & ((x > left) & (x < right))
+        for top, bottom, left, right in PARTS.values()
+    ]
+    return torch.stack(boxes).any(0)
 
 
 # Of maps, their images and the teacher's maps, which may be none; None where a statistic does not apply.
@@ -165,7 +162,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]]
         None if images.masks is None else 100 * surplus(maps, images.masks.cpu())
     ),
     "on parts": lambda maps, images, teacher: (
-        100 * share(maps, part_masks(images)) if images.name == FACE_IMAGES else None
+        100 * share(maps, parts_mask(*images.images.shape[-2:])[None]) if images.name == FACE_IMAGES else None
     ),
     "distance": lambda maps, images, teacher: (
         None if teacher is None else distance(*attention.same_size(maps, teacher))

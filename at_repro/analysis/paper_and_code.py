@@ -13,7 +13,6 @@ from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.network_maps import level_names
 from at_repro.analysis.study import Study
 from at_repro.data import Images, ImageSet, augment
-from at_repro.errors import check_count
 from at_repro.losses import activation_transfer
 from at_repro.networks import WideResNet
 
@@ -53,16 +52,11 @@ COLUMNS = ["paper", "public code", "this book", "size", "of what"]
 
 
 def of_study(study: Study, batch: int) -> dict[str, float]:
-    """`sizes` for the plain student and the teacher of a study, on its first test images; empty without them.
-
-    Raises ParameterError for a batch that is not between 1 and the number of test images.
-    """
-    if study.images is not None:
-        check_count("batch", batch, most=len(study.images))
-    networks = study.networks("student", "teacher")
-    if study.images is None or len(networks) < 2:
+    """`sizes` for the plain student and the teacher of a study, on its first test images; empty without them."""
+    networks, images = study.networks("student", "teacher"), study.sample(batch)
+    if images is None or len(networks) < 2:
         return {}
-    return sizes(networks["student"], networks["teacher"], study.images.select(slice(batch)))
+    return sizes(networks["student"], networks["teacher"], images)
 
 
 def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str, float]:

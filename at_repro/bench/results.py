@@ -51,12 +51,10 @@ GPU_TARGETS = {"wrn-16-1 from wrn-16-2, AT: ours": Target(60_000, True)}  # on o
 
 
 def load(path: str | Path = "") -> dict:
-    """A saved result of `benchmark.measure`; empty: the committed one, `book/bench.json`, or no rows without one.
+    """A saved result of `benchmark.measure`; empty: the committed one, `book/bench.json`.
 
-    Raises ParameterError where a file that is named holds something else.
+    Raises ParameterError where the file is not here or holds something else.
     """
-    if not path and not COMMITTED.exists():
-        return {"environment": {}, "seconds": 0.0, "left_out": {}, "rows": []}
     keys = ("environment", "seconds", "left_out", "rows")
     return files.read_json("measured", path or COMMITTED, keys, "at-repro bench --output")
 
@@ -64,8 +62,6 @@ def load(path: str | Path = "") -> dict:
 def stamp(results: dict) -> str:
     """What the numbers were measured on, to stand below a figure."""
     environment = results["environment"]
-    if not environment:
-        return "not measured yet (at-repro bench --output book/bench.json)"
     compiled = "compiled" if environment["compiled"] else "not compiled"
     return f"{environment['device']}, torch {environment['packages']['torch']}, {compiled}"
 
@@ -99,14 +95,13 @@ def compare(results: Sequence[dict]) -> "pd.DataFrame":
 
     columns: dict[str, pd.Series] = {}
     for result in results:
-        if result["rows"]:
-            table = readable(result).set_index("measured")
-            judgement = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
-            own = table["value"] + " " + table["unit"] + judgement
-            code = result["environment"]["commit"][:7]
-            name = stamp(result)
-            while name in columns:  # of one machine
-                name += f", code {code}"
-            columns[name] = pd.concat([pd.Series({"code": code}), own])
+        table = readable(result).set_index("measured")
+        judgement = [f" ({row.target}: {row.met})" if row.target else "" for row in table.itertuples()]
+        own = table["value"] + " " + table["unit"] + judgement
+        code = result["environment"]["commit"][:7]
+        name = stamp(result)
+        while name in columns:  # of one machine
+            name += f", code {code}"
+        columns[name] = pd.concat([pd.Series({"code": code}), own])
     order = dict.fromkeys(name for own in columns.values() for name in own.index)
     return pd.DataFrame(columns, index=pd.Index(list(order), name="measured")).fillna("")

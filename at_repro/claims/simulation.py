@@ -110,7 +110,7 @@ def _spread(experiment: str) -> float:
 
 
 class _ErrorSamples:
-    """Errors of runs around their truth, (draws, seeds) of each column: one that several comparisons share is one."""
+    """Errors of runs around their truth, (draws, seeds) of each column, which comparisons of an experiment share."""
 
     def __init__(self, truth: Truth, shape: tuple[int, int], rng: np.random.Generator):
         self.truth, self.shape, self.rng = truth, shape, rng

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from at_repro import claims, data, experiments, files, networks
+from at_repro import data, experiments, files, networks
 from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import may_train
 from at_repro.data.streamed import cores
@@ -34,10 +34,9 @@ SITE = Path("_build") / "html"
 PRESET = "reduced"  # the preset of the committed notebooks
 RECOMPUTED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
 REHEARSAL = """```{warning}
-This is a rehearsal: numbers and pictures come from a few minutes of training on generated images, while the text is
-that of the report. Nothing here says anything about the paper.
+This is a rehearsal: what stands below a figure as preset smoke comes from a few minutes of training on generated
+images, and says nothing about the paper. The text is that of the report, and so are figures of preset paper.
 ```"""
-LEDGER = "claims.csv"  # the page on the claims, as a file beside the landing page
 
 
 def refresh() -> list[Path]:
@@ -156,7 +155,6 @@ def build(
             say(f"{number} of {len(jobs)} notebooks executed")
         if is_new:
             _verify(store, device, data_root)
-            claims.conclude(claims.compare(store, preset or PRESET)).to_csv(stage / LEDGER)
         if preset == "smoke":
             _call_rehearsal(stage)
         render(stage)

@@ -69,7 +69,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     if (ledger["verdict"] == NOT_TESTED).all():
         return "**No claim is tested by these records.**"
     lines = [
-        f"- *{verdict.capitalize()}*: {'; '.join(_quoted(claim, comparisons) for claim in rows.itertuples())}."
+        f"- *{verdict.capitalize()}*: {'; '.join(quoted(claim, comparisons) for claim in rows.itertuples())}."
         for verdict in (SUPPORTED, CONTRADICTED)
         if len(rows := _with(verdict, ledger))
     ]
@@ -96,7 +96,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
             "other seeds may make"
         )
     new = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["new_seeds"] != "")]
-    new = new.drop_duplicates(["setting", "difference", "low", "verdict", "new_verdict"])  # of several claims
+    new = new.drop_duplicates(["setting", "difference", "low"])  # of several claims, whose margins may differ
     if len(new):
         same = (new["new_verdict"] == new["verdict"]).sum()
         sure += (
@@ -258,7 +258,7 @@ def _line(row: Any) -> str:
     return f"{row.setting}: {_with_names(row.comparison)}; {effects}"
 
 
-def _quoted(claim: Any, comparisons: pd.DataFrame) -> str:
+def quoted(claim: Any, comparisons: pd.DataFrame) -> str:
     """A claim with what its verdict rests on: settings, or the comparison that contradicts it most."""
     text = f"“{claim.claim}”" + f" ({_scope(claim)})" * claim.scope.endswith(_SETTINGS)
     if claim.verdict != CONTRADICTED:

@@ -73,7 +73,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         f"at {groups.columns['student'].epochs} epochs{reference}."
     )
     lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
-    lines[2] += _nearer_at_one_gradient_norm(functions)
+    lines[2] += _nearer_at_one_gradient_norm(facts, functions)
     return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
 
 
@@ -89,16 +89,19 @@ def _than_the_mean(facts: Facts, groups: Study, worse: Sequence[tuple[Study, str
     return f" ({count} of them also worse than the usual one's mean over all its seeds)"
 
 
-def _nearer_at_one_gradient_norm(functions: Study) -> str:
-    """How many mapping functions differ less from sum-2 there than at beta 1000: question 2 of the plan."""
+def _nearer_at_one_gradient_norm(facts: Facts, functions: Study) -> str:
+    """How many mapping functions differ less from sum-2 there than at beta 1000, and beyond chance from what they were
+    there: question 2 of the plan."""
     gaps = error_tables.comparisons(functions, "sum-2").groupby("method")["difference"].mean().abs()
     pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
     pairs = [(name, function) for name, function in pairs if name != function and function in gaps]
     if not pairs:
         return ""
-    nearer = [name for name, function in pairs if gaps[name] < gaps[function]]
+    nearer = [pair for pair in pairs if gaps[pair[0]] < gaps[pair[1]]]
+    beyond = sum(judge(facts, functions, *pair)[0] != UNDECIDED for pair in nearer)
     at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
-    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}."
+    chance = f"{beyond or 'none'} of them beyond chance"
+    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}, {chance}."
 
 
 def on_method(study: Study, sizes: Mapping[str, float]) -> str:
@@ -379,7 +382,7 @@ def peaks_objects_faces(
         )
     if len(rows := parts.dropna()):
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
-        even = sum(100 * map_statistics.part_mask(part, 64, 64).float().mean() for part in map_statistics.PARTS)
+        even = 100 * map_statistics.parts_mask(64, 64).float().mean()
         more.append(
             f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth, where the paper says that "
             f"middle maps fire. A map that is the same everywhere has {even:.0f} % there; one small network decides "

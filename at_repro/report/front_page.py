@@ -1,4 +1,4 @@
-"""What README and landing page show and nobody types: errors, counts of verdicts, pictures; the ledger as a file."""
+"""What README and landing page show and nobody types: errors, counts of verdicts, pictures."""
 
 import base64
 import io
@@ -14,23 +14,21 @@ from PIL import Image
 from torch import Tensor
 
 from at_repro import claims, files
-from at_repro.analysis import error_tables, imagenet_gallery, network_maps
+from at_repro.analysis import error_tables, network_maps
 from at_repro.analysis.study import Study, open_study
 from at_repro.errors import DataError, UserError
 from at_repro.networks import imagenet
 from at_repro.records import open_store
-from at_repro.report import book, cat_photograph, notebooks
+from at_repro.report import book, cat_photograph, claims_page, notebooks
 from at_repro.report.figures.theme import ATTENTION, OVERLAY_OPACITY
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 ASSETS = Path("book") / "_assets"
-BANNER, STRIP, THUMBNAILS = "banner.jpg", "strip.jpg", "thumbnails"
-FIGURES = {"flagship.png": ("table_1", "fig-errors")}
-"""Pictures of the landing page, and the figure of a committed notebook that each is."""
+BANNER, STRIP, FLAGSHIP, THUMBNAILS = "banner.jpg", "strip.jpg", "flagship.png", "thumbnails"
 
-_LEVELS = ("level 1", "level 3", "level 4")  # low, middle and top of EfficientNet-Lite's four
+_LEVELS = (0, 2, 3)  # low, middle and top of EfficientNet-Lite's four
 _NETWORK = "efficientnet-lite2"
 _STUDENTS = ("teacher", "AT", "student")  # whose top maps are in the strip
 # Pages whose first figure shows photographs that may not be passed on: what is said of the cat in their place.
@@ -44,7 +42,7 @@ _TILE = 256  # pixels, of an image and of each map over it
 
 
 def update() -> list[Path]:
-    """Writes what was found into README and landing page, and pictures and ledger beside the book's pages.
+    """Writes what was found into README and landing page, and pictures beside the book's pages.
 
     Banner and strip stay as they are where their weights or images are not here. Returns what was written.
 
@@ -52,27 +50,26 @@ def update() -> list[Path]:
     whole.
     """
     root = notebooks.part_of_checkout("notebooks").parent
-    ledger = claims.conclude(claims.compare(open_store(book.PRESET)))
+    comparisons = claims.compare(open_store(book.PRESET))
+    ledger = claims.conclude(comparisons)
     texts = {
-        root / "README.md": _fill(root / "README.md", results=results(ledger)),
+        root / "README.md": _fill(root / "README.md", results=results(ledger, comparisons)),
         root / "book" / "intro.md": _fill(root / "book" / "intro.md", counts=counts(ledger), gallery=gallery()),
     }
     for page, text in texts.items():
         files.write(page, text)
-    pictures = {name: _picture(notebooks.read(notebook), figure) for name, (notebook, figure) in FIGURES.items()}
+    firsts = {name: _picture(notebooks.read(name)) for name in pages()}
+    pictures = {FLAGSHIP: firsts["table_1"]}
     for name, draw in {BANNER: banner, STRIP: strip}.items():
         try:
             pictures[name] = draw()
         except DataError as error:
             book.say(f"{name} stays as it is: {error}")
-    firsts = {name: _picture(notebooks.read(name)) for name in pages()}
     firsts |= {name: _cat(pictures[BANNER]) if BANNER in pictures else b"" for name in firsts if name in _CAT}
     pictures |= {f"{THUMBNAILS}/{name}.png": thumbnail(first) for name, first in firsts.items() if first}
     for name, content in pictures.items():
         files.write(root / ASSETS / name, content)
-    table = root / "book" / book.LEDGER
-    files.write(table, ledger.to_csv())
-    return [*texts, *(root / ASSETS / name for name in pictures), table]
+    return [*texts, *(root / ASSETS / name for name in pictures)]
 
 
 def _fill(page: Path, **parts: str) -> str:
@@ -86,15 +83,15 @@ def _fill(page: Path, **parts: str) -> str:
     return text
 
 
-def results(ledger: pd.DataFrame) -> str:
+def results(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, how many claims
-    have which verdict, and the decided ones."""
+    have which verdict, and the decided ones with what decides them."""
     table = error_tables.readable(error_tables.by_method(_flagship())).rename_axis("test error, %").reset_index()
     rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     lines = ["".join(f"| {' | '.join(map(str, row))} |\n" for row in rows), claims.summary(ledger), ""]
     for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
-        decided = ledger.loc[ledger["verdict"] == verdict, "claim"]
-        lines += [f"- *{verdict}*: {'; '.join(decided) or 'none'}"]
+        decided = ledger[ledger["verdict"] == verdict].itertuples()
+        lines += [f"- *{verdict}*: {'; '.join(claims_page.quoted(claim, comparisons) for claim in decided) or 'none'}"]
     return "\n".join([*lines, ""])
 
 
@@ -160,7 +157,7 @@ def banner() -> bytes:
     Raises DataError where the weights are not here.
     """
     images = cat_photograph.load("photographs@256", 256)
-    maps = imagenet_gallery.maps({_NETWORK: imagenet.classifier(_NETWORK)}, images)[_NETWORK]
+    maps = network_maps.maps(imagenet.classifier(_NETWORK), images)
     return _with_maps(images.images[0], [maps[level][0] for level in _LEVELS])
 
 
@@ -200,16 +197,8 @@ def _jpeg(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _picture(notebook: "NotebookNode", figure: str | None = None) -> bytes:
-    """The figure of this name, or the first one; empty where a notebook has none at all.
-
-    Raises LookupError where there is none of this name.
-    """
-    for cell in notebook.cells:
-        if figure in (None, notebooks.figure(cell).get("name")):
-            for output in cell.get("outputs", []):
-                if "image/png" in output.get("data", {}):
-                    return base64.b64decode(output.data["image/png"])
-    if figure:
-        raise LookupError(f"there is no figure {figure}")
-    return b""
+def _picture(notebook: "NotebookNode") -> bytes:
+    """The first figure of a notebook; empty where it has none."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = (output.data["image/png"] for output in outputs if "image/png" in output.get("data", {}))
+    return base64.b64decode(next(pictures, ""))

@@ -189,17 +189,12 @@ def experiments_of(notebook: "NotebookNode") -> list[str]:
 def shown_images(notebook: "NotebookNode") -> list[str]:
     """The data sets whose images a committed notebook shows; empty where it shows none.
 
-    The one that its parameter `dataset` names, else those in its metadata (`at_repro`: {`dataset`: NAME}, or several
-    names in a list), else CIFAR-10, that of the preset.
+    Those in its metadata (`at_repro`: {`dataset`: [NAME]}), else CIFAR-10, that of the preset.
     """
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     if "needs-images" not in tags:
         return []
-    (parameters,) = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if match := re.search(r'(?m)^dataset = "(.+)"', parameters):
-        return [match[1]]
-    datasets = notebook.metadata.get("at_repro", {}).get("dataset", "cifar10")
-    return [datasets] if isinstance(datasets, str) else list(datasets)
+    return notebook.metadata.get("at_repro", {}).get("dataset", ["cifar10"])
 
 
 def figure(cell: "NotebookNode") -> dict:

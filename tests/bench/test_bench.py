@@ -153,7 +153,7 @@ def test_machines_stand_beside_each_other():
             ("CPU, b", "2", [["data", "data: share of a step", 4.5, "%"]]),
         )
     ]
-    found = bench.compare([*results, {"environment": {}, "rows": []}])
+    found = bench.compare(results)
     assert found.columns.tolist() == ["CPU, a, torch 2.9, compiled", "CPU, b, torch 2.9, compiled"]
     assert found.loc["code"].tolist() == ["1111111", "2222222"]
     assert found.loc["data: share of a step"].tolist() == ["1 % (at most 3: yes)", "4.5 % (at most 3: no, 50.0% off)"]

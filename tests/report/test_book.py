@@ -348,8 +348,8 @@ def test_refresh_leaves_a_notebook_whose_images_are_not_here_as_it_is(
     """Else its figures would be overwritten by empty ones."""
     monkeypatch.setenv("AT_REPRO_DATA", str(tmp_path))
     path = checkout / "notebooks" / "02_photos.ipynb"
-    parameters = new_code_cell('dataset = "photos@16"\n', metadata={"tags": ["parameters"]})
-    write_notebook(path, parameters, new_code_cell("", metadata={"tags": ["needs-images"]}))
+    cells = [new_code_cell("", metadata={"tags": [tag]}) for tag in ("parameters", "needs-images")]
+    write_notebook(path, *cells, at_repro={"dataset": ["photos@16"]})
     before = path.read_bytes()
     assert book.refresh() == [checkout / "notebooks" / "01_tiny.ipynb"]
     assert path.read_bytes() == before

@@ -29,10 +29,10 @@ def executed(checkout, store, hand_made, tmp_path, monkeypatch):
     (checkout / "at_repro" / "files.py").write_text('"""Says what."""\n\nx = 1  # one\n')
     hand_made(Run("wrn-10-1", epochs=1))
     monkeypatch.setattr(book, "open_store", lambda *_, **__: store)
-    parameters = new_code_cell('dataset = "photos@16"', metadata={"tags": ["parameters"]})
+    parameters = new_code_cell("seeds = [0]", metadata={"tags": ["parameters"]})
     look = new_code_cell("from at_repro import errors", metadata={"tags": ["needs-images"]})
     path = checkout / "notebooks" / "01_tiny.ipynb"
-    write_notebook(path, parameters, look)
+    write_notebook(path, parameters, look, at_repro={"dataset": ["photos@16"]})
     stale_pages.image_digest.cache_clear()
     notebooks.tidy(path, stale_pages.fingerprint(nbformat.read(path, as_version=4), store, None))
     monkeypatch.setattr(book, "render", lambda stage: stage)
@@ -60,7 +60,7 @@ def change_code(checkout):
 
 def change_parameter(checkout):
     path = checkout / "notebooks" / "01_tiny.ipynb"
-    path.write_text(path.read_text().replace("photos@16", "photos@24"))
+    path.write_text(path.read_text().replace("seeds = [0]", "seeds = [1]"))
 
 
 def change_module(checkout):

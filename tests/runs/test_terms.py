@@ -23,6 +23,7 @@ from at_repro.runs import (
     checks,
 )
 from at_repro.runs.cohorts import cohorts
+from at_repro.runs.terms import TERMS as ALL
 from at_repro.training import Student, train
 
 SMOKE = PRESETS["smoke"].student
@@ -43,6 +44,7 @@ TERMS = [
 
 
 KINDS = [(), *{terms[0].kind: terms for terms in TERMS if terms}.values()]  # what is inside of a term knows no network
+assert {terms[0].kind for terms in KINDS if terms} == set(ALL), "a term that no test trains"
 # For the largest network: KD is beside AT in one of them, and min-l2 takes the gradient that gradient AT takes.
 FEW = [terms for terms in KINDS if not terms or terms[0].kind not in ("kd", "min-l2")]
 
