@@ -26,6 +26,7 @@ from at_repro.data import shapes
 from at_repro.experiments import cluster
 from at_repro.report import book, pdf
 from at_repro.training import train
+from at_repro.training.processes import Ranks
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,8 @@ def commands(program: str) -> list[str]:
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A user with a folder for data and no records, whose experiments take seconds."""
-    (tmp_path / "data").mkdir()
+    for name in ("data", "mine"):  # the latter a command before makes
+        (tmp_path / name).mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AT_REPRO_TRAIN", "never")  # for notebooks; `at-repro run` trains
     monkeypatch.delenv("AT_REPRO_DATA", raising=False)
@@ -92,6 +94,8 @@ def test_a_call_of_papermill_works_as_it_stands(line, home, in_process, caplog):
 @pytest.mark.parametrize("line", commands("torchrun"))
 def test_a_call_of_torchrun_works_as_it_stands(line, tmp_path):
     program, *arguments = line.split()
+    for run in experiments.get(arguments[arguments.index("run") + 1]).runs("smoke")[0].values():
+        Ranks(0, 2).check(run, 100)  # what is trained here in its place are smaller networks, with KD and AT
     command = [str(Path(sys.executable).parent / program), *arguments, "--results", str(tmp_path / "records")]
     code = "import os\nif 'RANK' in os.environ:\n    import short\n"
     code += "    short.shorten()\n    short.shrink('imagenet-resnet18')"

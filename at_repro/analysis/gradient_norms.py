@@ -7,6 +7,7 @@ from torch import Tensor
 from at_repro import data
 from at_repro.analysis.study import Study
 from at_repro.data import augment
+from at_repro.runs.cohorts import teacher_layers
 from at_repro.training import engine, load_network
 from at_repro.training.batch import Teacher, TeacherBatch
 from at_repro.training.student import Student
@@ -22,23 +23,24 @@ def gradient_norms_at_init(study: Study) -> pd.DataFrame:
 
     Index: the method. Columns: `beta`, the weight of its term; `term`, the term times its weight; `gradient norm`, the
     l2 norm of that product's gradient by all parameters that are trained; `of the task`, the same of the cross-entropy.
-    A row per term, of the first seed; no rows without images or without the teacher's weights.
+    A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
     """
-    images, teacher = study.sample(BATCH), study.columns["teacher"]
+    images, teacher = study.sample(BATCH), study.columns.get("teacher")
     rows: list[tuple] = []
-    if images is not None and study.store.has_network(teacher):
+    if images is not None and teacher and study.store.has_network(teacher):
         batch = augment.normalize(images.images, *data.normalization(images.name))
+        taught = {column: run for column, run in study.columns.items() if run.teacher == teacher}
+        layers = [layer for run in taught.values() for layer in teacher_layers(run)]
         network = load_network(study.store, teacher, images, images.device)
-        view = TeacherBatch(Teacher(network, teacher.network, "fp32", False), batch, images.labels)
-        forward = engine.forward("fp32", False)
-        plain = Student(study.columns["student"], len(images.classes), images.device, "fp32")
-        task = _gradient_norm(plain.see(batch, images.labels, forward).losses.mean(), plain)  # all begin at its weights
-        for column, run in study.columns.items():
-            if run.teacher == teacher:
-                student = Student(run, len(images.classes), images.device, "fp32")
-                weights = student.begin_epoch().weights
-                own = student.see(batch, images.labels, forward)
-                for term, weight in zip(run.terms, weights, strict=True):
+        view = TeacherBatch(Teacher(network, teacher.network, "fp32", False, layers), batch, images.labels)
+        task = 0.0
+        for column, run in taught.items():
+            student = Student(run, len(images.classes), images.device, "fp32")
+            weights = student.begin_epoch().weights
+            own = student.see(batch, images.labels, engine.forward("fp32", False))
+            task = task or _gradient_norm(own.losses.mean(), student)  # all begin at the same weights
+            for term, weight in zip(run.terms, weights, strict=True):
+                if term.needs_teacher:
                     value = weight * term_value(term, own, view)
                     rows.append((column, weight, value.item(), _gradient_norm(value, student), task))
     return pd.DataFrame(rows, columns=["method", *COLUMNS]).set_index("method")

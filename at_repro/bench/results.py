@@ -87,7 +87,7 @@ def readable(results: dict) -> "pd.DataFrame":
 
 
 def compare(results: Sequence[dict]) -> "pd.DataFrame":
-    """Results of `benchmark.measure` beside each other as text: a row per quantity, a column per machine that has any.
+    """Results of `benchmark.measure` beside each other as text: a row per quantity, a column per machine.
 
     Behind a value stand its target and whether it is met.
     """

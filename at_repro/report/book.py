@@ -34,8 +34,8 @@ SITE = Path("_build") / "html"
 PRESET = "reduced"  # the preset of the committed notebooks
 RECOMPUTED = 250  # predictions of each record that the build recomputes; `at-repro verify` recomputes all
 REHEARSAL = """```{warning}
-This is a rehearsal: what stands below a figure as preset smoke comes from a few minutes of training on generated
-images, and says nothing about the paper. The text is that of the report, and so are figures of preset paper.
+This is a rehearsal: figures and tables of *preset smoke*, as the line below them says, come from a few minutes of
+training on generated images and say nothing about the paper. Those of *preset paper*, and the text, are the report's.
 ```"""
 
 
@@ -162,7 +162,7 @@ def build(
 
 
 def _call_rehearsal(stage: Path) -> None:
-    """Says below every title of a staged book that nothing on the page is a result, and leaves out the verdicts."""
+    """Says below every title of a staged book which numbers are no result, and leaves out the verdicts."""
     import nbformat
 
     for path in stage.glob("*.md"):
@@ -175,7 +175,7 @@ def _call_rehearsal(stage: Path) -> None:
 
 
 def with_rehearsal(page: str) -> str:
-    """A page that says below its title that nothing on it is a result."""
+    """A page that says below its title which numbers are no result."""
     return re.sub(r"(?m)^# .*$", lambda title: f"{title[0]}\n\n{REHEARSAL}", page, count=1)
 
 

@@ -98,9 +98,9 @@ def _nearer_at_one_gradient_norm(facts: Facts, functions: Study) -> str:
     if not pairs:
         return ""
     nearer = [pair for pair in pairs if gaps[pair[0]] < gaps[pair[1]]]
-    beyond = sum(judge(facts, functions, *pair)[0] != UNDECIDED for pair in nearer)
+    apart = sum(judge(facts, functions, *pair)[0] in (SUPPORTED, CONTRADICTED) for pair in nearer)
     at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
-    chance = f"{beyond or 'none'} of them beyond chance"
+    chance = f"{apart or 'none'} of these with an error that differs from the one there beyond chance"
     return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}, {chance}."
 
 

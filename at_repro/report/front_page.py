@@ -59,7 +59,7 @@ def update() -> list[Path]:
     for page, text in texts.items():
         files.write(page, text)
     firsts = {name: _picture(notebooks.read(name)) for name in pages()}
-    pictures = {FLAGSHIP: firsts["table_1"]}
+    pictures = {FLAGSHIP: firsts["table_1"]} if firsts["table_1"] else {}
     for name, draw in {BANNER: banner, STRIP: strip}.items():
         try:
             pictures[name] = draw()
@@ -85,13 +85,17 @@ def _fill(page: Path, **parts: str) -> str:
 
 def results(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, how many claims
-    have which verdict, and the decided ones with what decides them."""
+    have which verdict, the decided ones, and what contradicts one."""
     table = error_tables.readable(error_tables.by_method(_flagship())).rename_axis("test error, %").reset_index()
     rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     lines = ["".join(f"| {' | '.join(map(str, row))} |\n" for row in rows), claims.summary(ledger), ""]
     for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
         decided = ledger[ledger["verdict"] == verdict].itertuples()
-        lines += [f"- *{verdict}*: {'; '.join(claims_page.quoted(claim, comparisons) for claim in decided) or 'none'}"]
+        texts = [
+            claims_page.quoted(claim, comparisons) if verdict == claims.CONTRADICTED else claim.claim
+            for claim in decided
+        ]
+        lines += [f"- *{verdict}*: {'; '.join(texts) or 'none'}"]
     return "\n".join([*lines, ""])
 
 

@@ -42,9 +42,7 @@ class Checkpointer:
     def after_step(self, students: Sequence[Student]) -> None:
         """Saves them if the last time was long ago or a signal came, to any of the processes. Raises as `save`."""
         late = self._ranks.first and time.monotonic() - self._last_save > INTERVAL
-        urgency = self._ranks.largest(2.0 if self._stopping else float(late), students[0].totals.device)
-        self._stopping = self._stopping or urgency == 2.0
-        if urgency:
+        if self._ranks.largest(float(late or self._stopping), students[0].totals.device):
             self.save(students)
 
     def save(self, students: Sequence[Student]) -> None:

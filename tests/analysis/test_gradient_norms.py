@@ -11,6 +11,7 @@ from at_repro.analysis import gradient_norms
 from at_repro.analysis.gradient_norms import COLUMNS, gradient_norms_at_init
 from at_repro.analysis.study import open_study
 from at_repro.data import augment
+from at_repro.runs import ActivationTransfer
 from at_repro.training import engine
 
 
@@ -84,6 +85,26 @@ def test_every_method_that_needs_a_teacher_has_a_row(study):
     found = gradient_norms_at_init(study)
     assert list(found.columns) == COLUMNS
     assert list(found.index) == [name for name, run in study.columns.items() if run.terms]
+
+
+def test_layers_by_name_and_norms_that_are_fixed(study):
+    """Of the same groups by their names, the term is the same; with fixed norms the task has another gradient."""
+    pairs = tuple((f"group{number}", f"group{number}") for number in range(3))
+    named = replace(study.columns["sum-2"], terms=(ActivationTransfer(layers=pairs),))
+    found = gradient_norms_at_init(replace(study, columns=study.columns | {"named": named}))
+    assert found.loc["named"].tolist() == pytest.approx(found.loc["sum-2"].tolist(), rel=1e-5)
+    fixed = {column: replace(run, norms="fixed") for column, run in study.columns.items() if column != "teacher"}
+    columns = {"teacher": study.columns["teacher"], "sum-2": fixed["sum-2"]}
+    task = gradient_norms_at_init(replace(study, columns=columns))["of the task"].item()
+    images = study.sample(16)
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    student = networks.build("wrn-16-1", 10, engine.generator(0, "weights")).eval()
+    trained = {
+        name: value for name, value in student.named_parameters() if ".bn" not in name and not name.startswith("bn")
+    }
+    loss = F.cross_entropy(student(batch).logits, images.labels)
+    norm = torch.stack([value.norm() for value in torch.autograd.grad(loss, [*trained.values()])]).norm()
+    assert task == pytest.approx(norm.item(), rel=1e-3)
 
 
 def test_nothing_without_images_or_teacher(study, store):

@@ -109,12 +109,12 @@ def test_functions_that_differ_less_at_one_gradient_norm_are_counted(loss):
     """Question 2 of the plan; which of them differ beyond chance is said before."""
     own = {"sum-1": {0: range(34)}, "sum-1, beta 3250": {0: range(32)}, "sum-4": {0: range(20)}}  # sum-2: 30
     text = plain(*first_paragraphs.on_losses(*loss(**own)))
-    assert "1 of 1 end nearer to sum-2 here than at β = 1000, none of them beyond chance." in text
+    assert "1 of 1 end nearer to sum-2 here than at β = 1000, none of these with an error that differs from" in text
     text = plain(*first_paragraphs.on_losses(*loss(**own, **{"sum-4, beta 509": {0: range(60)}})))
-    assert "1 of 2 end nearer to sum-2 here than at β = 1000, none of them beyond chance." in text
+    assert "1 of 2 end nearer to sum-2 here than at β = 1000, none of these with an error that differs from" in text
     own |= {"max-1": {0: range(190)}, "max-1, beta 2540": {0: range(40)}}
     text = plain(*first_paragraphs.on_losses(*loss(**own)))
-    assert "2 of 2 end nearer to sum-2 here than at β = 1000, 1 of them beyond chance." in text
+    assert "2 of 2 end nearer to sum-2 here than at β = 1000, 1 of these with an error that differs from" in text
 
 
 def test_the_method_is_said_with_what_was_measured(studies, monkeypatch):
