@@ -1,7 +1,7 @@
 // Draws curves again so that readers switch them by their label, and read the values at the pointer.
 // The picture that a notebook drew stays for paper and for who reads without scripts.
 document.addEventListener("DOMContentLoaded", () => {
-  const HOW_TO_READ = "Point at a curve to read its values, or use the arrow keys.";
+  const HOW_TO_READ = "Point at a curve to read its values, or use the arrow keys, Home and End.";
   const element = window.atReproElement;
   const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [360, 280, 34, 24, 40];
   const [LETTER, LINE] = [6.5, 13]; // the room that a label takes
@@ -48,19 +48,28 @@ document.addEventListener("DOMContentLoaded", () => {
     const paths = panel.lines.map((line) => make("polyline", {
       points: points(line), stroke: line.colour, "stroke-width": line.dashed ? 1 : 1.8, "stroke-dasharray": line.dashed ? "4 3" : "none",
     }));
-    const picture = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": alt, tabindex: 0},
+    const name = [panel.y.label, panel.title].filter(Boolean).join(": ");
+    const picture = make("svg", {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: 0,
+      role: "slider", "aria-label": `${name}. ${alt}`, // of a picture screen readers would keep the keys for themselves
+      "aria-valuemin": panel.x.limits[0], "aria-valuemax": panel.x.limits[1], "aria-valuenow": panel.x.limits[0],
+      "aria-valuetext": HOW_TO_READ,
+    },
       make("clipPath", {id: clip}, make("rect", {x: LEFT, y: TOP, width: right - LEFT, height: bottom - TOP})),
       ...panel.x.ticks.map((tick) => text(x(tick), bottom + 14, "middle", tick)),
       ...panel.y.ticks.map((tick) => text(LEFT - 5, y(tick) + 4, "end", tick)),
       ...panel.y.ticks.map((tick) => make("line", {x1: LEFT, x2: right, y1: y(tick), y2: y(tick), class: "curves-grid"})),
-      text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", [panel.y.label, panel.title].filter(Boolean).join(": ")),
+      text((LEFT + right) / 2, HEIGHT - 8, "middle", panel.x.label), text(LEFT, 14, "start", name),
       make("g", {fill: "none", "clip-path": `url(#${clip})`}, ...bands, ...paths), names, pointer);
     let current; // the value whose column is told
     const all = () => [...new Set(panel.lines.filter((line) => !off.has(line.label)).flatMap((line) => line.x))].sort((one, other) => one - other);
     const tell = (value) => {
       current = value;
       for (const name of ["x1", "x2"]) pointer.setAttribute(name, x(value));
+      for (const other of picture.parentElement.querySelectorAll(".curves-pointer")) other.setAttribute("visibility", "hidden");
       pointer.setAttribute("visibility", "visible");
+      picture.setAttribute("aria-valuenow", value);
+      picture.setAttribute("aria-valuetext", `${panel.x.label} ${value}`);
       say(`${panel.x.label} ${value}`, panel.lines
         .filter((line) => !off.has(line.label) && line.x.includes(value))
         .map((line) => [line, line.y[line.x.indexOf(value)].toFixed(2)]));
@@ -76,6 +85,8 @@ document.addEventListener("DOMContentLoaded", () => {
       const next = {
         ArrowRight: () => all().find((value) => !(value <= current)),
         ArrowLeft: () => all().findLast((value) => !(value >= current)),
+        Home: () => all()[0],
+        End: () => all().at(-1),
       }[event.key]?.();
       if (next === undefined) return;
       event.preventDefault();
@@ -112,6 +123,7 @@ document.addEventListener("DOMContentLoaded", () => {
       box.addEventListener("change", () => {
         off[box.checked ? "delete" : "add"](label);
         for (const [, renew] of drawn) renew();
+        for (const pointer of place.querySelectorAll(".curves-pointer")) pointer.setAttribute("visibility", "hidden");
         values.textContent = HOW_TO_READ; // not what a line says that is off
       });
       return element("label", {}, box, ` ${label}`);

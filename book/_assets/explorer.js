@@ -39,13 +39,15 @@
       element("div", { className: "explorer-panels" }, ...panels.map((each) => each.root)),
       element("figure", { className: "explorer-difference" }, difference.canvas, difference.said),
     );
+    const isNamed = () => [...new URLSearchParams(location.hash.slice(1)).keys()].some((key) => key in view);
     window.addEventListener("hashchange", () => {
-      const named = new URLSearchParams(location.hash.slice(1));
-      if (![...named.keys()].some((key) => key in view)) return; // a link within the page
+      if (!isNamed()) return; // a link within the page
       Object.assign(view, restored(data));
       draw();
+      root.scrollIntoView();
     });
     draw();
+    if (isNamed()) root.scrollIntoView(); // the address names no place of the page
 
     function set(name, value) {
       show(name, value);
@@ -141,10 +143,10 @@
       if (!fits) return say(difference.said, "These maps have no difference: they are not of the same size.");
       const values = left.map((value, at) => value - right[at]);
       diverging(difference.canvas, values);
-      const [one, other] = chosen.map(([network]) => network);
+      const most = Math.max(...values.map(Math.abs)).toFixed(2);
       const distance = Math.hypot(...values).toFixed(2);
       difference.canvas.setAttribute("aria-label", `the left map minus the right one, whose l2 distance is ${distance}`);
-      say(difference.said, `Left minus right: red where ${one} looks more, blue where ${other} does. ` +
+      say(difference.said, `Left minus right: red where the left map has more, blue where the right one has; full colour is ${most}. ` +
         `l2 distance of the maps ${distance}, from 0 (the same) to 1.41 (no position in common).`);
     }
 

@@ -7,6 +7,7 @@
   const ASSETS = document.currentScript.src.replace(/[^/]*$/, "");
   const SCRIPTS = ["tfjs/tf-core.min.js", "tfjs/tf-backend-cpu.min.js", "own_picture/photographs.js", "own_picture/students.js"];
   const SIDE = 224; // of what is drawn, in pixels
+  const [LARGEST, ROOM] = [1024, 4096]; // what is halved before it is read, and the widest canvas that phones have
   const LEVELS = ["low", "middle", "top"];
   const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
   const COLOURS = VIRIDIS.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
@@ -29,13 +30,15 @@
     const results = element("div", {});
     const place = element(
       "label", { className: "own-picture-place" },
-      "Drop a picture here, paste one, or choose a file: ", input,
+      "Drop a picture on this page, paste one, or choose a file: ", input,
     );
     root.append(place, message, results);
     input.addEventListener("click", () => { input.value = ""; }); // else the same file again is no change
     input.addEventListener("change", () => input.files.length && take(input.files[0]));
-    place.addEventListener("dragover", (event) => event.preventDefault());
-    place.addEventListener("drop", (event) => {
+    // On the whole page: beside the box the browser would leave it for the picture.
+    document.addEventListener("dragover", (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
+    document.addEventListener("drop", (event) => {
+      if (!event.dataTransfer.files.length) return;
       event.preventDefault();
       take(event.dataTransfer.files[0]);
     });
@@ -65,16 +68,25 @@
         return last === file && say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
       }
       if (last !== file) return;
-      say("Looking …");
-      await new Promise((done) => setTimeout(done, 30)); // lets the browser show the line
       const begun = performance.now();
-      const networks = window.atReproNetworks;
-      for (const [name, network] of Object.entries(networks)) {
-        const seen = await row(name, network, picture);
-        if (last !== file) return;
-        results.append(seen);
+      const networks = Object.entries(window.atReproNetworks).sort(([, one], [, other]) => one.resolution - other.resolution);
+      const tops = {};
+      try {
+        for (const [name, network] of networks) {
+          say(`Looking: ${name}, ${results.children.length + 1} of ${networks.length} …`);
+          await new Promise((done) => setTimeout(done, 30)); // lets the browser show this, and the row before
+          if (last !== file) return;
+          const [seen, maps] = await row(name, network, picture);
+          results.append(seen);
+          tops[name] = normalised(maps.at(-1).values);
+        }
+      } catch (error) {
+        return last === file && say(`This browser could not look at it (${error.message}).`);
+      } finally {
+        picture.close();
       }
-      say(`Looked at by ${Object.keys(networks).length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
+      if (tops.teacher && tops.student && tops.AT) results.append(element("p", {}, compared(tops)));
+      say(`Looked at by ${networks.length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
     }
 
     function say(text) {
@@ -82,6 +94,19 @@
     }
   }
 
+  function normalised(values) {
+    const norm = Math.hypot(...values) || 1;
+    return values.map((value) => value / norm);
+  }
+
+  // What attention transfer did to the student's top map of this picture: distances from the teacher's, see eq. 2.
+  function compared({ teacher, student, AT }) {
+    const apart = (map) => Math.hypot(...map.map((value, at) => value - teacher[at])).toFixed(2);
+    return `The student's top map of this picture is ${apart(AT)} from the teacher's with attention transfer and ` +
+      `${apart(student)} without, from 0 (the same) to 1.41 (no position in common). One picture, and one seed of each.`;
+  }
+
+  // What a network sees and guesses, as an element, and its maps.
   async function row(name, network, picture) {
     const seen = crop(picture, network.resolution);
     const { logits, maps } = await look(network, seen);
@@ -91,29 +116,58 @@
     const guesses = best.map((label) => `${network.classes[label]} ${(100 * Math.exp(logits[label] - top) / sum).toFixed(0)} %`);
     const chosen = maps.length > LEVELS.length ? [maps[0], maps[maps.length >> 1], maps[maps.length - 1]] : maps;
     const figures = chosen.map((map, level) => figure(overlay(seen, network.resolution, map), LEVELS[level], name));
-    return element(
+    const section = element(
       "section", { className: "own-picture-row" },
       element("p", {}, element("strong", {}, name), `: ${guesses.join(", ")}`),
       element("div", { className: "own-picture-maps" }, figure(canvasOf(seen, network.resolution), "image", name), ...figures),
     );
+    return [section, maps];
   }
 
   // The middle of a picture as a square of so many pixels, on white where it is transparent: [r, g, b, r, g, b, …].
   function crop(picture, resolution) {
-    const canvas = element("canvas", { width: resolution, height: resolution });
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    const side = Math.min(picture.width, picture.height);
-    context.fillStyle = "white";
-    context.fillRect(0, 0, resolution, resolution);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(picture, (picture.width - side) / 2, (picture.height - side) / 2, side, side, 0, 0, resolution, resolution);
-    return [...context.getImageData(0, 0, resolution, resolution).data].filter((_, index) => index % 4 < 3);
+    let side = Math.min(picture.width, picture.height);
+    let from = [picture, Math.round((picture.width - side) / 2), Math.round((picture.height - side) / 2)];
+    const draw = (size) => {
+      const context = element("canvas", { width: size, height: size }).getContext("2d", { willReadFrequently: true });
+      context.fillStyle = "white";
+      context.fillRect(0, 0, size, size);
+      context.drawImage(...from, side, side, 0, 0, size, size);
+      [from, side] = [[context.canvas, 0, 0], size];
+      return context;
+    };
+    while (side > LARGEST) draw(Math.min(Math.ceil(side / 2), ROOM));
+    const rgb = draw(side).getImageData(0, 0, side, side).data.filter((_, index) => index % 4 < 3);
+    const across = shrink(rgb, side, side, resolution);
+    return [...shrink(across, resolution, side, resolution)].map(Math.round);
+  }
+
+  // Rows of colours, `from` each, as `to` each, and transposed: by triangles as wide as what one stands for, as in Python.
+  // A browser's own way of it would be another one each: Firefox looks at few of the pixels.
+  function shrink(values, rows, from, to) {
+    const wide = Math.max(1, from / to);
+    const found = new Float32Array(3 * rows * to);
+    for (let at = 0; at < to; at++) {
+      const place = ((at + 0.5) * from) / to - 0.5;
+      const [first, last] = [Math.max(0, Math.ceil(place - wide)), Math.min(from - 1, Math.floor(place + wide))];
+      const weights = Array.from({ length: last - first + 1 }, (_, tap) => 1 - Math.abs(first + tap - place) / wide);
+      const sum = weights.reduce((all, weight) => all + weight, 0);
+      for (let row = 0; row < rows; row++) {
+        for (let colour = 0; colour < 3; colour++) {
+          let value = 0;
+          for (let tap = 0; tap < weights.length; tap++) value += weights[tap] * values[3 * (row * from + first + tap) + colour];
+          found[3 * (at * rows + row) + colour] = value / sum;
+        }
+      }
+    }
+    return found;
   }
 
   async function load() {
     loading ??= SCRIPTS.reduce((before, script) => before.then(() => add(script)), Promise.resolve());
     try {
       await loading;
+      if (!window.tf?.findBackend("cpu")) throw new Error("a script came incomplete");
     } catch (error) {
       loading = null;
       throw error;

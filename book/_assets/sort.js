@@ -9,10 +9,10 @@ document.addEventListener("DOMContentLoaded", () => {
         const text = (body) => body.rows[0].cells[column].textContent;
         const order = (one, other) => {
           const [a, b] = [parseFloat(text(one)), parseFloat(text(other))];
-          if (isNaN(a) || isNaN(b)) return isNaN(a) && isNaN(b) ? text(one).localeCompare(text(other)) : isNaN(a) - isNaN(b);
-          return a - b;
+          if (isNaN(a) !== isNaN(b)) return isNaN(a) - isNaN(b); // what has no number is last in either direction
+          return down * (isNaN(a) ? text(one).localeCompare(text(other)) : a - b);
         };
-        table.append(...[...table.tBodies].sort((one, other) => down * order(one, other)));
+        table.append(...[...table.tBodies].sort(order));
       });
     });
 });

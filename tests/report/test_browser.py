@@ -158,6 +158,7 @@ def test_the_address_restores_the_view(explorer, opened):
     again = opened(390, faults)
     again.goto(explorer.url)
     assert shown(again) == view and faults == []
+    assert again.evaluate("() => scrollY") > 0, "the view is below a phone's first screen"
 
 
 def test_the_distance_of_the_first_view_is_the_one_that_the_page_prints(explorer):
@@ -201,6 +202,27 @@ def test_on_a_phone_a_claim_is_read_without_scrolling(site, opened):
     page.goto((site / "notebooks" / "claims.html").as_uri())
     right = page.eval_on_selector_all("table.sortable td", "all => all.map(it => it.getBoundingClientRect().right)")
     assert len(right) > 100 and max(right) <= 390 and faults == []
+
+
+def test_claims_are_sorted_with_what_has_no_number_last_and_fold_out_on_paper(site, opened):
+    """In either direction: a screen of blanks stood where one looks for what speaks most against a claim."""
+    faults = []
+    page = opened(1280, faults)
+    page.goto((site / "notebooks" / "claims.html").as_uri())
+    heading = page.locator("table.sortable thead th", has_text="200 epochs")
+    column = heading.evaluate("it => it.cellIndex")
+    for sign in (1, -1):
+        heading.click()
+        texts = page.locator("table.sortable tbody tr:first-child").evaluate_all(
+            "(rows, column) => rows.map(it => it.cells[column].textContent)", column
+        )
+        numbers = [sign * float(number[0]) for text in texts if (number := re.match(r"[-+]?\d+\.\d+", text))]
+        assert numbers == sorted(numbers) and len(numbers) > 5
+        assert all(re.match(r"[-+]?\d", text) for text in texts[: len(numbers)]), "a number after a blank"
+    fold = page.locator("table.sortable details").first
+    assert fold.locator("li").first.is_hidden()
+    page.emulate_media(media="print")
+    assert fold.locator("li").first.is_visible() and faults == []
 
 
 def test_pages_lead_to_views_that_are_there(site, opened):
@@ -273,7 +295,14 @@ def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
     panel.hover(position={"x": 60, "y": box["height"] / 2})
     assert values.inner_text().startswith("epochs of training 10: student 19.20, AT 14.40, KD")
     hidden = page.locator("figure.touchable img")
-    assert hidden.is_hidden() and panel.get_attribute("aria-label") == hidden.get_attribute("alt") != ""
+    assert hidden.is_hidden() and panel.get_attribute("aria-label").endswith(f". {hidden.get_attribute('alt')}")
+    assert len({each.get_attribute("aria-label") for each in page.locator(".curves svg").all()}) == 2
+    pointers = page.locator(".curves-pointer[visibility=visible]")
+    page.locator(".curves svg").last.hover(position={"x": 60, "y": box["height"] / 2})
+    assert pointers.count() == 1, "of the panel whose values are told"
+    panel.press("End")
+    assert values.inner_text().startswith("epochs of training 200: ") and panel.get_attribute("aria-valuenow") == "200"
+    panel.press("Home")
     panel.press("ArrowRight")
     assert values.inner_text().startswith("epochs of training 20: ")
     panel.press("ArrowLeft")

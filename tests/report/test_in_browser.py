@@ -4,11 +4,12 @@ import base64
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from at_repro import experiments, networks
+from at_repro import attention, experiments, networks
 from at_repro.data import augment, normalization
 from at_repro.errors import DataError, ParameterError
 from at_repro.files import CHECKOUT
@@ -89,7 +90,23 @@ def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     """A photograph of a cat; a tall and transparent one, of which the middle is seen, on white."""
     page.set_input_files("input[type=file]", CHECKOUT / "book" / "_assets" / "cat.jpg")
     page.wait_for_function(ANSWERED, timeout=120_000)
-    assert re.match("efficientnet-lite0: (Egyptian cat|tiger cat|tabby) ", page.inner_text(".own-picture-row >> nth=0"))
+    assert re.match("efficientnet-lite0: (Egyptian cat|tiger cat|tabby) ", page.inner_text(".own-picture-row >> nth=3"))
+    assert [page.inner_text(f".own-picture-row >> nth={place} >> strong") for place in range(3)] == [
+        *in_browser.flagship()
+    ]
+    picture = Image.open(CHECKOUT / "book" / "_assets" / "cat.jpg").convert("RGB")
+    seen = torch.from_numpy(np.array(picture.resize((32, 32), Image.Resampling.BILINEAR))).permute(2, 0, 1)[None]
+    top = {}
+    for name, run in in_browser.flagship().items():
+        network = networks.build(run.network).eval()
+        network.load_state_dict(open_store("paper").load(run).weights())
+        with torch.no_grad():
+            groups = network(augment.normalize(seen, *normalization(run.dataset))).groups
+        top[name] = attention.normalize(attention.power_sum(groups[-1], 2))
+    said = page.inner_text(".own-picture > div > p:last-child")
+    numbers = [float(number) for number in re.findall(r"0\.\d\d", said)]
+    expected = [(top[name] - top["teacher"]).norm().item() for name in ("AT", "student")]
+    assert numbers == pytest.approx(expected, abs=0.02), "as PyTorch has them, of the picture as Python makes it small"
     Image.new("RGBA", (40, 200), (0, 0, 0, 0)).save(tmp_path / "tall.png")
     page.set_input_files("input[type=file]", tmp_path / "tall.png")
     page.wait_for_function(ANSWERED, timeout=120_000)
@@ -102,9 +119,37 @@ def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     assert page.locator("canvas").first.evaluate(corner) == [255, 255, 255, 255]
 
 
+@pytest.mark.parametrize("size", [(300, 200), (40, 30), (20, 26), (3000, 2100)])
+def test_a_picture_is_made_small_as_in_python(size, quick, tmp_path):
+    """Of noise each pixel counts; halves of a large one are the browser's. A phone's photograph is a hundred times."""
+    page, (width, height) = quick, size
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    page.set_input_files("input[type=file]", tmp_path / "noise.png")
+    page.wait_for_function(ANSWERED)
+    drawn = page.locator("canvas").first.evaluate("it => [...it.getContext('2d').getImageData(0, 0, 224, 224).data]")
+    found = np.array(drawn).reshape(224, 224, 4)[3::7, 3::7, :3].astype(int)
+    side = min(size)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    square = Image.fromarray(noise).crop((left, top, left + side, top + side))
+    expected = np.array(square.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
+    assert abs(found - expected).max() <= (2 if side <= 1024 else 6)
+
+
+def test_what_cannot_be_looked_at_gets_a_sentence(quick, tmp_path):
+    """It stood there for ever: looking."""
+    page = quick
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    page.evaluate("() => { atReproNetworks.student.steps[0][0] = 'nothing'; }")
+    page.set_input_files("input[type=file]", tmp_path / "one.png")
+    page.wait_for_function(
+        "document.querySelector('.own-picture-message').textContent.startsWith('This browser could')"
+    )
+
+
 @pytest.mark.parametrize(
     ("selector", "kind", "carrier"),
-    [(".own-picture-place", "DragEvent", "dataTransfer"), ("body", "ClipboardEvent", "clipboardData")],
+    [("body", "DragEvent", "dataTransfer"), ("body", "ClipboardEvent", "clipboardData")],
     ids=["drop", "paste"],
 )
 def test_a_picture_that_is_dropped_or_pasted_is_looked_at(quick, tmp_path, selector, kind, carrier):
