@@ -38,14 +38,15 @@ POINTS = {
     ),
     "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
     "learning rate": (
-        "drops at epochs 60, 120, 160", "an epoch earlier; momentum anew; in one early version never", "paper", "", "",
+        "not checked in print", "drops named for epochs 60, 120, 160 come one earlier; momentum anew; in one early "
+        "version never", "at 60, 120, 160", "", "",
     ),
     "several GPUs": ("not mentioned", "β times their number", "β stays", "", ""),
     "ResNet-34": (
         "blocks 3, 4, 6, 3", "as a student 3, 4, 6, 5; no student's shortcuts have batch norm", "paper", "", "",
     ),
     "groups on ImageNet": ("the last two", "all four, each with the same β", "paper", "", ""),
-    "initial weights": ("not given", "Kaiming; at first √2 wider", "code", "", ""),
+    "initial weights": ("not given", "Kaiming; at first √2 wider", "code, ResNets as torchvision", "", ""),
     "all else": ("F_max, F-ActT, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
 }  # fmt: skip
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]

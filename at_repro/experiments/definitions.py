@@ -130,7 +130,7 @@ def gradient_methods(preset: Preset, seed: int) -> dict[str, Run]:
     The paper gives no beta for terms on gradients: 1 was chosen in advance, with which their gradient norm at a plain
     student of two epochs counts, though less than that of the task; with 0.1 it hardly does. Without batch norm a rate
     of 0.1 does not learn: 0.01. For activation transfer the teacher has batch norms and no ReLU before pooling, and the
-    student's losses sit on the outputs of the convolutions there, as the paper says.
+    losses sit on the outputs of the convolutions there, as the paper says; the teacher's behind their batch norm.
     """
     recipe = {"augmentation": "flip", "weight_decay": 0.0}
     rate = {"learning_rate": 0.01}

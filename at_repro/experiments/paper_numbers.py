@@ -26,7 +26,7 @@ class Number:
     certain: bool = True
 
     def __str__(self) -> str:
-        return f"{self.value:.10g}" + ("" if self.certain else " (?)")
+        return f"{self.value}" + ("" if self.certain else " (?)")
 
 
 def _row(table: str, row: str, columns: dict[str, float], uncertain: tuple[str, ...] = ()) -> list[Number]:

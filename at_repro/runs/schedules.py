@@ -8,8 +8,8 @@ DECAYS = ("constant", "linear", "cosine", "step")
 def rate_factor(epoch: int, epochs: int, milestones: tuple[float, ...], drop: float) -> float:
     """Factor on the learning rate in an epoch (counted from 0): `drop` for every milestone that has been reached.
 
-    Milestones are fractions of the training length, so that a compressed schedule keeps the paper's shape
-    (Section 4.1: 200 epochs, drops at 60, 120 and 160 are 0.3, 0.6 and 0.8). They are rounded to
+    Milestones are fractions of the training length, so that a compressed schedule keeps the shape of that of the public
+    code (200 epochs, drops at 60, 120 and 160 are 0.3, 0.6 and 0.8). They are rounded to
     whole epochs: of a training of one epoch 0.3 is epoch 0, so that its rate is multiplied by `drop` once.
     """
     return drop ** sum(epoch >= round(milestone * epochs) for milestone in milestones)

@@ -60,7 +60,12 @@ def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
     computed = {0.06, 0.24, 0.27, 0.46, 0.58, 0.63}  # by the tests of what Table 1's page types
     computed |= {0.003, 0.04, 0.07, 0.10, 0.14, 0.62, 1.20, 1.213, 1.5, 2.0, 3.41, 5.68, 8.71}
-    of_page = {"table_1": computed, "look_for_yourself": {0.17, 0.29}, "method": {0.14}, "training_length": {0.05}}
+    of_page = {
+        "table_1": computed,
+        "look_for_yourself": {0.17, 0.29},
+        "method": {0.14},
+        "training_length": {0.05, 6.16, 7.18},
+    }
     bound = of_page.get(name, set())
     assert bound <= {float(text) for text in decimals(" ".join(said(notebook)))}, "it is not said any more"
     assert unfounded(said(notebook), shown(notebook) | bound) == []
@@ -298,6 +303,16 @@ def test_the_stronger_of_two_networks_of_full_length_is_said_to_have_lower_peaks
     assert len(peaks) == 3 and (peaks["difference"] > 0).all(), "of the student's maps minus of the teacher's"
     told = "trained on labels alone for the paper's 200 epochs, the stronger one has the lower peaks at every level"
     assert f"Of WRN-16-1 and WRN-16-2, {told}" in prose("notebooks/peaks_objects_faces.ipynb")
+
+
+def test_the_teachers_of_both_lengths_are_said_with_their_errors():
+    errors = [
+        open_study(name, preset, train_missing=False).records["teacher"][0].final["test_error"]
+        for name, preset in (("training-length", "reduced"), ("wrn-16-2-to-16-1", "paper"))
+    ]
+    told = "The teacher makes {:.2f} % errors, at 200 epochs {:.2f} %; AT is".format(*errors)
+    notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / "training_length.ipynb", as_version=4)
+    assert any(told in text for text in said(notebook))
 
 
 def test_what_at_gains_in_general_is_said_to_be_a_mean_of_lengths(compared):
