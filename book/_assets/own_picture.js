@@ -85,7 +85,7 @@
       } finally {
         picture.close();
       }
-      if (tops.teacher && tops.student && tops.AT) results.append(element("p", {}, compared(tops)));
+      if (tops.teacher && tops.student && tops.AT) results.prepend(element("p", {}, compared(tops)));
       say(`Looked at by ${networks.length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
     }
 
