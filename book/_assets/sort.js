@@ -1,6 +1,21 @@
 // A click on a heading of a sortable table orders its rows, by the number that a cell begins with or by its text.
+// A card that counts claims leads to those: its address names their verdict, and a button shows the others again.
 document.addEventListener("DOMContentLoaded", () => {
-  for (const table of document.querySelectorAll("table.sortable"))
+  for (const link of document.querySelectorAll(".cards a[href$='claims.html']"))
+    link.hash = new URLSearchParams({ verdict: link.closest(".sd-card").querySelector(".sd-card-title").textContent.replace(/^\s*\d+ /, "") });
+  const verdict = new URLSearchParams(location.hash.slice(1)).get("verdict");
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const others = [...table.tBodies].filter((body) => body.rows[0].cells[1].textContent !== verdict);
+    if (others.length < table.tBodies.length) {
+      const all = window.atReproElement("button", { type: "button" }, `Only what is ${verdict}: show all ${table.tBodies.length} claims`);
+      all.addEventListener("click", () => {
+        for (const body of others) body.hidden = false;
+        all.remove();
+      });
+      for (const body of others) body.hidden = true;
+      table.before(all);
+      all.scrollIntoView({ block: "center" }); // below the theme's bar
+    }
     table.querySelectorAll("thead th").forEach((heading, column) => {
       heading.addEventListener("click", () => {
         const down = heading.ariaSort === "ascending" ? -1 : 1;
@@ -15,4 +30,5 @@ document.addEventListener("DOMContentLoaded", () => {
         table.append(...[...table.tBodies].sort(order));
       });
     });
+  }
 });

@@ -225,6 +225,23 @@ def test_claims_are_sorted_with_what_has_no_number_last_and_fold_out_on_paper(si
     assert fold.locator("li").first.is_visible() and faults == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_card_that_counts_claims_leads_to_those(width, site, opened):
+    faults = []
+    page = opened(width, faults)
+    rows = page.locator("table.sortable tbody:visible")
+    for verdict in ("supported", "contradicted", "undecided", "not tested"):
+        page.goto((site / "intro.html").as_uri())
+        card = page.locator(".cards .sd-card").filter(has_text=re.compile(rf"^\s*\d+ {verdict}"))
+        count = int(card.locator(".sd-card-title").inner_text().split()[0])
+        card.click()
+        page.wait_for_selector("table.sortable")
+        assert rows.count() == count > 0 and rows.locator("td:nth-child(2)").all_inner_texts() == [verdict] * count
+        page.get_by_role("button", name=f"Only what is {verdict}: show all").click()
+        assert rows.count() > 25 and page.get_by_role("button", name="Only what is").count() == 0
+    assert faults == []
+
+
 def test_pages_lead_to_views_that_are_there(site, opened):
     """A network that is renamed, or a level, would leave a link to something else."""
     faults, addresses = [], set()
