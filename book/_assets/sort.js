@@ -7,7 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const table of document.querySelectorAll("table.sortable")) {
     const others = [...table.tBodies].filter((body) => body.rows[0].cells[1].textContent !== verdict);
     if (others.length < table.tBodies.length) {
-      const all = window.atReproElement("button", { type: "button" }, `Only what is ${verdict}: show all ${table.tBodies.length} claims`);
+      const all = window.atReproElement("button", { type: "button" }, `Only what is ${verdict}: show the whole table`);
       all.addEventListener("click", () => {
         for (const body of others) body.hidden = false;
         all.remove();

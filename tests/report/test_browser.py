@@ -237,7 +237,7 @@ def test_a_card_that_counts_claims_leads_to_those(width, site, opened):
         card.click()
         page.wait_for_selector("table.sortable")
         assert rows.count() == count > 0 and rows.locator("td:nth-child(2)").all_inner_texts() == [verdict] * count
-        page.get_by_role("button", name=f"Only what is {verdict}: show all").click()
+        page.get_by_role("button", name=f"Only what is {verdict}: show the whole table").click()
         assert rows.count() > 25 and page.get_by_role("button", name="Only what is").count() == 0
     assert faults == []
 
