@@ -80,7 +80,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "edges",
         "Low-level maps follow edges, more than middle and top ones",
-        "Section 3.1, Figure 3",
+        "Section 3.1, Figure 3 (?)",
         [
             _of_plain(f"edges of {level} maps below those of low ones", (level, "edges"), ("low", "edges"))
             for level in ("middle", "top")
@@ -89,7 +89,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "objects",
         "Top-level maps cover the whole object, more than low ones",
-        "Section 3.1, Figure 3",
+        "Section 3.1, Figure 3 (?)",
         [
             MapComparison(
                 "surplus on the object of low maps below that of top ones",
@@ -232,7 +232,6 @@ CLAIMS: tuple[Claim, ...] = (
             *_below("wrn-40-1-to-16-1", "AT", "KD", "student"),
             ErrorComparison("wrn-40-1-to-16-1", ("KD",), ("student",), LITTLE),
         ],
-        certain=False,
     ),
     Claim(
         "one-group",
@@ -311,7 +310,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "alike",
         "After transfer the student's top attention maps look like the teacher's",
-        "Appendix, Figure 6",
+        "Appendix, Figure 6 (?)",
         [
             MapComparison(
                 "distance of AT's top maps from the teacher's below that of the plain student's",

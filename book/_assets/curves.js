@@ -82,12 +82,14 @@ document.addEventListener("DOMContentLoaded", () => {
     picture.addEventListener("pointermove", read);
     picture.addEventListener("pointerdown", read);
     picture.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
+      const key = {ArrowUp: "ArrowRight", ArrowDown: "ArrowLeft"}[event.key] ?? event.key;
       const next = {
         ArrowRight: () => all().find((value) => !(value <= current)),
         ArrowLeft: () => all().findLast((value) => !(value >= current)),
         Home: () => all()[0],
         End: () => all().at(-1),
-      }[event.key]?.();
+      }[key]?.();
       if (next === undefined) return;
       event.preventDefault();
       tell(next);

@@ -27,12 +27,13 @@
   function begin(root) {
     const input = element("input", { type: "file", accept: "image/*" });
     const message = element("p", { className: "own-picture-message", role: "status" });
+    const answer = element("p", { role: "status" });
     const results = element("div", {});
     const place = element(
       "label", { className: "own-picture-place" },
       "Drop a picture on this page, paste one, or choose a file: ", input,
     );
-    root.append(place, message, results);
+    root.append(place, message, answer, results);
     input.addEventListener("click", () => { input.value = ""; }); // else the same file again is no change
     input.addEventListener("change", () => input.files.length && take(input.files[0]));
     // On the whole page: beside the box the browser would leave it for the picture.
@@ -40,6 +41,7 @@
     document.addEventListener("drop", (event) => {
       if (!event.dataTransfer.files.length) return;
       event.preventDefault();
+      root.scrollIntoView({ block: "nearest" });
       take(event.dataTransfer.files[0]);
     });
     document.addEventListener("paste", (event) => {
@@ -52,6 +54,7 @@
     async function take(file) {
       last = file;
       say("");
+      answer.textContent = "";
       results.replaceChildren();
       let picture;
       try {
@@ -59,15 +62,16 @@
       } catch {
         return last === file && say("This is no picture that the browser can read; a JPEG, PNG, WebP or GIF will do.");
       }
-      if (last !== file) return;
+      if (last !== file) return picture.close();
       say("Loading the networks, once: 14 MB from beside this page …");
       try {
         await load();
         if (!Object.keys(window.atReproNetworks).length) throw new Error("none was written");
       } catch (error) {
+        picture.close();
         return last === file && say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
       }
-      if (last !== file) return;
+      if (last !== file) return picture.close();
       const begun = performance.now();
       const networks = Object.entries(window.atReproNetworks).sort(([, one], [, other]) => one.resolution - other.resolution);
       const tops = {};
@@ -77,6 +81,7 @@
           await new Promise((done) => setTimeout(done, 30)); // lets the browser show this, and the row before
           if (last !== file) return;
           const [seen, maps] = await row(name, network, picture);
+          if (last !== file) return;
           results.append(seen);
           tops[name] = normalised(maps.at(-1).values);
         }
@@ -85,7 +90,7 @@
       } finally {
         picture.close();
       }
-      if (tops.teacher && tops.student && tops.AT) results.prepend(element("p", {}, compared(tops)));
+      if (tops.teacher && tops.student && tops.AT) answer.textContent = compared(tops);
       say(`Looked at by ${networks.length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
     }
 
@@ -142,7 +147,8 @@
     return [...shrink(across, resolution, side, resolution)].map(Math.round);
   }
 
-  // Rows of colours, `from` each, as `to` each, and transposed: by triangles as wide as what one stands for, as in Python.
+  // Rows of colours, `from` each, as `to` each, and transposed: by triangles as wide as what one stands for, as Pillow does
+  // with the square that was cut. Python's `folders.square` shrinks before it cuts: of 4:3 its squares are 1 to 2 % wider.
   // A browser's own way of it would be another one each: Firefox looks at few of the pixels.
   function shrink(values, rows, from, to) {
     const wide = Math.max(1, from / to);

@@ -10,6 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const all = window.atReproElement("button", { type: "button" }, `Only what is ${verdict}: show the whole table`);
       all.addEventListener("click", () => {
         for (const body of others) body.hidden = false;
+        table.querySelector("thead button")?.focus({ preventScroll: true }); // else one begins anew at the top
         all.remove();
       });
       for (const body of others) body.hidden = true;
