@@ -142,11 +142,11 @@
       difference.canvas.hidden = !fits;
       if (!fits) return say(difference.said, "These maps have no difference: they are not of the same size.");
       const values = left.map((value, at) => value - right[at]);
-      diverging(difference.canvas, values);
-      const most = Math.max(...values.map(Math.abs)).toFixed(2);
+      const most = Math.max(...values.map(Math.abs));
+      diverging(difference.canvas, values, most || 1);
       const distance = Math.hypot(...values).toFixed(2);
       difference.canvas.setAttribute("aria-label", `the left map minus the right one, whose l2 distance is ${distance}`);
-      say(difference.said, `Left minus right: red where the left map has more, blue where the right one has; full colour is ${most}. ` +
+      say(difference.said, `Left minus right: red where the left map has more, blue where the right one has; full colour is ${most.toFixed(2)}. ` +
         `l2 distance of the maps ${distance}, from 0 (the same) to 1.41 (no position in common).`);
     }
 
@@ -208,10 +208,9 @@
     return values.map((value) => value / norm);
   }
 
-  // A square of values, red where they are above 0 and blue below, the largest in full colour.
-  function diverging(canvas, values) {
+  // A square of values, red where they are above 0 and blue below, `most` in full colour.
+  function diverging(canvas, values, most) {
     canvas.width = canvas.height = Math.sqrt(values.length);
-    const most = Math.max(...values.map(Math.abs)) || 1;
     const image = new ImageData(canvas.width, canvas.height);
     values.forEach((value, at) => {
       const rest = 255 * (1 - Math.abs(value) / most);

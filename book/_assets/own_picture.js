@@ -74,15 +74,16 @@
       if (last !== file) return picture.close();
       const begun = performance.now();
       const networks = Object.entries(window.atReproNetworks).sort(([, one], [, other]) => one.resolution - other.resolution);
-      const tops = {};
+      const [tops, squares] = [{}, {}]; // by network, and by resolution
       try {
         for (const [name, network] of networks) {
           say(`Looking: ${name}, ${results.children.length + 1} of ${networks.length} …`);
           await new Promise((done) => setTimeout(done, 30)); // lets the browser show this, and the row before
           if (last !== file) return;
-          const [seen, maps] = await row(name, network, picture);
+          const seen = (squares[network.resolution] ??= crop(picture, network.resolution));
+          const [section, maps] = await row(name, network, seen);
           if (last !== file) return;
-          results.append(seen);
+          results.append(section);
           tops[name] = normalised(maps.at(-1).values);
         }
       } catch (error) {
@@ -112,8 +113,7 @@
   }
 
   // What a network sees and guesses, as an element, and its maps.
-  async function row(name, network, picture) {
-    const seen = crop(picture, network.resolution);
+  async function row(name, network, seen) {
     const { logits, maps } = await look(network, seen);
     const best = [...logits.keys()].sort((one, other) => logits[other] - logits[one]).slice(0, 3);
     const top = Math.max(...logits);

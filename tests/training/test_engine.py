@@ -42,10 +42,12 @@ def relative(ours: list[torch.Tensor], others: list[torch.Tensor]) -> float:
     ],  # bf16 and compiled: below
 )
 def test_a_teacher_on_the_fast_path_is_the_same_teacher(precision, compiled, tolerance):
-    teacher = network()
-    fast = engine.inference(teacher, precision, compiled)(IMAGES)
-    assert not fast.logits.requires_grad
-    assert relative(outputs(fast), outputs(teacher(IMAGES))) < tolerance
+    """Two teachers in turn: compiled weights are constants, and must not be those of another network."""
+    for seed in (0, 1):
+        teacher = network(seed)
+        fast = engine.inference(teacher, precision, compiled)(IMAGES)
+        assert not fast.logits.requires_grad
+        assert relative(outputs(fast), outputs(teacher(IMAGES))) < tolerance
 
 
 def test_the_limit_of_compilations_is_there_in_every_task_of_a_worker(monkeypatch):
