@@ -26,23 +26,28 @@ def gradient_norms_at_init(study: Study) -> pd.DataFrame:
     A row per term that needs a teacher, of the first seed; no rows without images or without the teacher's weights.
     """
     images, teacher = study.sample(BATCH), study.columns.get("teacher")
+    if images is None or teacher is None or not study.store.has_network(teacher):
+        return _table([])
+    batch = augment.normalize(images.images, *data.normalization(images.name))
+    taught = {column: run for column, run in study.columns.items() if run.teacher == teacher}
+    layers = [layer for run in taught.values() for layer in teacher_layers(run)]
+    network = load_network(study.store, teacher, images, images.device)
+    view = TeacherBatch(Teacher(network, teacher.network, "fp32", False, layers), batch, images.labels)
     rows: list[tuple] = []
-    if images is not None and teacher and study.store.has_network(teacher):
-        batch = augment.normalize(images.images, *data.normalization(images.name))
-        taught = {column: run for column, run in study.columns.items() if run.teacher == teacher}
-        layers = [layer for run in taught.values() for layer in teacher_layers(run)]
-        network = load_network(study.store, teacher, images, images.device)
-        view = TeacherBatch(Teacher(network, teacher.network, "fp32", False, layers), batch, images.labels)
-        task = 0.0
-        for column, run in taught.items():
-            student = Student(run, len(images.classes), images.device, "fp32")
-            weights = student.begin_epoch().weights
-            own = student.see(batch, images.labels, engine.forward("fp32", False))
-            task = task or _gradient_norm(own.losses.mean(), student)  # all begin at the same weights
-            for term, weight in zip(run.terms, weights, strict=True):
-                if term.needs_teacher:
-                    value = weight * term_value(term, own, view)
-                    rows.append((column, weight, value.item(), _gradient_norm(value, student), task))
+    task = 0.0
+    for column, run in taught.items():
+        student = Student(run, len(images.classes), images.device, "fp32")
+        weights = student.begin_epoch().weights
+        own = student.see(batch, images.labels, engine.forward("fp32", False))
+        task = task or _gradient_norm(own.losses.mean(), student)  # all begin at the same weights
+        for term, weight in zip(run.terms, weights, strict=True):
+            if term.needs_teacher:
+                value = weight * term_value(term, own, view)
+                rows.append((column, weight, value.item(), _gradient_norm(value, student), task))
+    return _table(rows)
+
+
+def _table(rows: list[tuple]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", *COLUMNS]).set_index("method")
 
 

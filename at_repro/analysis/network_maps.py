@@ -3,6 +3,7 @@
 What is asked of several networks is nothing without any, and a study without images has none: `images` is None there.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -141,11 +142,14 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
 
 
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
-    """J of a network in evaluation mode at the images or at their mirror images: (N, 3, H, W), on the CPU."""
-    network.eval()
-    batch = augment.normalize(images.images, *data.normalization(images.name))
+    """J of a network in evaluation mode at the images or at their mirror images: float64 (N, 3, H, W), on the CPU.
+
+    Where a network is sure of its answer, J is 1e-8 long, and in float32 rounding decides where it points to.
+    """
+    exact = copy.deepcopy(network).eval().double()
+    batch = augment.normalize(images.images, *data.normalization(images.name)).double()
     batch = (batch.flip(-1) if mirrored else batch).requires_grad_()
-    task = F.cross_entropy(network(batch).logits, images.labels, reduction="none")
+    task = F.cross_entropy(exact(batch).logits, images.labels, reduction="none")
     return attention.input_gradient(task, batch).cpu()
 
 

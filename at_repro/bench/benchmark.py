@@ -66,9 +66,6 @@ def _images(data_root: str | None) -> tuple[ImageSet, dict[str, str]]:
     try:
         images = data.load("cifar10", "train", data_root)
     except DataError:
-        generated = data.load("shapes", "train")
-        assert isinstance(generated, ImageSet)
-        images = generated.select(torch.arange(names.SIZES["cifar10"]["train"]) % len(generated))
-        omissions = {"memory": "CIFAR-10 is not here"}
+        images, omissions = data.load("shapes", "train"), {"memory": "CIFAR-10 is not here"}
     assert isinstance(images, ImageSet)  # neither is streamed
-    return images, omissions
+    return images.select(torch.arange(names.SIZES["cifar10"]["train"]) % len(images)), omissions

@@ -1,5 +1,6 @@
 """Numbers about attention maps, on maps whose answer is known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -87,7 +88,7 @@ def test_rows_hold_the_maps_of_the_network_and_level_they_name(images):
 
 def normalized(images: ImageSet) -> torch.Tensor:
     mean, std = (torch.tensor(constants).view(1, 3, 1, 1) for constants in data.normalization(images.name))
-    return (images.images.float() - mean) / std
+    return ((images.images.float() - mean) / std).double()
 
 
 class Linear(nn.Module):
@@ -95,10 +96,11 @@ class Linear(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.weight = torch.randn(10, 3 * 32 * 32, generator=torch.Generator().manual_seed(1)) / 100
+        weight = torch.randn(10, 3 * 32 * 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64) / 100
+        self.register_buffer("weight", weight)
 
     def forward(self, batch):
-        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T, groups=())
+        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T.to(batch.dtype), groups=())
 
 
 def test_gradient_rows_by_the_formula(images):
@@ -111,9 +113,22 @@ def test_gradient_rows_by_the_formula(images):
     assert list(found) == ["J, teacher", "J, AT"]
     for maps in found.values():
         assert maps.shape == (20, 32, 32) and not maps.requires_grad
-        torch.testing.assert_close(maps, wanted, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(maps, wanted, rtol=1e-5, atol=0)
     alone = network_maps.gradient_rows({"AT": network}, images.select(slice(5, 6)))["J, AT"]
-    torch.testing.assert_close(alone[0], wanted[5], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(alone[0], wanted[5], rtol=1e-5, atol=0)
+
+
+def test_where_a_network_is_sure_its_gradient_points_where_it_should(images):
+    """In float32 a softmax of 1 - 1e-9 is 1, and J is 0 or rounding: figures of two machines would differ."""
+    network, one = Linear(), images.select(slice(0, 1))
+    logits = network(normalized(one)).logits
+    best, second = logits.topk(2).values[0]
+    network.weight *= 21 / (best - second)  # e^-21 is 8e-10
+    one = replace(one, labels=logits.argmax(1))
+    others = network(normalized(one)).logits.softmax(1).index_fill(1, one.labels, 0)
+    assert 1e-10 < others.sum() < 1e-8
+    wanted = (others @ network.weight - others.sum() * network.weight[one.labels]).view(1, 3, 32, 32).abs().sum(1)
+    torch.testing.assert_close(network_maps.gradient_rows({"a": network}, one)["J, a"], wanted, rtol=1e-4, atol=0)
 
 
 def test_gradient_rows_leave_network_and_images_alone(images, wrn):
@@ -220,7 +235,7 @@ def test_level_names():
 
 
 def test_groups_are_what_the_network_gives(images, wrn, monkeypatch):
-    wanted = wrn(normalized(images)).groups
+    wanted = wrn(normalized(images).float()).groups
     monkeypatch.setattr(network_maps, "BATCH", 7)
     (found,) = network_maps.groups({"a": wrn.train()}, images).values()
     for own, group in zip(found, wanted, strict=True):
