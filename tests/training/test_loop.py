@@ -65,7 +65,7 @@ def test_company_does_not_matter_on_the_fast_path_either(small):
     more = [replace(small["kd"], terms=(Distillation(alpha=0.1 * tenths),)) for tenths in range(1, 9)]
     runs = [*(run for name, run in small.items() if name != "teacher"), *more]
     students = [replace(run, precision="bf16") for run in runs]
-    images = data.load("shapes", "train", subset=64)  # one batch, one shape to compile
+    images = data.load("shapes", "train", subset=16)  # one batch, one shape to compile
     frozen = networks.build("wrn-10-1", 10, torch.Generator().manual_seed(1)).requires_grad_(False)
     teachers = {small["teacher"]: Teacher(frozen, "wrn-10-1", "bf16", True)}
     found, graphs = {}, set()
