@@ -55,13 +55,14 @@ def activation_transfer(
 class AttentionTransfer(nn.Module):
     """`activation_transfer`, weighted, for the training loop of somebody else: no parameters, no state.
 
-    Maps are compared at the smaller of both sizes.
+    Maps are compared at the smaller of both sizes. A mean over the batch: with DistributedDataParallel and equal
+    batches one beta serves any number of processes. `beta` may be set between steps, as for AT+KD, whose beta decays.
 
     Args:
         pairs: indices (student's, teacher's) of the groups that are compared; None: all, in order.
         mapping: a mapping function or its name, such as "sum-2".
         beta: the weight, above 0; None: 1000 or, for form "paper", 0.1 as printed, with
-            which the student of this study gained nothing beyond chance. Form "code" is a mean over positions: each of
+            which the student of this study did not gain significantly. Form "code" is a mean over positions: each of
             an H x W map weighs beta / HW. 1000 is for 32 x 32 to 8 x 8 positions, or 14 x 14 and 7 x 7. As much weigh
             those of 4 x 4 and 2 x 2 with 1000 * 4 ** 2 / 14 ** 2 = 82; of our one run of such maps the error was far
             larger with 1000.
@@ -200,7 +201,8 @@ def adapters(
         generator: source of the initial weights (a CPU generator); the global random state is neither read nor moved.
 
     Returns:
-        One module per pair, a 1x1 convolution without bias (Kaiming normal, fan-in), an identity where channels agree.
+        One module per pair, a 1x1 convolution without bias (Kaiming normal, fan-in), an identity where channels agree;
+        on the CPU in float32. Their parameters belong to the student's optimizer.
 
     Raises:
         ParameterError: unequal numbers of groups.
@@ -274,7 +276,7 @@ def distillation(
 
     Args:
         student_logits, teacher_logits, temperature: as for `softened_divergence`; the paper uses T = 4.
-        labels: (N,), int64.
+        labels: (N,), int64, or probabilities (N, K), floating, as of mixup.
         alpha: weight of the teacher, in [0, 1]; the paper uses 0.9.
 
     Returns:
@@ -302,7 +304,7 @@ def gradient_transfer(student_gradient: Tensor, teacher_gradient: Tensor) -> Ten
         ParameterError: different shapes.
     """
     _check_gradients(student_gradient, teacher_gradient)
-    return _half_norm(student_gradient - teacher_gradient)
+    return _half_norm(full_precision(student_gradient) - teacher_gradient)
 
 
 def min_l2(gradient: Tensor) -> Tensor:
@@ -331,7 +333,7 @@ def symmetry(gradient: Tensor, flipped_gradient: Tensor) -> Tensor:
         ParameterError: different shapes.
     """
     _check_gradients(gradient, flipped_gradient)
-    return _half_norm(gradient - flipped_gradient.flip(-1))
+    return _half_norm(full_precision(gradient) - flipped_gradient.flip(-1))
 
 
 def _distance(difference: Tensor, form: str) -> Tensor:

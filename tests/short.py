@@ -17,8 +17,8 @@ def shorten() -> None:
         experiments.EXPERIMENTS[name] = replace(experiment, sizes={})
 
 
-def shrink(name: str) -> None:
-    """For the rest of this process: small networks in the place of an experiment's, and what processes can share."""
-    methods = {method: experiments.METHODS[method] for method in ("KD", "AT")}
-    columns = experiments.columns_of("wrn-10-1", "wrn-10-2", methods)
+def shrink(name: str, *methods: str) -> None:
+    """For the rest of this process: small networks, and these methods, in the place of an experiment's."""
+    terms = {method: experiments.METHODS[method] for method in methods}
+    columns = experiments.columns_of("wrn-10-1", "wrn-10-2", terms)
     experiments.EXPERIMENTS[name] = replace(experiments.EXPERIMENTS[name], columns=columns)

@@ -25,6 +25,12 @@ def random(shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+def test_gradients_in_float16_are_subtracted_in_float32():
+    """Their difference may be larger than what float16 holds."""
+    high, low = torch.full((1, 1, 1, 1), 6e4).half(), torch.full((1, 1, 1, 1), -6e4).half()
+    assert gradient_transfer(high, low).item() == symmetry(high, low).item() == 60_000
+
+
 def small_network(batch_norm=True, dtype=torch.float64, nonlinearity=nn.Softplus):
     torch.manual_seed(0)
     norm = nn.BatchNorm2d if batch_norm else nn.Identity

@@ -180,7 +180,8 @@ def test_terms_are_computed_in_float32_under_autocast():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_terms_compile_without_a_graph_break(form):
-    student, teacher = (random((2, 3, 4, 4), seed, torch.float32) for seed in (1, 2))
+    """Mapping, resizing and norm of maps included."""
+    student, teacher = random((2, 3, 4, 4), 1, torch.float32), random((2, 3, 2, 2), 2, torch.float32)
     for transfer in TRANSFERS:
         term = lambda s, t, transfer=transfer: transfer([s], [t], form=form)  # noqa: E731
         compiled = torch.compile(term, backend="aot_eager", fullgraph=True)

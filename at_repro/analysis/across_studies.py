@@ -164,7 +164,7 @@ def rank_correlations(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 rhos = pd.Series([pairs.drop(index=one).corr("spearman").iloc[0, 1] for one in pairs.index])
                 rho, p = significance.rank_correlation(pairs[level], pairs["test_error"])
                 rows[family, level] = (len(pairs), rho, p, rhos.min(), rhos.max())
-    index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"]) if rows else pd.Index([], name="of")
+    index = pd.MultiIndex.from_tuples(list(rows), names=["of", "level"])
     return pd.DataFrame(list(rows.values()), index, ["count", "rho", "p", "lowest", "highest"])
 
 

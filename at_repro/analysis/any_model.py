@@ -22,7 +22,6 @@ from at_repro.networks.initialise import seeded_from
 RANDOM = "random"
 """What stands for weights that nobody trained."""
 
-_PHOTOGRAPHS = (folders.MEAN, folders.STD)
 # The last layers of all models here and in torchvision, and of none an inner one.
 _HEADS = ("fc", "classifier", "head", "heads")
 
@@ -39,7 +38,7 @@ class Model(NamedTuple):
 
     network: nn.Module
     resolution: int
-    normalization: tuple[Sequence[float], Sequence[float]] = _PHOTOGRAPHS
+    normalization: tuple[Sequence[float], Sequence[float]] = (folders.MEAN, folders.STD)
     categories: Sequence[str] = ()
 
 

@@ -34,11 +34,9 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     images, or where a record was measured on other ones. A run that was trained anew is measured anew; else what is in
     the table stays as it is.
     """
-    if images is None:
+    if images is None or not (pairs := _gaps(store, columns)):
         return 0
-    return attention_table.add(
-        store, rows_of_pairs(store, _gaps(store, columns), images, cache(partial(maps, store, images=images)))
-    )
+    return attention_table.add(store, rows_of_pairs(store, pairs, images, cache(partial(maps, store, images=images))))
 
 
 def update_experiment(

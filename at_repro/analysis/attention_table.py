@@ -115,7 +115,8 @@ def by_level(store: Store, statistic: str, teacher: str = "") -> pd.DataFrame:
     """A statistic, of distances those to the teacher of a run id: a row per run id, a column per level, low to top."""
     table = load(store)
     rows = table[(table["statistic"] == statistic) & (table["teacher"] == teacher)]
-    return rows.pivot(index="run_id", columns="level", values="value")[list(pd.unique(rows["level"]))]
+    levels = sorted(set(rows["level"]), key=LEVEL_ORDER.index)
+    return rows.pivot(index="run_id", columns="level", values="value")[levels]
 
 
 def _is_current(checksums: Mapping[str, str], run_id: str, teacher: str, weights: str) -> bool:

@@ -1,7 +1,7 @@
 """The tables of the report, computed from records."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 
 import pandas as pd
@@ -106,7 +106,7 @@ def top5(study: Study) -> pd.DataFrame:
         errors = [error for record in by_seed.values() if (error := record.final.get("top5_error")) is not None]
         if not errors:
             continue
-        ours = pd.Series(errors).median()
+        ours = median(errors)
         rows[column] = {"top-5": f"{ours:.2f}"}
         number = paper_numbers.number("Table 5", "resnet18 from resnet34, ImageNet top-5", column)
         if number is not None and study.experiment.name == "imagenet-resnet18" and as_published(study):
@@ -168,7 +168,7 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
 
 
 def stack(
-    errors: Mapping[str, pd.DataFrame], studies: Sequence[Study], references: Mapping[str, Sequence[str]]
+    errors: Mapping[str, pd.DataFrame], studies: Iterable[Study], references: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
     """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
 

@@ -72,7 +72,7 @@ def share(maps: Tensor, masks: Tensor) -> Tensor:
 
 def _cover(masks: Tensor, maps: Tensor) -> Tensor:
     """The part of each position of the maps that lies inside the mask: (N, H, W), from 0 to 1."""
-    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), (maps.shape[1], maps.shape[2])).squeeze(1).to(maps.device)
+    return F.adaptive_avg_pool2d(masks.float().unsqueeze(1), (maps.shape[1], maps.shape[2])).squeeze(1)
 
 
 def surplus(maps: Tensor, masks: Tensor) -> Tensor:

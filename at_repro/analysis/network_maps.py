@@ -3,7 +3,6 @@
 What is asked of several networks is nothing without any, and a study without images has none: `images` is None there.
 """
 
-import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -77,13 +76,13 @@ def top(networks: Mapping[str, nn.Module], images: Images, mapping: str = "sum-2
 
 
 def rows(networks: Mapping[str, nn.Module], images: Images, mapping: str = "sum-2") -> dict[str, Tensor]:
-    """The maps of several networks on the same images, by labels such as "low, teacher", level after level."""
+    """The maps (N, H, W) of several networks on the same images, by labels such as "low, AT", level after level."""
     own = {name: of_network[mapping] for name, of_network in by_network(networks, images, [mapping]).items()}
     return by_label(own, *max(own.values(), key=len, default={}))
 
 
 def by_label(maps: Mapping[str, Mapping[str, Tensor]], *levels: str) -> dict[str, Tensor]:
-    """Maps that are given by network and level, by labels such as "low, teacher", level after level."""
+    """Maps (N, H, W) that are given by network and level, by labels such as "low, teacher", level after level."""
     return {f"{level}, {name}": own[level] for level in levels for name, own in maps.items() if level in own}
 
 
@@ -113,7 +112,7 @@ def predictions(network: nn.Module, images: Images) -> Tensor:
 
 
 def gradient_rows(networks: Mapping[str, nn.Module], images: ImageSet) -> dict[str, Tensor]:
-    """Gradient attention of several networks, ``|dL/dx|`` summed over colours, by labels such as "J, teacher"."""
+    """Gradient attention of several networks, ``|dL/dx|`` summed over colours: (N, H, W), by labels such as "J, AT"."""
     return {
         f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
         for name, network in networks.items()
@@ -142,14 +141,12 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
 
 
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
-    """J of a network in evaluation mode at the images or at their mirror images: float64 (N, 3, H, W), on the CPU.
-
-    Where a network is sure of its answer, J is 1e-8 long, and in float32 rounding decides where it points to.
-    """
-    exact = copy.deepcopy(network).eval().double()
-    batch = augment.normalize(images.images, *data.normalization(images.name)).double()
+    """J of a network in evaluation mode at the images or at their mirror images: float32 (N, 3, H, W), on the CPU."""
+    network.eval()
+    batch = augment.normalize(images.images, *data.normalization(images.name))
     batch = (batch.flip(-1) if mirrored else batch).requires_grad_()
-    task = F.cross_entropy(exact(batch).logits, images.labels, reduction="none")
+    logits = network(batch).logits.double()  # of a sure network, float32 would leave J's direction to rounding
+    task = F.cross_entropy(logits, images.labels, reduction="none")
     return attention.input_gradient(task, batch).cpu()
 
 

@@ -80,7 +80,7 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
         output, target = student(batch), teacher(batch)
     energy = _maps(output.groups, "sum-2")
     own = {
-        "form": _gradient_ratio(student, target.groups, batch),
+        "form": _gradient_ratio(output.groups, target.groups),
         "channels": _distance([group.float().square().mean(1) for group in output.groups], energy),
         "signs": _distance([group.float().sum(1) for group in output.groups], _maps(output.groups, "sum-1")),
         "distillation": 2 / output.logits.shape[1],  # averaged over classes as well, and doubled
@@ -91,20 +91,20 @@ def sizes(student: nn.Module, teacher: nn.Module, images: ImageSet) -> dict[str,
     return own | dict(zip(level_names(len(weights)), weights, strict=True))
 
 
-def distances_before_and_behind(networks: Mapping[str, nn.Module], images: Images | None) -> pd.DataFrame:
+def distances_before_and_after(networks: Mapping[str, nn.Module], images: Images | None) -> pd.DataFrame:
     """How far maps of wide residual networks are from the teacher's where they are taken, and where they are read.
 
-    Maps are taken where groups end; what reads a group, the next one or the classifier, sees it behind batch norm and
+    Maps are taken where groups end; what reads a group, the next one or the classifier, sees it after batch norm and
     ReLU. A row per network, none without teacher or images; columns, by `place` and level: the l2 distance of
     normalised F_sum^2 maps, mean over images.
     """
     wide = {name: network for name, network in networks.items() if isinstance(network, WideResNet)}
     if images is None or wide != networks or "teacher" not in wide:
         return pd.DataFrame()
-    maps = {name: _maps_before_and_behind(network, images) for name, network in wide.items()}
+    maps = {name: _maps_before_and_after(network, images) for name, network in wide.items()}
     target = maps.pop("teacher")
     levels = level_names(len(target) // 2)
-    columns = pd.MultiIndex.from_product([["before", "behind"], levels], names=["place", None])
+    columns = pd.MultiIndex.from_product([["before", "after"], levels], names=["place", None])
     means = {
         name: [map_statistics.distance(*pair).mean().item() for pair in zip(own, target, strict=True)]
         for name, own in maps.items()
@@ -129,13 +129,12 @@ def _format(size: str, sizes: dict[str, float]) -> str:
         return ""
 
 
-def _gradient_ratio(student: nn.Module, target: tuple[Tensor, ...], batch: Tensor) -> float:
+def _gradient_ratio(groups: tuple[Tensor, ...], target: tuple[Tensor, ...]) -> float:
+    leaves = [group.detach().requires_grad_() for group in groups]
     norms = []
     for form, beta in (("code", 1000.0), ("paper", 0.1)):
-        with torch.no_grad():
-            groups = [group.requires_grad_() for group in student(batch).groups]
-        loss = beta * activation_transfer(groups, target, form=form)
-        norms.append(torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, groups)]).norm())
+        loss = beta * activation_transfer(leaves, target, form=form)
+        norms.append(torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, leaves)]).norm())
     return (norms[0] / norms[1]).item()
 
 
@@ -143,7 +142,7 @@ def _maps(groups: tuple[Tensor, ...], mapping: str) -> list[Tensor]:
     return [attention.mapping(mapping)(group) for group in groups]
 
 
-def _maps_before_and_behind(network: WideResNet, images: Images) -> list[Tensor]:
+def _maps_before_and_after(network: WideResNet, images: Images) -> list[Tensor]:
     batches = [
         network_maps.of_groups((*output.groups, *_activate(network, output.groups)), ["sum-2"])
         for output in network_maps.outputs(network, images)

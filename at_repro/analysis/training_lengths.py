@@ -14,12 +14,9 @@ def last_errors(*studies: Study) -> pd.DataFrame:
     percentage points, NaN where no plain student has finished.
     """
     rows = _concat([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
-    ends = rows.groupby(["method", "epochs"], sort=False)["test_error"].agg(["size", "median"]).reset_index()
-    ends.columns = ["method", "epochs", "seeds", "test_error"]
-    differences = (
-        comparisons_by_length(*studies).groupby(["method", "epochs"])["difference"].mean().rename("difference")
-    )
-    ends = ends.join(differences, on=["method", "epochs"])
+    ends = rows.groupby(["method", "epochs"], sort=False)["test_error"].agg(seeds="size", test_error="median")
+    differences = comparisons_by_length(*studies).groupby(["method", "epochs"])["difference"].mean()
+    ends = ends.reset_index().join(differences, on=["method", "epochs"])
     return ends.assign(difference=ends["difference"].mask(ends["method"] == "student", 0.0))
 
 

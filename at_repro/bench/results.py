@@ -71,7 +71,7 @@ def frame(results: dict) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    targets = TARGETS if results["environment"].get("device", "CPU").startswith("CPU") else GPU_TARGETS
+    targets = TARGETS if results["environment"]["device"].startswith("CPU") else GPU_TARGETS
     for case, name, value, unit in results["rows"]:
         target = targets.get(name)
         judgement = ("", "") if target is None else (str(target), target.judge(value))

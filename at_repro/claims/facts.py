@@ -40,7 +40,6 @@ class Facts:
         self.find = cache(store.find)
         self.load = cache(store.load)
         self.mistakes = cache(self._mistakes)
-        self.phase_error = cache(self._phase_error)
         self.columns = cache(self._columns)
         self._seeds = cache(store.seeds)
 
@@ -63,7 +62,7 @@ class Facts:
             return 100 * float(self.mistakes(run).mean())
         return float(record.phase_errors(0).mean()) if early else record.final["test_error"]
 
-    def _phase_error(self, run: Run) -> float:
+    def phase_error(self, run: Run) -> float:
         """Mean test error in percent of the last phase of the learning rate; NaN of a run that diverged."""
         record = self.load(run)
         return math.nan if record.diverged else float(record.phase_errors(-1).mean())
@@ -86,7 +85,7 @@ class Facts:
         if any(self.load(run).diverged for run in (*better, *worse)):
             return 100 * math.sqrt(images)
         curves = [np.mean([self.load(run).phase_errors(0) for run in side], axis=0) for side in (better, worse)]
-        epochs = float(np.var(curves[0] - curves[1])) / len(curves[0])
+        epochs = float(np.var(curves[0] - curves[1])) / max(1, len(curves[0]) - 1)
         return math.sqrt(100**2 * images + epochs)
 
     def estimate(self, pairs: Sequence[tuple[Side, Side]], early: bool = False) -> Estimate:
@@ -153,9 +152,7 @@ class Facts:
     @cached_property
     def attention(self) -> dict[tuple[str, str, str, str], float]:
         """The table of `attention_table`: values by run id, teacher's run id, level and statistic."""
-        table = attention_table.load(self.store)
-        keys = zip(*(table[name].tolist() for name in attention_table.KEY), strict=True)
-        return dict(zip(keys, table["value"].tolist(), strict=True))
+        return attention_table.load(self.store).set_index(attention_table.KEY)["value"].to_dict()
 
 
 def difference(error: Callable[[Run], float], better: Side, worse: Side) -> float:

@@ -83,7 +83,7 @@ def _row(claim: Claim, comparison: Comparison, preset: str, evidence: Evidence) 
     lengths = sorted({run.epochs for run in runs if not isinstance(comparison, Cost)})  # single steps have none
     epochs = f", {', '.join(map(str, lengths))} epochs" if lengths else ""
     return (
-        claim.name, setting, str(comparison), subjects(runs) + epochs or stand_in, evidence.difference, low, high,
+        claim.name, setting, str(comparison), _subjects(runs) + epochs or stand_in, evidence.difference, low, high,
         comparison.unit, within, evidence.scope, verdict, *evidence.chances, *(evidence.late or (math.nan,) * 3),
         *_of_new_seeds(claim, comparison, preset, evidence), evidence.lacks, seeds, hours, stand_in, evidence.runs,
     )  # fmt: skip
@@ -162,8 +162,7 @@ def elsewhere(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 def counts(ledger: pd.DataFrame) -> dict[str, int]:
     """How many claims have which verdict, without the sanity checks."""
-    verdicts = _of_the_paper(ledger)["verdict"]
-    return {verdict: int((verdicts == verdict).sum()) for verdict in VERDICTS}
+    return _of_the_paper(ledger)["verdict"].value_counts().reindex(list(VERDICTS), fill_value=0).to_dict()
 
 
 def summary(ledger: pd.DataFrame) -> str:
@@ -185,8 +184,8 @@ def shorter_trainings(ledger: pd.DataFrame) -> str:
 
 
 def post_hoc(ledger: pd.DataFrame) -> str:
-    """How many tested claims are judged by a rule stated before all, after some or after all of their runs, and how
-    many by another one than was stated, in sentences.
+    """How many rules of tested claims were stated before all, after some or after all of their runs, and how many
+    claims are judged by another one than was stated, in sentences.
     """
     tests = ledger[ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED])]
     if tests.empty:
@@ -196,16 +195,11 @@ def post_hoc(ledger: pd.DataFrame) -> str:
     after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
     before = len(shares) - after - partly
     text = (
-        f"Of the {len(tests)} tested claims, {before or 'none'} {_is(before)} judged by a rule that was "
-        f"stated before all of their runs, {partly or 'none'} by one stated after some of them, {after or 'none'} by "
-        "one stated after all."
+        f"Rules of the {len(tests)} tested claims that were stated before all of the claim's runs: {before}; after "
+        f"some of them: {partly}; after all: {after}."
     )
     others = len(tests) - len(of_stated)
-    return text + f" {others} {_is(others)} judged by another rule than was stated." * bool(others)
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
+    return text + f" Judged by another rule than was stated: {others}." * bool(others)
 
 
 def _of_the_paper(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -264,7 +258,7 @@ def _to_decide(asked: list[Comparison], preset: str, verdict: str, part: pd.Data
     return "; ".join(needs) or "more seeds: a comparison speaks against it, but not after Holm's correction"
 
 
-def subjects(runs: list[Run]) -> str:
+def _subjects(runs: list[Run]) -> str:
     """Such as "wrn-16-1 from wrn-16-2 on cifar10"; where nobody was taught, the networks."""
     if not runs:
         return ""

@@ -113,7 +113,7 @@ def train_on(
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]
-    if not _workers(client):  # on a cluster with a queue they come when it is their turn
+    if missing and not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
         client.wait_for_workers(1)
     resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in _workers(client)) else {}

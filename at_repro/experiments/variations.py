@@ -30,7 +30,7 @@ class Experiment:
 
     def size(self, preset: str) -> Preset:
         """A preset as it is for this experiment. Raises ParameterError for an unknown one."""
-        return self.sizes.get(get_preset(preset).name, get_preset(preset))
+        return self.sizes.get(preset, get_preset(preset))
 
     def runs(self, preset: str, seeds: Iterable[int] | None = None) -> list[dict[str, Run]]:
         """The runs by column, one dictionary per seed; seeds None: those of the preset.

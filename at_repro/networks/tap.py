@@ -14,8 +14,8 @@ from at_repro.networks.output import Output
 LAYOUTS = ("NCHW", "NHWC")
 """How a layer may order the axes of its activations: channels first, as convolutions, or channels last, as Swin."""
 
-# Of transformers: none, the class token, that and DeiT's distillation token, the class token and four registers.
-_PREFIXES = (0, 1, 2, 5)
+# Of transformers: none, the class token, that and DeiT's distillation token, four registers without and with the class.
+_PREFIXES = (0, 1, 2, 4, 5)
 
 
 def tap(
@@ -37,12 +37,12 @@ def tap(
             them. This is what the layer returns, not the attention of queries to keys.
         layout: of layers that return four axes, one of `LAYOUTS`; None recognises it by the image's proportions,
             channels last only in a model with a layer norm.
-        grid: height and width in tokens, which are the last of each sequence; None: a square, for images that are about
-            one, before it nothing, a class token, one more, or a class token and four registers.
+        grid: height and width in tokens, which are the last of each sequence; None: those of square patches of the
+            image, before them nothing, a class token, one more, or four registers without or with a class token.
 
     Returns:
-        A module that takes what the model takes; the first tensor among the arguments counts as the images. The model
-        is its attribute `model`.
+        A module that takes what the model takes; the first tensor with four axes among the arguments, else the first,
+        counts as the images. The model is its attribute `model`.
 
     Raises:
         ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout; a grid of
@@ -180,7 +180,7 @@ class _Reader:
             requirement = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
             raise ParameterError("layers", layer, f"{requirement}; it returned a {kind}")
         if output.dim() == 3:
-            height, width = self.grid or self._square(layer, output.shape[1])
+            height, width = self.grid or self._recognise_grid(layer, output.shape[1])
             prefix = output.shape[1] - height * width
             # As many as a map has would be one themselves, but before a single position.
             if prefix < 0 or (prefix >= height * width and (height * width > 1 or prefix not in _PREFIXES)):
@@ -194,12 +194,15 @@ class _Reader:
         group = output.permute(0, 3, 1, 2)
         return group, group.permute(0, 2, 3, 1).clone()
 
-    def _square(self, layer: str, length: int) -> tuple[int, int]:
+    def _recognise_grid(self, layer: str, length: int) -> tuple[int, int]:
+        """Of patches that are as high as wide: rows are to columns as the image's height to its width."""
+        high, wide = self.image.shape[-2:] if self.image.dim() == 4 else (1, 1)
         for prefix in _PREFIXES:
-            size = math.isqrt(max(length - prefix, 0))
-            if size and size**2 == length - prefix and self.fits(size, size):
-                return size, size
-        requirement = f"height and width of the map: {layer} returned {length} tokens, which are no square of the image"
+            rows = round(math.sqrt(max(length - prefix, 0) * high / wide))
+            columns = (length - prefix) // max(rows, 1)
+            if rows and rows * columns == length - prefix and self.fits(rows, columns):
+                return rows, columns
+        requirement = f"height and width of the map: {layer} returned {length} tokens, which no grid like the image has"
         raise ParameterError("grid", self.grid, requirement)
 
     def _recognise(self, layer: str, shape: torch.Size) -> str:
@@ -260,12 +263,13 @@ class _TapNetwork(nn.Module):
             model.get_submodule(recorder.layer).register_forward_hook(recorder)
 
     def forward(self, *args: object, **kwargs: object) -> Output:
-        images = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        if not images:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        if not tensors:
             raise ParameterError("images", [type(value).__name__ for value in args], "a tensor among the arguments")
         if any(recorder.reader for recorder in self._recorders):
             requirement = "a model in one call at a time: a copy for each thread, and DistributedDataParallel for GPUs"
             raise ParameterError("model", type(self.model).__name__, requirement)
+        images = [tensor for tensor in tensors if tensor.dim() == 4] or tensors  # labels may come first
         reader = _Reader(images[0], *self._settings)
         for recorder in self._recorders:
             recorder.reader = reader

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from at_repro import data, experiments, files, networks
 from at_repro.analysis import attention_measurement
 from at_repro.analysis.study import may_train
+from at_repro.bench import costs
 from at_repro.data.streamed import cores
 from at_repro.errors import DataError, UserError
 from at_repro.records import Store, open_store
@@ -46,7 +47,10 @@ def refresh() -> list[Path]:
     Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
     it shows, see `notebooks.shown_images`, are not here. Raises as `notebooks.execute` does; a notebook that fails
     stays as is.
+
+    Returns those that changed.
     """
+    notebooks.require_tools()
     store = open_store(PRESET)
     for experiment, preset in product(experiments.EXPERIMENTS, (PRESET, "paper")):
         attention_measurement.update_experiment(experiment, preset, store, store.seeds())
@@ -54,12 +58,14 @@ def refresh() -> list[Path]:
     names = _pages_with_images()
     for name in [name for name in notebooks.names() if name not in names]:
         say(f"notebook {name} stays as it is: the images that it shows are not here")
+    renewed = []
     with tempfile.TemporaryDirectory() as folder:
         outputs = {name: Path(folder) / f"{name}.ipynb" for name in names}
         for name in _execute_all(outputs, {}):
-            if _without_end(outputs[name]) != _without_end(notebooks.source(name)):
-                files.write(notebooks.source(name), outputs[name].read_bytes())
-    return [notebooks.source(name) for name in names]
+            if _without_end(outputs[name]) != _without_end(source := notebooks.source(name)):
+                files.write(source, outputs[name].read_bytes())
+                renewed.append(source)
+    return renewed
 
 
 def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Iterator[str]:
@@ -184,7 +190,7 @@ def _train(pages: Iterable[str], preset: str, store: Store, device: str, data_ro
     names = list(
         dict.fromkeys(experiment for name in pages for experiment in notebooks.experiments_of(notebooks.read(name)))
     )
-    runs = [run for name in names for columns in experiments.get(name).runs(preset) for run in columns.values()]
+    runs = costs.runs_of(names, preset)
     for dataset in dict.fromkeys(run.dataset for run in runs):
         missing = [run for run in runs if run.dataset == dataset and not store.has(run)]
         if missing and (problem := _obstacle(missing, data_root)):

@@ -84,24 +84,23 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     scopes = [scope.split("; ") for scope in judgements["scope"]]
     by_seeds = [parts for parts in scopes if all(re.fullmatch(r"\d+ seeds|(one|two) runs?", part) for part in parts)]
     several = sum(all("seeds" in part for part in parts) for parts in by_seeds)
-    several_have = f"{several or 'none'} {'has' if several < 2 else 'have'}"
     sure = (
-        f"of the {len(by_seeds)} tested claims whose replicates are seeds, {several_have} three seeds or more in every "
+        f"{len(by_seeds)} tested claims are judged over seeds, {several or 'none'} of them with three or more in every "
         "comparison that was run"
     )
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
         sure += (
-            f". An interval of one or two runs is that of its test images, made {width:.2f} times as wide for what "
-            "other seeds may make"
+            f". With one or two seeds the interval is McNemar's over test images, {width:.2f} times as wide for the "
+            "variation between seeds"
         )
     new = comparisons[comparisons["setting"].isin(SETTINGS.values()) & (comparisons["new_seeds"] != "")]
     new = new.drop_duplicates(["setting", "difference", "low"])  # of several claims, whose margins may differ
     if len(new):
         same = (new["new_verdict"] == new["verdict"]).sum()
         sure += (
-            f". Of {len(new)} comparisons of which three or more seeds, but not all, were run after the rule was "
-            f"stated, {same} have the same verdict by these seeds alone"
+            f". In {len(new)} comparisons three or more seeds, but not all, are newer than the rule; by these alone "
+            f"{same} keep their verdict"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])
@@ -189,14 +188,12 @@ class SortableTable:
         first = f"{escape(cells[0])}<small>{escape(note)}</small>"
         texts = [first, *map(_with_colours, cells[1:-1]), f'<a href="{escape(link)}">{escape(cells[-1])}</a>']
         cells_html = "".join(f"{start}{text}</td>" for start, text in zip(starts, texts, strict=True))
-        parts = {title: [line for line in lines if line] for title, lines in details.items()}
+        parts = {title: kept for title, lines in details.items() if (kept := [line for line in lines if line])}
         lists = "".join(
             f"<p>{escape(title)}</p><ul>{''.join(f'<li>{_with_colours(line)}</li>' for line in lines)}</ul>"
             for title, lines in parts.items()
-            if lines
         )
-        titles = ", ".join(title.lower() for title, lines in parts.items() if lines)
-        html = f"<details><summary>{escape(titles)}</summary>{lists}</details>"
+        html = f"<details><summary>{escape(', '.join(parts).lower())}</summary>{lists}</details>"
         return f'<tbody><tr>{cells_html}</tr><tr><td colspan="{len(cells)}">{html}</td></tr></tbody>'
 
 

@@ -63,7 +63,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
     )
     lead = (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
-        f"end{'s' * (better < 2)} better than the usual one** beyond chance, {others[CONTRADICTED]} worse, "
+        f"end{'s' * (better < 2)} significantly better than the usual one**, {others[CONTRADICTED]} worse, "
         f"each judged by itself{_than_the_mean(facts, groups, worse)}; {others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
         "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares, β = 1000. With it "
@@ -90,7 +90,7 @@ def _than_the_mean(facts: Facts, groups: Study, worse: Sequence[tuple[Study, str
 
 
 def _nearer_at_one_gradient_norm(facts: Facts, functions: Study) -> str:
-    """How many mapping functions differ less from sum-2 there than at beta 1000, and beyond chance from what they were
+    """How many mapping functions differ less from sum-2 there than at beta 1000, and significantly from what they were
     there: question 2 of the plan."""
     gaps = error_tables.comparisons(functions, "sum-2").groupby("method")["difference"].mean().abs()
     pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
@@ -100,7 +100,7 @@ def _nearer_at_one_gradient_norm(facts: Facts, functions: Study) -> str:
     nearer = [pair for pair in pairs if gaps[pair[0]] < gaps[pair[1]]]
     apart = sum(judge(facts, functions, *pair)[0] in (SUPPORTED, CONTRADICTED) for pair in nearer)
     at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
-    chance = f"{apart or 'none'} of these with an error that differs from the one there beyond chance"
+    chance = f"{apart or 'none'} of these with an error that differs significantly from the one there"
     return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}, {chance}."
 
 
@@ -208,7 +208,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     doubt = "" if all(number.certain for number in taught) else " (?)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     lead = (
-        f"**{where} {_and(tasks)}, attention transfer helps beyond chance on "
+        f"**{where} {_and(tasks)}, attention transfer helps significantly on "
         f"{_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f}{doubt} points on each. "
         f"Test errors without transfer and with it: {errors}.{_with_smaller_beta(facts, tasks)}"
     )
@@ -217,7 +217,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
         worse = [name for name in weak_tests if judge(facts, tasks[name], "teacher")[0] == CONTRADICTED]
         of_worse = f", and on {_and(worse)} worse" if worse else ""
         lead += (
-            f" On {_and(weak_tests)} the teacher ({teachers}) is not better than the plain student beyond chance"
+            f" On {_and(weak_tests)} the teacher ({teachers}) is not significantly better than the plain student"
             f"{of_worse}: by the rules of the claims that is no test."
         )
     lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
@@ -232,7 +232,7 @@ def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
         return ""
     errors = _and(f"{error(study, at) or 'diverged'} on {name}" for name, study, at in smaller)
     worse = [name for name, study, at in smaller if judge(facts, study, at)[0] == CONTRADICTED]
-    of_worse = f"; on {_and(worse)} that is still worse than no transfer, beyond chance" if worse else ""
+    of_worse = f"; on {_and(worse)} that is still significantly worse than no transfer" if worse else ""
     return (
         " With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in the "
         f"paper. With a smaller β that makes up for this the errors are {errors}{of_worse}."
@@ -305,7 +305,7 @@ def _distillation(students: Mapping[str, pd.DataFrame]) -> str:
 def _seed_by_seed(studies: Iterable[Study]) -> str:
     """How much farther KD's maps are than the plain student's of the same seed, where three or more have both.
 
-    Of the top map always, of lower ones what is beyond chance.
+    Of the top map always, of lower ones what is significant.
     """
     tops: dict[str, str] = {}
     lower: list[str] = []
@@ -318,7 +318,7 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
             is_farther = row["difference"] > 0
             low, high = (row["low"], row["high"]) if is_farther else (-row["high"], -row["low"])
             count = row["farther"] if is_farther else row["seeds"] - row["farther"]
-            chance = "" if low > 0 else "within chance; "
+            chance = "" if low > 0 else "not significant; "
             told = (
                 f"{abs(row['difference']):.3f} {'farther' if is_farther else 'nearer'} ({chance}{title}; 95 % interval "
                 f"{low:.3f} to {high:.3f}; so with {count:.0f} of {row['seeds']:.0f} seeds)"
@@ -329,7 +329,7 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
                 lower.append(f"the {level} one, {told}")
     text = f" Compared seed by seed with the plain student's, KD's top map is on average {_and(tops.values())}."
     of_lower = (
-        f" Of lower maps {f'these differ beyond chance: {_and(lower)}' if lower else 'none differs beyond chance'}."
+        f" Of lower maps {f'these differ significantly: {_and(lower)}' if lower else 'none differs significantly'}."
     )
     return (text + of_lower) * bool(tops)
 
@@ -405,9 +405,9 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     if (top["p"] < _SIGNIFICANT).all():
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     fewest = int(top["count"].min())
-    is_out_of_reach = 2 / math.factorial(fewest) >= _SIGNIFICANT  # of all orders two are perfect
-    reach = f", which one over {fewest} networks cannot be" if is_out_of_reach else ""
-    return lead, f"{', '.join(over)}; decided only if both are beyond chance{reach}"
+    least = 2 / math.factorial(fewest)  # of all orders two are perfect
+    reach = f", but over {fewest} networks p is at least {least:.2g}" if least >= _SIGNIFICANT else ""
+    return lead, f"{', '.join(over)}; decided only if both are significant{reach}"
 
 
 def _range(values: pd.Series) -> str:

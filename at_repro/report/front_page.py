@@ -111,7 +111,7 @@ def counts(ledger: pd.DataFrame) -> str:
         for verdict, text in {
             "supported": "as the paper claims",
             "contradicted": "against the claim",
-            "undecided": "within chance, or runs are missing",
+            "undecided": "not significant, or runs are missing",
             "not tested": "nothing run, or stand-ins alone",
         }.items()
     ]

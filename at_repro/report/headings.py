@@ -3,7 +3,6 @@
 import pandas as pd
 
 HEADINGS = {
-    "column": "method",
     "count": "how many",
     "highest": "highest without one",
     "learning_rate": "learning rate",

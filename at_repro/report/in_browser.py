@@ -78,9 +78,9 @@ def describe(network: nn.Module, resolution: int, normalization: tuple[Sequence[
         normalization: mean and standard deviation of each channel, in units of 0 to 255.
 
     Returns:
-        For JSON: `resolution`, `mean`, `std`, `steps` (each an operation, its result's number, its inputs' numbers and
-        its settings; number 0 is the image, (1, H, W, 3)), `groups` and `logits`, numbers of results, and `weights`,
-        float16 in base64, in which a tensor is given by where it begins and its shape, channels last.
+        For JSON: `resolution`, `mean`, `std`, `steps` (each an operation, its inputs' numbers and its settings;
+        number 0 is the image, (1, H, W, 3), n what the n-th step gives), `groups` and `logits`, numbers of results, and
+        `weights`, float16 in base64, in which a tensor is given by where it begins and its shape, channels last.
 
     Raises:
         ParameterError: for a network with an operation that is not known here.
@@ -123,9 +123,8 @@ class _Writer(fx.Interpreter):
         return result
 
     def step(self, result: Tensor, operation: str, *inputs: Tensor, **settings: Any) -> None:
-        numbers = [self.numbers[id(each)] for each in inputs]
-        self.numbers[id(result)] = 1 + len(self.steps)
-        self.steps.append([operation, 1 + len(self.steps), numbers, settings])
+        self.steps.append([operation, [self.numbers[id(each)] for each in inputs], settings])
+        self.numbers[id(result)] = len(self.steps)
 
     def store(self, values: Tensor) -> list:
         """Keeps a tensor, and returns where it begins and its shape."""

@@ -61,6 +61,6 @@ def train_now(device: str = "auto") -> Live:
         curves = [record.epochs().assign(column=name, seed=0) for name, record in records.items()]
     examples = network_maps.first_of_classes(images, classes=EXAMPLES)
     seconds = sum(record.training_seconds for record in records.values())
-    where = records["student"].values["environment"]["device"]
+    where = records["student"].devices[0]
     stamp = f"trained just now on {where} in {duration(seconds)}: {IMAGES} generated images, {EPOCHS} epochs"
     return Live(pd.concat(curves, ignore_index=True), examples, network_maps.top(networks, examples), stamp)

@@ -186,7 +186,7 @@ def _maps(
     if kind != "activation" and output.logits.dim() != 2:
         raise ParameterError("kind", kind, "activation, of a model whose logits are of pixels")
     if kind == "gradient":
-        losses = torch.nn.functional.cross_entropy(output.logits, labels, reduction="none")
+        losses = torch.nn.functional.cross_entropy(output.logits.double(), labels, reduction="none")
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":
         return _grad_cam(output, layers)

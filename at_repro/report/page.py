@@ -35,7 +35,7 @@ class Page:
         self.parameters: dict[str, Any] = {
             name: value
             for name, value in names.items()
-            if not name.startswith("_") and name not in ("In", "Out") and isinstance(value, str | int | float | list)
+            if not name.startswith("_") and name != "In" and isinstance(value, str | int | float | list)
         }
         check(self.parameters)
         self.studies: list[Study] = []

@@ -44,7 +44,7 @@ def reasons(notebook: "NotebookNode", store: Store, data_root: str | None) -> li
     except (KeyError, TypeError):
         return [NOT_EXECUTED]
     changes = [part for part in REASONS if before[part] != now[part] and not (part == "images" and not now[part])]
-    is_live = notebook.metadata.get("at_repro", {}).get("live", False)
+    is_live = notebook.metadata["at_repro"].get("live", False)
     return ["it trains on this machine"] * is_live + [REASONS[part] for part in changes]
 
 

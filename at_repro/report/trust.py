@@ -6,7 +6,7 @@ import pandas as pd
 
 from at_repro import experiments, files
 from at_repro.errors import ParameterError, duration
-from at_repro.records import Record, Store, load_record, open_store
+from at_repro.records import Record, Store, load_record
 from at_repro.runs import with_teachers
 
 COMMITTED = files.CHECKOUT / "book" / "faults.json"
@@ -54,12 +54,11 @@ def proofs(results: dict) -> pd.DataFrame:
     return pd.DataFrame(results["rows"], columns=["what happened", "tried", "what would be a fault", "faults"])
 
 
-def example(preset: str, results: str = "", run_id: str = "") -> Record | None:
+def example(store: Store, run_id: str = "") -> Record | None:
     """A record to walk through: the one named, else the store's first by name; None where there is none yet.
 
-    Raises ParameterError for a run id that is not in the store, or a folder that is not there.
+    Raises ParameterError for a run id that is not in the store.
     """
-    store = open_store(preset, results)
     folders = store.folders()
     if run_id and run_id not in tuple(folders):  # a name from outside may have no hash
         raise ParameterError("run", run_id, folders or "none: there is no record yet")

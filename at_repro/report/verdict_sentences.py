@@ -85,7 +85,7 @@ def length(study: Study) -> str:
     """Such as "40 of the paper's 200 epochs"."""
     published = experiments.get(study.experiment.name)  # not as it was varied
     epochs, paper_epochs = study.columns["student"].epochs, published.runs("paper")[0]["student"].epochs
-    return f"{epochs} epochs" if epochs == paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
+    return f"{epochs} epochs" if epochs >= paper_epochs else f"{epochs} of the paper's {paper_epochs} epochs"
 
 
 def count_seeds(study: Study, column: str) -> str:

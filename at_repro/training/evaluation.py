@@ -33,7 +33,10 @@ class Evaluation:
 def evaluate(
     forward: Callable[[nn.Module, Tensor], Output], networks: Sequence[nn.Module], images: Images
 ) -> list[Evaluation]:
-    """Runs networks in evaluation mode over a whole image set, on the device the set is on; it is read once for all."""
+    """Runs networks over a whole image set, which is read once for all, on the device the set is on.
+
+    Networks are put into evaluation mode, and stay there.
+    """
     mean, std = data.normalization(images.name)
     logits: list[list[Tensor]] = [[] for _ in networks]
     for chunk in images.chunks(BATCH):

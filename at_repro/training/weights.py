@@ -38,7 +38,7 @@ def load_network(store: Store, run: Run, images: Images, device: torch.device) -
 
 def network_of(run: Run, weights: Mapping[str, Tensor], images: Images, device: torch.device) -> nn.Module:
     """A run's network with these weights, as of `load_network`, diverged or not. Raises UserError for other classes."""
-    network = networks.build(run.network, len(images.classes))
+    network = networks.build(run.network, len(images.classes), torch.Generator())  # torch's own one is left alone
     try:
         network.load_state_dict(weights)
     except RuntimeError:

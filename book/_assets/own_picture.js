@@ -191,7 +191,6 @@
 
   // Logits (K) and F_sum^2 maps ({ height, width, values }), low to top, of one image.
   async function look(network, pixels) {
-    const tf = window.tf;
     network.values ??= decode(network.weights);
     network.tensors ??= new Map();
     const tensor = ([begin, shape]) => {
@@ -202,9 +201,9 @@
     const [logits, ...maps] = tf.tidy(() => {
       const size = network.resolution;
       const image = tf.tensor(pixels, [1, size, size, 3], "float32");
-      const results = { 0: tf.div(tf.sub(image, tf.tensor(network.mean)), tf.tensor(network.std)) };
-      for (const [operation, result, inputs, settings] of network.steps) {
-        results[result] = OPERATIONS[operation](tf, tensor, settings, ...inputs.map((input) => results[input]));
+      const results = [tf.div(tf.sub(image, tf.tensor(network.mean)), tf.tensor(network.std))];
+      for (const [operation, inputs, settings] of network.steps) {
+        results.push(OPERATIONS[operation](tensor, settings, ...inputs.map((input) => results[input])));
       }
       return [results[network.logits], ...network.groups.map((group) => tf.sum(tf.square(results[group]), 3))];
     });
@@ -215,20 +214,20 @@
   }
 
   const OPERATIONS = {
-    convolution: (tf, tensor, { kernel, bias, stride, padding }, image) =>
-      affine(tf, tf.conv2d(image, tensor(kernel), stride, padding), tensor(bias)),
-    depthwise: (tf, tensor, { kernel, bias, stride, padding }, image) =>
-      affine(tf, tf.depthwiseConv2d(image, tensor(kernel), stride, padding), tensor(bias)),
-    scale: (tf, tensor, { by, plus }, image) => affine(tf, image, tensor(plus), tensor(by)),
-    add: (tf, tensor, settings, one, other) => tf.add(one, other),
-    clip: (tf, tensor, { most }, image) => (most === null ? tf.relu(image) : tf.clipByValue(image, 0, most)),
-    mean: (tf, tensor, settings, image) => tf.mean(image, [1, 2]),
-    linear: (tf, tensor, { weight, bias }, image) => tf.add(tf.matMul(image, tensor(weight)), tensor(bias)),
+    convolution: (tensor, { kernel, bias, stride, padding }, image) =>
+      affine(tf.conv2d(image, tensor(kernel), stride, padding), tensor(bias)),
+    depthwise: (tensor, { kernel, bias, stride, padding }, image) =>
+      affine(tf.depthwiseConv2d(image, tensor(kernel), stride, padding), tensor(bias)),
+    scale: (tensor, { by, plus }, image) => affine(image, tensor(plus), tensor(by)),
+    add: (tensor, settings, one, other) => tf.add(one, other),
+    clip: (tensor, { most }, image) => (most === null ? tf.relu(image) : tf.clipByValue(image, 0, most)),
+    mean: (tensor, settings, image) => tf.mean(image, [1, 2]),
+    linear: (tensor, { weight, bias }, image) => tf.add(tf.matMul(image, tensor(weight)), tensor(bias)),
   };
 
   // A number per channel, added, and one to multiply by: as a batch norm, since the library adds tensors of other shapes
   // element by element through their indices, which takes as long as a convolution.
-  function affine(tf, image, plus, by = tf.onesLike(plus)) {
+  function affine(image, plus, by = tf.onesLike(plus)) {
     return tf.batchNorm(image, tf.zerosLike(plus), tf.onesLike(plus), plus, by, 0);
   }
 

@@ -13,12 +13,5 @@ def setup(app: Sphinx) -> dict:
 
 
 def _keep_once(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    seen: set[str] = set()
-    kept = []
-    for script in context["script_files"]:
-        body = script.attributes.get("body")
-        if body not in seen:
-            kept.append(script)
-        if body:
-            seen.add(body)
-    context["script_files"] = kept
+    scripts = {script.attributes.get("body") or id(script): script for script in context["script_files"]}
+    context["script_files"] = list(scripts.values())

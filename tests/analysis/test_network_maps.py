@@ -88,7 +88,7 @@ def test_rows_hold_the_maps_of_the_network_and_level_they_name(images):
 
 def normalized(images: ImageSet) -> torch.Tensor:
     mean, std = (torch.tensor(constants).view(1, 3, 1, 1) for constants in data.normalization(images.name))
-    return ((images.images.float() - mean) / std).double()
+    return (images.images.float() - mean) / std
 
 
 class Linear(nn.Module):
@@ -96,11 +96,10 @@ class Linear(nn.Module):
 
     def __init__(self):
         super().__init__()
-        weight = torch.randn(10, 3 * 32 * 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64) / 100
-        self.register_buffer("weight", weight)
+        self.weight = torch.randn(10, 3 * 32 * 32, generator=torch.Generator().manual_seed(1)) / 100
 
     def forward(self, batch):
-        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T.to(batch.dtype), groups=())
+        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T, groups=())
 
 
 def test_gradient_rows_by_the_formula(images):
@@ -113,9 +112,9 @@ def test_gradient_rows_by_the_formula(images):
     assert list(found) == ["J, teacher", "J, AT"]
     for maps in found.values():
         assert maps.shape == (20, 32, 32) and not maps.requires_grad
-        torch.testing.assert_close(maps, wanted, rtol=1e-5, atol=0)
+        torch.testing.assert_close(maps, wanted, rtol=1e-4, atol=1e-6)
     alone = network_maps.gradient_rows({"AT": network}, images.select(slice(5, 6)))["J, AT"]
-    torch.testing.assert_close(alone[0], wanted[5], rtol=1e-5, atol=0)
+    torch.testing.assert_close(alone[0], wanted[5], rtol=1e-4, atol=1e-6)
 
 
 def test_where_a_network_is_sure_its_gradient_points_where_it_should(images):
@@ -124,10 +123,10 @@ def test_where_a_network_is_sure_its_gradient_points_where_it_should(images):
     logits = network(normalized(one)).logits
     best, second = logits.topk(2).values[0]
     network.weight *= 21 / (best - second)  # e^-21 is 8e-10
-    one = replace(one, labels=logits.argmax(1))
-    others = network(normalized(one)).logits.softmax(1).index_fill(1, one.labels, 0)
+    one, weight = replace(one, labels=logits.argmax(1)), network.weight.double()
+    others = (normalized(one).double().flatten(1) @ weight.T).softmax(1).index_fill(1, one.labels, 0)
     assert 1e-10 < others.sum() < 1e-8
-    wanted = (others @ network.weight - others.sum() * network.weight[one.labels]).view(1, 3, 32, 32).abs().sum(1)
+    wanted = (others @ weight - others.sum() * weight[one.labels]).view(1, 3, 32, 32).abs().sum(1).float()
     torch.testing.assert_close(network_maps.gradient_rows({"a": network}, one)["J, a"], wanted, rtol=1e-4, atol=0)
 
 
@@ -206,7 +205,7 @@ def test_gradients_without_teacher_images_or_networks(images, monkeypatch):
     assert network_maps.gradients({}, None).empty
 
 
-@pytest.mark.parametrize(("resolution", "sizes"), [(None, [20]), (128, [15, 5]), (224, [5] * 4), (2000, [1] * 20)])
+@pytest.mark.parametrize(("resolution", "sizes"), [(None, [20]), (128, [15, 5]), (224, [5] * 4), (512, [1] * 20)])
 def test_fewer_images_at_a_time_where_a_network_sees_larger_ones(images, resolution, sizes):
     """250 of 32 x 32 pixels are as many as 15 of 128 x 128."""
     network = Fixed(torch.rand(8, 8))
@@ -235,7 +234,7 @@ def test_level_names():
 
 
 def test_groups_are_what_the_network_gives(images, wrn, monkeypatch):
-    wanted = wrn(normalized(images).float()).groups
+    wanted = wrn(normalized(images)).groups
     monkeypatch.setattr(network_maps, "BATCH", 7)
     (found,) = network_maps.groups({"a": wrn.train()}, images).values()
     for own, group in zip(found, wanted, strict=True):

@@ -107,11 +107,11 @@ def test_the_table_shows_no_more_digits_than_there_are(sizes):
 
 
 def test_distances_are_those_of_both_places(student, teacher, images, seen):
-    found = paper_and_code.distances_before_and_behind({"student": student, "teacher": teacher}, images)
+    found = paper_and_code.distances_before_and_after({"student": student, "teacher": teacher}, images)
     assert list(found.index) == ["student"] and found.columns.tolist() == [
-        (place, level) for place in ("before", "behind") for level in ("low", "middle", "top")
+        (place, level) for place in ("before", "after") for level in ("low", "middle", "top")
     ]
-    for place, groups in (("before", ("student", "teacher")), ("behind", ("student, read", "teacher, read"))):
+    for place, groups in (("before", ("student", "teacher")), ("after", ("student, read", "teacher, read"))):
         pairs = zip(*(energy(seen[name]) for name in groups), strict=True)
         wanted = [distance([one], [other]) for one, other in pairs]
         assert found.loc["student", place].tolist() == pytest.approx(wanted, rel=1e-4)
@@ -120,7 +120,7 @@ def test_distances_are_those_of_both_places(student, teacher, images, seen):
 def test_distances_of_networks_without_such_places_are_none(student, images):
     nin = networks.build("nin-thin", 10, torch.Generator().manual_seed(0)).eval()
     for given in ({}, {"student": student}, {"student": nin, "teacher": student}):
-        assert paper_and_code.distances_before_and_behind(given, images).empty
+        assert paper_and_code.distances_before_and_after(given, images).empty
 
 
 def test_a_network_whose_groups_are_activated_has_all_other_sizes(images, sizes):

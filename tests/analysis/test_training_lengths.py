@@ -97,7 +97,7 @@ def test_answers_are_compared_within_a_length():
 
 
 def test_differences_are_read_by_length_and_doubt_is_said():
-    """Of the answers above: by 10 epochs AT is 50 points ahead, by 20 KD is behind and neither is beyond chance."""
+    """Of the answers above: by 10 epochs AT is 50 points ahead, by 20 KD is behind and neither is significant."""
     rows = [
         (f"{method}, {length} epochs", 0, error)
         for method, length, error in (

@@ -131,10 +131,12 @@ def test_a_program_is_timed_with_its_children(monkeypatch):
 def test_targets_are_judged_and_all_belong_to_a_measurement():
     measured = {"data: share of a step": 3.5, "wrn-16-2: share of the peak": 75.0, "another": 1.0}
     rows = [["case", name, value, "%"] for name, value in measured.items()]
-    frame = bench.frame({"environment": {}, "rows": rows})
+    frame = bench.frame({"environment": {"device": "CPU"}, "rows": rows})
     assert frame["met"].tolist() == ["no, 16.7% off", "yes", ""], "3.5 is a sixth above 3"
     assert frame["target"].tolist() == ["at most 3", "at least 75", ""]
-    assert "data: share of a step" in bench.readable({"environment": {}, "rows": rows})["measured"].tolist()
+    assert (
+        "data: share of a step" in bench.readable({"environment": {"device": "CPU"}, "rows": rows})["measured"].tolist()
+    )
 
 
 def test_a_gpu_has_targets_of_its_own():
@@ -211,7 +213,7 @@ def test_a_process_that_was_killed_had_no_last_word():
 
 
 def test_results_are_written_as_json_or_the_disk_is_named_in_one_line(tmp_path, monkeypatch, capsys):
-    found = {"rows": [], "environment": {}, "left_out": {}, "seconds": 1.0}
+    found = {"rows": [], "environment": {"device": "CPU"}, "left_out": {}, "seconds": 1.0}
     monkeypatch.setattr(benchmark, "measure", lambda *given: found)
     assert cli.main(["bench", "-o", str(tmp_path / "deep" / "bench.json")]) == 0
     assert bench.load(tmp_path / "deep" / "bench.json") == found

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from at_repro import data
-from at_repro.data import shapes
 from at_repro.errors import ParameterError
 
 
@@ -59,16 +58,6 @@ def test_data_root_that_does_not_exist_is_refused_with_its_source(tmp_path, monk
     with pytest.raises(ParameterError, match=r"AT_REPRO_DATA: .*gone.* a folder that exists"):
         data.data_root()
     assert len(data.load("shapes", "test", subset=1)) == 1, "a generated set needs no data root"
-
-
-def test_describe_shapes(monkeypatch):
-    monkeypatch.setitem(shapes.SIZES, "train", 400)
-    monkeypatch.setitem(shapes.SIZES, "test", 200)
-    description = data.describe("shapes")
-    assert description.source == "generated" and description.problem is None
-    train = description.splits["train"]
-    assert (train.images, train.size) == (400, (32, 32)) and description.splits["test"].images == 200
-    assert set(train.class_counts.values()) == {40}
 
 
 def test_describe_tells_what_is_missing_and_neither_raises_nor_downloads(tmp_path):

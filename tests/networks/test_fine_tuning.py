@@ -126,10 +126,10 @@ def test_training_changes_what_is_not_frozen_and_nothing_else(few_test_images):
 @pytest.mark.slow
 def test_a_fine_tuned_run_is_recorded_stopped_and_continued_like_any_other(few_test_images, store, quiet, tmp_path):
     """Momentum is kept for what is trained only: after a stop it has to go back to the same parameters."""
-    run = Run("resnet18", 2, "shapes", 32, batch_size=16, norms="fixed", frozen_groups=1, precision="fp32",
+    run = Run("wrn-10-1", 2, "shapes", 32, batch_size=16, norms="fixed", frozen_groups=1, precision="fp32",
               learning_rate=0.01, augmentation="window-flip")  # fmt: skip
     train([run], store, device="cpu", progress=quiet)
-    assert store.load(run).values["parameters"] == sum(p.numel() for p in networks.build("resnet18").parameters())
+    assert store.load(run).values["parameters"] == sum(p.numel() for p in networks.build("wrn-10-1").parameters())
     images = data.load("shapes", "train", subset=32)
     halves = [Student(run, 10, torch.device("cpu"), "fp32") for _ in range(2)]
     for number, student in enumerate(halves):

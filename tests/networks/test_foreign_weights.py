@@ -127,12 +127,6 @@ def test_other_dictionaries_are_refused(params):
         networks.from_authors(params)
 
 
-def test_files(tmp_path):
-    network, params = network_and_params()
-    torch.save({"params": params, "optimizer": {"lr": 0.1}}, tmp_path / "model.pt7")
-    assert_equal(network, networks.load_authors(tmp_path / "model.pt7"))
-
-
 def test_code_in_a_file_is_refused_and_does_not_run(tmp_path):
     class Malicious:
         def __reduce__(self):

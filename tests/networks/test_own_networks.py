@@ -4,6 +4,7 @@ import inspect
 import io
 import shutil
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -64,6 +65,11 @@ def test_one_that_reads_numbers_while_it_is_made_can_be_registered(registered):
     before = torch.get_rng_state()
     networks.register("own-counted", counted)
     assert networks.group_channels("own-counted") == (8,) and torch.equal(before, torch.get_rng_state())
+
+
+def test_a_factory_with_its_arguments_bound_has_a_source(registered):
+    networks.register("own-bound", partial(Two))
+    assert registry.source("own-bound") == registry.source("own-two")
 
 
 def test_it_is_built_by_its_name_from_the_given_generator(registered):

@@ -58,8 +58,11 @@ def test_state_modes_and_copies(model):
 
 
 @pytest.mark.slow
-def test_can_be_compiled_in_one_graph(model):
-    tapped = networks.tap(model, ["features.4"])
+def test_can_be_compiled_in_one_graph():
+    """With a layer behind the tapped one that overwrites in place."""
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.LazyLinear(4)
+    tapped = networks.tap(nn.Sequential(*layers).eval(), ["0"])
+    tapped(IMAGES)
     compiled = torch.compile(tapped, backend="aot_eager", fullgraph=True)
     for _ in range(2):
         torch.testing.assert_close(compiled(IMAGES), tapped(IMAGES), rtol=1e-4, atol=1e-5)
@@ -218,17 +221,30 @@ class Tokens(nn.Module):
         return self.layer(torch.cat([extra, tokens], 1)).mean(1)
 
 
-@pytest.mark.parametrize("prefix", [0, 1, 2, 5])
+@pytest.mark.parametrize("prefix", [0, 1, 2, 4, 5])
 def test_tokens_are_put_where_they_come_from(prefix):
     images = IMAGES[..., :8, :8]
     assert torch.equal(networks.tap(Tokens(prefix), ["layer"])(images).groups[0], images)
 
 
+def test_images_are_known_beside_labels():
+    """Which come first where a collator puts them first: a map has the images' proportions, not those of one label."""
+
+    class Labelled(Tokens):
+        def forward(self, labels, images):
+            return super().forward(images)
+
+    images = IMAGES[..., :2, :8]
+    tapped = networks.tap(Labelled(0), ["layer"])
+    assert torch.equal(tapped(labels=torch.arange(len(images)), images=images).groups[0], images)
+
+
 def test_tokens_of_other_grids_are_named():
     images = IMAGES[..., :8, :4]
     assert torch.equal(networks.tap(Tokens(3), ["layer"], grid=(8, 4))(images).groups[0], images)
-    with pytest.raises(ParameterError, match=r"^grid: None .* layer returned 33 tokens"):
-        networks.tap(Tokens(1), ["layer"])(images)
+    assert torch.equal(networks.tap(Tokens(1), ["layer"])(images).groups[0], images), "as the image is to be read"
+    with pytest.raises(ParameterError, match=r"^grid: None .* layer returned 35 tokens"):
+        networks.tap(Tokens(3), ["layer"])(images)
     with pytest.raises(ParameterError, match=r"^grid: \(8, 5\) .* 33 tokens of layer"):
         networks.tap(Tokens(1), ["layer"], grid=(8, 5))(images)
     with pytest.raises(ParameterError, match=r"^grid: \(4, 4\) .* most of the 33 tokens of layer"):

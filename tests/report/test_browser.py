@@ -225,12 +225,14 @@ def test_claims_are_sorted_with_what_has_no_number_last_and_fold_out_on_paper(si
     assert fold.locator("li").first.is_visible() and faults == []
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_card_that_counts_claims_leads_to_those(width, site, opened):
+@pytest.mark.parametrize(
+    ("width", "verdicts"), [(1280, ("supported", "contradicted", "undecided", "not tested")), (390, ("supported",))]
+)
+def test_a_card_that_counts_claims_leads_to_those(width, verdicts, site, opened):
     faults = []
     page = opened(width, faults)
     rows = page.locator("table.sortable tbody:visible")
-    for verdict in ("supported", "contradicted", "undecided", "not tested"):
+    for verdict in verdicts:
         page.goto((site / "intro.html").as_uri())
         card = page.locator(".cards .sd-card").filter(has_text=re.compile(rf"^\s*\d+ {verdict}"))
         count = int(card.locator(".sd-card-title").inner_text().split()[0])

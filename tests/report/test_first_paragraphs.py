@@ -46,8 +46,8 @@ def plain(*parts: str) -> str:
 def test_which_loss_is_said_with_its_numbers(loss):
     text = plain(*first_paragraphs.on_losses(*loss(**{"group 1": {0: range(36)}, "group 3": {0: range(1, 31)}})))
     assert (
-        "**Of 2 other attention losses, trained for 40 of the paper's 200 epochs, none ends better than the usual "
-        "one** beyond chance, 1 worse, each judged by itself; 1 are undecided. The usual one is"
+        "**Of 2 other attention losses, trained for 40 of the paper's 200 epochs, none ends significantly better "
+        "than the usual one**, 1 worse, each judged by itself; 1 are undecided. The usual one is"
     ) in text
     assert (
         "WRN-16-1, taught by WRN-16-2, makes 15.00 % test errors (one seed), without any transfer 20.00 % (one seed), "
@@ -98,7 +98,7 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
     better = {"paper form, beta 0.1": {0: range(20)}, "not normalised, beta 1000": {0: None}}
     text = plain(*first_paragraphs.on_losses(*loss(**better)))
     assert (
-        "200 epochs, 1 ends better than the usual one** beyond chance, 0 worse, each judged by itself; 0 are undecided "
+        "200 epochs, 1 ends significantly better than the usual one**, 0 worse, each judged by itself; 0 are undecided "
         "and 1 diverged" in text
     )
     assert "**Form and β.** Better than code form at β = 1000: paper form at β = 0.1 (10.00 %). Not run yet: " in text
@@ -109,9 +109,15 @@ def test_functions_that_differ_less_at_one_gradient_norm_are_counted(loss):
     """Question 2 of the plan; which of them differ beyond chance is said before."""
     own = {"sum-1": {0: range(34)}, "sum-1, beta 3250": {0: range(32)}, "sum-4": {0: range(20)}}  # sum-2: 30
     text = plain(*first_paragraphs.on_losses(*loss(**own)))
-    assert "1 of 1 end nearer to sum-2 here than at β = 1000, none of these with an error that differs from" in text
+    assert (
+        "1 of 1 end nearer to sum-2 here than at β = 1000, none of these with an error that differs significantly"
+        in text
+    )
     text = plain(*first_paragraphs.on_losses(*loss(**own, **{"sum-4, beta 509": {0: range(60)}})))
-    assert "1 of 2 end nearer to sum-2 here than at β = 1000, none of these with an error that differs from" in text
+    assert (
+        "1 of 2 end nearer to sum-2 here than at β = 1000, none of these with an error that differs significantly"
+        in text
+    )
     own |= {"max-1": {0: range(190)}, "max-1, beta 2540": {0: range(40)}}
     text = plain(*first_paragraphs.on_losses(*loss(**own)))
     assert "2 of 2 end nearer to sum-2 here than at β = 1000, 1 of these with an error that differs from" in text
@@ -155,13 +161,13 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     worse = {"student": {0: range(40)}, "teacher": {0: range(40)}, "at": {0: range(80)}}
     scenes, imagenet = studies("reduced", LARGER[1], **worse), studies("reduced", LARGER[2])
     text = plain(*first_paragraphs.on_larger_images(birds, scenes, imagenet))
-    told = "In small stand-ins for the paper's setting, on birds and scenes, attention transfer helps beyond chance on"
+    told = "In small stand-ins for the paper's setting, on birds and scenes, attention transfer helps significantly on"
     assert f"{told} birds**; the paper gains" in text
     assert (
         "the paper gains 1.1 to 1.5 (?) points on each. Test errors without transfer and with it: 20.00 % and 15.00 % "
         "on birds (20 epochs, one seed); 20.00 % and 40.00 % on scenes (20 epochs, one seed)."
     ) in text
-    weak = "On scenes the teacher (20.00 %) is not better than the plain student beyond chance: by the rules"
+    weak = "On scenes the teacher (20.00 %) is not significantly better than the plain student: by the rules"
     assert weak in text
     told = "With a smaller β that makes up for this the errors are 10.00 % on birds. On"
     assert f"as much as in the paper. {told}" in text
@@ -184,8 +190,8 @@ def test_a_smaller_beta_that_does_not_suffice_is_said_to_be_worse(studies):
             *[studies("reduced", name, **worse) for name in LARGER[:2]], studies("reduced", LARGER[2])
         )[0]
     )
-    told = "40.00 % on birds and 40.00 % on scenes; on birds and scenes that is still worse than no transfer"
-    assert f"the errors are {told}, beyond chance." in text
+    told = "40.00 % on birds and 40.00 % on scenes; on birds and scenes that is still significantly worse"
+    assert f"the errors are {told} than no transfer." in text
 
 
 def test_a_usual_loss_that_diverged_is_called_so(studies):
@@ -230,14 +236,14 @@ def test_a_teacher_has_to_beat_the_plain_student_of_every_seed(studies):
     birds = {"student": {0: range(40), 1: range(20)}, "teacher": {0: range(20)}, "at": {0: range(40)}}
     others = [studies("reduced", name) for name in LARGER[1:]]
     text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
-    assert "On birds the teacher (10.00 %) is not better than the plain student beyond chance: by the" in text
+    assert "On birds the teacher (10.00 %) is not significantly better than the plain student: by the" in text
 
 
 def test_a_teacher_that_is_worse_than_its_student_is_said_to_be(studies):
     birds = {"student": {0: range(40)}, "teacher": {0: range(90)}, "at": {0: range(40)}}
     others = [studies("reduced", name) for name in LARGER[1:]]
     text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
-    assert "is not better than the plain student beyond chance, and on birds worse: by the rules" in text
+    assert "is not significantly better than the plain student, and on birds worse: by the rules" in text
 
 
 def test_maps_are_said_to_follow_edges_as_far_as_they_do():
@@ -299,14 +305,14 @@ def test_how_much_farther_distillation_looks_is_told_seed_by_seed(studies, monke
     of_both = [studies("reduced"), studies("paper")]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
     pair = "WRN-16-1 from WRN-16-2, {} epochs"
-    one = f"0.020 farther (within chance; {pair}; 95 % interval -0.010 to 0.050; so with 2 of 3 seeds)"
+    one = f"0.020 farther (not significant; {pair}; 95 % interval -0.010 to 0.050; so with 2 of 3 seeds)"
     told = "Compared seed by seed with the plain student's, KD's top map is on average"
-    lower = "Of lower maps none differs beyond chance."
+    lower = "Of lower maps none differs significantly."
     assert f"{told} {one.format(40)} and {one.format(200)}. {lower} Whether" in text
     table.loc["low"] = [3, 0, -0.02, -0.03, -0.01]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both[:1])
     nearer = "0.020 nearer (WRN-16-1 from WRN-16-2, 40 epochs; 95 % interval 0.010 to 0.030; so with 3 of 3 seeds)"
-    assert f"Of lower maps these differ beyond chance: the low one, {nearer}. Whether" in text
+    assert f"Of lower maps these differ significantly: the low one, {nearer}. Whether" in text
     table["seeds"] = 2
     assert told not in first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both)
 
@@ -338,11 +344,11 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
     few = peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e")
     assert (
         "in peaks is open**" in few
-        and "; decided only if both are beyond chance, which one over 3 networks cannot be." in few
+        and "; decided only if both are significant, but over 3 networks p is at least 0.33." in few
     )
     fewer = peaks(rising, names="NIN-a NIN-b NIN-c WRN-d WRN-e")
     assert "in peaks is open**" in fewer and "(p = 0.017); the WRNs alone are too few." in fewer, "half of the rule"
-    assert "too few" not in peaks(rising) and "; decided only if both are beyond chance." in peaks(rising)
+    assert "too few" not in peaks(rising) and "; decided only if both are significant." in peaks(rising)
     assert "in peaks is open**" in peaks([22.0, 20, 23, 21, 20]), "a weak correlation is no hint"
     assert "holds 20 to 24 % of its mass" in peaks(rising) and "-1.00 over 5 WRNs (p = 0.017)" in peaks(rising)
 

@@ -99,7 +99,7 @@ def test_a_number_that_no_table_has_is_found():
             r"than without transfer and the top map farther from the teacher's, in (\d) of \1 settings",
         ),
         ("is_it_the_attention", "whether looking alike helps is open", "nearer to their teacher's err less is open"),
-        ("larger_images", "attention transfer has not helped", r"attention transfer helps beyond chance on none\*\*"),
+        ("larger_images", "attention transfer has not helped", r"attention transfer helps significantly on none\*\*"),
         ("peaks_objects_faces", "Whether stronger networks are peakier is open", "Whether stronger networks have more"),
         (
             "peaks_objects_faces",
@@ -108,11 +108,11 @@ def test_a_number_that_no_table_has_is_found():
         ),
         (
             "peaks_objects_faces",
-            "the peaks of top maps have no order beyond chance",
+            "the peaks of top maps have no significant order",
             "more of their attention in peaks is open",
         ),
-        ("which_loss", "None of the other attention losses is better", "none ends better than the usual one"),
-        ("which_loss", "the mapping functions differ only within chance", r"at equal gradient norm\.\*\* Undecided"),
+        ("which_loss", "None of the other attention losses is significantly better", "none ends significantly better"),
+        ("which_loss", "the mapping functions do not differ significantly", r"at equal gradient norm\.\*\* Undecided"),
     ],
 )
 def test_a_title_says_what_the_records_say(name, title, sentence):
@@ -134,19 +134,17 @@ def test_verdicts_that_a_page_types_are_those_of_the_ledger(compared):
     of_at = rows.loc["at"]
     assert (of_at["verdict"] == SUPPORTED).all() and (of_at["scope"] == "one run").sum() == 3
     words = [prose(f"notebooks/{name}.ipynb") for name in ("table_1", "training_length")]
-    assert "[beyond chance](claims.ipynb): the first with five seeds, the others with one" in words[0]
+    assert "[significantly](claims.ipynb): WRN-16-1 from WRN-16-2 with five seeds, the others with one" in words[0]
     lead = compared[(compared["setting"] == "the paper's") & (compared["claim"] == "kd-width")].iloc[0]
-    told = "though neither by the three new seeds alone nor on average over the last 40 epochs. Every"
-    assert f"of this order only KD's lead over AT is beyond chance, in the last epoch, {told}" in words[1]
+    told = "of these differences between methods only KD's lead over AT is significant, and only in the last epoch over"
+    told += " all four seeds: not by seeds 1 to 3 alone, nor averaged over the last 40 epochs. Every"
+    assert told in words[1]
     assert lead["new_verdict"] == UNDECIDED and lead["new_seeds"].startswith("seeds 1 to 3 ")
-    assert lead["late_low"] < 0 < lead["late_high"], "and AT's gain, which test_front_page looks at, is beyond it"
-    assert "it is the other way round: AT's gain is beyond chance, KD's lead within it." in prose(
-        "notebooks/claims.ipynb"
-    )
+    assert lead["late_low"] < 0 < lead["late_high"]
     against = rows.loc[[("at-over-f-actt", f"AT below F-ActT {pair}"), ("kd-width", f"KD below AT {pair}")]]
     assert (against["verdict"] == CONTRADICTED).all() and (against["scope"] == "5 seeds").all()
-    told = "F-ActT gains more than AT and AT more than KD, both beyond [the chance of training](claims.ipynb)"
-    told += " in the last epoch, by which we judge. Neither lead is beyond chance judged by only the four seeds run"
+    told = "F-ActT gains more than AT and AT more than KD, both [significantly](claims.ipynb)"
+    told += " in the last epoch, by which we judge. Neither lead is significant judged by only the four seeds run"
     told += (
         " after the claims' rules were stated, nor where errors are averaged over the epochs since the last drop of the"
     )
@@ -175,7 +173,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     apart = functions.set_index("method")["difference"].abs()
     nearer = [apart["sum-4"] - apart["sum-4, beta 509"], apart["sum-1"] - apart["sum-1, beta 3250"]]
     assert min(nearer) > 0
-    told = "$F_{{sum}}^4$ by {:.2f} points and $F_{{sum}}$ by {:.2f}, the latter within chance".format(*nearer)
+    told = "$F_{{sum}}^4$ by {:.2f} points and $F_{{sum}}$ by {:.2f}, the latter not significantly".format(*nearer)
     assert told in answers["2"]
     facts, forms = Facts(store), open_study("forms-and-betas", "reduced", train_missing=False)
     of_form = {
@@ -189,7 +187,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     at_one_norm = (("sum-4, beta 509", "sum-4"), ("sum-1, beta 3250", "sum-1"))
     alike = open_study("mapping-functions", "reduced", [0], train_missing=False)
     assert [judge(facts, alike, *both)[0] for both in at_one_norm] == [SUPPORTED, UNDECIDED]
-    told = "With the paper's, at its β of 0.1, a student gains nothing beyond chance in 40 epochs."
+    told = "With the paper's, at its β of 0.1, what a student gains in 40 epochs is not significant."
     assert told in prose("notebooks/method.ipynb"), "of the third form"
     assert list(of_form.values()) == [UNDECIDED, CONTRADICTED, UNDECIDED] and "not of 3162, which is" in answers["3"]
     pair = "(wrn-16-2-to-16-1)"
@@ -209,8 +207,8 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     apart = rows.loc[("at-over-f-actt", "the paper's")]
     assert apart["verdict"] == UNDECIDED
     half = (apart["high"] - apart["low"]) / 2
-    told = "So far, with three new seeds each, four in all: KD is better than the plain student. AT is within chance, "
-    told += "though with seeds 0 to 2 it was beyond it. AT against F-ActT is measured to "
+    told = "So far, with three new seeds each, four in all: KD is better than the plain student. AT is not "
+    told += "significantly better, though with seeds 0 to 2 it was. AT against F-ActT is measured to "
     told += f"{half:.2f} points, not to 0.3, and undecided."
     assert answers["6"] == told and half > 0.3
     flagship = open_study("wrn-16-2-to-16-1", "paper", train_missing=False)
@@ -225,9 +223,8 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     told = (
         told.format(*numbers) + f" ({fourth['AT']:.2f} %) does not ({before['AT']:.2f}). By all four seeds F-ActT and"
     )
-    told += (
-        " KD are better than the plain student, AT is within chance; AT against F-ActT is undecided; KD is ahead of AT."
-    )
+    told += " KD are better than the plain student, AT is not significantly better; AT against F-ActT is undecided;"
+    told += " KD is ahead of AT."
     assert answers["7"].startswith(told)
     assert [judge(facts, flagship, name)[0] for name in ("F-ActT", "KD")] == [SUPPORTED] * 2
     assert judge(facts, flagship, "KD", "AT")[0] == SUPPORTED
@@ -291,11 +288,11 @@ def test_what_distillation_does_on_photographs_is_what_the_records_say(no_images
         found[name] = (top["KD"] > top["student"], judge(facts, study, "KD")[0])
         assert top["AT"] < top["student"] and judge(facts, study, "AT")[0] != SUPPORTED
     assert found == {"scenes": (True, SUPPORTED), "birds": (True, UNDECIDED), "imagenet": (False, CONTRADICTED)}
-    told = "Attention transfer brings the maps nearer, and errors do not fall beyond chance"
+    told = "Attention transfer brings the maps nearer, and errors do not fall significantly"
     assert told in prose("notebooks/larger_images.ipynb")
     page = prose("notebooks/is_it_the_attention.ipynb")
     assert "on scenes KD's top map is farther and KD errs less, as here; on birds it is farther and the errors" in page
-    assert "do not differ beyond chance; on ImageNet's stand-in it is nearer and KD errs more." in page
+    assert "do not differ significantly; on ImageNet's stand-in it is nearer and KD errs more." in page
 
 
 def test_the_stronger_of_two_networks_of_full_length_is_said_to_have_lower_peaks(compared):
@@ -345,7 +342,7 @@ def test_how_hardly_attention_moves_more_where_the_answer_does_is_what_the_table
 
 
 def test_how_few_pairs_stand_behind_the_claim_in_general_is_said():
-    """Eight settings are beyond chance by the rule, which counts lengths of one pair; the pairs alone are not."""
+    """Eight settings are significant by the rule, which counts lengths of one pair; the pairs alone are not."""
     facts = Facts(open_store("reduced"))
     (rule,) = claims.paper_claims.BY_NAME["at-in-general"].comparisons
     pairs = Counter(
@@ -356,8 +353,8 @@ def test_how_few_pairs_stand_behind_the_claim_in_general_is_said():
         if run.terms
     )
     assert pairs.most_common(1) == [("wrn-16-1 wrn-16-2", 5)] and sorted(pairs.values()) == [1, 1, 1, 5]
-    told = "rests on 8 settings, five of which are lengths of one pair. Counted by pairs, 4 of 4 would not be beyond"
-    assert f"{told} chance (sign test, p = {2 * 0.5 ** len(pairs)})." in prose("notebooks/claims.ipynb")
+    told = "rests on 8 settings, five of which are lengths of one pair. Counted by pairs, 4 of 4 would not be"
+    assert f"{told} significant (sign test, p = {2 * 0.5 ** len(pairs)})." in prose("notebooks/claims.ipynb")
 
 
 def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
@@ -396,11 +393,11 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
     assert {*flagship.records["AT"]} == {*flagship.records["F-ActT"]} == {0, 1, 2, 3}
     means = study.curves().query("epoch > 160").groupby("column")["test_error"].mean()
     told = (
-        f"it is {means['F-ActT'] - means['AT']:.2f} points lower on average over the last 40 epochs, within chance, and"
+        f"it is {means['F-ActT'] - means['AT']:.2f} points lower on average over the last 40 epochs, not significantly,"
     )
-    assert f"over four seeds, {told} its median in each of them;" in table_1
+    assert f"over four seeds, {told} and its median in each of them;" in table_1
     phase = compared[compared["comparison"] == "AT at least 0.25 below F-ActT (convergence)"]
-    assert phase.loc[phase["setting"] == "the paper's", "late_low"].item() < 0, "within chance"
+    assert phase.loc[phase["setting"] == "the paper's", "late_low"].item() < 0
     assert phase.loc[phase["setting"] == "the paper's", "late_high"].item() > 0
     assert (of_methods[["AT", "F-ActT"]].max(axis=1) < of_methods["student"]).loc[161:].all()
     assert early["F-ActT"] > early["AT"] > 0, "fastest while the rate is high"
@@ -430,7 +427,7 @@ def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
     alone = 2 * stats.t(freedom.sum()).sf(-away["F-ActT"])
     told += f" F-ActT lies {-away['F-ActT']:.1f} standard errors below the paper's median of five (p = {alone:.2f}), KD"
     assert len(away) == 5 and (away.abs() < stats.t(freedom.sum()).isf(0.05 / 5 / 2)).all(), "Bonferroni"
-    told += f" {away['KD']:.1f} above, the other students within one: none is beyond chance."
+    told += f" {away['KD']:.1f} above, the other students within one: none is significant."
     assert alone > 0.05
     assert told in prose("notebooks/table_1.ipynb")
 
@@ -476,9 +473,9 @@ def test_losses_of_one_strength_end_as_the_page_says():
     assert all(rows[name].interval[0] < 0 < rows[name].difference for name in one_strength)
     assert rows["not normalised, beta 0.0001"].interval[0] > 0
     told = (
-        "Five were brought to that of `sum-2`: the one without a norm is worse beyond chance, the other four are worse"
+        "Five were brought to that of `sum-2`: the one without a norm is significantly worse, the other four are not."
     )
-    assert f"{told} within it." in prose("notebooks/which_loss.ipynb")
+    assert told in prose("notebooks/which_loss.ipynb")
 
 
 def test_what_is_left_of_the_worse_losses_after_a_correction_is_what_the_records_say(monkeypatch):

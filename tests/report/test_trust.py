@@ -44,14 +44,13 @@ def test_the_provenance_of_a_run_that_diverged(hand_made, small):
 
 
 def test_the_example_is_a_record_of_the_store(hand_made, small, store, tmp_path):
-    (tmp_path / "none").mkdir()
-    assert trust.example("smoke", str(tmp_path / "none")) is None
+    assert trust.example(Store(tmp_path / "none")) is None
     assert trust.origins(None)["answer"].tolist() == ["no run has a record here yet"]
     records = [hand_made(small[name]) for name in ("teacher", "kd")]
-    assert trust.example("smoke", str(store.folder), records[0].run.run_id) == records[0]
-    assert trust.example("smoke", str(store.folder)) in records
+    assert trust.example(store, records[0].run.run_id) == records[0]
+    assert trust.example(store) in records
     with pytest.raises(ParameterError, match=r"^run: '\.\./x' is not allowed"):
-        trust.example("smoke", str(store.folder), "../x")
+        trust.example(store, "../x")
 
 
 def test_the_page_on_trust_counts_what_was_tried(store, hand_made):

@@ -201,9 +201,9 @@ def test_no_step_waits_for_the_device(cohort, store, quiet, monkeypatch):
         return rows
 
     monkeypatch.setattr(loop, "train_epoch", counted)
-    for size in (4, 13):
+    for size in (8, 13):
         train([replace(run, batch_size=size) for run in cohort], store, device="cpu", progress=quiet)
-    assert counts[1] == counts[3], "six steps of an epoch wait as often as two"
+    assert counts[1] == counts[3], "three steps of an epoch wait as often as two"
     with Waits() as waits:
         torch.ones(2).sum().item()
         torch.ones(2).nonzero()

@@ -39,11 +39,9 @@ def map_panel(images: ImageSet | None, columns: dict[str, Tensor], stamp: str) -
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
-    for row in range(count):
+    for row, name in enumerate(images.names):
         axes[row, 0].imshow(images.images[row].permute(1, 2, 0).cpu().numpy())
-        axes[row, 0].set_ylabel(
-            images.classes[images.labels[row]], fontsize=LETTERS, rotation=0, ha="right", va="center", parse_math=False
-        )
+        axes[row, 0].set_ylabel(name, fontsize=LETTERS, rotation=0, ha="right", va="center", parse_math=False)
         for index, (label, maps) in enumerate(columns.items(), 1):
             most = maps[row].abs().max().item() or 1
             colours = {"cmap": DIFFERENCE, "vmin": -most} if is_signed[label] else {"cmap": ATTENTION, "vmin": 0}

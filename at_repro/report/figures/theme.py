@@ -71,8 +71,7 @@ def colour_of(method: str) -> Any:
 def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
     """By name, in their order. Names that are not in `COLOURS` take those of `SPARE`, never one of a method."""
     spare = itertools.cycle(SPARE)
-    method = {name: ALIASES.get(name, name) for name in names}
-    return {name: COLOURS[method[name]] if method[name] in COLOURS else next(spare) for name in method}
+    return {name: COLOURS.get(ALIASES.get(name, name)) or next(spare) for name in names}
 
 
 def name_dots(figure: Figure, axis: Axes, across: pd.Series, up: pd.Series) -> None:
