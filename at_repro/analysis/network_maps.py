@@ -3,6 +3,7 @@
 What is asked of several networks is nothing without any, and a study without images has none: `images` is None there.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -141,13 +142,15 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
 
 
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
-    """J of a network in evaluation mode at the images or at their mirror images: float32 (N, 3, H, W), on the CPU."""
-    network.eval()
-    batch = augment.normalize(images.images, *data.normalization(images.name))
+    """J of a network in evaluation mode at the images or at their mirror images: float32 (N, 3, H, W), on the CPU.
+
+    Computed in float64: where a network is sure, J is 1e-8 long, and float32 would leave its direction to rounding.
+    """
+    exact = copy.deepcopy(network).eval().double()
+    batch = augment.normalize(images.images, *data.normalization(images.name)).double()
     batch = (batch.flip(-1) if mirrored else batch).requires_grad_()
-    logits = network(batch).logits.double()  # of a sure network, float32 would leave J's direction to rounding
-    task = F.cross_entropy(logits, images.labels, reduction="none")
-    return attention.input_gradient(task, batch).cpu()
+    task = F.cross_entropy(exact(batch).logits, images.labels, reduction="none")
+    return attention.input_gradient(task, batch).float().cpu()
 
 
 def first_of_classes(images: Images, count: int = 1, classes: int | None = None) -> ImageSet:

@@ -99,7 +99,7 @@ class Linear(nn.Module):
         self.weight = torch.randn(10, 3 * 32 * 32, generator=torch.Generator().manual_seed(1)) / 100
 
     def forward(self, batch):
-        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T, groups=())
+        return SimpleNamespace(logits=batch.flatten(1) @ self.weight.T.to(batch.dtype), groups=())
 
 
 def test_gradient_rows_by_the_formula(images):
