@@ -106,7 +106,7 @@ def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
 
 
 def test_functions_that_differ_less_at_one_gradient_norm_are_counted(loss):
-    """Question 2 of the plan; which of them differ beyond chance is said before."""
+    """Question 2 of the plan; which of them differ significantly is said before."""
     own = {"sum-1": {0: range(34)}, "sum-1, beta 3250": {0: range(32)}, "sum-4": {0: range(20)}}  # sum-2: 30
     text = plain(*first_paragraphs.on_losses(*loss(**own)))
     assert (
@@ -120,7 +120,9 @@ def test_functions_that_differ_less_at_one_gradient_norm_are_counted(loss):
     )
     own |= {"max-1": {0: range(190)}, "max-1, beta 2540": {0: range(40)}}
     text = plain(*first_paragraphs.on_losses(*loss(**own)))
-    assert "2 of 2 end nearer to sum-2 here than at β = 1000, 1 of these with an error that differs from" in text
+    assert (
+        "2 of 2 end nearer to sum-2 here than at β = 1000, 1 of these with an error that differs significantly" in text
+    )
 
 
 def test_the_method_is_said_with_what_was_measured(studies, monkeypatch):

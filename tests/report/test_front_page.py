@@ -221,7 +221,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
         assert not any(better)
     told = "No teacher there is significantly better than its plain student, and on ImageNet it is worse."
     assert told in intro and verdict_sentences.judge(facts, study, "teacher")[0] == CONTRADICTED
-    sums = compared.set_index("comparison").loc["sum-4 within 0.3 of sum-2 (wrn-16-2-to-16-1)"]
+    sums = compared.set_index("comparison").loc["sum-4 within 0.3 of sum-2 (mapping-functions)"]
     told = f"instead of squares the error is {sums['difference']:.2f} points higher (95 % interval {sums['low']:.2f} to"
     assert f"{told} {sums['high']:.2f}; one seed, 40 epochs, the same weight)" in intro and sums["scope"] == "one run"
     assert sums["verdict"] == CONTRADICTED and ledger["verdict"].value_counts()[CONTRADICTED] == 1
