@@ -197,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
         nargs=2,
         type=int,
         metavar=("H", "W"),
-        help="rows and columns of a transformer's tokens, where these do not tell",
+        help="rows and columns of a transformer's tokens, where they are no square",
     )
     command.add_argument("--size", type=int, metavar="PIXELS", help="the model's resolution (default: of its weights)")
     _add_options(command, "device")

@@ -113,7 +113,10 @@ def predictions(network: nn.Module, images: Images) -> Tensor:
 
 
 def gradient_rows(networks: Mapping[str, nn.Module], images: ImageSet) -> dict[str, Tensor]:
-    """Gradient attention of several networks, ``|dL/dx|`` summed over colours: (N, H, W), by labels such as "J, AT"."""
+    """Gradient attention of several networks, ``|dL/dx|`` summed over colours: (N, H, W), by labels such as "J, AT".
+
+    Of copies of the networks in float64, see `_gradient`.
+    """
     return {
         f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
         for name, network in networks.items()
@@ -126,7 +129,7 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
     Columns: `network`; `norm`, the l2 norm of J = dL/dx; `symmetry`, the cosine of the angle between J(x) and the
     mirrored J of the mirror image, 1 where flips change no more than its length; `distance`, the l2 norm of J minus the
     teacher's, and `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
-    An image whose J is 0 counts for `norm` and `distance` alone.
+    An image whose J is 0 counts for `norm` and `distance` alone. Of copies of the networks in float64.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in networks}
     for batch in _batches(images, images.resolution) if networks else ():

@@ -195,8 +195,8 @@ def post_hoc(ledger: pd.DataFrame) -> str:
     after, partly = shares.count(0), sum(0 < share < 1 for share in shares)
     before = len(shares) - after - partly
     text = (
-        f"Rules of the {len(tests)} tested claims that were stated before all of the claim's runs: {before}; after "
-        f"some of them: {partly}; after all: {after}."
+        f"Of the {len(tests)} tested claims, the rule was stated before all of the claim's runs for "
+        f"{before or 'none'}, after some of them for {partly or 'none'}, after all for {after or 'none'}."
     )
     others = len(tests) - len(of_stated)
     return text + f" Judged by another rule than was stated: {others}." * bool(others)

@@ -106,12 +106,13 @@ def source(name: str) -> dict[str, str]:
         factory = inspect.unwrap(load_function(name))
     else:
         return {}
-    if isinstance(factory, partial):  # whose text names an address in memory
-        factory = factory.func
+    bound = ""
+    if isinstance(factory, partial):
+        bound, factory = f"\n# with {factory.args}, {factory.keywords}", factory.func
     module = inspect.getmodule(factory)
     package = sys.modules.get(getattr(module, "__name__", "").partition(".")[0])
     try:
-        text = inspect.getsource(factory)
+        text = inspect.getsource(factory) + bound
     except (OSError, TypeError):  # typed into a console, or not written in Python
         text = ""
     factory_name = getattr(factory, "__qualname__", repr(factory))

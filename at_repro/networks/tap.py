@@ -37,12 +37,12 @@ def tap(
             them. This is what the layer returns, not the attention of queries to keys.
         layout: of layers that return four axes, one of `LAYOUTS`; None recognises it by the image's proportions,
             channels last only in a model with a layer norm.
-        grid: height and width in tokens, which are the last of each sequence; None: those of square patches of the
-            image, before them nothing, a class token, one more, or four registers without or with a class token.
+        grid: height and width in tokens, which are the last of each sequence; None: a square, for images that are about
+            one, before it nothing, a class token, one more, or four registers without or with a class token.
 
     Returns:
-        A module that takes what the model takes; the first tensor with four axes among the arguments, else the first,
-        counts as the images. The model is its attribute `model`.
+        A module that takes what the model takes; the first tensor with more than one axis among the arguments, else
+        the first, counts as the images. The model is its attribute `model`.
 
     Raises:
         ParameterError: no layers, one named twice, or one that the model does not have; an unknown layout; a grid of
@@ -180,7 +180,7 @@ class _Reader:
             requirement = "layers that return activations (N, C, H, W) or (N, H, W, C), or tokens (N, L, C)"
             raise ParameterError("layers", layer, f"{requirement}; it returned a {kind}")
         if output.dim() == 3:
-            height, width = self.grid or self._recognise_grid(layer, output.shape[1])
+            height, width = self.grid or self._square(layer, output.shape[1])
             prefix = output.shape[1] - height * width
             # As many as a map has would be one themselves, but before a single position.
             if prefix < 0 or (prefix >= height * width and (height * width > 1 or prefix not in _PREFIXES)):
@@ -194,15 +194,12 @@ class _Reader:
         group = output.permute(0, 3, 1, 2)
         return group, group.permute(0, 2, 3, 1).clone()
 
-    def _recognise_grid(self, layer: str, length: int) -> tuple[int, int]:
-        """Of patches that are as high as wide: rows are to columns as the image's height to its width."""
-        high, wide = self.image.shape[-2:] if self.image.dim() == 4 else (1, 1)
+    def _square(self, layer: str, length: int) -> tuple[int, int]:
         for prefix in _PREFIXES:
-            rows = round(math.sqrt(max(length - prefix, 0) * high / wide))
-            columns = (length - prefix) // max(rows, 1)
-            if rows and rows * columns == length - prefix and self.fits(rows, columns):
-                return rows, columns
-        requirement = f"height and width of the map: {layer} returned {length} tokens, which no grid like the image has"
+            size = math.isqrt(max(length - prefix, 0))
+            if size and size**2 == length - prefix and self.fits(size, size):
+                return size, size
+        requirement = f"height and width of the map: {layer} returned {length} tokens, which are no square of the image"
         raise ParameterError("grid", self.grid, requirement)
 
     def _recognise(self, layer: str, shape: torch.Size) -> str:
@@ -269,8 +266,8 @@ class _TapNetwork(nn.Module):
         if any(recorder.reader for recorder in self._recorders):
             requirement = "a model in one call at a time: a copy for each thread, and DistributedDataParallel for GPUs"
             raise ParameterError("model", type(self.model).__name__, requirement)
-        images = [tensor for tensor in tensors if tensor.dim() == 4] or tensors  # labels may come first
-        reader = _Reader(images[0], *self._settings)
+        images = next((tensor for tensor in tensors if tensor.dim() > 1), tensors[0])  # labels may come first
+        reader = _Reader(images, *self._settings)
         for recorder in self._recorders:
             recorder.reader = reader
         try:

@@ -324,7 +324,7 @@ def test_a_rule_that_is_changed_after_its_runs_shows_wherever_its_verdict_does(r
     told = claims.post_hoc(ledger)
     assert told.endswith(" Judged by another rule than was stated: 1.")
     tested = ledger["verdict"].isin([SUPPORTED, CONTRADICTED, UNDECIDED]).sum()
-    assert f" after all: {tested - 1}." in told, "what is judged by another rule counts once"
+    assert f" after all for {tested - 1}." in told, "what is judged by another rule counts once"
     assert terminal_output.claims(ledger).count("rule changed since it was stated on 20") == 1
     assert claims_page.table(ledger, compared)._repr_html_().count("<small>rule changed since it was stated on 20") == 1
 

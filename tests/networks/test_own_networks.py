@@ -68,8 +68,14 @@ def test_one_that_reads_numbers_while_it_is_made_can_be_registered(registered):
 
 
 def test_a_factory_with_its_arguments_bound_has_a_source(registered):
-    networks.register("own-bound", partial(Two))
-    assert registry.source("own-bound") == registry.source("own-two")
+    def wide(classes, width=1):
+        return Two(classes)
+
+    for width in (2, 3):
+        networks.register(f"own-bound-{width}", partial(wide, width=width))
+    found = [registry.source(f"own-bound-{width}") for width in (2, 3)]
+    assert all("return Two(classes)" in one["text"] and one["factory"].endswith("wide") for one in found)
+    assert found[0] != found[1]
 
 
 def test_it_is_built_by_its_name_from_the_given_generator(registered):

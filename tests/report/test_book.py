@@ -313,7 +313,7 @@ def test_refresh_executes_every_notebook_in_place_and_trains_nothing(stale, in_k
         assert str(stale) not in path.read_text()
         assert stale_pages.reasons(notebook, open_store("reduced"), None) == []
 
-    book.refresh()
+    assert book.refresh() == []
     assert contents(stale) == after, "a second time without new records must change nothing"
 
 

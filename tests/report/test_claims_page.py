@@ -54,15 +54,15 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     cause = "*l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2)* fails, -0.57 points (-1.17 to +0.03)"
     assert f"*Contradicted*: “l1 does”: {cause}, one run in the paper's setting." in told
     assert (
-        "2 tested claims are judged over seeds, 1 of them with three or more in every comparison that was run. With "
-        "one or two" in told
+        "tested claims that are judged over seeds: 2, 1 of them with three or more in every comparison that was run. "
+        "With one or two" in told
     )
     assert "McNemar's over test images, 1.70 times as wide" in told, "1.2, and Student's t of 2.776 instead of 1.960"
     alike = claims_page.answer(ledger.drop("l1"), compared, Spread(1.0, 6))
     assert "1.25 times as wide for the variation between seeds" in alike, "2.447 instead of 1.960"
     assert (
-        "Rules of the 3 tested claims that were stated before all of the claim's runs: 1; after some of them: 1; after "
-        "all: 1." in told
+        "Of the 3 tested claims, the rule was stated before all of the claim's runs for 1, after some of them for 1, "
+        "after all for 1." in told
     )
 
 
@@ -73,7 +73,7 @@ def test_what_new_seeds_say_is_counted_once_and_told(compared):
     }
     both = pd.concat([compared[1:2].assign(**alone), compared[2:].assign(**alone | {"new_verdict": SUPPORTED})])
     ledger = claims.conclude(both)
-    told = "In 2 comparisons three or more seeds, but not all, are newer than the rule; by these alone 1 keep their"
+    told = "three or more seeds, but not all, are newer than the rule: 2; by these alone 1 would have the same"
     twice = pd.concat([both, both.assign(claim="convergence", comparison="the same of another claim")])
     assert f"{told} verdict" in claims_page.answer(ledger, twice, Spread(1.2, 4))
     assert "newer than the rule" not in claims_page.answer(ledger, compared, Spread(1.2, 4))
@@ -88,7 +88,7 @@ def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, to
     """Columns are trained one after another: some have five seeds while others have one."""
     ledger = claims.conclude(compared[:0])
     ledger.loc["convergence", ["verdict", "scope"]] = [UNDECIDED, scope]
-    told = f"1 tested claims are judged over seeds, {told} of them with three or more in every comparison that was run"
+    told = f"judged over seeds: 1, {told} of them with three or more in every comparison that was run"
     assert told in claims_page.answer(ledger, compared, Spread(1.2, 4))
 
 

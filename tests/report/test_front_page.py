@@ -149,7 +149,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     students = across_studies.distance_and_error(open_study("wrn-16-2-to-16-1", "reduced", [0], train_missing=False))
     relation = across_studies.rank_correlations(students).iloc[-1]
     assert relation["p"] > 0.05, "or it is not open"
-    told = f"Over {relation['count']:.0f} losses (this pair, seed 0, 40 epochs) it is open whether"
+    told = f"Over {relation['count']:.0f} methods (this pair, seed 0, 40 epochs) it is open whether"
     assert told in intro and f"(rank correlation {relation['rho']:.2f}, p = {relation['p']:.2f})" in intro
 
     at_full_length = compared[compared["setting"] == "the paper's"].drop_duplicates(["claim"]).set_index("claim")

@@ -90,7 +90,7 @@ def test_a_compiled_step_has_the_gradients_of_a_plain_one():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "term",
-    [ActivationTransfer(groups=(2,)), ActivationTransfer(mapping="max-1", groups=(2,)), FullActivation(groups=(2,))],
+    [ActivationTransfer(), ActivationTransfer(mapping="max-1", groups=(2,)), FullActivation(groups=(2,))],
 )
 def test_compiled_terms_have_the_values_and_gradients_of_plain_ones(term, precision):
     """Maps and losses stay in float32 in both precisions: what is compiled may round in another order, no more."""
