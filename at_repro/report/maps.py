@@ -186,6 +186,7 @@ def _maps(
     if kind != "activation" and output.logits.dim() != 2:
         raise ParameterError("kind", kind, "activation, of a model whose logits are of pixels")
     if kind == "gradient":
+        # Of a sure network the softmax is 1 in float32, and J would be 0; not all models can be run in float64.
         losses = torch.nn.functional.cross_entropy(output.logits.double(), labels, reduction="none")
         return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
     if kind == "grad-cam":

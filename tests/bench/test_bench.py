@@ -131,12 +131,11 @@ def test_a_program_is_timed_with_its_children(monkeypatch):
 def test_targets_are_judged_and_all_belong_to_a_measurement():
     measured = {"data: share of a step": 3.5, "wrn-16-2: share of the peak": 75.0, "another": 1.0}
     rows = [["case", name, value, "%"] for name, value in measured.items()]
-    frame = bench.frame({"environment": {"device": "CPU"}, "rows": rows})
+    results = {"environment": {"device": "CPU"}, "rows": rows}
+    frame = bench.frame(results)
     assert frame["met"].tolist() == ["no, 16.7% off", "yes", ""], "3.5 is a sixth above 3"
     assert frame["target"].tolist() == ["at most 3", "at least 75", ""]
-    assert (
-        "data: share of a step" in bench.readable({"environment": {"device": "CPU"}, "rows": rows})["measured"].tolist()
-    )
+    assert "data: share of a step" in bench.readable(results)["measured"].tolist()
 
 
 def test_a_gpu_has_targets_of_its_own():
