@@ -204,14 +204,6 @@ def input_gradient(losses: Tensor, images: Tensor, create_graph: bool = False) -
     return gradient
 
 
-def gradient_map(gradient: Tensor) -> Tensor:
-    """A picture of J for figures: the sum over colour channels of its absolute values.
-
-    (N, C, H, W) of `input_gradient` to (N, H, W), in float32 (float64 for float64). Raises ParameterError unless 4-D.
-    """
-    return power_sum(gradient, p=1)
-
-
 # Own code: the package `grad-cam` would bring OpenCV, scikit-learn and more for what autograd does in two lines.
 def grad_cam(scores: Tensor, activations: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2): the positions of a layer that speak for one class.

@@ -62,9 +62,9 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Lets `handler` take SIGNALS, but those that are ignored, as under nohup."""
+    """Lets `handler` take SIGNALS, but those that are ignored, as under nohup, and those that another program takes."""
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: it is not Python's, as in an R session
             signal.signal(number, handler)
 
 
@@ -77,7 +77,7 @@ def handled_signals(handler: Callable[[int, FrameType | None], None]) -> Iterato
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: own for number in SIGNALS if (own := signal.getsignal(number)) is not None}
 
     def restore() -> None:
         for number, of_before in before.items():

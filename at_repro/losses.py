@@ -86,8 +86,7 @@ class AttentionTransfer(nn.Module):
         norm: str = "l2",
     ):
         super().__init__()
-        if not callable(mapping):
-            attention.mapping(mapping)
+        mapping = mapping if callable(mapping) else attention.mapping(mapping)
         check_choice("norm", norm, attention.NORMS)
         if pairs is not None and not (isinstance(pairs, Sequence) and pairs and all(map(_is_pair, pairs))):
             raise ParameterError("pairs", pairs, "one or more pairs of indices from 0")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from at_repro import attention, networks
-from at_repro.attention import gradient_map, input_gradient, mapping, normalize, power_max, power_sum, resize
+from at_repro.attention import input_gradient, mapping, normalize, power_max, power_sum, resize
 from at_repro.errors import ParameterError
 
 # Two channels of 1x3 places. Per place (a, b): (3, -4), (-1, 2), (0, 0).
@@ -254,10 +254,6 @@ def test_the_input_gradient_refuses_a_mean_loss_and_images_without_grad():
     for losses in (torch.ones(2), torch.ones(2, requires_grad=True)):
         with pytest.raises(ParameterError, match=r"^images: .*from which the losses were computed"):
             input_gradient(losses, images)
-
-
-def test_a_gradient_map_sums_absolute_values_over_colours():
-    torch.testing.assert_close(gradient_map(SIGNED), torch.tensor([[[7.0, 3.0, 0.0]]]))
 
 
 def small_network():

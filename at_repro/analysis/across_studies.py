@@ -28,17 +28,14 @@ def members(studies: Iterable[Study]) -> Members:
     for study in studies:
         for column, record in sorted(_firsts(study), key=lambda first: {"teacher": 0, "AT": 1}.get(first[0], 2)):
             sources.setdefault(record.run, (study, column))
-    names = {run: _name(run, column) for run, (_, column) in sources.items()}
+    names = {
+        run: run.network.upper() + (f" from {run.teacher.network.upper()}, {column}" if run.teacher else "")
+        for run, (_, column) in sources.items()
+    }
     for detail in (lambda run: f"{run.epochs} epochs", lambda run: run.run_id[-10:]):
         counts = Counter(names.values())
         names = {run: name if counts[name] == 1 else f"{name}, {detail(run)}" for run, name in names.items()}
     return {name: sources[run] for run, name in names.items()}
-
-
-def _name(run: Run, column: str) -> str:
-    if not run.terms:
-        return run.network.upper()
-    return run.network.upper() + (f" from {run.teacher.network.upper()}, {column}" if run.teacher else f", {column}")
 
 
 def plain_networks(studies: Iterable[Study]) -> Members:
@@ -80,11 +77,6 @@ def table(selection: Members, statistic: str) -> pd.DataFrame:
     index = pd.Index(list(selection), dtype="str", name="network")
     table = pd.DataFrame(rows, index, ["run_id", "epochs", "test_error"])
     return table.join(levels[list(network_maps.LEVELS)], on="run_id").drop(columns="run_id")
-
-
-def describe(selection: Members) -> str:
-    """A line per network: its name and its run id."""
-    return "\n".join(f"{name:36} {study.first(column).run.run_id}" for name, (study, column) in selection.items())
 
 
 def of_pretrained(study: Study, statistic: str) -> pd.DataFrame:

@@ -60,19 +60,19 @@ def pretrained(study: Study) -> dict[str, nn.Module]:
 
 
 def movement(study: Study, method: str, count: int) -> pd.DataFrame:
-    """How far attention moved on each image: the l2 distance of both students' normalised maps.
+    """How far attention moved, by outcome and level: the l2 distance of both students' normalised maps, as text.
+
+    The mean over images and its 95 % interval, "0.256 ± 0.005"; no rows where a student or the images are missing.
 
     Args:
         count: images of each outcome that are measured, the first ones.
-
-    Returns rows of `map_statistics.tabulate`, with the column `outcome`.
     """
     networks = study.networks("student", method)
-    parts = []
+    rows: dict[str, dict[str, str]] = {}
     for outcome in outcomes(study, method) if len(networks) == 2 else ():
         if sample := images(study, method, outcome, count):
             maps = network_maps.by_network(networks, sample)
-            distances = map_statistics.tabulate(maps, sample, ["distance"], "student")
-            parts.append(distances[distances["network"] == method].assign(outcome=outcome))
-    columns = [*map_statistics.COLUMNS, "outcome"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+            moved = map_statistics.tabulate(maps, sample, ["distance"], "student")
+            values = moved[moved["network"] == method].groupby("level", sort=False)["value"]
+            rows[outcome] = {level: f"{of.mean():.3f} ± {1.96 * of.sem():.3f}" for level, of in values}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("outcome")

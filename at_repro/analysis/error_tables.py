@@ -1,8 +1,8 @@
 """The tables of the report, computed from records."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, median
+from collections.abc import Mapping, Sequence
+from statistics import median
 
 import pandas as pd
 
@@ -167,9 +167,7 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
 
 
-def stack(
-    errors: Mapping[str, pd.DataFrame], studies: Iterable[Study], references: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
+def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
 
     Columns `ours`, `seeds`, `paper`, those of `top5` where there are any, and for each reference one such as
@@ -178,13 +176,12 @@ def stack(
     A run that has the same name in several tables stands in the first.
 
     Args:
-        errors: by what they are about.
-        studies: of which they are.
+        studies: by what they are about.
         references: by the name of the reference, its column in each study.
     """
     parts = {}
-    for index, (about, study) in enumerate(zip(errors, studies, strict=True)):
-        table = errors[about]
+    for index, (about, study) in enumerate(studies.items()):
+        table = by_method(study)
         part = readable(table).reindex(columns=["ours", "seeds", "paper"]).join(top5(study))
         for name, columns in references.items():
             rows = comparisons(study, columns[index]).groupby("method")
@@ -217,20 +214,6 @@ def paired_differences(study: Study, reference: str) -> pd.DataFrame:
     return frame.rename_axis("method")
 
 
-def means_as_text(statistics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """The mean over images of what was measured, with the 95 % interval that figures draw, as text: `0.256 ± 0.005`.
-
-    Args:
-        statistics: see `map_statistics.tabulate`.
-
-    Returns:
-        A row per value of the columns in `by`, such as network and level, in their order; a column per statistic.
-    """
-    values = statistics.groupby([*by, "statistic"], sort=False)["value"]
-    text = [f"{mean:.3f} ± {half:.3f}" for mean, half in zip(values.mean(), 1.96 * values.sem(), strict=True)]
-    return pd.Series(text, values.size().index, dtype=str).unstack("statistic", sort=False).rename_axis(columns=None)
-
-
 def map_distances(study: Study) -> pd.DataFrame:
     """How far the attention of each method's networks is from the teacher's: the l2 distance of normalised maps.
 
@@ -255,15 +238,14 @@ def paired_map_distances(study: Study, method: str) -> pd.DataFrame:
     `high`, its 95 % interval by Student's t (NaN for fewer than three seeds).
     """
     distances = attention_table.by_level(study.store, "distance", study.columns["teacher"].run_id)
-    own, others = (
-        {seed: record.run.run_id for seed, record in study.records.get(column, {}).items()}
-        for column in (method, "student")
-    )
-    both = [seed for seed in own if seed in others and {own[seed], others[seed]} <= {*distances.index}]
-    by_level = {level: [of[own[seed]] - of[others[seed]] for seed in both] for level, of in distances.items() if both}
+    runs = study.test_errors().pivot(index="seed", columns="column", values="run_id")
+    runs = runs.reindex(columns=[method, "student"]).dropna()
+    own, others = (distances.reindex(runs[column]).to_numpy() for column in runs)
+    farther = pd.DataFrame(own - others, columns=distances.columns).dropna()
     rows = {
-        level: (len(of), sum(difference > 0 for difference in of), fmean(of), *significance.interval(of))
-        for level, of in by_level.items()
+        level: (len(of), (of > 0).sum(), of.mean(), *significance.interval(of))
+        for level, of in farther.items()
+        if len(of)
     }
     columns = ["seeds", "farther", "difference", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("level")

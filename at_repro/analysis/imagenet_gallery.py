@@ -11,7 +11,7 @@ from at_repro.analysis.attention_table import PHOTOGRAPHS
 from at_repro.analysis.study import WithImages, test_images
 from at_repro.data import ImageSet
 from at_repro.errors import DataError, ParameterError, check_choice
-from at_repro.networks import imagenet, parameter_count
+from at_repro.networks import imagenet
 from at_repro.training import engine
 
 GRAD_CAM = "Grad-CAM"
@@ -23,26 +23,18 @@ class Gallery(WithImages):
 
     Attributes:
         networks: in evaluation mode, each at its own resolution; those whose weights are here.
-        absences: what is not here, one line each, by what it is: networks by name, and "images".
+        absences: what is not here, one line each.
     """
 
     networks: dict[str, nn.Module]
-    absences: dict[str, str]
-
-    def describe(self) -> str:
-        """The networks, and which of them are not here, for the reader: the same with and without photographs."""
-        lines = [
-            f"{name}: {parameter_count(network):,} parameters, sees {network.resolution} x {network.resolution} pixels"
-            for name, network in self.networks.items()
-        ]
-        return "\n".join(lines + [reason for what, reason in self.absences.items() if what != "images"])
+    absences: list[str]
 
     def stamp(self, *names: str) -> str:
         """What a figure of these networks (none: of all) was made from, and what it lacks."""
         resolutions = [
             f"{name} at {self.networks[name].resolution} px" for name in names or self.networks if name in self.networks
         ]
-        return "; without ".join(["; ".join([PHOTOGRAPHS, *resolutions]), *self.absences.values()])
+        return "; without ".join(["; ".join([PHOTOGRAPHS, *resolutions]), *self.absences])
 
 
 def check_network_names(names: list[str]) -> None:
@@ -67,15 +59,15 @@ def open_gallery(names: list[str], device: str = "auto", data_root: str = "") ->
     check_network_names(names)
     target = engine.device(device)
     networks: dict[str, nn.Module] = {}
-    absences: dict[str, str] = {}
+    absences: list[str] = []
     for name in names:
         try:
             networks[name] = imagenet.classifier(name).to(target)
         except DataError as error:
-            absences[name] = str(error)
+            absences.append(str(error))
     images, note = test_images(PHOTOGRAPHS, data_root, device, download=True)
     if note:
-        absences["images"] = note
+        absences.append(note)
     return Gallery(images, networks, absences)
 
 
@@ -100,7 +92,6 @@ def maps(
     Grad-CAM is that of the top level for the class that the network predicts, see `attention.grad_cam`. Nothing without
     photographs. Raises ParameterError for an unknown mapping.
     """
-    attention.mapping(mapping)
     return {} if images is None else {name: _maps(network, images, mapping) for name, network in networks.items()}
 
 

@@ -172,13 +172,13 @@ FUNCTIONS: dict[str, Callable[[Tensor, ImageSet, Tensor | None], Tensor | None]]
 
 
 def tabulate(
-    networks: Mapping[str, NetworkMaps], images: ImageSet | None, statistics: Iterable[str], teacher: str = ""
+    networks: Mapping[str, NetworkMaps], images: ImageSet, statistics: Iterable[str], teacher: str = ""
 ) -> pd.DataFrame:
     """Statistics of every network, mapping function, level and image: one tidy frame.
 
     Args:
         networks: their maps by name.
-        images: the N images of these maps; None only where there are none.
+        images: the N images of these maps.
         statistics: names, see `FUNCTIONS`; those that do not apply have no rows.
         teacher: the network to whose maps the distance is; empty: there is none.
 
@@ -193,6 +193,6 @@ def tabulate(
         for mapping, levels in maps.items()
         for level, own in levels.items()
         for statistic in statistics
-        if images and (value := FUNCTIONS[statistic](own, images, targets.get(mapping, {}).get(level))) is not None
+        if (value := FUNCTIONS[statistic](own, images, targets.get(mapping, {}).get(level))) is not None
     ]  # fmt: skip
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS).astype({"value": float})

@@ -118,7 +118,7 @@ def gradient_rows(networks: Mapping[str, nn.Module], images: ImageSet) -> dict[s
     Of copies of the networks in float64, see `_gradient`.
     """
     return {
-        f"J, {name}": attention.gradient_map(_gradient(network, images, mirrored=False))
+        f"J, {name}": attention.power_sum(_gradient(network, images, mirrored=False), p=1)
         for name, network in networks.items()
     }
 

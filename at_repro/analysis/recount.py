@@ -24,10 +24,12 @@ def recount(store: Store) -> pd.DataFrame:
     student's of the same seed; `p`, of McNemar's exact test; `pages`, empty where the functions that make the pages'
     tables give the same three, else what they give.
     """
-    rows = []
+    rows, seeds = [], store.seeds()
     for preset in experiments.PRESETS:
         for experiment in experiments.EXPERIMENTS.values():
-            study = _study(store, experiment, preset)
+            by_seed = experiment.runs(preset, seeds)
+            records, missing = find_records(store, by_seed)
+            study = Study(None, experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, "")
             plain = {column: _plain(study, column) for column in study.records}
             comparisons = {
                 name: error_tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
@@ -36,10 +38,8 @@ def recount(store: Store) -> pd.DataFrame:
                 own, reference = study.records[row.column][row.seed], plain[row.column]
                 other = study.records.get(reference, {}).get(row.seed)
                 counts = _count(own, None if other is None or other.diverged else other)
-                pages = (row.test_error, math.nan, math.nan)
-                if (row.column, row.seed) in comparisons[reference].index:
-                    comparison = comparisons[reference].loc[(row.column, row.seed)]
-                    pages = (row.test_error, -comparison["difference"], comparison["p"])
+                comparison = comparisons[reference].reindex([(row.column, row.seed)]).iloc[0]  # NaN: with nothing
+                pages = (row.test_error, -comparison["difference"], comparison["p"])
                 is_alike = np.allclose(counts[1:], pages, rtol=1e-9, atol=1e-9, equal_nan=True)
                 text = "" if is_alike else " / ".join(f"{value:.4g}" for value in pages)
                 rows.append((preset, experiment.name, row.column, row.seed, *counts, text))
@@ -50,14 +50,6 @@ def _plain(study: Study, column: str) -> str:
     """The column that a method is held against: of several lengths of training that of the method's own."""
     length = column.rpartition(", ")[2]
     return f"student, {length}" if f"student, {length}" in study.records else "student"
-
-
-def _study(store: Store, experiment: experiments.Experiment, preset: str) -> Study:
-    """What a store has of an experiment, of all seeds, without its images."""
-    seeds = store.seeds()
-    by_seed = experiment.runs(preset, seeds)
-    records, missing = find_records(store, by_seed)
-    return Study(None, experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, "")
 
 
 def _count(record: Record, plain: Record | None) -> tuple[float, float, float, float]:

@@ -108,3 +108,11 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     orders = scipy.stats.PermutationMethod(n_resamples=9999, rng=np.random.default_rng(0))
     test = scipy.stats.pearsonr(scipy.stats.rankdata(others), scipy.stats.rankdata(ours), method=orders)
     return float(test.statistic), float(test.pvalue)
+
+
+def slope(x: list[float], y: list[float]) -> Estimate | None:
+    """How much y changes with one of x, by least squares; None for fewer than four points, or where x is one value."""
+    if len(x) < 4 or np.ptp(x) == 0:
+        return None
+    (rise, _), covariance = np.polyfit(x, y, 1, cov=True)
+    return Estimate(float(rise), math.sqrt(covariance[0, 0]), len(x) - 2)

@@ -25,7 +25,6 @@ from at_repro.training.weights import network_of
 # then. More than this share of changed predictions is not rounding.
 TOLERANCE = 0.001
 BORDERLINE = 2  # changed predictions among the first few hundred, for the same reason; other weights change dozens
-NETWORKS_PER_PASS = 4  # networks that share a pass over the images; their lines are printed when it has ended
 
 TestImages = Images | DataError  # or why they are not here
 Labels = Mapping[str, Counter[bytes]]  # how many records have which, by the fingerprint of their test images
@@ -101,9 +100,8 @@ def verify(
         images = test_images(dataset)
         assert not isinstance(images, DataError)  # they would have a result
         maps: dict[str, NetworkMaps] = {}
-        records = sorted(records, key=lambda record: record.run.run_id not in teachers)
-        for first in range(0, len(records), NETWORKS_PER_PASS):
-            yield from _verify_pass(store, records[first : first + NETWORKS_PER_PASS], images, count, maps)
+        for record in sorted(records, key=lambda record: record.run.run_id not in teachers):
+            yield record.run.run_id, _verify_network(store, record, images, count, maps)
             maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in teachers}
 
 
@@ -182,55 +180,45 @@ def _of_network(record: Record) -> str:
     return "what its network gives" + ", its top-5 error as well" * (record.final.get("top5_error") is not None)
 
 
-def _verify_pass(
-    store: Store, records: list[Record], images: Images, count: int | None, maps: dict[str, NetworkMaps]
-) -> Iterator[tuple[str, Verification]]:
-    """Verifies records whose networks see the images in one pass; adds their maps to those that are known."""
-    loaded: dict[str, nn.Module] = {}
-    for record in records:
-        try:
-            network = load_network(store, record.run, images, images.device)
-            count_now = sum(parameter.numel() for parameter in network.parameters())
-            if record.values["parameters"] != count_now:
-                yield (
-                    record.run.run_id,
-                    Verification(f"recorded {record.values['parameters']} parameters, its weights have {count_now}"),
-                )
-                continue
-            # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.
-            loaded[record.run.run_id] = fold_batch_norms(network)
-        except UserError as error:  # other weights, none that can be read, or a network of one's own that is not here
-            yield record.run.run_id, Verification(str(error))
-    if not loaded:
-        return
-    forward = _ForwardWithMaps()
-    sample = images if count is None else images.select(slice(count))
-    results = dict(zip(loaded, evaluate(forward, list(loaded.values()), sample), strict=True))
-    maps |= {run_id: forward.maps(network) for run_id, network in loaded.items()}
-    for record in records:
-        if record.run.run_id in results:
-            yield record.run.run_id, _compare(store, record, results[record.run.run_id], images, count, maps)
+def _verify_network(
+    store: Store, record: Record, images: Images, count: int | None, maps: dict[str, NetworkMaps]
+) -> Verification:
+    """Verifies a record by what its network gives; adds its maps to those that are known."""
+    try:
+        network = load_network(store, record.run, images, images.device)
+        count_now = sum(parameter.numel() for parameter in network.parameters())
+        if record.values["parameters"] != count_now:
+            return Verification(f"recorded {record.values['parameters']} parameters, its weights have {count_now}")
+        # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.
+        network = fold_batch_norms(network)
+    except UserError as error:  # other weights, none that can be read, or a network of one's own that is not here
+        return Verification(str(error))
+    if count is None:
+        forward = _ForwardWithMaps()
+        (result,) = evaluate(forward, [network], images)
+        maps[record.run.run_id] = forward.maps()
+    else:
+        (result,) = evaluate(engine.forward("fp32", False), [network], images.select(slice(count)))
+    return _compare(store, record, result, images, count, maps)
 
 
 class _ForwardWithMaps:
-    """Runs networks in float32, and keeps the maps of the first images that each sees."""
+    """Runs a network in float32, and keeps its maps of the first images."""
 
     def __init__(self) -> None:
-        self._forward = engine.forward("fp32", False)
-        self._maps: dict[nn.Module, list[NetworkMaps]] = defaultdict(list)
-        self._image_counts: Counter[nn.Module] = Counter()
+        self._maps: list[NetworkMaps] = []
+        self._remaining = attention_table.SAMPLE
 
     def __call__(self, network: nn.Module, batch: Tensor) -> Output:
-        output = self._forward(network, batch)
-        remaining = attention_table.SAMPLE - self._image_counts[network]
-        if remaining > 0:
-            first = [group[:remaining] for group in output.groups]
-            self._maps[network].append(network_maps.of_groups(first, attention_measurement.MEASURED_MAPPINGS))
-            self._image_counts[network] += len(batch)
+        output = engine.forward("fp32", False)(network, batch)
+        if self._remaining > 0:
+            first = [group[: self._remaining] for group in output.groups]
+            self._maps.append(network_maps.of_groups(first, attention_measurement.MEASURED_MAPPINGS))
+            self._remaining -= len(batch)
         return output
 
-    def maps(self, network: nn.Module) -> NetworkMaps:
-        return network_maps.join(self._maps[network])
+    def maps(self) -> NetworkMaps:
+        return network_maps.join(self._maps)
 
 
 def _compare(

@@ -41,12 +41,12 @@ class Cohort:
             Student(Run(student, epochs=10**6, terms=own, teacher=teacher_run if own else None), 10, device, precision)
             for own in terms
         ]
-        self.teachers = {teacher_run: _teacher(teacher, device, compiled)}
+        self.teacher = _teacher(teacher, device, compiled)
         self.replay = Replay(choose_capture(images))
 
     def train(self) -> None:
         """One measured call: data, teacher, students."""
-        rows = train_epoch(self.students, self.teachers, self.images, self.forward, lambda *_: None, replay=self.replay)
+        rows = train_epoch(self.students, self.teacher, self.images, self.forward, lambda *_: None, replay=self.replay)
         for student, row in zip(self.students, rows, strict=True):
             student.end_epoch(row)
 
@@ -71,7 +71,7 @@ def against_plain(images: ImageSet, compiled: bool) -> list[Row]:
 def _plain_loop(images: ImageSet, student: str, teacher: str) -> Callable[[], None]:
     """One measured call of the plain loop."""
     device = images.device
-    network, teacher_network = _random(student, device, nchw=True), _random(teacher, device, nchw=True)
+    network, teacher_network = _random(student).to(device), _random(teacher).to(device)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4)
     loader = plain_loop.loader(images.subset(BATCH * _steps(device)).to("cpu"), BATCH)
     return lambda: plain_loop.train_epoch(network, teacher_network, loader, optimizer, device)
@@ -115,7 +115,7 @@ def peak(images: ImageSet, compiled: bool) -> list[Row]:
 def _large_convolution(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
     x = torch.randn(BATCH, 128, 32, 32, dtype=dtype, device=device).to(memory_format=torch.channels_last)
     weight = torch.randn(128, 128, 3, 3, dtype=dtype, device=device).to(memory_format=torch.channels_last)
-    return lambda: _synchronise(device, conv2d(x, weight, padding=1))
+    return lambda: _synchronise(conv2d(x, weight, padding=1))
 
 
 def processes(images: ImageSet, compiled: bool) -> list[Row]:
@@ -152,7 +152,7 @@ def data_share(images: ImageSet, compiled: bool) -> list[Row]:
 
     def only_data() -> None:
         for batch, _ in batches(single.images, run, 0):
-            _synchronise(batch.device, batch)
+            _synchronise(batch)
 
     seconds = timing.median_seconds({"data": only_data, "step": single.train})
     return [("data: share of a step", 100 * seconds["data"] / seconds["step"], "%")]
@@ -215,19 +215,18 @@ _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 @cache
 def _teacher(name: str, device: torch.device, compiled: bool) -> Teacher:
     """One teacher per architecture, so that it is compiled once."""
-    return Teacher(_random(name, device).requires_grad_(False), name, engine.fastest_precision(device), compiled)
+    network = engine.place(_random(name), device).requires_grad_(False)
+    return Teacher(network, name, engine.fastest_precision(device), compiled)
 
 
-def _random(name: str, device: torch.device, nchw: bool = False) -> nn.Module:
-    layout = torch.contiguous_format if nchw else torch.channels_last
-    return engine.place(networks.build(name, 10, torch.Generator().manual_seed(0)), device, layout)
+def _random(name: str) -> nn.Module:
+    return networks.build(name, 10, torch.Generator().manual_seed(0))
 
 
 def _steps(device: torch.device) -> int:
     return STEPS if device.type == "cpu" else GPU_STEPS * STEPS
 
 
-def _synchronise(device: torch.device, result: Tensor) -> Tensor:
-    if device.type == "cuda":
+def _synchronise(result: Tensor) -> None:
+    if result.is_cuda:
         torch.cuda.synchronize()
-    return result

@@ -65,7 +65,7 @@ def table(results: dict) -> "pd.DataFrame":
     runs["all"] = list(dict.fromkeys(run for of_table in runs.values() for run in of_table))
     rows = []
     for of_table in runs.values():
-        hours = [(unit, seconds(unit, rate) / 3600) for unit in teachers_and_cohorts(of_table)]
+        hours = [(unit, operations(unit) / rate / 3600) for unit in teachers_and_cohorts(of_table)]
         common = sum(length for unit, length in hours if unit[0] in together)
         separate = [(unit, length) for unit, length in hours if unit[0] not in together]
         ends = (common / number + makespan(separate, number) for number in DEVICE_COUNTS)
@@ -74,14 +74,9 @@ def table(results: dict) -> "pd.DataFrame":
     return pd.DataFrame(rows, index=pd.Index(runs, name="table"), columns=columns)
 
 
-def seconds(cohort: Sequence[Run], rate: float = CORES_RATE) -> float:
-    """How long it takes to train a cohort, see `operations`, at so many operations a second."""
-    return operations(cohort) / rate
-
-
 def hours(runs: Iterable[Run]) -> float:
     """How long it takes to train runs and their teachers one after the other, at the rate of two cores."""
-    return sum(map(seconds, teachers_and_cohorts(runs))) / 3600
+    return sum(map(operations, teachers_and_cohorts(runs))) / CORES_RATE / 3600
 
 
 def operations(cohort: Sequence[Run]) -> float:

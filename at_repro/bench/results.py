@@ -14,7 +14,6 @@ COMMITTED = files.CHECKOUT / "book" / "bench.json"
 OTHER = COMMITTED.with_name("bench-other.json")  # of another processor: ratios are of one run, not of all machines
 LISTS = ("--help", "experiments", "status", "claims")  # commands that answer at once
 LONG = ("verify", "book")  # those that one waits for
-COLUMNS = ["case", "measured", "value", "unit", "target", "met"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def frame(results: dict) -> "pd.DataFrame":
         target = targets.get(name)
         judgement = ("", "") if target is None else (str(target), target.judge(value))
         rows.append((case, name, value, unit, *judgement))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=["case", "measured", "value", "unit", "target", "met"])
 
 
 def readable(results: dict) -> "pd.DataFrame":

@@ -158,11 +158,3 @@ class Facts:
 def difference(error: Callable[[Run], float], better: Side, worse: Side) -> float:
     """The mean error of one side minus that of the other."""
     return fmean(map(error, better)) - fmean(map(error, worse))
-
-
-def slope(x: list[float], y: list[float]) -> Estimate | None:
-    """How much y changes with one of x, by least squares; None for fewer than four points, or where x is one value."""
-    if len(x) < 4 or np.ptp(x) == 0:
-        return None
-    (rise, _), covariance = np.polyfit(x, y, 1, cov=True)
-    return Estimate(float(rise), math.sqrt(covariance[0, 0]), len(x) - 2)

@@ -137,7 +137,7 @@ def conclude(comparisons: pd.DataFrame) -> pd.DataFrame:
             "fewer epochs": verdict_of["reduced"],
             "to decide": _to_decide(asked[preset], preset, verdict, part, {*comparisons.loc[is_own, "comparison"]}),
             "rule": "; ".join(map(str, claim.comparisons)),
-            "source": claim.source + ("" if claim.certain else " (?)"),
+            "source": claim.source,
             "stated": plan.history(claim.name, runs),
             "runs": " ".join(runs),
         }
@@ -178,7 +178,7 @@ def shorter_trainings(ledger: pd.DataFrame) -> str:
     decided = decided[decided["verdict"].isin([SUPPORTED, CONTRADICTED])]
     count = (decided["setting"] == SETTINGS["reduced"]).sum()
     untrained = sum(isinstance(BY_NAME[name].comparisons[0], Cost) for name in decided.index)
-    others = f", {untrained} on a benchmark alone" if untrained else ""
+    others = f", {untrained} on a timing of single steps" if untrained else ""
     rest = f"{count} rest{'s' if count == 1 else ''} on trainings shorter than the paper's"
     return f"Of the {len(decided)} decided, {rest}{others}." * bool(count)
 

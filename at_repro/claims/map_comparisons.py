@@ -6,8 +6,9 @@ from statistics import fmean
 from typing import ClassVar
 
 from at_repro import experiments
+from at_repro.analysis import significance
 from at_repro.claims.comparisons import Comparison, Evidence, over_networks
-from at_repro.claims.facts import Facts, slope
+from at_repro.claims.facts import Facts
 from at_repro.claims.verdicts import BELOW
 from at_repro.records import check_same_test_images
 from at_repro.runs import Run
@@ -129,7 +130,7 @@ class Trend(Comparison):
         """The slope over networks, by least squares."""
         keys = {run: (run.run_id, "", self.level, self.statistic) for run in self.runs(preset) if facts.find(run)}
         runs = [run for run, key in keys.items() if key in facts.attention]
-        estimate = slope([facts.error(run) for run in runs], [facts.attention[keys[run]] for run in runs])
+        estimate = significance.slope([facts.error(run) for run in runs], [facts.attention[keys[run]] for run in runs])
         if estimate is None:
             return None
         check_same_test_images(map(facts.load, runs))

@@ -41,7 +41,6 @@ class Claim:
         text: what is claimed or asked, in our words.
         source: where the paper claims it; empty for a question of our own.
         comparisons: what decides it, with their margins; all of them, unless one says otherwise.
-        certain: False where the paper contradicts itself or was recalled less firmly.
         is_arithmetic: True for what no network could contradict: shown as a sanity check, not counted.
     """
 
@@ -49,7 +48,6 @@ class Claim:
     text: str
     source: str
     comparisons: Sequence[Comparison]
-    certain: bool = True
     is_arithmetic: bool = False
 
     def asked(self, preset: str) -> list[Comparison]:
@@ -101,9 +99,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "objects-accuracy",
         "Attention lies more on the object in more accurate networks",
-        "Section 3.1",
+        "Section 3.1 (?)",
         [Trend("objects", _SHAPES, "top", _SURPLUS)],
-        certain=False,
     ),
     Claim(
         "parts",
@@ -151,13 +148,12 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "details",
         "Details of shape disappear as the power grows",
-        "Section 3.1",
+        "Section 3.1 (?)",
         [
             _of_plain(f"{less} of {level} maps below {more}", (level, less), (level, more))
             for level in _LEVELS
             for more, less in pairwise(("edges, sum-1", "edges", "edges, sum-4"))
         ],
-        certain=False,
     ),
     Claim(
         "at",
@@ -300,12 +296,11 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "fine-tuning",
         "AT improves a fine-tuned ResNet-18 on CUB and Scenes, on one of them more than KD",
-        "Table 4",
+        "Table 4 (?)",
         [
             *_each(_TASKS, "AT", "student"),
             BestOf(_each(_TASKS, "AT", "KD")),
         ],
-        certain=False,
     ),
     Claim(
         "alike",

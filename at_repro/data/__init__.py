@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from at_repro.data.names import (
-    DATA_SETS,
-    SPLITS,
-    check_name,
-    folder,
-    is_streamed,
-    resolution,
-    training_resolution,
-)
+from at_repro.data.names import DATA_SETS, SPLITS, check_name, folder, is_streamed, resolution, training_resolution
 from at_repro.errors import DataError, ParameterError, check_choice
 
 if TYPE_CHECKING:
@@ -114,23 +106,11 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 @dataclass(frozen=True)
-class SplitDescription:
-    """One split: number of images, their (height, width), number of images per class, fingerprint."""
-
-    images: int
-    size: tuple[int, int]
-    class_counts: dict[str, int]
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class Description:
-    """What is known of a data set: where it was found and its splits; or, with neither, the reason why not."""
+    """The splits of a data set by name; or, without any, the reason why not."""
 
-    name: str
-    source: str | None
-    splits: dict[str, SplitDescription]
-    problem: str | None = None
+    splits: "dict[str, Images]"
+    problem: str = ""
 
 
 def describe(name: str, root: str | Path | None = None) -> Description:
@@ -142,16 +122,9 @@ def describe(name: str, root: str | Path | None = None) -> Description:
     """
     check_name(name)
     try:
-        images = {split: load(name, split, root, download=False) for split in SPLITS}
-        splits = {
-            split: SplitDescription(
-                images=len(part),
-                size=(part.resolution, part.resolution),
-                class_counts={name: int((part.labels == label).sum()) for label, name in enumerate(part.classes)},
-                fingerprint=part.fingerprint,
-            )
-            for split, part in images.items()
-        }
+        splits = {split: load(name, split, root, download=False) for split in SPLITS}
+        for images in splits.values():
+            _ = images.fingerprint  # an empty file of a streamed set is found by it
     except (DataError, ParameterError) as error:
-        return Description(name, None, {}, str(error))
-    return Description(name, images["train"].source, splits)
+        return Description({}, str(error))
+    return Description(splits)

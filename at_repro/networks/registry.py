@@ -70,12 +70,9 @@ def register(name: str, factory: Constructor) -> None:
     _REGISTERED[name] = factory
     try:
         _outline(name)
-    except Exception as error:  # whatever somebody else's code raises
+    except Exception:
         del _REGISTERED[name]
-        requirement = (
-            f"a function from a number of classes to a module that returns an Output ({error.__cause__ or error!r})"
-        )
-        raise ParameterError("factory", getattr(factory, "__name__", factory), requirement) from error
+        raise
 
 
 def is_function(name: object) -> bool:
@@ -213,15 +210,15 @@ def _outline(name: str) -> _Outline:
         module.register_forward_hook(lambda _module, _inputs, output, layer=layer: outputs.update({layer: output}))
     with torch.no_grad(), FlopCounterMode(display=False) as counter, foreign_code("network", name, _REQUIREMENT):
         output = network(torch.zeros(1, 3, 32, 32, device="meta"))
-    if not isinstance(output, Output) or output.logits.shape != (1, 10):
-        raise ParameterError("network", name, _REQUIREMENT)
-    layers = tapped_layers(network) or tuple(
-        next((layer for layer, result in outputs.items() if result is group and "." not in layer), "")
-        for group in output.groups
-    )
-    if "" in layers:
-        raise ParameterError("network", name, "one whose groups are outputs of its children, or networks.tap's")
-    channels = tuple(group.shape[1] for group in output.groups)
+        if not isinstance(output, Output) or output.logits.shape != (1, 10):
+            raise ParameterError("network", name, _REQUIREMENT)
+        layers = tapped_layers(network) or tuple(
+            next((layer for layer, result in outputs.items() if result is group and "." not in layer), "")
+            for group in output.groups
+        )
+        if "" in layers:
+            raise ParameterError("network", name, "one whose groups are outputs of its children, or networks.tap's")
+        channels = tuple(group.shape[1] for group in output.groups)
     return _Outline(channels, layers, tuple(outputs), counter.get_total_flops())
 
 

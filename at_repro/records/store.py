@@ -168,12 +168,7 @@ class Store:
         return [load_record(path) for path in self.folders().values()]
 
     def write(
-        self,
-        run: Run,
-        values: dict,
-        epochs: "pd.DataFrame",
-        predictions: "pd.DataFrame",
-        weights: "dict[str, Tensor]",
+        self, run: Run, values: dict, epochs: "pd.DataFrame", predictions: "pd.DataFrame", weights: "dict[str, Tensor]"
     ) -> Record:
         """Writes a finished run: into a folder of its own, which is then renamed, so that no reader sees half of it.
 

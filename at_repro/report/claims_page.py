@@ -85,8 +85,8 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     by_seeds = [parts for parts in scopes if all(re.fullmatch(r"\d+ seeds|(one|two) runs?", part) for part in parts)]
     several = sum(all("seeds" in part for part in parts) for parts in by_seeds)
     sure = (
-        f"tested claims that are judged over seeds: {len(by_seeds)}, {several or 'none'} of them with three or more in "
-        "every comparison that was run"
+        f"{len(by_seeds)} tested claims are judged over seeds, {several or 'none'} of them with three or more in every "
+        "comparison that was run"
     )
     if spread.freedom < math.inf:
         width = Estimate(0.0, spread.ratio, spread.freedom).interval[1] / Estimate(0.0, 1.0, math.inf).interval[1]
@@ -99,8 +99,8 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     if len(new):
         same = (new["new_verdict"] == new["verdict"]).sum()
         sure += (
-            f". Comparisons of which three or more seeds, but not all, are newer than the rule: {len(new)}; by these "
-            f"alone {same or 'none'} would have the same verdict"
+            f". In {len(new)} comparisons three or more seeds, but not all, were run after the rule: by these alone "
+            f"{same or 'none'} would have the same verdict"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])

@@ -90,11 +90,7 @@ def results(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     lines = ["".join(f"| {' | '.join(map(str, row))} |\n" for row in rows), claims.summary(ledger), ""]
     for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
-        decided = ledger[ledger["verdict"] == verdict].itertuples()
-        texts = [
-            claims_page.quoted(claim, comparisons) if verdict == claims.CONTRADICTED else claim.claim
-            for claim in decided
-        ]
+        texts = [claims_page.quoted(claim, comparisons) for claim in ledger[ledger["verdict"] == verdict].itertuples()]
         lines += [f"- *{verdict}*: {'; '.join(texts) or 'none'}"]
     return "\n".join([*lines, ""])
 
@@ -115,8 +111,11 @@ def counts(ledger: pd.DataFrame) -> str:
             "not tested": "nothing run, or stand-ins alone",
         }.items()
     ]
-    texts = f"{claims.shorter_trainings(ledger)} {claims.post_hoc(ledger)}".strip()
-    return "::::{grid} 2 2 4 4\n:class-container: cards\n\n" + "".join(cards) + f"::::\n\n{texts}\n"
+    return (
+        "::::{grid} 2 2 4 4\n:class-container: cards\n\n"
+        + "".join(cards)
+        + f"::::\n\n{claims.shorter_trainings(ledger)}\n"
+    )
 
 
 def pages() -> list[str]:

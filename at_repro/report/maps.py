@@ -188,7 +188,7 @@ def _maps(
     if kind == "gradient":
         # Of a sure network the softmax is 1 in float32, and J would be 0; not all models can be run in float64.
         losses = torch.nn.functional.cross_entropy(output.logits.double(), labels, reduction="none")
-        return {"gradient": attention.gradient_map(attention.input_gradient(losses, pixels)).cpu()}
+        return {"gradient": attention.power_sum(attention.input_gradient(losses, pixels), p=1).cpu()}
     if kind == "grad-cam":
         return _grad_cam(output, layers)
     levels = network_maps.of_groups(output.groups, [mapping])[mapping]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from at_repro import files
 from at_repro.errors import ParameterError, UserError
 from at_repro.report import page
-from at_repro.training.provenance import PATHS
 
 if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
@@ -177,7 +176,7 @@ def tidy(path: Path, fingerprint: dict[str, str] | None = None) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.source = re.sub(rf"(?m)^({'|'.join(PATHS)}) = .*$", r'\1 = ""', cell.source)
+            cell.source = re.sub(rf"(?m)^({'|'.join(page.PATHS)}) = .*$", r'\1 = ""', cell.source)
     nbformat.write(notebook, path)
 
 

@@ -6,6 +6,9 @@ name that it does not know, and takes any value.
 
 import ast
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,6 +22,8 @@ from at_repro.report import trust
 from at_repro.report.figures import notebook_output
 from at_repro.training import engine, provenance
 
+PATHS = ("data_root", "results", "measured", "proofs")
+"""Parameters that are folders and files: where they lie on a machine is nobody's business."""
 _SHARED = ("preset", "seeds", "device", "data_root", "results")  # parameters of every notebook
 
 
@@ -69,17 +74,22 @@ class Page:
         stamped.attrs["stamp"] = stamp(studies or self.studies)
         return stamped
 
-    def closing(self, *sources: str) -> str:
+    def closing(self) -> str:
         """What the page was made from, on what, by which code and when it was executed: its last line of code.
 
-        Where it is not told what it was `sources`: the runs of every study that was opened, see `Study.describe`, or
-        that it has no records. Then the parameters, see `provenance.execution`.
+        The runs of every study that was opened, see `Study.describe`, or that it has no records; then the parameters.
         """
         studies = [
             study.describe() if study.records else f"experiment {study.experiment.name}, {study.origin}: no records"
             for study in self.studies
         ]
-        return "\n".join([*dict.fromkeys(sources or studies), provenance.execution(**self.parameters)])
+        values = {name: value for name, value in self.parameters.items() if name != "device"}
+        values |= {name: Path(values[name]).name for name in {*PATHS} & values.keys()}
+        parameters = ", ".join(f"{name} {value!r}" for name, value in values.items())
+        where = provenance.device_name(engine.device(self.parameters.get("device", "cpu")))
+        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        end = f"executed on {where}, torch {version('torch')}, at_repro {provenance.commit()}, {when}"
+        return "\n".join([*dict.fromkeys(studies), *([f"parameters: {parameters}"] if parameters else []), end])
 
 
 def read(defaults: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:

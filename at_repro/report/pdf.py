@@ -63,5 +63,5 @@ def write(stage: Path, store: Store) -> Path:
 
 def _fill(path: Path, store: Store) -> None:
     """Fills in where the repository is, as `_config.yml` says, and what the records of a store cost."""
-    (repository,) = re.findall(r'(?m)^repository:\n  url: "(.*?)"', (path.parent / "_config.yml").read_text())
+    (repository,) = re.findall(r'(?m)^repository:\n  url: ["\']?([^"\'\s]+)', (path.parent / "_config.yml").read_text())
     files.write(path, Template(path.read_text()).substitute(repository=repository, computing=trust.cost(store)))

@@ -59,11 +59,13 @@ def fingerprint(notebook: "NotebookNode", store: Store, data_root: str | None) -
     Raises DamagedRecord for a record that is not whole.
     """
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    root = str(data.data_root(data_root))
+    images = [image_digest(name, root) for name in notebooks.shown_images(notebook)]
     return {
         "code": _digest(sources),
         "modules": _digest(_code(path.read_text()) for path in modules("\n".join(sources))),
         "records": _digest(_records(store)),
-        "images": _images_digest(notebooks.shown_images(notebook), str(data.data_root(data_root))),
+        "images": _digest(images) if images and all(images) else "",
     }
 
 
@@ -117,11 +119,6 @@ def _records(store: Store) -> Iterator[str]:
         yield f"{record.values}, {record.has_weights}"
     for path in sorted([*store.folder.glob("*.csv"), *(files.CHECKOUT / "book").glob("*.json")]):
         yield hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _images_digest(datasets: Iterable[str], data_root: str) -> str:
-    digests = [image_digest(dataset, data_root) for dataset in datasets]
-    return _digest(digests) if digests and all(digests) else ""
 
 
 @cache

@@ -166,15 +166,18 @@ def data_sets(data_root: str | None = None, names: Sequence[str] = ()) -> tuple[
 
     names: see `data.load`; none: those that need no folder. Raises ParameterError for a name that is not allowed.
     """
-    lines = []
-    sets = [data.describe(name, data_root) for name in names or data.DATA_SETS]
-    for images in sets:
-        lines.append(f"{images.name}: {images.problem or images.source}")
-        for name, split in images.splits.items():
-            height, width = split.size
-            lines.append(f"    {name}: {split.images} images of {height}x{width}, sha256 {split.fingerprint}")
-            lines.append("        " + ", ".join(f"{count} {label}" for label, count in split.class_counts.items()))
-    return "\n".join(map(printable, lines)), not any(images.problem for images in sets)
+    lines, problems = [], 0
+    for name in names or data.DATA_SETS:
+        found = data.describe(name, data_root)
+        problems += bool(found.problem)
+        lines.append(f"{name}: {found.problem or found.splits['train'].source}")
+        for split, images in found.splits.items():
+            size = f"{images.resolution}x{images.resolution}"
+            lines.append(f"    {split}: {len(images)} images of {size}, sha256 {images.fingerprint}")
+            counts = images.labels.bincount(minlength=len(images.classes)).tolist()
+            labels = zip(counts, images.classes, strict=True)
+            lines.append("        " + ", ".join(f"{count} {label}" for count, label in labels))
+    return "\n".join(map(printable, lines)), not problems
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

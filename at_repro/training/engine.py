@@ -97,9 +97,9 @@ def repeat_exactly(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def place(network: nn.Module, device: torch.device, layout: torch.memory_format = torch.channels_last) -> nn.Module:
+def place(network: nn.Module, device: torch.device) -> nn.Module:
     """The network itself, on a device and in the memory layout in which convolutions are fastest."""
-    return network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's signatures leave it out
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's signatures leave it out
 
 
 class Forward:

@@ -64,12 +64,10 @@ def train_cohort(
     # Now, not when they are recorded: the code on disk may be another by then.
     environment = provenance.environment(device) | {"precision": precision, "processes": ranks.count}
     fingerprints = {"train": images.fingerprint, "test": test_images.fingerprint}
-    teachers = {
-        teacher: Teacher(
-            load_network(store, teacher, images, device), teacher.network, precision, compiled, teacher_layers(run)
-        )
-        for teacher in {member.teacher for member in runs if member.teacher is not None}
-    }
+    teacher = None
+    if taught_by := next((member.teacher for member in runs if member.teacher is not None), None):
+        network = load_network(store, taught_by, images, device)
+        teacher = Teacher(network, taught_by.network, precision, compiled, teacher_layers(run))
     students = [Student(run, len(images.classes), device, precision, ranks) for run in runs]
     for student in students:
         student.restore(store.checkpoint_path(student.run), fingerprints)
@@ -93,7 +91,7 @@ def train_cohort(
             # those behind catch up first. Batches depend on the epoch alone, so the result is the same.
             epoch = min(student.epoch for student in active)
             active = [student for student in active if student.epoch == epoch]
-            rows = train_epoch(active, teachers, images, forward, after_step, ranks, replay)
+            rows = train_epoch(active, teacher, images, forward, after_step, ranks, replay)
             start = time.perf_counter()
             tests = ranks.decide(partial(_test, forward, active, test_images))
             seconds = time.perf_counter() - start
@@ -128,7 +126,7 @@ def _record(student: Student, store: Store, test_images: Images) -> Record:
 
 def train_epoch(
     students: Sequence[Student],
-    teachers: dict[Run, Teacher],
+    teacher: Teacher | None,
     images: Images,
     forward: Forward,
     after_step: AfterStep,
@@ -151,7 +149,7 @@ def train_epoch(
         learners = [student for student in students if student.step < step]
         weight = ranks.weight(len(labels), min(run.batch_size, len(images) - (step - 1) * run.batch_size))
         numbers = [settings[student] for student in learners]
-        learn = partial(_learn_together, learners, numbers, teachers, forward, weight)
+        learn = partial(_learn_together, learners, numbers, teacher, forward, weight)
         replay(learn, learners, (numbers, weight), batch, labels)
         seconds = time.perf_counter() - start
         for student in learners:
@@ -169,20 +167,19 @@ def train_epoch(
 def _learn_together(
     students: Sequence[Student],
     settings: Sequence[Settings],
-    teachers: dict[Run, Teacher],
+    teacher: Teacher | None,
     forward: Forward,
     part: float,
     images: Tensor,
     labels: Tensor,
 ) -> None:
     """One step of all students; `part` of the whole batch."""
-    views: dict[Run | None, TeacherBatch] = {}  # what each teacher that is needed says of the batch
-    for run in (student.run for student in students):
-        if run.teacher is not None and run.teacher not in views and any(term.needs_teacher for term in run.terms):
-            views[run.teacher] = TeacherBatch(teachers[run.teacher], images, labels)
+    view = None  # what the teacher says of the batch
+    if teacher is not None and any(student.run.teacher is not None for student in students):
+        view = TeacherBatch(teacher, images, labels)
     side_by_side(
         [
-            partial(_learn, student, numbers, images, labels, views.get(student.run.teacher), forward, part)
+            partial(_learn, student, numbers, images, labels, view, forward, part)
             for student, numbers in zip(students, settings, strict=True)
         ]
     )

@@ -54,6 +54,7 @@ def train(
     ranks, target = join(engine.device(device))
     if compile == "on" and ranks.count > 1:  # torch averages gradients of a network that is called as it is
         raise ParameterError("compile", compile, f"auto or off with {ranks.count} processes, which train uncompiled")
+    engine.compiles(compile, 0, target)
     all_runs = with_teachers([checks.validate(run) for run in runs])
     missing = ranks.decide(lambda: [run for run in all_runs if not store.has(run)])
     progress = progress or Progress(None if ranks.first else io.StringIO())

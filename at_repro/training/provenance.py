@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,11 +12,8 @@ from pathlib import Path
 import torch
 
 from at_repro import files
-from at_repro.training import engine
 
 PACKAGES = ("at-repro", "torch", "torchvision", "numpy", "safetensors")
-PATHS = ("data_root", "results", "measured", "proofs")
-"""Parameters of notebooks that are folders and files: where they lie on a machine is nobody's business."""
 
 
 def environment(device: torch.device) -> dict:
@@ -40,22 +36,6 @@ def command() -> str:
     # Where a folder lies on this machine changes no number and is nobody's business: its name is enough.
     arguments = [re.sub(r"(?s)^(-\w=?|--[\w-]+=)?/(.*/)?(?=[^/])", r"\1.../", word) for word in sys.argv[1:]]
     return shlex.join((["python", "-m", "at_repro"] if program == "__main__.py" else [program]) + arguments)
-
-
-def execution(device: str = "cpu", **parameters: object) -> str:
-    """What a notebook ends with: its parameters, and on what, by which code and when it was executed.
-
-    Args:
-        device: as for `engine.device`, which raises ParameterError.
-        parameters: by name; of folders and files, see PATHS, only the last part is named.
-    """
-    for name in {*PATHS} & parameters.keys():
-        if isinstance(path := parameters[name], str):
-            parameters[name] = Path(path).name
-    text = ", ".join(f"{name} {value!r}" for name, value in parameters.items())
-    first = f"parameters: {text}\n" if text else ""
-    where, when = device_name(engine.device(device)), f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{first}executed on {where}, torch {_version('torch')}, at_repro {commit()}, {when}"
 
 
 def _version(package: str) -> str:

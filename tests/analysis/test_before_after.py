@@ -4,12 +4,13 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fixed_maps import Fixed
 
 from at_repro import data
-from at_repro.analysis import before_after
+from at_repro.analysis import before_after, map_statistics
 
 LEFT, RIGHT = torch.tensor([[9.0, 0], [9, 0]]), torch.tensor([[0, 25.0], [0, 25]])
 BEFORE, AFTER = (0, 9, 2, 9, 9), (0, 1, 8, 8, 4)  # of classes 0 to 4
@@ -54,11 +55,20 @@ def test_the_first_images_of_an_outcome_are_shown_with_their_maps_and_what_moved
 
 
 def test_movement_is_a_distance_per_image_and_outcome(images):
-    """Disjoint maps are sqrt 2 apart."""
+    """Disjoint maps are sqrt 2 apart; one image has no interval."""
     moved = before_after.movement(Opened(images, student=BEFORE, KD=AFTER), "KD", 1)
-    assert moved["outcome"].unique().tolist() == ["newly right", "newly wrong", "right in both", "wrong in both"]
-    assert len(moved) == 4 * 3 and set(moved["level"]) == {"low", "middle", "top"}, "one image each, as asked"
-    assert moved["value"].tolist() == pytest.approx([math.sqrt(2)] * 12)
+    assert list(moved.index) == ["newly right", "newly wrong", "right in both", "wrong in both"]
+    assert list(moved) == ["low", "middle", "top"]
+    assert (moved == "1.414 ± nan").all(axis=None), "one image each, as asked"
+
+
+def test_movement_stands_with_the_interval_that_figures_draw(images, monkeypatch):
+    """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.132."""
+    rows = [("KD", level, value) for level in ("low", "top") for value in (1.0, 2.0, 3.0)]
+    frame = pd.DataFrame([*rows, ("student", "low", 9.0)], columns=["network", "level", "value"])
+    monkeypatch.setattr(map_statistics, "tabulate", lambda *_: frame)
+    moved = before_after.movement(Opened(images, student=BEFORE, KD=AFTER), "KD", 3)
+    assert (moved == "2.000 ± 1.132").all(axis=None) and list(moved) == ["low", "top"]
 
 
 @pytest.mark.parametrize("predictions", [{}, {"student": BEFORE}, {"KD": AFTER}, {"student": BEFORE, "KD": None}])

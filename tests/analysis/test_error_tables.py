@@ -42,7 +42,7 @@ def test_several_seeds_have_one_p(studies):
     """Of three seeds or more Student's over their differences: 0.5, 1 and 1.5, t = 2 sqrt(3); of one McNemar's."""
     study = studies("reduced", student={seed: range(20) for seed in range(3)}, kd={0: range(18)},
                     at={0: range(19), 1: range(18), 2: range(17)})  # fmt: skip
-    stacked = error_tables.stack({"x": error_tables.by_method(study)}, [study], {"student": ["student"]}).loc["x"]
+    stacked = error_tables.stack({"x": study}, {"student": ["student"]}).loc["x"]
     assert stacked.loc["AT", "minus student (p)"] == "-1.00 (0.074)", "1 - sqrt(12 / 14)"
     assert stacked.loc["KD", "minus student (p)"] == "-1.00 (0.5)", "two images of two, twice 1 in 4"
 
@@ -78,8 +78,7 @@ def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
     groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
     forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
-    both = {"groups": error_tables.by_method(groups), "forms": error_tables.by_method(forms)}
-    found = error_tables.stack(both, [groups, forms], {"usual": ["all groups", "code form, beta 1000"]})
+    found = error_tables.stack({"groups": groups, "forms": forms}, {"usual": ["all groups", "code form, beta 1000"]})
     assert list(found.columns) == ["ours", "seeds", "paper", "minus usual (p)"]
     assert found.loc[("groups", "group 1")].tolist() == ["9.00", 1, "8.11", "+1.00 (0.5)"]
     assert found.loc[("groups", "all groups"), "minus usual (p)"] == ""
@@ -93,8 +92,7 @@ def test_top5_errors_stand_beside_the_papers(studies):
     found = error_tables.top5(study)
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
-    errors = {"ImageNet": error_tables.by_method(study)}
-    beside = error_tables.stack(errors, [study], {"student": ["student"]})
+    beside = error_tables.stack({"ImageNet": study}, {"student": ["student"]})
     assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
 
 
@@ -322,16 +320,3 @@ def test_paired_differences_of_nothing(studies):
     for study in (studies("smoke"), studies("reduced", at={0: range(9)})):
         found = error_tables.paired_differences(study, "student")
         assert found.empty and list(found.columns) == ["seeds", "difference", "low", "high"]
-
-
-def test_means_stand_with_the_interval_that_figures_draw():
-    """1.96 standard errors: of 1, 2 and 3 the deviation is 1, so 1.96 / sqrt 3 = 1.132; one image has none."""
-    rows = [("b", "low", "share", 1.0), ("b", "low", "entropy", 50.0), ("a", "top", "share", 7.0)]
-    rows += [("b", "low", "share", 2.0), ("b", "low", "share", 3.0), ("b", "low", "entropy", 50.0)]
-    measured = pd.DataFrame(rows, columns=["network", "level", "statistic", "value"])
-    by = ["network", "level"]
-    found = error_tables.means_as_text(measured, by)
-    assert found.index.tolist() == [("b", "low"), ("a", "top")] and list(found) == ["share", "entropy"]
-    assert found.iloc[0].tolist() == ["2.000 ± 1.132", "50.000 ± 0.000"] and found.iloc[1, 0] == "7.000 ± nan"
-    assert error_tables.means_as_text(measured, ["level"]).index.tolist() == ["low", "top"]
-    assert error_tables.means_as_text(measured[:0], by).empty

@@ -409,7 +409,6 @@ def test_what_was_compared_before_an_interrupt_is_printed(trained, store, hand_m
     labels = images.labels.tolist()
     predicted = [(label + (number < 5)) % 10 for number, label in enumerate(labels)]  # five of twenty are wrong
     hand_made(replace(trained.run, seed=1), (25.0,), predicted, labels, data={"test": images.fingerprint})
-    monkeypatch.setattr(verification, "NETWORKS_PER_PASS", 1)
     evaluate, calls = verification.evaluate, iter([None, KeyboardInterrupt()])
 
     def interrupted(*given):

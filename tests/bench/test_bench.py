@@ -87,11 +87,11 @@ def test_processes_measure_together(tmp_path):
 def test_the_plain_loop_learns_the_same_thing(images):
     """Else a comparison of speeds would compare two methods: a step of each moves the student alike."""
     batch = augment.normalize(images.images[:16], *data.normalization("shapes")).contiguous()
-    student, teacher = (cases._random("wrn-10-1", torch.device("cpu"), nchw=True) for _ in range(2))
+    student, teacher = (cases._random("wrn-10-1") for _ in range(2))
     optimizer = torch.optim.SGD(student.parameters(), 0.1, 0.9, weight_decay=5e-4)
     plain_loop.train_epoch(student, teacher, [(batch, images.labels[:16])], optimizer, torch.device("cpu"))
     ours = cases.Cohort(images, "wrn-10-1", [cases.METHODS["AT"]], "wrn-10-1", False).students[0]
-    ours.network.load_state_dict(cases._random("wrn-10-1", torch.device("cpu")).state_dict())
+    ours.network.load_state_dict(cases._random("wrn-10-1").state_dict())
     ours.begin_epoch()
     seen = ours.see(batch, images.labels[:16], cases.engine.forward("fp32", False))
     term = ours.run.terms[0]
@@ -184,24 +184,22 @@ def test_a_case_that_cannot_be_measured_costs_no_other_one(monkeypatch, capsys):
     monkeypatch.setattr(cases, "command", lambda *_: timing.program("-c", "raise SystemExit('no Jupyter Book here')"))
     monkeypatch.setattr(bench, "LISTS", ())
     monkeypatch.setattr(bench, "LONG", ("book",))
-    monkeypatch.setattr(
-        benchmark, "_images", lambda _: (data.load("shapes", "train", subset=32), {"memory": "no data"})
-    )
+    monkeypatch.setattr(benchmark, "_images", lambda _: data.load("shapes", "train", subset=32))
     found = benchmark.measure("cpu", compile="off")
-    assert [row[1] for row in found["rows"]] == [name for name in known if name != "memory"]
-    assert found["left_out"] == {"memory": "no data", "at-repro book": "no Jupyter Book here"}
+    assert [row[1] for row in found["rows"]] == [*known]
+    assert found["left_out"] == {"at-repro book": "no Jupyter Book here"}
     assert "at-repro book: left out, no Jupyter Book here" in capsys.readouterr().err
     for name in known:
         monkeypatch.setattr(cases, name, lambda *_: 1 / 0)
-    with pytest.raises(UserError, match=r"^nothing could be measured: no data; division by zero; no Jupyter Book here"):
+    with pytest.raises(UserError, match=r"^nothing could be measured: division by zero; no Jupyter Book here"):
         benchmark.measure("cpu", compile="off")
 
 
 def test_without_cifar10_there_are_as_many_images(no_download, monkeypatch, tmp_path):
     """A GPU's cases take 16,384: of fewer the rates were those of as many, and 1.6 times too high."""
     monkeypatch.setitem(shapes.SIZES, "train", 40)
-    images, omissions = benchmark._images(str(tmp_path))
-    assert len(images) == 50_000 and images.images.shape[1:] == (3, 32, 32) and list(omissions) == ["memory"]
+    images = benchmark._images(str(tmp_path))
+    assert len(images) == 50_000 and images.images.shape[1:] == (3, 32, 32)
     assert torch.equal(images.images[:40], images.images[40:80])
 
 

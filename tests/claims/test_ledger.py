@@ -71,7 +71,8 @@ def test_every_claim_has_a_name_of_its_own_and_a_source():
     places = ("Table", "Section", "Figure", "Appendix")
     assert all(claim.text and claim.source.startswith(places) for claim in paper_claims.CLAIMS)
     printed = {number.table for number in paper_numbers.NUMBERS}
-    assert {claim.source for claim in paper_claims.CLAIMS if claim.source.startswith("Table")} <= printed
+    sources = {claim.source.removesuffix(" (?)") for claim in paper_claims.CLAIMS}
+    assert {source for source in sources if source.startswith("Table")} <= printed
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +470,7 @@ def test_a_benchmark_is_no_training(recorded, store):
     recorded("one-or-three", "reduced", group_1=[9.0] * 3, group_2=[9.0] * 3, group_3=[9.0] * 3, student=[8.5] * 3)
     ledger = claims.conclude(claims.compare(store))
     assert (ledger.loc[["one-group", "cost"], "verdict"] == [CONTRADICTED, SUPPORTED]).all()
-    told = "Of the 2 decided, 1 rests on trainings shorter than the paper's, 1 on a benchmark alone."
+    told = "Of the 2 decided, 1 rests on trainings shorter than the paper's, 1 on a timing of single steps."
     assert claims.shorter_trainings(ledger) == told
 
 

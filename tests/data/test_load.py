@@ -62,7 +62,7 @@ def test_data_root_that_does_not_exist_is_refused_with_its_source(tmp_path, monk
 
 def test_describe_tells_what_is_missing_and_neither_raises_nor_downloads(tmp_path):
     description = data.describe("cifar10")
-    assert description.source is None and description.splits == {}
+    assert description.splits == {}
     assert "CIFAR-10 is not in" in description.problem and "not downloaded" in description.problem
     assert not Path(tmp_path / "cache").exists(), "describing must not begin a download"
     assert "a folder that exists" in data.describe("cifar10", tmp_path / "gone").problem

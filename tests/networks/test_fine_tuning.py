@@ -115,7 +115,9 @@ def test_training_changes_what_is_not_frozen_and_nothing_else(few_test_images):
     checks.validate(run)
     student = Student(run, 10, torch.device("cpu"), "fp32")
     before = {name: value.clone() for name, value in student.network.state_dict().items()}
-    train_epoch([student], {}, data.load("shapes", "train", subset=32), engine.forward("fp32", False), lambda *_: None)
+    train_epoch(
+        [student], None, data.load("shapes", "train", subset=32), engine.forward("fp32", False), lambda *_: None
+    )
     changed = {name for name, value in student.network.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[0] for name in changed} == {"stage3", "stage4", "stage5", "stage6", "stage7", "head", "fc"}
     assert not [name for name in changed if "norm" in name]
@@ -135,7 +137,7 @@ def test_a_fine_tuned_run_is_recorded_stopped_and_continued_like_any_other(few_t
     for number, student in enumerate(halves):
         if number:
             student.restore(tmp_path / "half.safetensors", {})
-        row = train_epoch([student], {}, images, engine.forward("fp32", False), lambda *_: None)[0]
+        row = train_epoch([student], None, images, engine.forward("fp32", False), lambda *_: None)[0]
         student.end_epoch(row)
         student.save(tmp_path / "half.safetensors")
     whole = store.load(run).weights()

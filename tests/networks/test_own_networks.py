@@ -104,8 +104,8 @@ def test_it_trains_is_recorded_with_its_source_and_verifies(registered, store, q
         ("wrn-16-1", Two, "^name: 'wrn-16-1'"),
         ("own-two", Two, "^name: 'own-two'"),
         ("a/b", Two, "^name: 'a/b'"),
-        ("own-linear", lambda classes: nn.Conv2d(3, classes, 1), r"^factory: .*returns an Output"),
-        ("own-none", dict, r"^factory: 'dict'"),
+        ("own-linear", lambda classes: nn.Conv2d(3, classes, 1), r"^network: 'own-linear' .*returns an Output"),
+        ("own-none", dict, "^network: 'own-none'"),
     ],
 )
 def test_what_cannot_be_registered(registered, name, factory, match):
@@ -128,6 +128,17 @@ fixed = lambda classes: Two(7)
 no_argument = lambda: Two(10)
 failing = lambda classes: {}["a key"]
 number = 3
+
+class Odd(nn.Module):
+    def __init__(self, logits, groups):
+        super().__init__()
+        self.output = networks.Output(logits, groups)
+
+    def forward(self, images):
+        return self.output
+
+no_logits = lambda classes: Odd(None, ())
+no_groups = lambda classes: Odd(torch.zeros(1, classes, device="meta"), None)
 
 class Inner(nn.Module):
     def __init__(self, classes):
@@ -263,6 +274,8 @@ def test_groups_of_inner_layers_cannot_be_frozen(registered):
         ("mine:fixed", "returns an Output with as many logits"),
         ("mine:no_argument", r"returns an Output .*TypeError"),
         ("mine:failing", r"returns an Output .*KeyError\('a key'\)"),
+        ("mine:no_logits", r"returns an Output .*AttributeError"),
+        ("mine:no_groups", r"returns an Output .*TypeError"),
         ("mine:Inner", "groups are outputs of its children"),
         ("mine:", "wrn-{depth}.*module:function"),
     ],

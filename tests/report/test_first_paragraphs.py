@@ -81,19 +81,6 @@ def test_the_luckiest_seed_is_called_so(studies, loss):
     assert "without any transfer 20.00 % (one seed, the lowest of 2: 20.00 to 25.00 %), at 40 epochs" in text
 
 
-def test_losses_that_are_worse_than_a_lucky_seed_alone_are_told_apart(studies, loss, store):
-    """The usual loss makes 30 mistakes, with seed 1 60: group 1 is worse than the first, not than their mean."""
-    groups, functions, forms = loss(**{"group 1": {0: range(40)}, "group 3": {0: range(100)}})
-    told = "2 worse, each judged by itself"
-    assert f"{told}; 0 are" in first_paragraphs.on_losses(groups, functions, forms)[0]
-    studies("reduced", "one-or-three", **{"all groups": {1: range(60)}})
-    text = first_paragraphs.on_losses(groups, functions, forms)[0]
-    assert f"{told} (1 of them also worse than the usual one's mean over all its seeds); 0 are" in text
-    groups = open_study("one-or-three", "reduced", [0, 1], results=str(store.folder), train_missing=False)
-    text = first_paragraphs.on_losses(groups, functions, forms)[0]
-    assert f"{told} (1 of them" in text, "a page of both has the lucky one alone beside group 1 all the same"
-
-
 def test_a_loss_that_is_better_or_diverged_changes_the_answer(loss):
     better = {"paper form, beta 0.1": {0: range(20)}, "not normalised, beta 1000": {0: None}}
     text = plain(*first_paragraphs.on_losses(*loss(**better)))
@@ -166,10 +153,10 @@ def test_larger_images_are_said_with_their_verdicts(studies):
     told = "In small stand-ins for the paper's setting, on birds and scenes, attention transfer helps significantly on"
     assert f"{told} birds**; the paper gains" in text
     assert (
-        "the paper gains 1.1 to 1.5 (?) points on each. Test errors without transfer and with it: 20.00 % and 15.00 % "
-        "on birds (20 epochs, one seed); 20.00 % and 40.00 % on scenes (20 epochs, one seed)."
+        "the paper gains 1.1 to 1.5 points on each (not all checked in print). Test errors without transfer and with "
+        "it: 20.00 % and 15.00 % on birds (20 epochs, one seed); 20.00 % and 40.00 % on scenes (20 epochs, one seed)."
     ) in text
-    weak = "On scenes the teacher (20.00 %) is not significantly better than the plain student: by the rules"
+    weak = "On scenes the teacher is not significantly better than the plain student: by the rules"
     assert weak in text
     told = "With a smaller β that makes up for this the errors are 10.00 % on birds. On"
     assert f"as much as in the paper. {told}" in text
@@ -238,7 +225,7 @@ def test_a_teacher_has_to_beat_the_plain_student_of_every_seed(studies):
     birds = {"student": {0: range(40), 1: range(20)}, "teacher": {0: range(20)}, "at": {0: range(40)}}
     others = [studies("reduced", name) for name in LARGER[1:]]
     text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
-    assert "On birds the teacher (10.00 %) is not significantly better than the plain student: by the" in text
+    assert "On birds the teacher is not significantly better than the plain student: by the" in text
 
 
 def test_a_teacher_that_is_worse_than_its_student_is_said_to_be(studies):
@@ -310,7 +297,8 @@ def test_how_much_farther_distillation_looks_is_told_seed_by_seed(studies, monke
     one = f"0.020 farther (not significant; {pair}; 95 % interval -0.010 to 0.050; so with 2 of 3 seeds)"
     told = "Compared seed by seed with the plain student's, KD's top map is on average"
     lower = "Of lower maps none differs significantly."
-    assert f"{told} {one.format(40)} and {one.format(200)}. {lower} Whether" in text
+    scale = "on a scale from 0, the same map, to 1.41, no position in common."
+    assert f"{told} {one.format(40)} and {one.format(200)}, {scale} {lower} Whether" in text
     table.loc["low"] = [3, 0, -0.02, -0.03, -0.01]
     text = first_paragraphs.is_it_the_attention("reduced", {"pair": STUDENTS}, of_both[:1])
     nearer = "0.020 nearer (WRN-16-1 from WRN-16-2, 40 epochs; 95 % interval 0.010 to 0.030; so with 3 of 3 seeds)"
@@ -344,13 +332,10 @@ def test_stronger_networks_have_what_all_networks_and_the_wrns_agree_on():
     assert "**Stronger networks have more of their attention in peaks**" in peaks(rising)
     assert "**Stronger networks have less of their attention in peaks**" in peaks(rising[::-1])
     few = peaks(rising, names="NIN-a NIN-b WRN-c WRN-d WRN-e")
-    assert (
-        "in peaks is open**" in few
-        and "; decided only if both are significant, but over 3 networks p is at least 0.33." in few
-    )
+    assert "in peaks is open**" in few, "three WRNs cannot be significant, and both have to be"
     fewer = peaks(rising, names="NIN-a NIN-b NIN-c WRN-d WRN-e")
     assert "in peaks is open**" in fewer and "(p = 0.017); the WRNs alone are too few." in fewer, "half of the rule"
-    assert "too few" not in peaks(rising) and "; decided only if both are significant." in peaks(rising)
+    assert "too few" not in peaks(rising)
     assert "in peaks is open**" in peaks([22.0, 20, 23, 21, 20]), "a weak correlation is no hint"
     assert "holds 20 to 24 % of its mass" in peaks(rising) and "-1.00 over 5 WRNs (p = 0.017)" in peaks(rising)
 

@@ -1,5 +1,9 @@
 """Tables of the command line, on a store made by hand."""
 
+from dataclasses import replace
+
+import torch
+
 from at_repro import data
 from at_repro.experiments import EXPERIMENTS, Experiment
 from at_repro.report import terminal_output
@@ -14,9 +18,6 @@ def test_images_that_nobody_has_counted_take_a_time_that_nobody_knows(monkeypatc
 
 
 def test_status_of_every_kind(store, small, hand_made):
-    from dataclasses import replace
-
-    import torch
 
     from at_repro.training import Student
 
@@ -48,7 +49,8 @@ def test_a_checkpoint_that_cannot_be_read_is_one_line(store, small):
 
 def test_names_from_files_say_nothing_to_the_terminal(monkeypatch):
     """A class may be called as a terminal's command, or as no text at all."""
-    split = data.SplitDescription(2, (8, 8), {"\x1b[2J": 1, "caf\udce9": 1}, "f")
-    monkeypatch.setattr(data, "describe", lambda name, root: data.Description(name, "here", {"train": split}))
+    zeros = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    images = data.ImageSet("photos@8", "train", zeros, torch.arange(2), ("\x1b[2J", "caf\udce9"))
+    monkeypatch.setattr(data, "describe", lambda name, root: data.Description({"train": images}))
     text, whole = terminal_output.data_sets(names=["photos@8"])
     assert whole and text.splitlines()[-1].strip() == "1 \\x1b[2J, 1 caf\\udce9"

@@ -4,10 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,18 +102,3 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
 def test_the_command_as_somebody_would_type_it(monkeypatch, arguments, command):
     monkeypatch.setattr(sys, "argv", arguments)
     assert provenance.command() == command
-
-
-def test_an_executed_notebook_names_its_parameters_and_itself(monkeypatch):
-    monkeypatch.setattr(provenance, "commit", lambda: "abc")
-    clock = SimpleNamespace(now=lambda zone=None: datetime(2024, 1, 2, 3, 4, tzinfo=UTC).astimezone(zone))
-    monkeypatch.setattr(provenance, "datetime", clock)
-    first, second = provenance.execution(
-        "cpu", preset="smoke", results="/home/me/mine", measured="/home/b.json"
-    ).splitlines()
-    assert first == "parameters: preset 'smoke', results 'mine', measured 'b.json'", (
-        "where a folder lies is nobody's business"
-    )
-    assert second.startswith(f"executed on CPU, {torch.get_num_threads()} thread")
-    assert f"torch {torch.__version__}, at_repro abc, " in second
-    assert second.endswith(", 2024-01-02 03:04 UTC")

@@ -14,7 +14,6 @@ from at_repro.report.figures.theme import (
     LETTERS,
     NARROW,
     PALETTE,
-    WIDTH,
     canvas,
     colour_of,
     colours_of,
@@ -112,40 +111,34 @@ def _plain_student(table: pd.DataFrame, along: Callable, across: Callable) -> No
 
 
 def against_error(table: pd.DataFrame, quantity: str, stamp: str) -> Figure:
-    """What was measured of maps at every level against the test error: a plot per level, a dot per network.
+    """What was measured of maps at the top level against the test error: a dot per network.
 
     A dot carries its label in the frame; methods of Table 1 have their colour, and all others are hollow.
 
     Args:
-        table: index the labels; columns test_error (percent), then one per level, and before them maybe method; see
-            `across_studies.distance_and_error` and `across_studies.table`.
+        table: index the labels; columns test_error (percent), maybe method, and the levels, of which the last is drawn;
+            see `across_studies.distance_and_error` and `across_studies.table`.
         quantity: what was measured, with its unit.
     """
-    levels = list(table.columns[table.columns.get_loc("test_error") + 1 :])
-    table = table.dropna(subset=levels)
+    level = table.columns[-1]
+    table = table.dropna(subset=level)
     if table.empty:
         return unavailable(stamp)
-    width = min(WIDTH, 1.4 + 2.6 * len(levels))  # one plot alone is as wide as a phone
-    figure, axes = canvas(stamp, 3.6, 1, len(levels), width=width, sharey=True, squeeze=False)
+    figure, axis = canvas(stamp, 3.6, width=NARROW)
     methods = table["method"] if "method" in table else pd.Series("", table.index)
     colours = [COLOURS.get(method, "none") for method in methods]
     edges = [COLOURS.get(method, INK) for method in methods]
-    longest = max(len(str(label)) for label in table.index)
-    for axis, level in zip(axes[0], levels, strict=True):
-        axis.scatter(table[level], table["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
-        axis.set_title(level)
-        axis.margins(x=0.1, y=0.1)
-        low, high = axis.get_xlim()  # room for the label of a dot at the right edge
-        axis.set_xlim(low, high + 0.06 * longest * (high - low))
-    axes[0, 0].set_ylabel("test error (%)")
-    axes[0, len(levels) // 2].set_xlabel(quantity)
+    axis.scatter(table[level], table["test_error"], facecolors=colours, edgecolors=edges, zorder=3)
+    axis.set(title=level, xlabel=quantity, ylabel="test error (%)")
+    axis.margins(x=0.1, y=0.1)
+    low, high = axis.get_xlim()  # room for the label of a dot at the right edge
+    axis.set_xlim(low, high + 0.06 * max(len(str(label)) for label in table.index) * (high - low))
     of_methods = {method: COLOURS[method] for method in pd.unique(methods) if method in COLOURS}
     if of_methods:
         marks = [Line2D([], [], color=colour, marker="o", linestyle="none") for colour in of_methods.values()]
         figure.legend(marks, of_methods, loc="outside upper center", ncols=len(of_methods), frameon=False,
                       fontsize=LETTERS, columnspacing=1, handletextpad=0)  # fmt: skip
-    for axis, level in zip(axes[0], levels, strict=True):
-        name_dots(figure, axis, table[level], table["test_error"])
+    name_dots(figure, axis, table[level], table["test_error"])
     return figure
 
 

@@ -68,13 +68,12 @@ def transfer(images: ImageSet | None, groups: Mapping[str, Sequence[Tensor]], st
     return figure
 
 
-def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figure:
+def mappings(groups: Sequence[Tensor], stamp: str) -> Figure:
     """From channels to one map (the paper's Figure 2): the strongest channels of a middle group, and a map per mapping
     function.
 
     Args:
         groups: activations (N, C, H, W), low to top, of the first image; empty: nothing is drawn.
-        names: of mapping functions, see `attention.mapping`.
     """
     if not groups:
         return unavailable(stamp)
@@ -86,14 +85,14 @@ def mappings(groups: Sequence[Tensor], names: Sequence[str], stamp: str) -> Figu
         at = step * (len(strongest) - 1 - index)
         _show_map(axis, activations[0, channel].abs(), 0.02 + at, 0.2 + step * len(strongest) - step - at, size)
     _write(axis, 0.6, 0.1, f"{activations.shape[1]} channels")
-    wide = (_WIDTH - 1.75) / len(names)
+    wide = (_WIDTH - 1.75) / len(attention.MAPPINGS)
     _arrow(axis, (1.22, 0.75), (1.7, 0.75))
-    for index, name in enumerate(names):
+    for index, name in enumerate(attention.MAPPINGS):
         left = 1.75 + index * wide
         _show_map(axis, attention.mapping(name)(activations)[0], left, 0.75 - wide / 2 + 0.02, wide - 0.05)
         weight = "bold" if name == "sum-2" else "normal"
         _write(axis, left + wide / 2 - 0.02, 0.75 + wide / 2 + 0.1, name, weight=weight)
-    _write(axis, 1.75 + wide * len(names) / 2, 0.1, "power, then sum or maximum")
+    _write(axis, 1.75 + wide * len(attention.MAPPINGS) / 2, 0.1, "power, then sum or maximum")
     return figure
 
 

@@ -77,7 +77,8 @@ def colours_of(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
 def name_dots(figure: Figure, axis: Axes, across: pd.Series, up: pd.Series) -> None:
     """Writes each dot's label as near to it as it covers no dot, line or text, and joins what is not beside its dot.
 
-    Ticks replace the grid, which would strike labels. A label without any room in the frame stands right of its dot.
+    Ticks replace the grid, which would strike labels. Where nothing else is left what joins a label to its dot crosses
+    another; a label without any room in the frame stands right of its dot.
     """
     axis.grid(visible=False)
     axis.tick_params(left=True, bottom=True, length=3, color=INK)
@@ -89,21 +90,25 @@ def name_dots(figure: Figure, axis: Axes, across: pd.Series, up: pd.Series) -> N
     covered += [text.get_window_extent() for text in axis.texts]
     lines = [line.get_transform().transform_path(line.get_path()) for line in axis.lines]
 
-    def is_free(box: Bbox, joint: Path) -> bool:
-        dot = np.asarray(joint.vertices)[0]
+    def is_free(box: Bbox) -> bool:
         return (
             axis.bbox.count_contains(box.get_points()) == 2
             and not box.count_overlaps(covered)
             and not any(line.intersects_bbox(box, filled=False) for line in lines)
-            and not any(joint.intersects_bbox(other) for other in covered if not other.contains(*dot))
         )
+
+    def crosses(joint: Path) -> bool:
+        dot = np.asarray(joint.vertices)[0]
+        return any(joint.intersects_bbox(other) for other in covered if not other.contains(*dot))
 
     for index in up.argsort():
         at, text = (across.iloc[index], up.iloc[index]), str(up.index[index])
         trial = axis.text(0, 0, text, fontsize=LETTERS)
         places = _places(dots[index], np.array(trial.get_window_extent().size), gap)
         trial.remove()
-        box, joint, towards = next((place for place in places if is_free(*place[:2])), places[0])
+        free = (place for place in places if is_free(place[0]))
+        nearest = next(free, places[0])
+        box, joint, towards = next((place for place in (nearest, *free) if not crosses(place[1])), nearest)
         covered.append(box)
         lines.append(joint)
         is_far = np.ptp(joint.vertices, axis=0).max() > 1.5 * gap

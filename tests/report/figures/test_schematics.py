@@ -29,9 +29,10 @@ def test_transfer_shows_maps_their_differences_and_their_distances(images):
 
 def test_mappings_show_the_strongest_channel_in_front_and_a_map_per_function():
     activations = torch.tensor([[[[1.0, 0.0]], [[-2.0, 3.0]]]])
-    figure = figures.mappings([activations], ["sum-1", "sum-2", "max-1"], STAMP)
+    figure = figures.mappings([activations], STAMP)
     shown = [picture.tolist() for picture in pictures(figure)]
-    assert shown == [[[1, 0]], [[2, 3]], [[3, 3]], [[5, 9]], [[2, 3]]], "behind, in front, and the three maps"
+    maps = [[[3, 3]], [[5, 9]], [[17, 81]], [[2, 3]], [[4, 9]]]  # sum-1, sum-2, sum-4, max-1 and max-2
+    assert shown == [[[1, 0]], [[2, 3]], *maps], "behind, in front, and the maps"
     assert "2 channels" in texts(figure)
 
 
