@@ -165,8 +165,7 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     Args:
         birds, scenes, imagenet: of the experiments fine-tuning-birds, fine-tuning-scenes and imagenet-resnet18.
     """
-    stand_in = "" if imagenet.preset == "paper" else "ten classes of "
-    tasks = {"birds": birds, "scenes": scenes, f"{stand_in}ImageNet": imagenet}
+    tasks = {"birds": birds, "scenes": scenes, "ImageNet" if imagenet.preset == "paper" else "Imagenette": imagenet}
     tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
     if birds.preset == "smoke" or not tasks:
         return _nothing(birds.preset), ""
@@ -192,9 +191,9 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     gains = [without.value - number.value for without, number in zip(plain, taught, strict=True)]
     doubt = "" if all(number.certain for number in taught) else " (not all checked in print)"
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
+    sets = _and(tasks).replace("Imagenette", "Imagenette (ten classes of ImageNet)")
     lead = (
-        f"**{where} {_and(tasks)}, attention transfer helps significantly on "
-        f"{_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f} points on each{doubt}. "
+        f"**{where} {sets}, attention transfer helps significantly on {_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f} points on each{doubt}. "
         f"Test errors without transfer and with it: {errors}.{_with_smaller_beta(facts, tasks)}"
     )
     if weak_tests:

@@ -166,7 +166,7 @@ def test_larger_images_are_said_with_their_verdicts(studies):
         " Better than the plain student: AT (15.00 %), AT at β = 327 (10.00 %). Not run yet: KD."
         " Better than AT: AT at β = 327 (10.00 %)."
     ) in text
-    assert "Worse than the plain student: AT (40.00 %)." in text and "**ImageNet.**" not in text
+    assert "Worse than the plain student: AT (40.00 %)." in text and "**Imagenette.**" not in text
     assert first_paragraphs.on_larger_images(*[studies("paper", name) for name in LARGER])[0].startswith(
         "Nothing can be said yet"
     )
