@@ -166,7 +166,7 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def same_size(*maps: Tensor) -> tuple[Tensor, ...]:
     """Maps (..., H, W) of several networks at the smallest height and the smallest width of all, as they are compared.
 
-    Those that have this size are returned as they are, others as `resize` makes them.
+    Those that have this size are returned as they are, others as `resize` makes them, in float32 (float64 for float64).
     """
     size = min(x.shape[-2] for x in maps), min(x.shape[-1] for x in maps)
     return tuple(x if x.shape[-2:] == size else resize(x, size) for x in maps)

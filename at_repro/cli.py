@@ -21,11 +21,11 @@ EXAMPLES = (
         "run wrn-16-2-to-16-1 --preset reduced --data-root DIR",
         "train it on CIFAR-10; give the same command again to continue",
     ),
-    ("run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine", "seeds 3 and 4 and the teacher, into a folder"),
+    ("run wrn-16-2-to-16-1 --preset paper --seeds 3 4 --results mine", "seeds 3 and 4 and the teacher, in 30 hours"),
     ("run wrn-16-2-to-16-1 one-or-three --cluster local:2", "the same in several processes, or on a cluster"),
     ("run one-or-three --preset reduced --columns student 'group 1'", "train two columns of a table and their teacher"),
     ("status --preset reduced", "what is recorded, in progress and missing"),
-    ("verify", "recompute the recorded errors from the stored weights"),
+    ("verify", "compare the records with what their weights give"),
     ("claims", "what the records say about each claim of the paper"),
     ("notebook table_1 -p preset smoke -p beta 10", "Table 1 with another weight; networks, length, images too"),
     ("sweep table_1 -p preset smoke -p beta 10 100 1000", "execute a notebook for each value and compare the results"),
@@ -150,13 +150,13 @@ def parser() -> argparse.ArgumentParser:
     command = add(
         "notebook",
         notebook,
-        "execute one notebook through papermill; trains what has no record, unless AT_REPRO_TRAIN is never",
+        "execute one notebook through papermill; trains most of what has no record, unless AT_REPRO_TRAIN is never",
     )
     command.add_argument("name", metavar="NAME", help="of a page, such as table_1")
     command.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"),
                          help="a parameter, once for each: -p preset smoke -p seeds 0,1; each page explains its own at "
-                         "its end, and a wrong name lists them (preset: reduced unless given, which trains whatever "
-                         "the page shows and has no record, on CIFAR-10, for hours)")  # fmt: skip
+                         "its end, and a wrong name lists them (preset: reduced unless given, which trains most of "
+                         "what the page shows and has no record, on CIFAR-10, for hours)")  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="the executed notebook (default: ./NAME.ipynb)")
 
     command = add(
@@ -211,14 +211,22 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--csv", metavar="FILE", help="also look at all pictures, and write of every map its entropy "
                          "and the share of its strongest tenth of positions, in percent")  # fmt: skip
 
-    add("refresh", refresh, "renew the committed pages from the records; trains nothing, needs CIFAR-10")
+    add(
+        "refresh",
+        refresh,
+        "renew the committed pages whose images are here; needs at_repro committed, and CIFAR-10 at hand",
+    )
 
     command = add("book", book, "build the report from the committed records, or train and build it at a preset")
     command.add_argument("--preset", help="smoke, reduced or paper: train what has no record, execute every page")
     command.add_argument("--pdf", action="store_true", help="also print it as one PDF, by the system's Chromium")
     _add_options(command, "device", "data-root", "results")
 
-    command = add("verify", verify, "recompute test errors from stored weights and compare them with the records")
+    command = add(
+        "verify",
+        verify,
+        "compare the records with what their weights give, or, where none are kept, with their predictions",
+    )
     command.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: every record)")
     _add_options(command, "device", "data-root")
     command.add_argument("--results", **_COMMITTED_RECORDS)

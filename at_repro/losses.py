@@ -53,7 +53,7 @@ def activation_transfer(
 
 
 class AttentionTransfer(nn.Module):
-    """`activation_transfer`, weighted, for the training loop of somebody else: no parameters, no state.
+    """`activation_transfer` (eq. 2), weighted, for the training loop of somebody else: no parameters, no state.
 
     Maps are compared at the smaller of both sizes. A mean over the batch: with DistributedDataParallel and equal
     batches one beta serves any number of processes. `beta` may be set between steps, as for AT+KD, whose beta decays.
@@ -131,7 +131,7 @@ def _is_pair(pair: object) -> bool:
 def map_transfer(
     student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], form: str = "code", norm: str = "l2"
 ) -> Tensor:
-    """`activation_transfer` from maps already computed, so that several students can share the teacher's.
+    """`activation_transfer` (eq. 2) from maps already computed, so that several students can share the teacher's.
 
     Args:
         student_maps: maps (N, H, W), not normalised, one per layer.

@@ -243,7 +243,7 @@ def test_experiments_lists_runs_and_cost(capsys):
     assert set(experiments.EXPERIMENTS) <= set(lines)
     own = lines[lines.index(NAME) + 2 :][: len(experiments.PRESETS)]
     rows = {line.split()[0]: line for line in own}
-    assert " 6 runs, 1 seed, " in rows["smoke"] and "embedded" in rows["smoke"]
+    assert " 6 runs, 1 seed, " in rows["smoke"] and "generated images" in rows["smoke"]
     assert " 6 runs, 1 seed, " in rows["reduced"] and "26 runs, 5 seeds, " in rows["paper"]
 
 

@@ -81,7 +81,7 @@ class ImageSet:
         part: Callable[[Tensor], Tensor],
         first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches to train on: uint8 images, augmented, and labels.
+        """Batches to train on: uint8 (n, 3, h, w), augmented, and int64 labels (n,), on the device of the set.
 
         Args:
             order: int64, the indices of the images in the order in which they are seen.

@@ -1,4 +1,4 @@
-"""The outlines of the ten classes of the embedded data set.
+"""The outlines of the ten classes of the generated images.
 
 An outline is a function from coordinates to "inside or not". Only arithmetic that IEEE 754 defines to the last bit is
 used (no sines, so angles appear as constants), which makes the data set the same on every machine.

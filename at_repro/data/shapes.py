@@ -1,4 +1,4 @@
-"""The embedded data set: ten textured shapes on cluttered grounds, with masks of the objects. Nothing is downloaded."""
+"""Generated images: ten textured shapes on cluttered grounds, with masks of the objects. Nothing is downloaded."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Random numbers and coloured textures of the embedded data set: objects, clutter and ground are drawn from these.
+"""Random numbers and coloured textures of the generated images: objects, clutter and ground are drawn from these.
 
 As in `outlines`, only arithmetic that IEEE 754 defines to the last bit, and no sums whose order a library may choose.
 """

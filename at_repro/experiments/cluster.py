@@ -86,6 +86,8 @@ def train_on(
     for.
 
     Args:
+        runs, device, compile, progress: as for `training.train`.
+        client: see `connect`.
         store: a folder that every worker sees at the same path, as for `data_root`.
 
     Raises:

@@ -44,6 +44,13 @@ def columns_of(student: str, teacher: str, methods: Mapping[str, tuple[Term, ...
     """The plain student, the student with each method's terms, and the teacher.
 
     One teacher, of seed 0, serves the students of every seed: a comparison of methods is then one of students alone.
+
+    Args:
+        student, teacher: networks, by name.
+        methods: by column, the terms that are added to the student's loss.
+
+    Returns:
+        From a preset and a seed to the runs, for `Experiment.columns`.
     """
 
     def columns(preset: Preset, seed: int) -> dict[str, Run]:
@@ -227,7 +234,7 @@ EXPERIMENTS = {
             dict.fromkeys(("reduced", "paper"), "a small network, and faces of 40 people"),
         ),
         Experiment(
-            "objects", "ours: is attention on the object? every network of Table 1 on the embedded set", objects,
+            "objects", "ours: is attention on the object? every network of Table 1 on generated images", objects,
             {"smoke": BRIEFEST, "reduced": WITH_MASKS, "paper": WITH_MASKS},
             dict.fromkeys(("reduced", "paper"), "generated shapes"),
         ),

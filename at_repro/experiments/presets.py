@@ -7,12 +7,19 @@ from at_repro.errors import check_choice
 
 @dataclass(frozen=True)
 class Preset:
-    """One size at which every experiment can be run."""
+    """One size at which every experiment can be run.
+
+    Attributes:
+        name: "smoke", "reduced" or "paper".
+        meant_for: for readers.
+        teacher, student: fields of the `Run` that trains one, without network and terms.
+        seeds: of the students.
+    """
 
     name: str
     meant_for: str
-    teacher: dict  # fields of the runs that train a teacher
-    student: dict  # fields of the runs that train a student
+    teacher: dict
+    student: dict
     seeds: tuple[int, ...]
 
 
@@ -22,7 +29,7 @@ _SMOKE = {"dataset": "shapes", "subset": 2500, "batch_size": 64, "precision": "f
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("smoke", "a first look, tests: the embedded data set, minutes on two cores",
+        Preset("smoke", "a first look, tests: generated images, minutes on two cores",
                teacher=_SMOKE | {"epochs": 10}, student=_SMOKE | {"epochs": 8}, seeds=(0,)),
         Preset("reduced", "a laptop over a few nights: all of CIFAR-10, the paper's schedule compressed",
                teacher={"epochs": 60}, student={"epochs": 40}, seeds=(0,)),
@@ -40,7 +47,7 @@ def get_preset(name: str) -> Preset:
 
 # At `smoke` only the first experiment trains for minutes; each of the others takes seconds and shows that it works.
 _FEW = _SMOKE | {"subset": 320}
-_SECONDS = "seconds: the embedded data set, to see that it works"
+_SECONDS = "seconds: generated images, to see that it works"
 BRIEF = Preset("smoke", _SECONDS, _FEW | {"epochs": 1}, _FEW | {"epochs": 2}, seeds=(0,))
 BRIEFEST = replace(BRIEF, student=_FEW | {"epochs": 1})
 
@@ -86,9 +93,9 @@ SCRATCH = {
 }
 
 
-# The embedded set, all of it, is as much as is needed to learn it.
+# All of the generated images are as much as is needed to learn it.
 _EMBEDDED = {"dataset": "shapes", "epochs": 10}
-WITH_MASKS = Preset("reduced", "a laptop: the embedded data set", _EMBEDDED, _EMBEDDED, seeds=(0,))
+WITH_MASKS = Preset("reduced", "a laptop: generated images", _EMBEDDED, _EMBEDDED, seeds=(0,))
 
 
 # The same at both presets: 320 pictures are few, and who has no copy of them finds the committed record.

@@ -30,7 +30,7 @@ class NetworkInNetwork(nn.Module):
     """Three mlpconv blocks, each a 5x5, 5x5 or 3x3 convolution followed by 1x1 ones, and the mean of a 1x1 classifier.
 
     A 3x3 max-pool with stride 2 follows the first block, a 3x3 average-pool with stride 2 the second. The groups of the
-    output are the ends of the three blocks, before pooling and before the classifier's ReLU.
+    output are the ends of the three blocks, before pooling and before the classifier's input is rectified.
 
     Args:
         widths: output channels of every convolution but the classifier, block by block: `WIDE` or `THIN`.

@@ -96,7 +96,10 @@ def load_function(name: str) -> Callable:
 
 
 def source(name: str) -> dict[str, str]:
-    """Of a network of one's own: its `factory`, its `text` and its package's `version`; empty for all others."""
+    """Of a network of one's own: its `factory`, its `text` and its package's `version`; empty for all others.
+
+    Raises ParameterError as `load_function`.
+    """
     if name in _REGISTERED:
         factory = inspect.unwrap(_REGISTERED[name])
     elif is_function(name):

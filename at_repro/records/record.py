@@ -50,7 +50,7 @@ class DamagedRecord(UserError):
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run: its spec and what was measured. `values` is the content of record.json."""
+    """A finished run: its spec and what was measured. `values` is the content of record.json but its checksum."""
 
     run: Run
     folder: Path

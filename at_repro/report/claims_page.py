@@ -177,7 +177,7 @@ class SortableTable:
         return self.table.to_string(index=False)
 
     def _repr_html_(self) -> str:
-        headings = "".join(f"<th><button>{escape(name)}</button></th>" for name in self.table)
+        headings = "".join(f"<th>{escape(name)}</th>" for name in self.table)
         rows = zip(self.table.itertuples(index=False), self.notes, self.details, self.links, strict=True)
         bodies = "\n".join(self._row(*row) for row in rows)
         return f'<table class="sortable"><thead><tr>{headings}</tr></thead>\n{bodies}</table>'

@@ -84,8 +84,8 @@ def _nearer_at_one_gradient_norm(facts: Facts, functions: Study) -> str:
     nearer = [pair for pair in pairs if gaps[pair[0]] < gaps[pair[1]]]
     apart = sum(judge(facts, functions, *pair)[0] in (SUPPORTED, CONTRADICTED) for pair in nearer)
     at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
-    chance = f"{apart or 'none'} of these with an error that differs significantly from the one there"
-    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}, {chance}."
+    differing = f"{apart or 'none'} of these with an error that differs significantly from the one there"
+    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}, {differing}."
 
 
 def on_method(study: Study, sizes: Mapping[str, float]) -> str:
@@ -159,19 +159,19 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     )
 
 
-def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str, str]:
+def on_larger_images(studies: Mapping[str, Study]) -> tuple[str, str]:
     """Whether transfer helps on photographs, fine-tuned and from scratch: the answer and its parts, as Markdown.
 
     Args:
-        birds, scenes, imagenet: of the experiments fine-tuning-birds, fine-tuning-scenes and imagenet-resnet18.
+        studies: of the experiments fine-tuning-birds, fine-tuning-scenes and imagenet-resnet18, by what they are of.
     """
-    tasks = {"birds": birds, "scenes": scenes, "ImageNet" if imagenet.preset == "paper" else "Imagenette": imagenet}
-    tasks = {name: study for name, study in tasks.items() if {"student", "AT"} <= study.records.keys()}
-    if birds.preset == "smoke" or not tasks:
-        return _nothing(birds.preset), ""
-    if dataset := next(filter(None, (study.changes.get("dataset") for study in (birds, scenes, imagenet))), None):
+    tasks = {name: study for name, study in studies.items() if {"student", "AT"} <= study.records.keys()}
+    any_study = next(iter(studies.values()))
+    if any_study.preset == "smoke" or not tasks:
+        return _nothing(any_study.preset), ""
+    if dataset := next(filter(None, (study.changes.get("dataset") for study in studies.values())), None):
         return f"Nothing is said: this page is about birds, scenes and ImageNet, and these runs are of {dataset}.", ""
-    facts = Facts(birds.store)
+    facts = Facts(any_study.store)
     successes = [
         name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]
     ]
@@ -182,8 +182,8 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
             facts.has_better_teacher(replace(study.columns["AT"], seed=seed)) for seed in study.records["student"]
         )
     ]
-    where = "On" if birds.preset == "paper" else "In small stand-ins for the paper's setting, on"
-    names = [study.experiment.name for study in (birds, scenes, imagenet)]
+    where = "On" if any_study.preset == "paper" else "In small stand-ins for the paper's setting, on"
+    names = [study.experiment.name for study in studies.values()]
     plain, taught = (
         [number for name in names if (number := paper_numbers.of_experiment(name, column))]
         for column in ("student", "AT")
@@ -193,7 +193,8 @@ def on_larger_images(birds: Study, scenes: Study, imagenet: Study) -> tuple[str,
     errors = "; ".join(_with_and_without(name, study) for name, study in tasks.items())
     sets = _and(tasks).replace("Imagenette", "Imagenette (ten classes of ImageNet)")
     lead = (
-        f"**{where} {sets}, attention transfer helps significantly on {_and(successes) or 'none'}**; the paper gains {min(gains):.1f} to {max(gains):.1f} points on each{doubt}. "
+        f"**{where} {sets}, attention transfer helps significantly on {_and(successes) or 'none'}**; the paper gains "
+        f"{min(gains):.1f} to {max(gains):.1f} points on each{doubt}. "
         f"Test errors without transfer and with it: {errors}.{_with_smaller_beta(facts, tasks)}"
     )
     if weak_tests:
@@ -301,14 +302,14 @@ def _seed_by_seed(studies: Iterable[Study]) -> str:
             is_farther = row["difference"] > 0
             low, high = (row["low"], row["high"]) if is_farther else (-row["high"], -row["low"])
             count = row["farther"] if is_farther else row["seeds"] - row["farther"]
-            chance = "" if low > 0 else "not significant; "
+            doubt = "" if low > 0 else "not significant; "
             told = (
-                f"{abs(row['difference']):.3f} {'farther' if is_farther else 'nearer'} ({chance}{title}; 95 % interval "
+                f"{abs(row['difference']):.3f} {'farther' if is_farther else 'nearer'} ({doubt}{title}; 95 % interval "
                 f"{low:.3f} to {high:.3f}; so with {count:.0f} of {row['seeds']:.0f} seeds)"
             )
             if level == levels.index[-1]:
                 tops[title] = told
-            elif not chance:
+            elif not doubt:
                 lower.append(f"the {level} one, {told}")
     text = (
         f" Compared seed by seed with the plain student's, KD's top map is on average {_and(tops.values())}, on a "

@@ -103,7 +103,8 @@ def counts(ledger: pd.DataFrame) -> str:
     """Four cards for the landing page with the number of claims of each verdict, and what these rest on."""
     number = claims.counts(ledger)
     cards = [
-        f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n\n{text}\n:::\n"
+        f":::{{grid-item-card}} {number[verdict]} {verdict}\n:link: notebooks/claims\n:link-type: doc\n"
+        f":link-alt: the claims that are {verdict}\n\n{text}\n:::\n"
         for verdict, text in {
             "supported": "as the paper claims",
             "contradicted": "against the claim",

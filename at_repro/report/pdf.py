@@ -50,6 +50,8 @@ def write(stage: Path, store: Store) -> Path:
     """
     browser = chromium()
     page = book.jupyter_book(stage, "singlehtml").with_name("intro.html")
+    # Links that outputs of notebooks hold lead to pages, which are parts of this one.
+    files.write(page, re.sub(r'href="(\w+)\.html[^"]*"', r'href="#document-notebooks/\1"', page.read_text()))
     output = stage / NAME
     # A profile of its own: that of a user may be open, and would get its pages.
     with files.replacement(output) as path, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -63,5 +65,5 @@ def write(stage: Path, store: Store) -> Path:
 
 def _fill(path: Path, store: Store) -> None:
     """Fills in where the repository is, as `_config.yml` says, and what the records of a store cost."""
-    (repository,) = re.findall(r'(?m)^repository:\n  url: ["\']?([^"\'\s]+)', (path.parent / "_config.yml").read_text())
+    (repository,) = re.findall(r'(?m)^repository:\n  url: ["\']?([^"\'\s]*)', (path.parent / "_config.yml").read_text())
     files.write(path, Template(path.read_text()).substitute(repository=repository, computing=trust.cost(store)))

@@ -34,7 +34,7 @@ class Term(_Plain):
     needs_mirror: ClassVar[bool] = False  # the batch is followed by its mirror images, the task loss is put on both
     needs_adapters: ClassVar[bool] = False  # 1x1 convolutions to the teacher's channels
     pairs_groups: ClassVar[bool] = False  # compares groups of student and teacher, chosen by `groups`
-    replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight
+    replaces_task: ClassVar[bool] = False  # the task loss keeps only 1 - weight * decay
 
     decay: str = "constant"
 
@@ -87,12 +87,12 @@ class ActivationTransfer(Term):
 class Distillation(Term):
     """Knowledge distillation (Hinton et al., 2015), as in Section 4.1: temperature 4, alpha 0.9.
 
-    It leaves 1 - alpha of the task loss, so that the sum is `losses.distillation`.
+    It leaves 1 - alpha * decay of the task loss: where decay is constant the sum is `losses.distillation`.
 
     Attributes:
         temperature: above 0.
         alpha: the weight, from 0 to 1.
-        decay: one of `schedules.DECAYS`.
+        decay: of alpha, one of `schedules.DECAYS`; what it loses goes to the task loss.
     """
 
     kind: ClassVar[str] = "kd"

@@ -38,6 +38,8 @@ def train(
     repeated. A run that was stopped goes on at the step where it was, one that was killed from its last checkpoint.
 
     Args:
+        runs: what to train; their teachers are added.
+        store: where records and checkpoints are kept, made with `writable=True`.
         device: "auto" (the GPU where there is one), "cpu" or "cuda".
         data_root: see `data.data_root`.
         compile: "auto" (where it pays), "on" or "off"; several processes train uncompiled, and refuse "on".

@@ -18,7 +18,7 @@
     const view = restored(data);
 
     const picker = element("fieldset", { className: "explorer-images" }, element("legend", {}, "image"));
-    data.labels.forEach((label, index) => picker.append(thumbnail(index, data.classes[label])));
+    data.labels.forEach((label, index) => picker.append(thumbnail(index, `${data.classes[label]}, image ${index + 1}`)));
     const opacity = element("input", { type: "range", min: 0, max: 100, step: 5, value: view.opacity });
     opacity.addEventListener("input", () => show("opacity", Number(opacity.value)));
     opacity.addEventListener("change", remember);
@@ -64,13 +64,14 @@
     }
 
     async function draw() {
-      const asked = String(new URLSearchParams(view));
       opacity.value = view.opacity;
+      view.opacity = Number(opacity.value); // an address may name what the control cannot
       percent.value = `${view.opacity} %`;
       smooth.checked = view.smooth;
+      const asked = String(new URLSearchParams(view));
       root.querySelectorAll(".explorer-images input")[view.image].checked = true;
       await Promise.all([...panels.map((each) => each.draw()), drawDifference()]);
-      root.dataset.drawn = asked;
+      if (asked === String(new URLSearchParams(view))) root.dataset.drawn = asked;
     }
 
     function thumbnail(index, label) {
@@ -78,7 +79,7 @@
       input.addEventListener("change", () => set("image", index));
       const canvas = element("canvas", { width: 32, height: 32 });
       sprite(data.images).then((all) => crop(canvas, all, index));
-      return element("label", { title: label }, input, canvas, element("span", { className: "explorer-hidden" }, label));
+      return element("label", { title: label }, input, canvas, element("span", { className: "visually-hidden" }, label));
     }
 
     function panel(side) {

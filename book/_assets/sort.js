@@ -3,6 +3,8 @@
 document.addEventListener("DOMContentLoaded", () => {
   for (const link of document.querySelectorAll(".cards a[href$='claims.html']"))
     link.hash = new URLSearchParams({ verdict: link.closest(".sd-card").querySelector(".sd-card-title").textContent.replace(/^\s*\d+ /, "") });
+  // Folded outputs all have one name, which hides what each of them says of itself.
+  for (const fold of document.querySelectorAll("summary[aria-label]")) fold.removeAttribute("aria-label");
   const verdict = new URLSearchParams(location.hash.slice(1)).get("verdict");
   for (const table of document.querySelectorAll("table.sortable")) {
     const others = [...table.tBodies].filter((body) => body.rows[0].cells[1].textContent !== verdict);
@@ -18,6 +20,7 @@ document.addEventListener("DOMContentLoaded", () => {
       all.scrollIntoView({ block: "center" }); // below the theme's bar
     }
     table.querySelectorAll("thead th").forEach((heading, column) => {
+      heading.replaceChildren(window.atReproElement("button", { type: "button" }, heading.textContent));
       heading.addEventListener("click", () => {
         const down = heading.ariaSort === "ascending" ? -1 : 1;
         for (const other of table.querySelectorAll("thead th")) other.ariaSort = "none";

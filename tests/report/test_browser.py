@@ -265,7 +265,6 @@ def test_the_explorer_can_be_read_in_the_dark(site, opened):
     page = opened(390, faults, "dark")
     page.goto((site / "notebooks" / "look_for_yourself.html").as_uri())
     shown(page)
-    page.evaluate("() => document.documentElement.setAttribute('data-theme', 'dark')")
     letters, ground = page.evaluate(
         """() => {
           const caption = document.querySelector('.explorer figcaption');
@@ -334,6 +333,8 @@ def test_without_scripts_curves_are_a_picture(site, browser):
     page = context.new_page()
     page.goto((site / "notebooks" / "training_length.html").as_uri())
     assert page.locator("#fig-training-length img").is_visible() and page.locator(".curves svg").count() == 0
+    ground = "(header) => getComputedStyle(header).backgroundColor"
+    assert page.locator(".bd-header-article").evaluate(ground) == "rgb(255, 255, 255)", "text scrolls below it"
     context.close()
 
 

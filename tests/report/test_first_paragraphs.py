@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from at_repro.analysis import error_tables
-from at_repro.analysis.study import open_study
+from at_repro.analysis.study import Study, open_study
 from at_repro.report import first_paragraphs, verdict_sentences
 
 
@@ -143,13 +143,17 @@ def test_without_records_nothing_is_said(studies):
 LARGER = ("fine-tuning-birds", "fine-tuning-scenes", "imagenet-resnet18")
 
 
+def of_tasks(*studies: Study) -> dict[str, Study]:
+    return dict(zip(("birds", "scenes", "Imagenette"), studies, strict=True))
+
+
 def test_larger_images_are_said_with_their_verdicts(studies):
     """AT is better on birds, where the teacher is better; on ImageNet nothing is run."""
     seeds = {"student": {0: range(40)}, "teacher": {0: range(20)}}
     birds = studies("reduced", LARGER[0], **seeds, at={0: range(30)}, **{"AT, beta 327": {0: range(20)}})
     worse = {"student": {0: range(40)}, "teacher": {0: range(40)}, "at": {0: range(80)}}
     scenes, imagenet = studies("reduced", LARGER[1], **worse), studies("reduced", LARGER[2])
-    text = plain(*first_paragraphs.on_larger_images(birds, scenes, imagenet))
+    text = plain(*first_paragraphs.on_larger_images(of_tasks(birds, scenes, imagenet)))
     told = "In small stand-ins for the paper's setting, on birds and scenes, attention transfer helps significantly on"
     assert f"{told} birds**; the paper gains" in text
     assert (
@@ -167,7 +171,7 @@ def test_larger_images_are_said_with_their_verdicts(studies):
         " Better than AT: AT at β = 327 (10.00 %)."
     ) in text
     assert "Worse than the plain student: AT (40.00 %)." in text and "**Imagenette.**" not in text
-    assert first_paragraphs.on_larger_images(*[studies("paper", name) for name in LARGER])[0].startswith(
+    assert first_paragraphs.on_larger_images(of_tasks(*[studies("paper", name) for name in LARGER]))[0].startswith(
         "Nothing can be said yet"
     )
 
@@ -176,7 +180,7 @@ def test_a_smaller_beta_that_does_not_suffice_is_said_to_be_worse(studies):
     worse = {"student": {0: range(40)}, "at": {0: range(90)}, "AT, beta 327": {0: range(80)}}
     text = plain(
         first_paragraphs.on_larger_images(
-            *[studies("reduced", name, **worse) for name in LARGER[:2]], studies("reduced", LARGER[2])
+            of_tasks(*[studies("reduced", name, **worse) for name in LARGER[:2]], studies("reduced", LARGER[2]))
         )[0]
     )
     told = "40.00 % on birds and 40.00 % on scenes; on birds and scenes that is still significantly worse"
@@ -194,7 +198,7 @@ def test_a_usual_loss_that_diverged_is_called_so(studies):
 def test_a_plain_student_that_diverged_is_called_so(studies):
     seeds = {"student": {0: None}, "teacher": {0: range(20)}, "at": {0: range(30)}}
     birds, *others = studies("reduced", LARGER[0], **seeds), *(studies("reduced", name) for name in LARGER[1:])
-    text = plain(*first_paragraphs.on_larger_images(birds, *others))
+    text = plain(*first_paragraphs.on_larger_images(of_tasks(birds, *others)))
     assert (
         "with it: diverged and 15.00 % on birds" in text and "epochs): without transfer diverged, the teacher" in text
     )
@@ -208,7 +212,7 @@ def test_of_other_settings_and_images_nothing_is_said_beside_the_papers(loss, st
     assert "(the paper" not in first_paragraphs.on_losses(*other)[0]
     seeds = {"student": {0: range(40)}, "teacher": {0: range(20)}, "at": {0: range(30)}}
     birds, *others = [replace(studies("reduced", name, **seeds), changes={"dataset": "photos@64"}) for name in LARGER]
-    answer, details = first_paragraphs.on_larger_images(birds, *others)
+    answer, details = first_paragraphs.on_larger_images(of_tasks(birds, *others))
     assert answer.startswith("Nothing is said") and answer.endswith("these runs are of photos@64.") and not details
 
 
@@ -216,7 +220,7 @@ def test_a_method_of_other_seeds_is_not_run_and_has_no_error(studies):
     """Its number beside those of another seed would be read as a comparison."""
     seeds = {"student": {0: range(40)}, "teacher": {0: range(20)}, "at": {0: range(30)}, "kd": {1: range(30)}}
     birds, *others = studies("reduced", LARGER[0], **seeds), *(studies("reduced", name) for name in LARGER[1:])
-    text = plain(*first_paragraphs.on_larger_images(birds, *others))
+    text = plain(*first_paragraphs.on_larger_images(of_tasks(birds, *others)))
     assert "Not run yet: KD, AT at β = 327." in text and "KD (" not in text
 
 
@@ -224,14 +228,14 @@ def test_a_teacher_has_to_beat_the_plain_student_of_every_seed(studies):
     """The ledger tests no claim where one seed's student is as good as its teacher; the page has to say so as well."""
     birds = {"student": {0: range(40), 1: range(20)}, "teacher": {0: range(20)}, "at": {0: range(40)}}
     others = [studies("reduced", name) for name in LARGER[1:]]
-    text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
+    text = plain(*first_paragraphs.on_larger_images(of_tasks(studies("reduced", LARGER[0], **birds), *others)))
     assert "On birds the teacher is not significantly better than the plain student: by the" in text
 
 
 def test_a_teacher_that_is_worse_than_its_student_is_said_to_be(studies):
     birds = {"student": {0: range(40)}, "teacher": {0: range(90)}, "at": {0: range(40)}}
     others = [studies("reduced", name) for name in LARGER[1:]]
-    text = plain(*first_paragraphs.on_larger_images(studies("reduced", LARGER[0], **birds), *others))
+    text = plain(*first_paragraphs.on_larger_images(of_tasks(studies("reduced", LARGER[0], **birds), *others)))
     assert "is not significantly better than the plain student, and on birds worse: by the rules" in text
 
 

@@ -215,9 +215,9 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
             facts.has_better_teacher(replace(study.columns["AT"], seed=seed)) for seed in study.records["student"]
         ]
         assert not any(better)
-    told = "Distillation helps significantly on scenes alone, and hurts on ImageNet."
+    told = "Distillation helps significantly on scenes alone, and hurts on Imagenette."
     assert of_kd == [UNDECIDED, SUPPORTED, CONTRADICTED] and told in intro
-    told = "No teacher there is significantly better than its plain student, and on ImageNet it is worse."
+    told = "No teacher there is significantly better than its plain student, and on Imagenette it is worse."
     assert told in intro and verdict_sentences.judge(facts, study, "teacher")[0] == CONTRADICTED
     sums = compared.set_index("comparison").loc["sum-4 within 0.3 of sum-2 (mapping-functions)"]
     told = f"instead of squares the error is {sums['difference']:.2f} points higher (95 % interval {sums['low']:.2f} to"
@@ -225,7 +225,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     assert sums["verdict"] == CONTRADICTED and ledger["verdict"].value_counts()[CONTRADICTED] == 1
     assert verdict_sentences.judge(facts, study, "AT, beta 82")[0] == CONTRADICTED  # with both weights
     told = f"With a smaller weight of AT these are {', '.join(with_smaller[:2])} and {with_smaller[2]} %"
-    assert f"{told}, on ImageNet still significantly worse." in intro
+    assert f"{told}, on Imagenette still significantly worse." in intro
 
 
 @pytest.fixture

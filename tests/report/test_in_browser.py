@@ -148,24 +148,22 @@ def test_what_cannot_be_looked_at_gets_a_sentence(quick, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("selector", "kind", "carrier"),
-    [("body", "DragEvent", "dataTransfer"), ("body", "ClipboardEvent", "clipboardData")],
-    ids=["drop", "paste"],
+    ("kind", "carrier"), [("DragEvent", "dataTransfer"), ("ClipboardEvent", "clipboardData")], ids=["drop", "paste"]
 )
-def test_a_picture_that_is_dropped_or_pasted_is_looked_at(quick, tmp_path, selector, kind, carrier):
+def test_a_picture_that_is_dropped_or_pasted_is_looked_at(quick, tmp_path, kind, carrier):
     """The file that the event carries is what is drawn, and the browser does not go to it itself."""
     page, colour = quick, {"DragEvent": (200, 30, 30), "ClipboardEvent": (30, 30, 200)}[kind]
     Image.new("RGB", (8, 8), colour).save(tmp_path / "one.png")
     content = base64.b64encode((tmp_path / "one.png").read_bytes()).decode()
-    dispatch = """([content, selector, kind, carrier]) => {
+    dispatch = """([content, kind, carrier]) => {
         const carried = new DataTransfer();
         carried.items.add(new File([Uint8Array.from(atob(content), (it) => it.charCodeAt(0))], "one.png"));
         const name = kind === "DragEvent" ? "drop" : "paste";
         const event = new window[kind](name, { [carrier]: carried, bubbles: true, cancelable: true });
-        document.querySelector(selector).dispatchEvent(event);
+        document.body.dispatchEvent(event);
         return event.defaultPrevented;
     }"""
-    assert page.evaluate(dispatch, [content, selector, kind, carrier]) == (kind == "DragEvent")
+    assert page.evaluate(dispatch, [content, kind, carrier]) == (kind == "DragEvent")
     page.wait_for_function(ANSWERED)
     assert page.inner_text(".own-picture-message").startswith("Looked at by 3 networks")
     corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"

@@ -294,7 +294,7 @@ def test_what_distillation_does_on_photographs_is_what_the_records_say(no_images
     assert told in prose("notebooks/larger_images.ipynb")
     page = prose("notebooks/is_it_the_attention.ipynb")
     assert "on scenes KD's top map is farther and KD errs less, as here; on birds it is farther and the errors" in page
-    assert "do not differ significantly; on ImageNet's stand-in it is nearer and KD errs more." in page
+    assert "do not differ significantly; on Imagenette it is nearer and KD errs more." in page
 
 
 def test_the_stronger_of_two_networks_of_full_length_is_said_to_have_lower_peaks(compared):
