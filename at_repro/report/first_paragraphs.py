@@ -62,7 +62,7 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         f"each judged by itself; {others[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
         "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares (*code form*; in the "
-        "*paper form* [distances are not squared](method.ipynb)), β = 1000. With it "
+        "*paper form* distances are not squared), β = 1000. With it "
         f"{student.upper()}, taught by {teacher.upper()}, {f'makes {usual} test errors' if usual else 'diverges'} "
         f"({count_seeds(groups, 'all groups')}{all_seeds(groups, 'all groups')}), without any transfer "
         f"{error(groups, 'student') or 'diverged'} ({count_seeds(groups, 'student')}{all_seeds(groups, 'student')}), "

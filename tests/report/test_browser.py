@@ -3,7 +3,8 @@
 import html
 import itertools
 import re
-from urllib.parse import parse_qs, urlparse
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlparse
 
 import pytest
 
@@ -48,7 +49,8 @@ def opened(browser):
 
 
 def test_every_page_is_whole(site, opened):
-    """No request to another host, no error, every image there, every formula set, nothing wider than the window."""
+    """No request to another host, no error, every image there, every formula set, nothing wider than the window, no
+    link that leads to nothing."""
     faults = []
     page = opened(390, faults)
     front = site / "index.html"  # leads on to the landing page
@@ -59,6 +61,9 @@ def test_every_page_is_whole(site, opened):
         page.evaluate("() => document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
         page.wait_for_function(f"() => ({UNSET})() === 0")
         page.wait_for_function(f"() => ({BROKEN})().length === 0")
+        for address in page.evaluate("() => [...document.querySelectorAll('a[href]')].map(link => link.href)"):
+            if address.startswith("file:") and not Path(unquote(urlparse(address).path)).exists():
+                faults.append(f"leads to {address}")
         for width in (1280, 390):
             page.set_viewport_size({"width": width, "height": 900})
             if (excess := page.evaluate(TOO_WIDE)) > 0:
