@@ -50,8 +50,9 @@ def write(stage: Path, store: Store) -> Path:
     """
     browser = chromium()
     page = book.jupyter_book(stage, "singlehtml").with_name("intro.html")
-    # Links that outputs of notebooks hold lead to pages, which are parts of this one.
-    files.write(page, re.sub(r'href="(\w+)\.html[^"]*"', r'href="#document-notebooks/\1"', page.read_text()))
+    # Links that outputs of notebooks hold lead to pages, which are parts of this one; all others are Sphinx's.
+    stems = "|".join(path.stem for path in (stage / "notebooks").glob("*.ipynb"))
+    files.write(page, re.sub(rf'href="({stems})\.html[^"]*"', r'href="#document-notebooks/\1"', page.read_text()))
     output = stage / NAME
     # A profile of its own: that of a user may be open, and would get its pages.
     with files.replacement(output) as path, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:

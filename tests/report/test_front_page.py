@@ -161,7 +161,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     )
     assert significance.interval([*first])[1] < 0, "with three it was significant"
     told = "AT's gain there was significant with three seeds and is not with four; averaged over the last 40 epochs it"
-    assert f"{told} is." in intro
+    assert f"{told} is, and KD's lead over AT is not." in intro
     own = f"seed by seed {gain} points on average (95 % interval {least} to {most})"
     assert f"AT's gain, {own}, just misses significance." in intro
     assert f"AT just misses that: seed by seed it gains {gain} points (95 % interval {least} to {most})." in pages[2]

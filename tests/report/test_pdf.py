@@ -37,13 +37,18 @@ def test_a_pdf_that_is_not_printed_leaves_the_old_one(store, tmp_path, monkeypat
     links = (
         '<a href="table_1.html">Table 1</a>, <a href="maps.html#left=a&amp;right=b">maps</a>, <a href="#here">here</a>'
     )
-    (tmp_path / "intro.html").write_text(links)
+    (tmp_path / "intro.html").write_text(f'{links}, <a href="intro.html#cited">cited</a>')
+    (tmp_path / "notebooks").mkdir()
+    for name in ("table_1", "maps"):
+        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
     (tmp_path / "report.pdf").write_bytes(b"of yesterday")
     with pytest.raises(UserError, match=r"Chromium did not print .*intro\.html: of no display$"):
         pdf.write(tmp_path, store)
     assert (tmp_path / "report.pdf").read_bytes() == b"of yesterday"
     led = re.findall('href="(.*?)"', (tmp_path / "intro.html").read_text())
-    assert led == ["#document-notebooks/table_1", "#document-notebooks/maps", "#here"], "within the one page"
+    assert led == ["#document-notebooks/table_1", "#document-notebooks/maps", "#here", "intro.html#cited"], (
+        "within the one page"
+    )
 
 
 def test_without_chromium_nothing_is_built_and_one_line_says_what_to_install(monkeypatch, capsys, own_signals):
