@@ -297,10 +297,12 @@ def run(options: argparse.Namespace) -> None:
     from at_repro.analysis import attention_measurement, attention_table
     from at_repro.experiments import cluster
     from at_repro.records import open_store
-    from at_repro.training import processes, train
+    from at_repro.training import engine, processes, train
 
     runs = _runs(options)
     data.data_root(options.data_root)
+    if options.cluster is None:  # before a folder is made; workers may have a compiler that this machine lacks
+        engine.compiles(options.compile, 0, engine.device(options.device))
     store = open_store(options.preset, options.results, writable=True)
     how = {"device": options.device, "data_root": options.data_root, "compile": options.compile}
     if options.cluster is None:

@@ -237,6 +237,12 @@ def test_what_only_lists_does_not_wait_for_torch():
     assert done.stderr.strip() == "", done.stderr
 
 
+@pytest.mark.parametrize("wrong", [["--device", "gpu"], ["--compile", "maybe"]])
+def test_a_wrong_choice_makes_no_folder(wrong, tmp_path, capsys):
+    assert main(["run", NAME, *wrong, "--results", str(tmp_path / "mine")]) == 2
+    assert not (tmp_path / "mine").exists() and capsys.readouterr().err.count("\n") == 1
+
+
 def test_experiments_lists_runs_and_cost(capsys):
     assert main(["experiments"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -123,3 +123,13 @@ def test_a_signal_between_two_handlers_leaves_none_that_swallows_the_next(call, 
     with pytest.raises(KeyboardInterrupt), files.hold_signals():
         pass
     assert [signal.getsignal(number) for number in files.SIGNALS] == before
+
+
+def test_a_handler_that_is_not_pythons_is_left_alone(own_signals, monkeypatch):
+    """As of a program that Python is a part of: `signal.signal` takes no None, which stands for it."""
+    taken, getsignal, first = [], signal.getsignal, files.SIGNALS[0]
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == first else getsignal(number))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: taken.append((number, handler)))
+    with files.handled_signals(lambda *_: None):
+        pass
+    assert taken and all(number != first and handler is not None for number, handler in taken)

@@ -90,7 +90,7 @@ def maps(
     """By network, the maps of all its levels, low to top, and behind them Grad-CAM: (N, h, w) each, on the CPU.
 
     Grad-CAM is that of the top level for the class that the network predicts, see `attention.grad_cam`. Nothing without
-    photographs. Raises ParameterError for an unknown mapping.
+    photographs; with them and a network it raises ParameterError for an unknown mapping.
     """
     return {} if images is None else {name: _maps(network, images, mapping) for name, network in networks.items()}
 

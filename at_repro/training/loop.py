@@ -1,6 +1,6 @@
 """The cohort loop: students that share data, schedule and seed are trained together, until each has its record.
 
-Each batch is augmented once and passes through each frozen teacher once, then through every student. A student
+Each batch is augmented once and passes through the frozen teacher once, then through every student. A student
 sees nothing of the other members: its weights are the same, bit for bit on the CPU, whoever is trained beside it.
 """
 

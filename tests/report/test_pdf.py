@@ -51,6 +51,16 @@ def test_a_pdf_that_is_not_printed_leaves_the_old_one(store, tmp_path, monkeypat
     )
 
 
+@pytest.mark.parametrize("written", ['""', '"https://host/us/it"', "'https://host/us/it'", "https://host/us/it # ours"])
+def test_an_address_is_read_however_it_is_written(written, store, hand_made, tmp_path):
+    hand_made(Run("wrn-10-1", epochs=1, dataset="shapes"))
+    (tmp_path / "_config.yml").write_text(f"title: x\nrepository:\n  url: {written}\n")
+    (tmp_path / "metadata.yaml").write_text("url: $repository\n")
+    pdf._fill(tmp_path / "metadata.yaml", store)
+    address = yaml.safe_load(written) or ""
+    assert (tmp_path / "metadata.yaml").read_text() == f"url: {address}\n"
+
+
 def test_without_chromium_nothing_is_built_and_one_line_says_what_to_install(monkeypatch, capsys, own_signals):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(book, "build", lambda *_: pytest.fail("a book is built"))

@@ -18,7 +18,6 @@ def test_images_that_nobody_has_counted_take_a_time_that_nobody_knows(monkeypatc
 
 
 def test_status_of_every_kind(store, small, hand_made):
-
     from at_repro.training import Student
 
     hand_made(small["teacher"])

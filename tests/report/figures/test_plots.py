@@ -166,7 +166,7 @@ def test_names_of_dots_cover_neither_each_other_nor_another_dot(apart):
     """Networks that are nearly alike, with a legend and a stamp of several lines, which take room from the plots."""
     rows = [("AT", 9.0, 0.2), ("KD", 9.0 + apart, 0.2 + apart / 9), ("", 9.0 - apart, 0.21), ("", 12.0, 0.5)]
     frame = pd.DataFrame(rows, ["WRN-16-1", "NIN-WIDE", "WRN-40-2", "NIN-THIN"], ["method", "test_error", "top"])
-    figure = figures.against_error(frame, "share", " ".join([STAMP] * 5))
+    figure = figures.against_error(frame, "share", " ".join([STAMP] * 9))
     figure.draw_without_rendering()
     for axis in figure.axes:
         boxes = [Text.get_window_extent(text) for text in axis.texts]  # without what joins it to the dot
