@@ -86,7 +86,8 @@ class AttentionTransfer(nn.Module):
         norm: str = "l2",
     ):
         super().__init__()
-        mapping = mapping if callable(mapping) else attention.mapping(mapping)
+        if not callable(mapping):
+            attention.mapping(mapping)  # its name is checked now
         check_choice("norm", norm, attention.NORMS)
         if pairs is not None and not (isinstance(pairs, Sequence) and pairs and all(map(_is_pair, pairs))):
             raise ParameterError("pairs", pairs, "one or more pairs of indices from 0")

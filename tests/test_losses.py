@@ -329,7 +329,7 @@ def test_the_module_is_the_weighted_term_of_the_named_pairs():
     value = transfer([top, student, middle], [teacher, top, middle])
     expected = 10 * activation_transfer([student, middle], [teacher, middle], "sum-1", "paper", "l1")
     torch.testing.assert_close(value, expected)
-    assert not list(transfer.parameters()) and not transfer.state_dict()
+    assert transfer.mapping == "sum-1" and not list(transfer.parameters()) and not transfer.state_dict()
 
 
 @pytest.mark.parametrize(

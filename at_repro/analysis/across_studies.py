@@ -29,7 +29,9 @@ def members(studies: Iterable[Study]) -> Members:
         for column, record in sorted(_firsts(study), key=lambda first: {"teacher": 0, "AT": 1}.get(first[0], 2)):
             sources.setdefault(record.run, (study, column))
     names = {
-        run: run.network.upper() + (f" from {run.teacher.network.upper()}, {column}" if run.teacher else "")
+        run: run.network.upper()
+        + (f" from {run.teacher.network.upper()}" if run.teacher else "")
+        + (f", {column}" if run.terms else "")
         for run, (_, column) in sources.items()
     }
     for detail in (lambda run: f"{run.epochs} epochs", lambda run: run.run_id[-10:]):

@@ -58,7 +58,8 @@ def verify(
     the time. Where its images are not here, a record fails whose labels are not those of most records of the store that
     were measured on the same images.
 
-    Records of one data set are compared together, teachers first: students are held to them.
+    Records of one data set are compared together, teachers first: students are held to them. Images of a streamed set
+    are decoded again for each of its networks.
 
     Raises ParameterError for a device or a folder that is not allowed, a run id that is not in the store, or a store
     without records; DataError where the table of statistics cannot be read.

@@ -85,7 +85,7 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     by_seeds = [parts for parts in scopes if all(re.fullmatch(r"\d+ seeds|(one|two) runs?", part) for part in parts)]
     several = sum(all("seeds" in part for part in parts) for parts in by_seeds)
     sure = (
-        f"{len(by_seeds)} tested claims are judged over seeds, {several or 'none'} of them with three or more in every "
+        f"seeds judge {len(by_seeds)} of the tested claims, {several or 'none'} of them with three or more in every "
         "comparison that was run"
     )
     if spread.freedom < math.inf:
@@ -99,8 +99,8 @@ def answer(ledger: pd.DataFrame, comparisons: pd.DataFrame, spread: Spread) -> s
     if len(new):
         same = (new["new_verdict"] == new["verdict"]).sum()
         sure += (
-            f". In {len(new)} comparisons three or more seeds, but not all, were run after the rule: by these alone "
-            f"{same or 'none'} would have the same verdict"
+            f". In {len(new)} of the comparisons three or more seeds, but not all, were run after the rule: by these "
+            f"alone {same or 'none'} would have the same verdict"
         )
     lines.append(f"- *How sure*: {sure}. {post_hoc(ledger)}")
     return "\n".join([f"**{summary(ledger)}**", "", *lines])

@@ -84,7 +84,7 @@ def _fill(page: Path, **parts: str) -> str:
 
 
 def results(ledger: pd.DataFrame, comparisons: pd.DataFrame) -> str:
-    """What the README shows, as Markdown: the row of Table 1 that was trained as long as in the paper, how many claims
+    """What the README shows, as Markdown: the row of Table 1 that was trained for 200 epochs, how many claims
     have which verdict, the decided ones, and what contradicts one."""
     table = error_tables.readable(error_tables.by_method(_flagship())).rename_axis("test error, %").reset_index()
     rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]

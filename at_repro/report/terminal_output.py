@@ -168,16 +168,23 @@ def data_sets(data_root: str | None = None, names: Sequence[str] = ()) -> tuple[
     """
     lines, problems = [], 0
     for name in names or data.DATA_SETS:
-        found = data.describe(name, data_root)
-        problems += bool(found.problem)
-        lines.append(f"{name}: {found.problem or found.splits['train'].source}")
-        for split, images in found.splits.items():
-            size = f"{images.resolution}x{images.resolution}"
-            lines.append(f"    {split}: {len(images)} images of {size}, sha256 {images.fingerprint}")
-            counts = images.labels.bincount(minlength=len(images.classes)).tolist()
-            labels = zip(counts, images.classes, strict=True)
-            lines.append("        " + ", ".join(f"{count} {label}" for count, label in labels))
+        lines_of_one, is_found = _data_set(name, data_root)
+        lines += lines_of_one
+        problems += not is_found
     return "\n".join(map(printable, lines)), not problems
+
+
+def _data_set(name: str, data_root: str | None) -> tuple[list[str], bool]:
+    """The lines of one, whose images are in memory no longer than this takes."""
+    found = data.describe(name, data_root)
+    lines = [f"{name}: {found.problem or found.splits['train'].source}"]
+    for split, images in found.splits.items():
+        size = f"{images.resolution}x{images.resolution}"
+        lines.append(f"    {split}: {len(images)} images of {size}, sha256 {images.fingerprint}")
+        counts = images.labels.bincount(minlength=len(images.classes)).tolist()
+        labels = zip(counts, images.classes, strict=True)
+        lines.append("        " + ", ".join(f"{count} {label}" for count, label in labels))
+    return lines, not found.problem
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

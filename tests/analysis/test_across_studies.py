@@ -44,6 +44,16 @@ def test_every_network_has_a_name_of_its_own(studies):
     assert (study.experiment.name, column) == ("wrn-40-2-to-16-2", "student")
 
 
+def test_terms_without_a_teacher_are_named(hand_made):
+    """Else the student that keeps its gradients small would pass for a plain one."""
+    study = open_study("gradient-methods", "reduced", device="cpu", train_missing=False)
+    records = {column: {0: hand_made(study.columns[column])} for column in ("student", "min-l2", "symmetry norm")}
+    found = across_studies.members([replace(study, records=records)])
+    assert {name: column for name, (_, column) in found.items()} == {
+        "NIN-THIN-NOBN": "student", "NIN-THIN-NOBN, min-l2": "min-l2", "NIN-THIN-NOBN, symmetry norm": "symmetry norm",
+    }  # fmt: skip
+
+
 def test_a_run_of_two_studies_is_there_once(studies):
     both = studies(ERRORS)
     assert across_studies.members([*both, both[0]]).keys() == across_studies.members(both).keys()

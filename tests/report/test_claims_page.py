@@ -54,7 +54,7 @@ def test_the_answer_counts_verdicts_and_names_the_decided_claims(compared):
     cause = "*l1 within 0.3 of sum-2 (WRN-16-1 from WRN-16-2)* fails, -0.57 points (-1.17 to +0.03)"
     assert f"*Contradicted*: “l1 does”: {cause}, one run in the paper's setting." in told
     assert (
-        "2 tested claims are judged over seeds, 1 of them with three or more in every comparison that was run. "
+        "seeds judge 2 of the tested claims, 1 of them with three or more in every comparison that was run. "
         "With one or two" in told
     )
     assert "McNemar's over test images, 1.70 times as wide" in told, "1.2, and Student's t of 2.776 instead of 1.960"
@@ -73,9 +73,9 @@ def test_what_new_seeds_say_is_counted_once_and_told(compared):
     }
     both = pd.concat([compared[1:2].assign(**alone), compared[2:].assign(**alone | {"new_verdict": SUPPORTED})])
     ledger = claims.conclude(both)
-    told = "In 2 comparisons three or more seeds, but not all, were run after the rule: by these alone 1 would have"
+    told = "In 2 of the comparisons three or more seeds, but not all, were run after the rule: by these alone 1 would"
     twice = pd.concat([both, both.assign(claim="convergence", comparison="the same of another claim")])
-    assert f"{told} the same verdict" in claims_page.answer(ledger, twice, Spread(1.2, 4))
+    assert f"{told} have the same verdict" in claims_page.answer(ledger, twice, Spread(1.2, 4))
     assert "run after the rule" not in claims_page.answer(ledger, compared, Spread(1.2, 4))
     html = claims_page.table(ledger, both)._repr_html_()
     assert f'{alone["new_seeds"]}; <span class="verdict undecided">undecided</span>' in html
@@ -88,7 +88,7 @@ def test_a_claim_rests_on_seeds_where_all_its_comparisons_do(compared, scope, to
     """Columns are trained one after another: some have five seeds while others have one."""
     ledger = claims.conclude(compared[:0])
     ledger.loc["convergence", ["verdict", "scope"]] = [UNDECIDED, scope]
-    told = f"1 tested claims are judged over seeds, {told} of them with three or more in every comparison that was run"
+    told = f"seeds judge 1 of the tested claims, {told} of them with three or more in every comparison that was run"
     assert told in claims_page.answer(ledger, compared, Spread(1.2, 4))
 
 

@@ -86,7 +86,7 @@ def name_dots(figure: Figure, axis: Axes, across: pd.Series, up: pd.Series) -> N
     point = figure.dpi / 72
     gap = 5 * point  # between a dot and its label; in pixels, as all that follows
     dots: np.ndarray = axis.transData.transform(np.column_stack([across, up]))
-    covered = [Bbox([dot - 0.8 * gap, dot + 0.8 * gap]) for dot in dots]
+    covered = [Bbox([dot - 0.6 * gap, dot + 0.6 * gap]) for dot in dots]
     covered += [text.get_window_extent() for text in axis.texts]
     lines = [line.get_transform().transform_path(line.get_path()) for line in axis.lines]
 
@@ -109,7 +109,7 @@ def name_dots(figure: Figure, axis: Axes, across: pd.Series, up: pd.Series) -> N
         free = (place for place in places if is_free(place[0]))
         nearest = next(free, places[0])
         box, joint, towards = next((place for place in (nearest, *free) if not crosses(place[1])), nearest)
-        covered.append(box)
+        covered.append(box.padded(0.8 * gap, 0))  # two numbers side by side would read as one
         lines.append(joint)
         is_far = np.ptp(joint.vertices, axis=0).max() > 1.5 * gap
         arrow = {"arrowstyle": "-", "color": INK, "linewidth": 0.6, "relpos": towards, "shrinkA": 0, "shrinkB": 0}

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 from figure_inputs import METHODS, STAMP, epochs, named_colours, table
 from matplotlib.colors import to_rgba
-from matplotlib.text import Text
+from matplotlib.path import Path
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 
 from at_repro import experiments
 from at_repro.report import figures
@@ -52,6 +54,30 @@ def test_no_line_strikes_the_name_of_a_dot():
     boxes = [Text.get_window_extent(text) for text in axis.texts]
     assert len(boxes) == 7 and not any(path.intersects_bbox(box) for box in boxes)
     assert not any(grid.get_visible() for grid in (*axis.get_xgridlines(), *axis.get_ygridlines()))
+
+
+def test_numbers_of_dots_in_a_crowd_stand_apart_and_are_joined_past_other_dots():
+    """Side by side 2 and 5 read as 25; a line through another dot reads as that dot's."""
+    across = pd.Series([0.173, 0.173, 0.178, 0.179, 0.185, 0.188, 0.189, 0.194, 0.194, 0.201, 0.207], range(2, 13))
+    up = pd.Series([9.43, 9.26, 9.39, 9.69, 9.22, 9.71, 9.47, 9.15, 9.83, 10.07, 9.93], across.index)
+    figure, axis = theme.canvas(STAMP, 3.6, width=theme.NARROW)
+    axis.scatter(across, up)
+    axis.set(xlim=(0.15, 0.45), ylim=(8.8, 13.5))
+    theme.name_dots(figure, axis, across, up)
+    figure.draw_without_rendering()
+    labels = [text for text in axis.texts if isinstance(text, Annotation)]
+    boxes = [Text.get_window_extent(label) for label in labels]
+    digit = boxes[0].width
+    for index, box in enumerate(boxes):
+        assert not box.padded(digit / 3, 0).count_overlaps(boxes[:index]), labels[index].get_text()
+    joined = [label for label in labels if label.arrow_patch]
+    assert joined, "a crowd in which every label stands beside its dot proves nothing"
+    dots = axis.transData.transform(pd.concat([across, up], axis=1))
+    for label in joined:
+        own = axis.transData.transform(label.xy)
+        joint = Path([own, label.get_window_extent().get_points().mean(axis=0)])
+        passed = [dot for dot in dots if tuple(dot) != tuple(own) and joint.intersects_bbox(Bbox([dot - 3, dot + 3]))]
+        assert not passed, label.get_text()
 
 
 @pytest.mark.parametrize("name", list(experiments.EXPERIMENTS))
