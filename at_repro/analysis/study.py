@@ -82,6 +82,12 @@ class Study(WithImages):
             if column in self.records and (record := self.first(column)).has_network
         }
 
+    @property
+    def of_first_seed(self) -> "Study":
+        """The same with each column's first seed alone, which `networks` are of: for their `stamp`."""
+        records = {column: dict(list(by_seed.items())[:1]) for column, by_seed in self.records.items()}
+        return replace(self, seeds=self.seeds[:1], records=records)
+
     def first(self, column: str) -> Record:
         """The record of a column's first seed."""
         return next(iter(self.records[column].values()))

@@ -103,8 +103,8 @@ def on_method(study: Study, sizes: Mapping[str, float]) -> str:
         after, before = (_and(f"{value:.2f}" for value in distances.loc[name][:-1]) for name in ("AT", "student"))
         student = study.columns["student"]
         text += (
-            f"That works: after {student.epochs} epochs the maps of a {student.network.upper()} at the ends of its "
-            f"groups of blocks, called {_and(list(distances)[:-1])}, are on average {after} from its teacher's, "
+            f"That works: after {length(study)} the maps of a {student.network.upper()} at the ends of its groups of "
+            f"blocks, called {_and(list(distances)[:-1])}, are on average {after} from its teacher's, "
             f"without transfer {before} (0: the same map, 1.41: no position in common)."
         )
     text += (
@@ -135,8 +135,10 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     """
     if preset == "smoke":
         return _nothing(preset)
+    ours = ours.dropna()
     sets = {
-        "in {} networks trained here, on small images": ours.drop(columns=["epochs", "test_error"]).dropna(),
+        f"in {{}} networks trained here for {_lengths(ours)}, on small images":
+            ours.drop(columns=["epochs", "test_error"]),
         "in {} EfficientNet-Lites with ImageNet weights, which stand in for the paper's networks, on photographs":
             pretrained,
     }  # fmt: skip
@@ -346,8 +348,8 @@ def peaks_objects_faces(
         lead, correlations = _stronger_networks(rows, "of their attention in peaks")
         answer.append(
             f"**{lead}**: the strongest tenth of a top map's positions holds "
-            f"{_range(rows['top'])} of its mass, and the rank correlation with the test error, below zero if the paper "
-            f"is right, is {correlations}."
+            f"{_range(rows['top'])} of its mass after {_lengths(rows)}, and the rank correlation with the test "
+            f"error, below zero if the paper is right, is {correlations}."
         )
     if len(tops := pretrained.iloc[:, -1:].dropna().squeeze("columns")) > 1:
         how_often = "more" if tops.is_monotonic_increasing and tops.is_unique else "not always more"
@@ -360,7 +362,8 @@ def peaks_objects_faces(
         count = int((rows["top"] > rows["low"]).sum())
         answer.append(
             f"**Top maps have more of their mass on the object than low ones** in {count} of {len(rows)} networks: "
-            f"{_range(rows['top'])} against {_range(rows['low'])}, on generated shapes, which have masks."
+            f"{_range(rows['top'])} against {_range(rows['low'])}, on generated shapes, which stand in for "
+            "photographs and have masks."
         )
         lead, correlations = _stronger_networks(surplus.dropna(), "attention on the object")
         more.append(
@@ -371,9 +374,9 @@ def peaks_objects_faces(
         levels = rows.iloc[0][["low", "middle", "top"]].astype(float)
         even = 100 * map_statistics.parts_mask(64, 64).float().mean()
         more.append(
-            f"On faces {_list(levels)} of the maps' mass lies on eyes, nose and mouth, where the paper says that "
-            f"middle maps fire. A map that is the same everywhere has {even:.0f} % there; one small network decides "
-            "nothing."
+            f"On faces, in one small network that stands in for the paper's, {_list(levels)} of the maps' mass lies on "
+            "eyes, nose and mouth, where the paper says that middle maps fire. A uniform map, the same everywhere, has "
+            f"{even:.0f} % there; one network decides nothing."
         )
     return " ".join(answer) or _nothing(preset), "\n".join(f"- {sentence}" for sentence in more)
 
@@ -392,6 +395,12 @@ def _stronger_networks(networks: pd.DataFrame, quantity: str) -> tuple[str, str]
     if (top["p"] < _SIGNIFICANT).all():
         lead = f"Stronger networks have {'more' if top['rho'].iloc[0] < 0 else 'less'} {quantity}"
     return lead, ", ".join(over)
+
+
+def _lengths(networks: pd.DataFrame) -> str:
+    """Such as "20 to 60 epochs", of a table of `across_studies.table`."""
+    ends = sorted({networks["epochs"].min(), networks["epochs"].max()})
+    return f"{' to '.join(f'{end:.0f}' for end in ends)} epochs"
 
 
 def _range(values: pd.Series) -> str:

@@ -114,6 +114,17 @@ def test_with_never_what_is_missing_is_listed(store, runs, never, hand_made):
     assert list(opened.networks()) == ["AT"]
 
 
+def test_networks_are_stamped_with_the_seed_that_they_are_of(store, never, hand_made):
+    """A figure of the first seed's networks that says "seeds 0 to 2" contradicts its caption."""
+    for seed in (0, 1, 2):
+        (columns,) = experiments.get("wrn-16-2-to-16-1").runs("smoke", [seed])
+        hand_made(columns["AT"])
+    opened = study(store, [0, 1, 2])
+    assert opened.stamp.startswith("preset smoke, seeds 0 to 2, ")
+    assert opened.of_first_seed.stamp.startswith("preset smoke, seed 0, ")
+    assert opened.of_first_seed.records == {"AT": {0: opened.first("AT")}}
+
+
 def test_the_command_trains_the_seeds_that_were_asked_for(store, never):
     """Else it costs whoever gives it the seeds of the preset, five times as much at `paper`."""
     opened = study(store, [3, 1])
