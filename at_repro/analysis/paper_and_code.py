@@ -36,7 +36,7 @@ POINTS = {
         "T = 4, α = 0.9", "KL summed; at first averaged over classes, doubled", "summed",
         "{distillation:.3f}", "of this book's weight at first",
     ),
-    "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly to 0", "", ""),
+    "β in AT+KD": ("decays, it is not said how", "does not decay", "linearly towards 0", "", ""),
     "learning rate": (
         "not checked in print", "drops named for epochs 60, 120, 160 come one earlier; momentum anew; in one early "
         "version never", "at 60, 120, 160", "", "",
@@ -47,7 +47,7 @@ POINTS = {
     ),
     "groups on ImageNet": ("the last two", "all four, each with the same β", "paper", "", ""),
     "initial weights": ("not given", "Kaiming; at first √2 wider", "code, ResNets as torchvision", "", ""),
-    "all else": ("F_max, F-ActT, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
+    "all else": ("F_max, F-ActT, NIN, gradients, Scenes, CUB", "in none that we found", "paper", "", ""),
 }  # fmt: skip
 COLUMNS = ["paper", "public code", "this book", "size", "of what"]
 

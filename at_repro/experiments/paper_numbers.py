@@ -102,7 +102,10 @@ class Accuracy(NamedTuple):
 _REP = "RepDistiller", "CIFAR-100, 240 epochs, batch 64, last epoch"
 _TORCHDISTILL = "torchdistill", "ImageNet, code form, weight 1000, last two groups"
 _ZOO = "Knowledge-Distillation-Zoo", "CIFAR-10"
-_TRAILMET = "trailmet-distillation", "CIFAR-10, 200 epochs, 45,000 images, best epoch on 5,000 others, one run"
+_TRAILMET = (
+    "trailmet-distillation",
+    "CIFAR-10, 200 epochs, β 1000, Nesterov, 45,000 images, best epoch on 5,000 others, one run",
+)
 _HANKYUL = "hankyul2/KnowledgeDistillation"
 _OF_CIFAR_10, _OF_CIFAR_100 = (f"{images}, mean of the three best epochs" for images in ("CIFAR-10", "CIFAR-100"))
 _PLD = "PLD (arXiv 2506.12542)", "CIFAR-100, AdamW, 250 epochs, three runs"

@@ -9,8 +9,9 @@ def rate_factor(epoch: int, epochs: int, milestones: tuple[float, ...], drop: fl
     """Factor on the learning rate in an epoch (counted from 0): `drop` for every milestone that has been reached.
 
     Milestones are fractions of the training length, so that a compressed schedule keeps the shape of that of the public
-    code (200 epochs, drops at 60, 120 and 160 are 0.3, 0.6 and 0.8). They are rounded to
-    whole epochs: of a training of one epoch 0.3 is epoch 0, so that its rate is multiplied by `drop` once.
+    code: its 200 epochs, and the 60, 120 and 160 that it names for drops, are 0.3, 0.6 and 0.8. (It drops one epoch
+    early, with new momentum; here momentum goes on.) They are rounded to whole epochs: of a training of one epoch 0.3
+    is epoch 0, so that its rate is multiplied by `drop` once.
     """
     return drop ** sum(epoch >= round(milestone * epochs) for milestone in milestones)
 

@@ -16,7 +16,7 @@ from at_repro.runs.terms import TERMS, Term
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one network, defaults as in the public code for CIFAR.
+    """One training of one network, defaults as in the public code for CIFAR, see `schedules.rate_factor`.
 
     The identity of a run is a hash of its canonical JSON, from which fields at their defaults are left out: a field
     added later does not change the identity of recorded runs. For the same reason a default is never changed.

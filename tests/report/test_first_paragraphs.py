@@ -250,10 +250,8 @@ def test_maps_are_said_to_follow_edges_as_far_as_they_do():
     assert "in 0 of 4 a level in the middle follows edges less than the top" in text
     lower = trained.assign(middle=[0.2, 0.1, 0.0])
     assert "in 2 of 4 a level" in first_paragraphs.on_maps("reduced", lower, pretrained)
-    assert (
-        "0.50 to 0.60 at the lowest level and 0.20 to 0.30 at the top in 2 networks trained here for 20 to 40 epochs, on"
-        in text
-    )
+    told = "0.50 to 0.60 at the lowest level and 0.20 to 0.30 at the top in 2 networks trained here"
+    assert f"{told} for 20 to 40 epochs, on small images" in text
     assert "0.70 to 0.80 at the lowest level and 0.10 to 0.20 at the top in 2 EfficientNet-Lites" in text
     assert first_paragraphs.on_maps("reduced", trained.iloc[:0], pretrained.iloc[:0]).startswith(
         "Nothing can be said yet"

@@ -64,10 +64,14 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     assert whole_order in intro and whole_order in (ROOT / "notebooks" / "table_1.ipynb").read_text()
     of = {column: f"{ours[column]:.2f} %" for column in singles}
     papers = {column: f"{error:.2f}" for column, error in published.items()}
-    told = f"{of['AT']} with AT ({papers['AT']}), {of['F-ActT']} with F-ActT ({papers['F-ActT']}), {of['KD']} with KD"
+    told = f"{of['AT']} with AT (β = 1000 in the code's loss; {papers['AT']}), {of['F-ActT']} with F-ActT"
+    told += f" ({papers['F-ActT']}), {of['KD']} with KD"
     told += f" ({papers['KD']}) and {ours['AT+KD']:.2f} % with AT and KD at once (AT+KD; {papers['AT+KD']})."
     plain = f"has a test error of {of['student']} without transfer (paper {papers['student']}); taught by WRN-16-2,"
-    assert f"{plain} which is twice as wide, of {told}" in intro
+    teacher = f"which is twice as wide and has {ours['teacher']:.2f} % ({papers['teacher']}), of"
+    assert f"{plain} {teacher} {told}" in intro
+    at = study.columns["AT"].terms[0]
+    assert (at.beta, at.form) == (1000, "code")
     told = (
         f"With AT the student has a test error of {of['AT']} on CIFAR-10 instead of the {of['student']} of the *plain"
     )
