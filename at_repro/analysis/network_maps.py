@@ -3,6 +3,7 @@
 What is asked of several networks is nothing without any, and a study without images has none: `images` is None there.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -114,7 +115,7 @@ def predictions(network: nn.Module, images: Images) -> Tensor:
 def gradient_rows(networks: Mapping[str, nn.Module], images: ImageSet) -> dict[str, Tensor]:
     """Gradient attention of several networks, ``|dL/dx|`` summed over colours: (N, H, W), by labels such as "J, AT".
 
-    Of losses in float64, see `_gradient`.
+    Of copies of the networks in float64, see `_gradient`.
     """
     return {
         f"J, {name}": attention.power_sum(_gradient(network, images, mirrored=False), p=1)
@@ -128,7 +129,7 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
     Columns: `network`; `norm`, the l2 norm of J = dL/dx; `symmetry`, the cosine of the angle between J(x) and the
     mirrored J of the mirror image, 1 where flips change no more than its length; `distance`, the l2 norm of J minus the
     teacher's, and `cosine`, that of the angle between the two (both NaN without teacher, which has 0 and 1).
-    An image whose J is 0 counts for `norm` and `distance` alone. Of losses in float64.
+    An image whose J is 0 counts for `norm` and `distance` alone. Of copies of the networks in float64.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in networks}
     for batch in _batches(images, images.resolution) if networks else ():
@@ -146,13 +147,13 @@ def gradients(networks: Mapping[str, nn.Module], images: Images) -> pd.DataFrame
 def _gradient(network: nn.Module, images: ImageSet, mirrored: bool) -> Tensor:
     """J of a network in evaluation mode at the images or at their mirror images: float32 (N, 3, H, W), on the CPU.
 
-    Of losses in float64: where a network is sure, a softmax in float32 is 1, and J would be 0 or rounding.
+    Computed in float64: where a network is sure, J is 1e-8 long, and float32 would leave its direction to rounding.
     """
-    network.eval()
-    batch = augment.normalize(images.images, *data.normalization(images.name))
+    exact = copy.deepcopy(network).eval().double()
+    batch = augment.normalize(images.images, *data.normalization(images.name)).double()
     batch = (batch.flip(-1) if mirrored else batch).requires_grad_()
-    losses = F.cross_entropy(network(batch).logits.double(), images.labels, reduction="none")
-    return attention.input_gradient(losses, batch).cpu()
+    task = F.cross_entropy(exact(batch).logits, images.labels, reduction="none")
+    return attention.input_gradient(task, batch).float().cpu()
 
 
 def first_of_classes(images: Images, count: int = 1, classes: int | None = None) -> ImageSet:
