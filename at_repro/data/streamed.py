@@ -99,7 +99,9 @@ class StreamedSet:
 
     def to(self, device: torch.device | str) -> "StreamedSet":
         """The same set whose batches are put on `device`."""
-        return replace(self, labels=self.labels.to(device), device=torch.device(device))
+        labels = self.labels.to(device)
+        # With its number: threads that decode do not know which GPU the caller has set as its own.
+        return replace(self, labels=labels, device=labels.device)
 
     def chunks(self, size: int) -> Iterator[ImageSet]:
         """All images in their order, so many at a time, as tests see them. Raises DataError for a damaged file."""

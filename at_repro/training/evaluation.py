@@ -13,6 +13,7 @@ from at_repro.networks import Output
 from at_repro.records.schema import has_top5
 
 BATCH = 250  # divides 10,000: one batch size, so one compilation
+PIXELS = BATCH * 64**2  # of a batch: of larger images it has fewer, or memory would not hold their activations
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def evaluate(
     """
     mean, std = data.normalization(images.name)
     logits: list[list[Tensor]] = [[] for _ in networks]
-    for chunk in images.chunks(BATCH):
+    for chunk in images.chunks(min(BATCH, max(1, PIXELS // images.resolution**2))):
         batch = augment.normalize(chunk.images, mean, std)
         for network, own in zip(networks, logits, strict=True):
             own.append(forward(network.eval(), batch).logits.float())

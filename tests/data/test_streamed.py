@@ -311,6 +311,13 @@ def test_shards_cannot_be_streamed(tmp_path):
         data.load("hub@32-streamed", "train", tmp_path)
 
 
+def test_threads_are_told_the_number_of_a_device(images, monkeypatch):
+    """Each thread has a GPU of its own that "cuda" stands for, the first one, whatever its caller has set."""
+    assert images.to("cpu:0").device == images.labels.to("cpu:0").device
+    meta = images.to("meta")
+    assert meta.device == meta.labels.device
+
+
 def test_of_many_classes_the_five_likeliest_count(root):
     """Top-5 error: the share of images whose class is not among the five largest logits."""
     images = replace(data.load(NAME, "test", root), classes=tuple(map(str, range(101))))
@@ -326,6 +333,26 @@ def test_of_many_classes_the_five_likeliest_count(root):
     assert evaluate(forward, [torch.nn.Identity()], images)[0].top5_error == pytest.approx(100 * 2 / 6)
     images.labels[0] = 99
     assert evaluate(forward, [torch.nn.Identity()], images)[0].top5_error is None
+
+
+def test_large_images_are_evaluated_few_at_a_time(tmp_path):
+    """Activations of 250 images of 256 x 256 pixels are tens of gigabytes."""
+    for split, count in (("train", 1), ("test", 20)):
+        for name in ("ant", "bee"):
+            (tmp_path / "large" / split / name).mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "large" / split / name / f"{index}.png")
+    pixels = []
+
+    def forward(network, batch):
+        pixels.append(batch[:, 0].numel())
+        return Output(logits=batch.mean((2, 3)), groups=[])
+
+    for name in ("large@256", "large@256-streamed", "large@16"):
+        images = data.load(name, "test", tmp_path)
+        assert len(evaluate(forward, [torch.nn.Identity()], images)[0].predictions) == 40
+        assert max(pixels) <= 250 * 64**2
+    assert pixels[-1] == 40 * 16**2, "small ones are seen at once"
 
 
 @pytest.mark.parametrize("name", ["photos-streamed", "photos@12-streamed", "shapes-streamed", "-streamed"])
