@@ -23,7 +23,13 @@ from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
 from at_repro.runs import Run, checks, teachers_and_cohorts, with_teachers
 from at_repro.training import Progress, engine, train
-from at_repro.training.missing_runs import check_batches, check_networks
+from at_repro.training.missing_runs import (
+    check_batches,
+    check_folders,
+    check_networks,
+    check_shapes,
+    tell_of_other_code,
+)
 
 if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
@@ -105,17 +111,25 @@ def train_on(
     missing = [run for run in all_runs if not store.has(run)]
 
     @cache  # many runs have the same images
-    def size(dataset: str, split: str, subset: int | None) -> int:
-        return len(data.load(dataset, split, data_root, subset=subset))
+    def sizes(dataset: str, split: str, subset: int | None) -> tuple[int, int]:
+        images = data.load(dataset, split, data_root, subset=subset)
+        return len(images), len(images.classes)
 
-    for run in missing:  # here, before a worker of a long queue finds out
-        check_batches(run, size(run.dataset, "train", run.subset))
-        size(run.dataset, "test", None)
     check_networks(missing, store)
+    for run in missing:  # here, before a worker of a long queue finds out
+        count, num_classes = sizes(run.dataset, "train", run.subset)
+        sizes(run.dataset, "test", None)
+        check_shapes(run, num_classes)
+        check_batches(run, count)
+    recorded = [run for run in all_runs if run not in missing]
+    check_folders(recorded, store, data_root)
+    tell_of_other_code(recorded, store, progress)
+    if not missing:
+        return
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
     root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]
-    if missing and not _workers(client):  # on a cluster with a queue they come when it is their turn
+    if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
         client.wait_for_workers(1)
     resources = {"GPU": 1} if any("GPU" in worker["resources"] for worker in _workers(client)) else {}

@@ -9,6 +9,7 @@ from at_repro.networks.registry import (
     build,
     check_layers,
     check_name,
+    check_shapes,
     forward_operations,
     group_channels,
     group_layers,
@@ -22,8 +23,8 @@ from at_repro.networks.tap import choose_layers, tap
 from at_repro.networks.wrn import WideResNet
 
 __all__ = [
-    "Output", "ResizeInput", "WideResNet", "available", "build", "check_layers", "check_name", "choose_layers",
-    "fold_batch_norms", "forward_operations", "freeze_", "from_authors", "group_channels", "group_layers",
-    "is_function", "load_authors", "load_function", "load_pretrained_", "parameter_count", "pretrained", "register",
-    "source", "tap", "to_authors",
+    "Output", "ResizeInput", "WideResNet", "available", "build", "check_layers", "check_name", "check_shapes",
+    "choose_layers", "fold_batch_norms", "forward_operations", "freeze_", "from_authors", "group_channels",
+    "group_layers", "is_function", "load_authors", "load_function", "load_pretrained_", "parameter_count", "pretrained",
+    "register", "source", "tap", "to_authors",
 ]  # fmt: skip

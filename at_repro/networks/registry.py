@@ -57,9 +57,9 @@ def register(name: str, factory: Constructor) -> None:
         name: at most 64 lower-case letters, digits, hyphens and dots, a letter first. It is part of the identity of
             runs: another network, another name.
         factory: from a number of classes to a module from images (N, 3, H, W) to an Output whose groups are outputs of
-            its children, or to what `tap` returns. It is tried with ten classes and images of 32 x 32 pixels,
-            which it has to take, whatever it is trained on. Its weights have to come from torch's default generator,
-            which `build` seeds.
+            its children, or to what `tap` returns. It is tried with ten classes and images of 32 x 32 pixels, which it
+            has to take, and before training with the classes and resolution of the data set. Its weights have to come
+            from torch's default generator, which `build` seeds.
 
     Raises:
         ParameterError: a name that is taken or has other letters, or a factory that makes no such module.
@@ -83,15 +83,15 @@ def is_function(name: object) -> bool:
 def load_function(name: str) -> Callable:
     """The function that "module:function" names, in the working folder or on Python's path. This imports its module.
 
+    The folder stays on Python's path, as under `python -m`: what a function imports when it is called is found there.
+
     Raises ParameterError if the module cannot be imported, or has no such function with a signature.
     """
-    sys.path.insert(0, folder := os.getcwd())
-    try:
-        with foreign_code("network", name, "a function in a module that can be imported, as my_models:net"):
-            factory = pkgutil.resolve_name(name)
-            inspect.signature(factory)
-    finally:
-        sys.path.remove(folder)
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.insert(0, folder)
+    with foreign_code("network", name, "a function in a module that can be imported, as my_models:net"):
+        factory = pkgutil.resolve_name(name)
+        inspect.signature(factory)
     return factory
 
 
@@ -232,15 +232,25 @@ def check_layers(name: str, layers: tuple[str, ...]) -> None:
         tap(_without_numbers(name), layers)(torch.zeros(1, 3, 32, 32, device="meta"))
 
 
-def _without_numbers(name: str) -> nn.Module:
+@cache
+def check_shapes(name: str, num_classes: int, resolution: int) -> None:
+    """Raises ParameterError unless a network gives so many logits of an image of this height and width in pixels."""
+    requirement = f"one that gives {num_classes} logits of an image of {resolution} x {resolution} pixels"
+    with torch.no_grad(), foreign_code("network", name, requirement):
+        logits = _without_numbers(name, num_classes)(torch.zeros(1, 3, resolution, resolution, device="meta")).logits
+    if logits.shape != (1, num_classes):
+        raise ParameterError("network", name, f"{requirement}, not {tuple(logits.shape)}")
+
+
+def _without_numbers(name: str, num_classes: int = 10) -> nn.Module:
     construct = _constructor(name)
     with foreign_code("network", name, _REQUIREMENT):
         try:
             with torch.device("meta"):
-                network = construct(10)
+                network = construct(num_classes)
         except Exception:  # one that reads numbers that it computes is made of real ones; a fault is met again
             with seeded_from(torch.Generator()):
-                network = construct(10)
+                network = construct(num_classes)
         return network.to("meta").eval()  # constants of a module were made on the CPU
 
 

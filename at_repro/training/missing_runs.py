@@ -66,21 +66,22 @@ def train(
         for split, subset in (("train", run.subset), ("test", None)):
             if (run.dataset, split, subset) not in sets:
                 sets[run.dataset, split, subset] = data.load(run.dataset, split, data_root, subset).to(target)
-        count = len(sets[run.dataset, "train", run.subset])
-        ranks.check(run, count)
-        check_batches(run, count, ranks)
+        images = sets[run.dataset, "train", run.subset]
+        ranks.check(run, len(images))
+        check_shapes(run, len(images.classes))
+        check_batches(run, len(images), ranks)
     recorded = [run for run in all_runs if run not in missing]
-    _check_folders(recorded, store, data_root)
+    check_folders(recorded, store, data_root)
     if ranks.first:
-        _tell_of_other_code(recorded, store, progress)
+        tell_of_other_code(recorded, store, progress)
         tidy(store)
     announcements: set[Run] = set()
     while missing := ranks.decide(lambda: [run for run in missing if not store.has(run)]):
         with ExitStack() as locks:
             own, precision = ranks.decide(lambda: choose(missing, store, target, locks))
             if precision is not None:  # and so there are runs
-                images = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
-                train_cohort(own, store, *images, target, precision, compile, progress, ranks)
+                of_both = sets[own[0].dataset, "train", own[0].subset], sets[own[0].dataset, "test", None]
+                train_cohort(own, store, *of_both, target, precision, compile, progress, ranks)
                 continue
         if missing[0] not in announcements:
             progress.say(f"waiting for another process that trains {missing[0].run_id}")
@@ -102,6 +103,12 @@ def check_networks(missing: Sequence[Run], store: Store) -> None:
         networks.pretrained(network)
 
 
+def check_shapes(run: Run, num_classes: int) -> None:
+    """Raises ParameterError where a run's network does not take its images, or gives another number of logits."""
+    for resolution in {data.training_resolution(run.dataset, run.augmentation), data.resolution(run.dataset)}:
+        networks.check_shapes(run.network, num_classes, resolution)
+
+
 def check_batches(run: Run, count: int, ranks: Ranks = ALONE) -> None:
     """Raises ParameterError where `count` images leave a process a batch of one that the run cannot train on."""
     can_be_small = run.norms == "fixed" or any(term.needs_mirror for term in run.terms)
@@ -117,7 +124,7 @@ def check_batches(run: Run, count: int, ranks: Ranks = ALONE) -> None:
         raise ParameterError("batch_size", run.batch_size, allowed) from error
 
 
-def _tell_of_other_code(runs: Sequence[Run], store: Store, progress: Progress) -> None:
+def tell_of_other_code(runs: Sequence[Run], store: Store, progress: Progress) -> None:
     """Names the records of a network of one's own whose function was another one: they are not trained again."""
 
     @cache
@@ -134,7 +141,7 @@ def _tell_of_other_code(runs: Sequence[Run], store: Store, progress: Progress) -
                 progress.say(f"record {run.run_id} is {told}")
 
 
-def _check_folders(runs: Sequence[Run], store: Store, data_root: str | None) -> None:
+def check_folders(runs: Sequence[Run], store: Store, data_root: str | None) -> None:
     """Raises UserError for a record of a user's own folder of images whose content has changed since.
 
     A folder that is not here has not changed: its records stand without it.

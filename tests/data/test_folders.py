@@ -16,6 +16,7 @@ from shards import write_shard
 from at_repro import data
 from at_repro.data import folders, parquet
 from at_repro.errors import DataError, ParameterError, UserError
+from at_repro.experiments import cluster
 from at_repro.runs import Run, checks
 from at_repro.training import train
 
@@ -142,6 +143,8 @@ def test_a_record_of_other_images_under_the_same_name_is_not_reused(photos, stor
         picture(77).save(new)
         with pytest.raises(UserError, match=rf"record {run.run_id} is of other images than those in .*photos"):
             train([run], store, data_root=str(photos), progress=quiet)
+        with pytest.raises(UserError, match=rf"record {run.run_id} is of other images than those in .*photos"):
+            cluster.train_on(None, [run], store, data_root=str(photos), progress=quiet)
         new.unlink()
 
 

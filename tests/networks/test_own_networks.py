@@ -9,15 +9,17 @@ from functools import partial
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torch import nn
 
 from at_repro import networks
 from at_repro.analysis.any_model import load_model
 from at_repro.errors import ParameterError, UserError
+from at_repro.experiments import cluster
 from at_repro.networks import registry
 from at_repro.records import Store
 from at_repro.report.terminal_output import verify
-from at_repro.runs import ActivationTransfer, Run, checks
+from at_repro.runs import ActivationTransfer, Distillation, Run, checks
 from at_repro.training import Progress, train
 
 TINY = {"dataset": "shapes", "subset": 96, "batch_size": 64, "precision": "fp32"}
@@ -148,6 +150,24 @@ class Inner(nn.Module):
     def forward(self, images):
         return self.two(images)
 
+class Ten(Two):
+    def __init__(self, classes):
+        super().__init__(10)
+
+class Flat(Two):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.fc = nn.Linear(8 * 8 * 8, classes)
+
+    def forward(self, images):
+        low = self.low(images)
+        top = self.top(low.relu())
+        return networks.Output(self.fc(top.flatten(1)), (low, top))
+
+def late(classes):
+    import other
+    return other.Two(classes)
+
 class Tied(Two):
     def __init__(self, classes):
         super().__init__(classes)
@@ -163,6 +183,7 @@ def module(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(f"__version__ = '1.2'\n{text}\n{ODD}")
     (tmp_path / "broken.py").write_text("def (")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     yield
     sys.modules.pop("mine", None)
     registry._outline.cache_clear()
@@ -192,8 +213,9 @@ def test_a_record_of_other_code_is_told_and_not_trained_again(module, store, qui
     path.write_text(path.read_text().replace("class Two(nn.Module):", "class Two(nn.Module):  # changed", 1))
     del sys.modules["mine"]
     train([run], store, device="cpu", progress=Progress(said))
+    cluster.train_on(None, [run], store, device="cpu", progress=Progress(said))
     told = f"record {run.run_id} is of other code of mine:Two: to train this, delete {store.record_path(run)}\n"
-    assert said.getvalue() == told
+    assert said.getvalue() == 2 * told
 
 
 class Stopped(Progress):
@@ -254,6 +276,38 @@ def test_a_checkpoint_of_other_code_is_one_clear_error(change, module, store, qu
     registry._outline.cache_clear()
     with pytest.raises(UserError, match=rf"^run {run.run_id} was begun with other code of mine:Two; restore it, or"):
         train([run], store, device="cpu", progress=quiet)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("mine:Ten", r"3 logits of an image of 32 x 32 pixels, not \(1, 10\)"),
+        ("mine:Flat", r"3 logits of an image of 64 x 64 pixels \(RuntimeError"),
+    ],
+)
+@pytest.mark.parametrize("way", [train, partial(cluster.train_on, None)])
+def test_one_that_takes_ten_classes_or_32_pixels_alone_is_refused_before_its_teacher_trains(
+    way, name, match, module, store, quiet, tmp_path
+):
+    for split in ("train", "test"):
+        for kind in ("ant", "bee", "cat"):
+            (tmp_path / "own" / split / kind).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / "own" / split / kind / "1.png")
+    spec = {"dataset": "own@32" if name == "mine:Ten" else "own@64", "epochs": 1, "precision": "fp32", "batch_size": 3}
+    run = Run(name, teacher=Run("wrn-10-1", **spec), terms=(Distillation(),), **spec)
+    with pytest.raises(ParameterError, match=f"^network: '{name}' .*{match}"):
+        way([run], store, device="cpu", data_root=str(tmp_path), progress=quiet)
+    assert not list(store.folder.glob("**/*.safetensors"))
+
+
+def test_what_a_function_imports_when_it_is_called_is_found(module, tmp_path, monkeypatch):
+    """Under the command `at-repro`, whose folder is not on Python's path."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    shutil.copy(tmp_path / "mine.py", tmp_path / "other.py")
+    try:
+        assert networks.build("mine:late", 4).fc.out_features == 4
+    finally:
+        sys.modules.pop("other", None)
 
 
 def test_groups_of_inner_layers_cannot_be_frozen(registered):
