@@ -93,6 +93,8 @@ def verify(
         except DamagedRecord as error:  # its tables are read by what compares them
             yield run_id, Verification(str(error))
             continue
+        except DataError as error:
+            result = _damaged_images(error)
         if result:
             yield run_id, result
         else:
@@ -102,8 +104,17 @@ def verify(
         assert not isinstance(images, DataError)  # they would have a result
         maps: dict[str, NetworkMaps] = {}
         for record in sorted(records, key=lambda record: record.run.run_id not in teachers):
-            yield record.run.run_id, _verify_network(store, record, images, count, maps)
+            try:
+                result = _verify_network(store, record, images, count, maps)
+            except DataError as error:
+                result = _damaged_images(error)
+            yield record.run.run_id, result
             maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in teachers}
+
+
+def _damaged_images(error: DataError) -> Verification:
+    """Of a record whose test images are read when a network sees them, and cannot be."""
+    return Verification(omission=f"what its network gives: {error}", absence=error)
 
 
 def _labels_of_all(store: Store) -> Labels:

@@ -208,12 +208,12 @@ def contradiction(
     precision = values["environment"]["precision"]
     if precision not in (("bf16", "fp32") if run.precision == "auto" else (run.precision,)):
         return f"was trained in the precision {precision!r}, and its spec has {run.precision!r}"
-    losses = [curve[name] for name in ("train_loss", "test_loss") if name in curve]
-    finite = [all(map(math.isfinite, row)) for row in zip(*losses, strict=True)]
-    if diverged is None and not all(finite):
+    last = [curve[name][-1] for name in ("train_loss", "test_loss") if name in curve]
+    # A test loss before may be: training goes on from it.
+    if diverged is None and not all(map(math.isfinite, [*curve.get("train_loss", ()), *last])):
         return "epochs.csv has a loss that is not finite, and the run has not diverged"
-    if diverged is not None and (not finite or finite[-1]):
-        return f"diverged in epoch {diverged}, and its loss there is {'finite' if finite else 'missing'}"
+    if diverged is not None and all(map(math.isfinite, last)):
+        return f"diverged in epoch {diverged}, and its loss there is {'finite' if last else 'missing'}"
     errors = curve["test_error"]
     if not _near(best["test_error"], min(errors)) or not (
         1 <= best["epoch"] <= count and _near(errors[best["epoch"] - 1], best["test_error"])

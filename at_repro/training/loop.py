@@ -116,6 +116,9 @@ def _record(student: Student, store: Store, test_images: Images) -> Record:
     top5 = {} if result.top5_error is None else {"top5_error": result.top5_error}
     final = {"test_error": result.error, "test_loss": result.loss} | top5
     curve = pd.DataFrame(student.curve)
+    last = curve.index[-1]
+    if math.isfinite(curve.loc[last, "test_loss"]) != math.isfinite(result.loss):
+        curve.loc[last, "test_loss"] = result.loss  # of the stored weights, which say whether the run has diverged
     parameters = sum(parameter.numel() for parameter in student.network.parameters())
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
     values = content(curve, student.sessions, final, parameters, student.diverged)

@@ -1,11 +1,13 @@
 """A record that was changed after it was measured is found, even where its checksums were rewritten to match."""
 
 import json
+import math
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from sealed import seal
 
@@ -16,6 +18,8 @@ from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store
 from at_repro.report.terminal_output import verify
 from at_repro.runs import Run
+from at_repro.training import loop, train
+from at_repro.training.evaluation import evaluate
 from at_repro.training.weights import stored_weights
 
 
@@ -182,6 +186,44 @@ def test_a_healthy_record_that_is_said_to_have_diverged(trained, store, forged, 
     _, seal = forged
     seal(diverged=1, final=dict.fromkeys(trained.final))
     failed(capsys, store, "diverged in epoch 1, and its loss there is finite")
+
+
+@pytest.mark.parametrize("overflow", [1, 3, 4])
+def test_a_test_loss_that_is_not_finite_is_no_damage(overflow, small, store, quiet, monkeypatch, capsys):
+    """Of one epoch, also the last of three, it says nothing of the run; of the stored weights that it diverged."""
+    calls = []
+
+    def measured(*given):
+        calls.append(given)
+        results = evaluate(*given)
+        return [replace(result, loss=math.inf) for result in results] if len(calls) == overflow else results
+
+    monkeypatch.setattr(loop, "evaluate", measured)
+    train([small["student"]], store, device="cpu", progress=quiet)
+    record = store.load(small["student"])
+    assert record.diverged == (3 if overflow == 4 else None) and record.contradiction() == ""
+    if not record.diverged:
+        assert verify(store, device="cpu") == 0
+
+
+def test_a_damaged_picture_of_a_streamed_set_does_not_hide_the_others(trained, store, quiet, tmp_path, capsys):
+    """Names and sizes are as they were, so that the set is that of the record until a network sees it."""
+    for split in ("train", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / "own" / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / "own" / split / name / "1.png")
+    run = Run("wrn-10-1", epochs=1, dataset="own@16-streamed", augmentation="none", batch_size=2, precision="fp32")
+    train([run], store, device="cpu", data_root=str(tmp_path), progress=quiet)
+    assert verify(store, device="cpu", data_root=str(tmp_path)) == 0
+    picture = tmp_path / "own" / "test" / "bee" / "1.png"
+    picture.write_bytes(b" " * picture.stat().st_size)
+    capsys.readouterr()
+    assert verify(store, device="cpu", data_root=str(tmp_path)) == 0
+    printed = lines(capsys)
+    assert sorted(line[:7] for line in printed[:2]) == ["ok     ", "skipped"] and printed[-1].startswith("1 of 2 ")
+    assert any(line.startswith(f"skipped {run.run_id}  {picture}: ") for line in printed)
+    with pytest.raises(DataError, match=f"^{picture}: "):
+        verify(store, [run.run_id], "cpu", str(tmp_path))
 
 
 def change_weights(folder, change) -> None:
