@@ -179,7 +179,7 @@ def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise DataError(f"{file}: weights of another architecture: {', '.join(faults[:3])}{more}")
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, strict=False)  # without counts of batches, see `_faults`
 
 
 def _fit(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
@@ -201,7 +201,8 @@ def _namings(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
 
 
 def _faults(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    faults = [f"{key} is missing" for key in own if key not in state]
+    # Batch norms count their batches, which old files do not hold and no inference reads.
+    faults = [f"{key} is missing" for key in own if key not in state and not key.endswith("num_batches_tracked")]
     faults += [f"{key} is unknown" for key in state if key not in own]
     both = [key for key in own if key in state and state[key].shape != own[key].shape]
     return faults + [f"{key} has shape {tuple(state[key].shape)} and not {tuple(own[key].shape)}" for key in both]

@@ -36,6 +36,7 @@ def update(store: Store, columns: Mapping[str, Run], images: Images | None) -> i
     """
     if images is None or not (pairs := _gaps(store, columns)):
         return 0
+    engine.repeat_exactly(images.device)
     return attention_table.add(store, rows_of_pairs(store, pairs, images, cache(partial(maps, store, images=images))))
 
 
@@ -52,7 +53,6 @@ def update_experiment(
     Raises ParameterError as `experiments.Experiment.runs` and `engine.device` do.
     """
     target = engine.device(device)
-    engine.repeat_exactly(target)
     # Reading images takes seconds, and mostly there is nothing new.
     new = [columns for columns in experiments.get(name).runs(preset, seeds) if _gaps(store, columns)]
     if not new:
@@ -117,6 +117,7 @@ def _rows_of_imagenet(
     if not networks:  # reading photographs takes seconds
         return
     target = engine.device(device)
+    engine.repeat_exactly(target)
     try:
         sample = _sample(data.load(attention_table.PHOTOGRAPHS, "test", data_root).to(target))
     except DataError:

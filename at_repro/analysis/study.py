@@ -196,7 +196,7 @@ def open_study(
 ) -> Study:
     """Checks the parameters, trains what has no record, and loads the records and the test images.
 
-    What the table of `attention_table` lacks is measured.
+    What the table of `attention_table` lacks is measured, unless the store is only to be read.
 
     Where the environment variable AT_REPRO_TRAIN is "never", or without `train_missing`, nothing is trained or
     measured, and what has no record is listed as missing: for tests and for a look at what there is.
@@ -238,7 +238,7 @@ def open_study(
     by_seed = variant.runs(preset, all_seeds)
     columns = by_seed[0]
     images, note = test_images(next(iter(columns.values())).dataset, data_root, device, train_missing)
-    if train_missing:
+    if train_missing and os.access(store.folder, os.W_OK):
         for of_seed in by_seed:
             attention_measurement.update(store, of_seed, images)
     if missing and not note:

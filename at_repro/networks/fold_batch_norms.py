@@ -18,8 +18,9 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     `bn1` of every WRN block and, where it is wider than 1, the first batch norm. A WRN's others read a sum, or share
     what they read with a shortcut, and stay. Gradients with respect to the *input* work as before.
 
-    Networks that are not of this package are copied and frozen but not folded: folding traces the forward pass once,
-    which only is safe for passes known to have no data-dependent control flow and no hooks.
+    Networks that are not of this package, and subclasses of those that are, are copied and frozen but not folded:
+    folding traces the forward pass once, which only is safe for passes known to have no data-dependent control flow
+    and no hooks.
 
     Args:
         network: not changed, and shares no memory with the copy. The copy must stay in eval mode.
@@ -28,7 +29,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
         A module with the same inputs and Output, equal up to rounding.
     """
     result = copy.deepcopy(network).eval()
-    if isinstance(network, WideResNet | NetworkInNetwork | ResNet | EfficientNetLite):
+    if type(network) in (WideResNet, NetworkInNetwork, ResNet, EfficientNetLite):
         result = _fold(fx.symbolic_trace(result))
     return result.requires_grad_(False)
 

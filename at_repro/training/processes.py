@@ -107,17 +107,20 @@ def join(device: torch.device) -> tuple[Ranks, torch.device]:
     """Joins the processes that `torchrun` started, if it did; returns this one's rank, and its own device.
 
     NCCL connects GPUs, gloo CPUs. Once per process: later calls find the group. Raises
-    ParameterError where another launcher does not say which GPU is whose.
+    ParameterError where another launcher does not say which process this is, and which GPU is whose.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         return ALONE, device
+    joined = distributed.is_initialized()
+    needed = ["LOCAL_RANK"] * (device.type == "cuda") + ["RANK", "MASTER_ADDR", "MASTER_PORT"] * (not joined)
+    for name in needed:
+        if name not in os.environ:
+            raise ParameterError("WORLD_SIZE", count, f"1, or processes that torchrun starts, which sets {name} too")
     if device.type == "cuda":
-        if "LOCAL_RANK" not in os.environ:
-            raise ParameterError("WORLD_SIZE", count, "1, or processes that torchrun starts, which sets LOCAL_RANK too")
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    if not distributed.is_initialized():
+    if not joined:
         backend = "nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)  # the others wait while the first one evaluates
         atexit.register(distributed.destroy_process_group)

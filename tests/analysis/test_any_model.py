@@ -19,6 +19,18 @@ def test_a_model_of_torchvision_with_the_weights_of_a_file(tmp_path):
     assert torch.equal(model.network(IMAGES), source(IMAGES)) and model.resolution == 224
 
 
+def test_weights_from_before_batch_norms_counted_their_batches(tmp_path):
+    """torch itself loads them; a missing statistic is still named."""
+    source = torchvision.models.resnet18().eval()
+    state = {name: value for name, value in source.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "w")
+    assert torch.equal(load_model("resnet18", str(tmp_path / "w")).network(IMAGES).logits, source(IMAGES))
+    del state["layer1.0.bn1.running_mean"]
+    torch.save(state, tmp_path / "w")
+    with pytest.raises(DataError, match=r"layer1\.0\.bn1\.running_mean is missing$"):
+        load_model("resnet18", str(tmp_path / "w"))
+
+
 def test_a_student_of_a_record_and_a_teacher_of_other_code(tmp_path):
     """Both by the name of their architecture, whatever their number of classes and the names of their parameters."""
     source = networks.build("wrn-10-1", 7).eval()

@@ -19,7 +19,7 @@ from at_repro.analysis.attention_table import COLUMNS, FILE, load
 from at_repro.data import augment
 from at_repro.errors import DataError
 from at_repro.report import terminal_output
-from at_repro.training import evaluation, load_network, train
+from at_repro.training import engine, evaluation, load_network, train
 
 NAME = "wrn-16-2-to-16-1"
 
@@ -78,8 +78,11 @@ def test_maps_of_several_chunks_are_verified(trained, store, images, monkeypatch
     assert "attention" not in capsys.readouterr().out, "it was not compared"
 
 
-def test_every_run_is_measured_once_against_its_teacher(trained, store, images):
+def test_every_run_is_measured_once_against_its_teacher(trained, store, images, monkeypatch):
+    asked = []
+    monkeypatch.setattr(engine, "repeat_exactly", asked.append)
     assert attention_measurement.update(store, trained, images) == 3
+    assert asked == [images.device], "a GPU rounds what a notebook measures as what was measured before"
     table = load(store)
     assert list(table) == COLUMNS and table["value"].dtype == float
     pairs = set(zip(table["run_id"], table["teacher"], strict=True))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from at_repro import data, experiments
+from at_repro.analysis import attention_table
 from at_repro.analysis.study import open_study
 from at_repro.data import shapes
 from at_repro.errors import ParameterError
@@ -44,13 +45,16 @@ def test_a_store_that_cannot_be_written_is_shown_where_nothing_is_missing(store,
 
     monkeypatch.delenv("AT_REPRO_TRAIN", raising=False)
     for run in runs.values():
-        hand_made(run)
+        hand_made(run, data={"test": data.load("shapes", "test").fingerprint})
     study(store)
     (store.in_progress / "attention.lock").touch()
     monkeypatch.setattr("tempfile.TemporaryFile", read_only)
     monkeypatch.setattr(locks.os, "access", lambda path, mode: mode != os.W_OK)
     monkeypatch.setattr(locks, "FileLock", read_only)
     assert not study(store).missing
+    table = store.folder / attention_table.FILE
+    table.unlink()
+    assert not study(store).missing and not table.exists(), "measured what nothing can keep"
     shutil.rmtree(store.record_path(runs["AT"]))
     with pytest.raises(ParameterError, match="Read-only file system"):
         study(store)

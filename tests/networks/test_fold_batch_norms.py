@@ -57,6 +57,20 @@ def test_same_output_with_fewer_batch_norms(name, left):
     assert distance(exact(IMAGES.double()), network(IMAGES.double())) < 1e-12
 
 
+def test_a_subclass_is_not_traced():
+    """Its forward pass may branch, or call what cannot be traced."""
+
+    class Branching(networks.WideResNet):
+        def forward(self, images):
+            output = super().forward(images)
+            return output if output.logits.sum() > 0 else output._replace(logits=-output.logits)
+
+    network = Branching(10, 1, 10).eval()
+    folded = networks.fold_batch_norms(network)
+    assert distance(folded(IMAGES), network(IMAGES)) == 0
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+
+
 def test_the_copy_is_frozen_and_shares_nothing():
     network = trained("wrn-10-1")
     folded = networks.fold_batch_norms(network)

@@ -72,6 +72,17 @@ def test_a_launcher_that_does_not_say_which_gpu_is_whose_is_told_so(monkeypatch)
         processes.join(torch.device("cuda"))
 
 
+def test_a_launcher_that_does_not_say_which_process_this_is_is_told_so(monkeypatch):
+    """One that sets WORLD_SIZE alone, as some schedulers do."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        with pytest.raises(ParameterError, match=rf"^WORLD_SIZE: 2 .* torchrun starts, which sets {name} too"):
+            processes.join(torch.device("cpu"))
+        monkeypatch.setenv(name, "1")
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Store:
     """The same runs, trained by one process."""
