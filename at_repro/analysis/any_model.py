@@ -179,7 +179,7 @@ def _load_(network: nn.Module, state: Mapping[str, Tensor], file: str) -> None:
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise DataError(f"{file}: weights of another architecture: {', '.join(faults[:3])}{more}")
-    network.load_state_dict(weights, strict=False)  # without counts of batches, see `_faults`
+    network.load_state_dict(weights, strict=False)  # `_faults` was stricter but for counts of batches
 
 
 def _fit(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:

@@ -37,7 +37,7 @@ class Verification:
     problem: str = ""
     comparison: str = ""
     omission: str = ""
-    absence: DataError | None = None  # where nothing could be compared at all
+    absence: DataError | None = None  # where its test images are not here, or damaged
 
 
 def verify(
@@ -55,8 +55,8 @@ def verify(
     the predictions of its weights, in float32 and with batch norms folded, are the recorded ones but for a share of
     `TOLERANCE`, and its rows in the table of `attention_table` are what its weights give. With `count`, so many
     predictions are recomputed, the first ones, and nothing else: other weights are found all the same, in a tenth of
-    the time. Where its images are not here, a record fails whose labels are not those of most records of the store that
-    were measured on the same images.
+    the time. Where its images are not here or damaged, a record fails whose labels are not those of most records of
+    the store that were measured on the same images.
 
     Records of one data set are compared together, teachers first: students are held to them. Images of a streamed set
     are decoded again for each of its networks.
@@ -93,8 +93,8 @@ def verify(
         except DamagedRecord as error:  # its tables are read by what compares them
             yield run_id, Verification(str(error))
             continue
-        except DataError as error:
-            result = _damaged_images(error)
+        except DataError as error:  # a file of a streamed set is empty or gone
+            result = _without_images(record, error, labels()[record.values["data"]["test"]])
         if result:
             yield run_id, result
         else:
@@ -107,14 +107,9 @@ def verify(
             try:
                 result = _verify_network(store, record, images, count, maps)
             except DataError as error:
-                result = _damaged_images(error)
+                result = Verification(omission=f"what its network gives, {dataset} is damaged", absence=error)
             yield record.run.run_id, result
             maps = {run_id: of_one for run_id, of_one in maps.items() if run_id in teachers}
-
-
-def _damaged_images(error: DataError) -> Verification:
-    """Of a record whose test images are read when a network sees them, and cannot be."""
-    return Verification(omission=f"what its network gives: {error}", absence=error)
 
 
 def _labels_of_all(store: Store) -> Labels:
@@ -175,7 +170,7 @@ def _without_images(record: Record, absence: DataError, labels: Counter[bytes]) 
     if 2 * same <= records:
         return Verification(agree)
     if record.has_network:
-        return Verification(omission=f"everything, {record.run.dataset} is not here", absence=absence)
+        return Verification(omission=f"everything, {record.run.dataset} is not here or damaged", absence=absence)
     here, follows = "neither weights nor test images are here", "as its curve and predictions say"
     if records == 1:
         return Verification(

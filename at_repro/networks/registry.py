@@ -87,7 +87,7 @@ def load_function(name: str) -> Callable:
 
     Raises ParameterError if the module cannot be imported, or has no such function with a signature.
     """
-    if (folder := os.getcwd()) not in sys.path:
+    if sys.path[:1] != [folder := os.getcwd()]:
         sys.path.insert(0, folder)
     with foreign_code("network", name, "a function in a module that can be imported, as my_models:net"):
         factory = pkgutil.resolve_name(name)
@@ -237,20 +237,20 @@ def check_shapes(name: str, num_classes: int, resolution: int) -> None:
     """Raises ParameterError unless a network gives so many logits of an image of this height and width in pixels."""
     requirement = f"one that gives {num_classes} logits of an image of {resolution} x {resolution} pixels"
     with torch.no_grad(), foreign_code("network", name, requirement):
-        logits = _without_numbers(name, num_classes)(torch.zeros(1, 3, resolution, resolution, device="meta")).logits
+        logits = build(name, num_classes, torch.Generator()).eval()(torch.zeros(1, 3, resolution, resolution)).logits
     if logits.shape != (1, num_classes):
         raise ParameterError("network", name, f"{requirement}, not {tuple(logits.shape)}")
 
 
-def _without_numbers(name: str, num_classes: int = 10) -> nn.Module:
+def _without_numbers(name: str) -> nn.Module:
     construct = _constructor(name)
     with foreign_code("network", name, _REQUIREMENT):
         try:
             with torch.device("meta"):
-                network = construct(num_classes)
+                network = construct(10)
         except Exception:  # one that reads numbers that it computes is made of real ones; a fault is met again
             with seeded_from(torch.Generator()):
-                network = construct(num_classes)
+                network = construct(10)
         return network.to("meta").eval()  # constants of a module were made on the CPU
 
 

@@ -46,7 +46,7 @@ what nobody reads as well.
 """
 
 EPOCHS = ("epoch", "learning_rate", "train_error", "test_error")
-"""Columns that epochs.csv has at least, all of numbers; losses are empty where they were not finite."""
+"""Columns that epochs.csv has at least, all of numbers; losses may be not finite."""
 
 PREDICTIONS = ("label", "prediction")
 
@@ -78,7 +78,7 @@ def content(
             fingerprints of its images (data: train, test) and its environment.
         final: test_error and test_loss, and maybe top5_error, of the stored weights in float32; errors in percent.
         parameters: how many the network has, the frozen ones as well.
-        diverged: whether a loss of the last epoch was not finite.
+        diverged: whether the training loss of the last epoch was not finite.
     """
     # A session that did no more than write this record trained nothing.
     last = ([session for session in sessions if session["seconds"]] or sessions)[-1]

@@ -70,8 +70,8 @@ def verify(
     Where all of all records is asked for, the numbers of the pages' tables follow, see `recount`. What was not compared
     is said in the end; who interrupts keeps the lines that are there.
 
-    Raises what that raises, and DataError where no record could be compared for lack of its data set; a record
-    that lacks it among others that do not is said to be skipped.
+    Raises what that raises, and DataError where no record could be compared as its data set is not here or damaged; one
+    of which that is so among others is said to be skipped.
     """
     from at_repro.analysis import verification
 
@@ -94,7 +94,7 @@ def verify(
     mismatches = 0 if run_ids or count else _print_imagenet(store, device, data_root) + _print_numbers(store)
     omissions = Counter(result.omission for result in results if result.omission)
     for what, records in omissions.items():
-        print(f"not compared of {records} record{'s' * (records > 1)}: {what}")
+        print(printable(f"not compared of {records} record{'s' * (records > 1)}: {what}"))
     print(
         "not compared of any: when, for how long, by which code, on which device and training images, and in whose "
         "company it was trained; only the record knows"

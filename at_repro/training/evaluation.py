@@ -40,7 +40,7 @@ def evaluate(
     """
     mean, std = data.normalization(images.name)
     logits: list[list[Tensor]] = [[] for _ in networks]
-    for chunk in images.chunks(min(BATCH, max(1, PIXELS // images.resolution**2))):
+    for chunk in images.chunks(min(BATCH, PIXELS // images.resolution**2)):
         batch = augment.normalize(chunk.images, mean, std)
         for network, own in zip(networks, logits, strict=True):
             own.append(forward(network.eval(), batch).logits.float())

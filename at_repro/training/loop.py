@@ -118,7 +118,8 @@ def _record(student: Student, store: Store, test_images: Images) -> Record:
     curve = pd.DataFrame(student.curve)
     last = curve.index[-1]
     if math.isfinite(curve.loc[last, "test_loss"]) != math.isfinite(result.loss):
-        curve.loc[last, "test_loss"] = result.loss  # of the stored weights, which say whether the run has diverged
+        # Of the stored weights, which say whether the run has diverged.
+        curve.loc[last, ["test_loss", "test_error"]] = result.loss, result.error
     parameters = sum(parameter.numel() for parameter in student.network.parameters())
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
     values = content(curve, student.sessions, final, parameters, student.diverged)

@@ -90,7 +90,7 @@ class Student:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss of the last epoch was not finite: training on would change nothing."""
+        """Whether the training loss of the last epoch was not finite: training on would change nothing."""
         return bool(self.curve) and not math.isfinite(self.curve[-1]["train_loss"])
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -196,7 +197,9 @@ def test_a_test_loss_that_is_not_finite_is_no_damage(overflow, small, store, qui
     def measured(*given):
         calls.append(given)
         results = evaluate(*given)
-        return [replace(result, loss=math.inf) for result in results] if len(calls) == overflow else results
+        if len(calls) == overflow:
+            results = [replace(result, loss=math.nan, error=10.0) for result in results]
+        return results
 
     monkeypatch.setattr(loop, "evaluate", measured)
     train([small["student"]], store, device="cpu", progress=quiet)
@@ -211,18 +214,18 @@ def test_a_damaged_picture_of_a_streamed_set_does_not_hide_the_others(trained, s
     for split in ("train", "test"):
         for name in ("ant", "bee"):
             (tmp_path / "own" / split / name).mkdir(parents=True)
-            Image.new("RGB", (8, 8)).save(tmp_path / "own" / split / name / "1.png")
+            Image.new("RGB", (8, 8)).save(tmp_path / "own" / split / name / "\x1b.png")
     run = Run("wrn-10-1", epochs=1, dataset="own@16-streamed", augmentation="none", batch_size=2, precision="fp32")
     train([run], store, device="cpu", data_root=str(tmp_path), progress=quiet)
     assert verify(store, device="cpu", data_root=str(tmp_path)) == 0
-    picture = tmp_path / "own" / "test" / "bee" / "1.png"
+    picture = tmp_path / "own" / "test" / "bee" / "\x1b.png"
     picture.write_bytes(b" " * picture.stat().st_size)
     capsys.readouterr()
     assert verify(store, device="cpu", data_root=str(tmp_path)) == 0
     printed = lines(capsys)
     assert sorted(line[:7] for line in printed[:2]) == ["ok     ", "skipped"] and printed[-1].startswith("1 of 2 ")
-    assert any(line.startswith(f"skipped {run.run_id}  {picture}: ") for line in printed)
-    with pytest.raises(DataError, match=f"^{picture}: "):
+    assert any(line.startswith(f"skipped {run.run_id}  {picture.parent}/\\x1b.png: ") for line in printed), printed
+    with pytest.raises(DataError, match=f"^{re.escape(str(picture))}: "):
         verify(store, [run.run_id], "cpu", str(tmp_path))
 
 
@@ -350,7 +353,7 @@ def test_a_record_without_its_data_set_is_skipped(trained, store, hand_made, cap
     faces = hand_made(Run("wrn-10-1", epochs=1, dataset="nobody@64", subset=96), curve=(25.0,)).run
     assert verify(store, device="cpu", data_root=str(store.folder)) == 0
     nobody, shapes, *left_out, last = lines(capsys)
-    assert "not compared of 1 record: everything, nobody@64 is not here" in left_out
+    assert "not compared of 1 record: everything, nobody@64 is not here or damaged" in left_out
     assert nobody.startswith(f"skipped {faces.run_id}") and "holds no test images" in nobody
     assert shapes.startswith("ok") and last.startswith("1 of 2 records verified")
     with pytest.raises(DataError, match="holds no test images"):
@@ -379,6 +382,21 @@ def test_without_images_labels_are_held_against_those_of_other_records(store, un
     said = "its labels are those of {} of the 3 records measured on the same test images"
     assert told[forged] == f"FAILED  {forged}  {said.format(1)}"
     assert all(told[run_id].startswith("ok ") and said.format(2) in told[run_id] for run_id in honest)
+
+
+def test_an_empty_picture_of_a_streamed_set_does_not_hide_a_forged_record(store, hand_made, tmp_path, capsys):
+    folders = [tmp_path / "own" / split / name for split in ("train", "test") for name in ("ant", "bee")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "1.png").touch()
+    for seed in range(3):
+        run = Run("wrn-10-1", epochs=1, dataset="own@16-streamed", augmentation="none", seed=seed)
+        forged = {} if seed else {"labels": (0, 1, 2, 9), "final": {"test_error": 0.0}}
+        hand_made(run, curve=(25.0,), **forged)
+    assert verify(store, device="cpu", data_root=str(tmp_path)) == 1
+    printed = lines(capsys)
+    assert sorted(line[:7] for line in printed[:3]) == ["FAILED ", "skipped", "skipped"]
+    assert f"not compared of 2 records: everything, {run.dataset} is not here or damaged" in printed
 
 
 def test_where_two_records_have_other_labels_neither_is_believed(store, unseen, capsys):

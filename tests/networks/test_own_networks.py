@@ -164,6 +164,12 @@ class Flat(Two):
         top = self.top(low.relu())
         return networks.Output(self.fc(top.flatten(1)), (low, top))
 
+class Adaptive(Two):
+    def forward(self, images):
+        if images.shape[-1] != 32:
+            images = images * float(images.abs().max()) + torch.linspace(0, 1, images.shape[-1])
+        return super().forward(images)
+
 def late(classes):
     import other
     return other.Two(classes)
@@ -298,6 +304,18 @@ def test_one_that_takes_ten_classes_or_32_pixels_alone_is_refused_before_its_tea
     with pytest.raises(ParameterError, match=f"^network: '{name}' .*{match}"):
         way([run], store, device="cpu", data_root=str(tmp_path), progress=quiet)
     assert not list(store.folder.glob("**/*.safetensors"))
+
+
+def test_one_that_reads_numbers_of_larger_images_is_tried_with_numbers(module):
+    networks.check_shapes("mine:Adaptive", 3, 64)
+
+
+def test_the_working_folder_comes_first_wherever_it_was_on_the_path(module, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.py").write_text("def Two(): return None")
+    monkeypatch.setattr(sys, "path", [str(other), *sys.path, str(tmp_path)])
+    assert networks.group_layers("mine:Two") == ("low", "top")
 
 
 def test_what_a_function_imports_when_it_is_called_is_found(module, tmp_path, monkeypatch):
