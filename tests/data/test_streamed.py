@@ -311,7 +311,7 @@ def test_shards_cannot_be_streamed(tmp_path):
         data.load("hub@32-streamed", "train", tmp_path)
 
 
-def test_threads_are_told_the_number_of_a_device(images, monkeypatch):
+def test_threads_are_told_the_number_of_a_device(images):
     """Each thread has a GPU of its own that "cuda" stands for, the first one, whatever its caller has set."""
     assert images.to("cpu:0").device == images.labels.to("cpu:0").device
     meta = images.to("meta")
