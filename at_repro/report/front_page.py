@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # it comes with the extra `book`
     from nbformat import NotebookNode
 
 ASSETS = Path("book") / "_assets"
-BANNER, STRIP, FLAGSHIP, THUMBNAILS = "banner.jpg", "strip.jpg", "flagship.png", "thumbnails"
+BANNER, STRIP, THUMBNAILS = "banner.jpg", "strip.jpg", "thumbnails"
+FIGURES = {"flagship.png": "table_1", "lengths.png": "training_length"}  # of the landing page: first ones of pages
 
 _LEVELS = (0, 2, 3)  # low, middle and top of EfficientNet-Lite's four
 _NETWORK = "efficientnet-lite2"
@@ -59,7 +60,7 @@ def update() -> list[Path]:
     for page, text in texts.items():
         files.write(page, text)
     firsts = {name: _picture(notebooks.read(name)) for name in pages()}
-    pictures = {FLAGSHIP: firsts["table_1"]} if firsts["table_1"] else {}
+    pictures = {picture: firsts[name] for picture, name in FIGURES.items() if firsts.get(name)}
     for name, draw in {BANNER: banner, STRIP: strip}.items():
         try:
             pictures[name] = draw()
