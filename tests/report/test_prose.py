@@ -58,7 +58,7 @@ def unfounded(words: list[str], numbers: set[float]) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_number_in_words_stands_in_a_table_of_its_page(name):
     notebook = nbformat.read(notebooks.part_of_checkout("notebooks") / f"{name}.ipynb", as_version=4)
-    computed = {0.06, 0.24, 0.27, 0.46, 0.58, 0.63}  # by the tests of what Table 1's page types
+    computed = {0.06, 0.23, 0.27, 0.46, 0.58, 0.63}  # by the tests of what Table 1's page types
     computed |= {0.003, 0.04, 0.07, 0.10, 0.14, 0.62, 1.20, 1.213, 1.5, 2.0, 3.41, 5.68}
     of_page = {
         "table_1": computed,
@@ -215,7 +215,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     by_seed = flagship.test_errors().pivot(index="seed", columns="column", values="test_error")
     fourth, before = by_seed.loc[3], by_seed.loc[:2].median()
     near = (fourth - before).abs() < 0.5
-    assert near[["F-ActT", "KD"]].all() and not near["AT"] and 4 not in by_seed.index
+    assert near[["F-ActT", "KD"]].all() and not near["AT"] and by_seed.loc[4].dropna().index.tolist() == ["student"]
     told = (
         "Of seed 3: F-ActT ({} %) and KD ({} %) lie within half a point of the medians of seeds 0 to 2 ({} and {}), AT"
     )
@@ -228,7 +228,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     assert answers["7"].startswith(told)
     assert [judge(facts, flagship, name)[0] for name in ("F-ActT", "KD")] == [SUPPORTED] * 2
     assert judge(facts, flagship, "KD", "AT")[0] == SUPPORTED
-    gaps = by_seed.loc[1:].sub(by_seed.loc[1:, "student"], axis=0)
+    gaps = by_seed.loc[1:3].sub(by_seed.loc[1:3, "student"], axis=0)
     beyond = {name: significance.interval([*gaps[name]])[1] < 0 for name in ("AT", "F-ActT", "KD")}
     assert beyond == {"AT": False, "F-ActT": True, "KD": True}
     effects = claims_page.effects(compared).query('setting == "the paper\'s"')
@@ -410,9 +410,9 @@ def test_what_pages_type_of_curves_at_full_length_is_what_they_are(compared):
         if len(of) == 5
     }
     assert seeds == {"student", "AT", "F-ActT", "KD", "AT+KD"}
-    at_200 = dict.fromkeys(("student", "AT", "F-ActT", "KD"), 4) | {"AT+KD": 1}
+    at_200 = dict.fromkeys(("AT", "F-ActT", "KD"), 4) | {"student": 5, "AT+KD": 1}
     assert errors["seeds"].drop("teacher").to_dict() == at_200
-    told = "At 200 AT+KD has one, the others four. Every other point is one pair"
+    told = "At 200 AT+KD has one, the plain student five, the others four. Every other point is one pair"
     assert f"has five seeds. {told} of runs." in lengths
 
 
