@@ -435,6 +435,28 @@ def test_how_far_seeds_alone_would_put_our_medians_from_the_papers():
     assert told in prose("notebooks/table_1.ipynb")
 
 
+def test_in_which_precision_runs_were_trained_is_said():
+    """A processor decides, so that runs of one experiment differ: each seed of full length has one for all methods."""
+
+    def precisions(experiment, preset):
+        records = open_study(experiment, preset, train_missing=False).records
+        return [
+            (name, seed, record.values["environment"]["precision"])
+            for name, of_seeds in records.items()
+            for seed, record in of_seeds.items()
+        ]
+
+    for _, seed, precision in precisions("wrn-16-2-to-16-1", "paper"):
+        assert precision == ("fp32" if seed == 4 else "bf16")
+    assert "convolutions are in bfloat16, those of seed 4 in float32;" in prose("notebooks/table_1.ipynb")
+    told = "Of the runs of 200 epochs those of seed 4 are in float32, all others in bfloat16"
+    assert told in prose("notebooks/method.ipynb")
+    for name, _, precision in precisions("imagenet-resnet18", "reduced"):
+        assert precision == ("fp32" if name == "AT, beta 82" else "bf16")
+    told = "On Imagenette *AT, beta 82* was trained in float32, the other columns in bfloat16;"
+    assert told in prose("notebooks/larger_images.ipynb")
+
+
 def test_what_seeds_leave_out_is_said_of_the_comparison_that_rests_on_it():
     """KD against AT at 40 epochs: Student's interval over five seeds, and that of the test images of all five."""
     records = open_study("wrn-16-2-to-16-1", "reduced", train_missing=False).records
