@@ -167,38 +167,6 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
 
 
-def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Several tables of `by_method` for readers, one below the other, and how far each method is from a reference.
-
-    Columns `ours`, `seeds`, `paper`, those of `top5` where there are any, and for each reference one such as
-    `minus student (p)`, "+0.43 (0.11)": the mean over seeds, and p of Student's test over them or, of fewer than
-    three, of McNemar's test of each, see `comparisons`; empty where nothing is compared.
-    A run that has the same name in several tables stands in the first.
-
-    Args:
-        studies: by what they are about.
-        references: by the name of the reference, its column in each study.
-    """
-    parts = {}
-    for index, (about, study) in enumerate(studies.items()):
-        table = by_method(study)
-        part = readable(table).reindex(columns=["ours", "seeds", "paper"]).join(top5(study))
-        for name, columns in references.items():
-            rows = comparisons(study, columns[index]).groupby("method")
-            part[f"minus {name} (p)"] = pd.Series({method: _with_p(of_seeds) for method, of_seeds in rows}, dtype=str)
-        parts[about] = part.assign(run_id=table["run_id"])
-    both = pd.concat(parts, names=["about"]).astype(object).fillna("").reset_index()
-    both = both.loc[:, both.ne("").any()]  # the paper may have no number for any
-    duplicates = both.duplicated(["method", "run_id"]) & (both["run_id"] != NOT_RUN)
-    return both[~duplicates].drop(columns="run_id").set_index(["about", "method"])
-
-
-def _with_p(of_seeds: pd.DataFrame) -> str:
-    p_values = significance.p_values(of_seeds["difference"], of_seeds["p"])
-    text = ", ".join("<0.001" if p < 0.001 else f"{p:.2g}" for p in p_values)
-    return f"{of_seeds['difference'].mean():+.2f} ({text})"
-
-
 def paired_differences(study: Study, reference: str) -> pd.DataFrame:
     """What `comparisons` gives, over seeds: a row per one of `Study.students` that shares seeds with `reference`.
 

@@ -65,14 +65,6 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return estimate.interval if estimate else (math.nan, math.nan)
 
 
-def p_values(differences: Sequence[float], of_each: Sequence[float]) -> list[float]:
-    """The two-sided p-values that paired differences of seeds are none: Student's of three seeds or more together, else
-    those of each, `of_each`.
-    """
-    estimate = of_replicates(differences)
-    return [2 * min(estimate.chance(), 1 - estimate.chance())] if estimate else list(of_each)
-
-
 def error_interval(mistakes: int, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval, in percent, of one run's test error: how far it may be off as the test set is finite."""
     interval = scipy.stats.binomtest(mistakes, images).proportion_ci(method="wilson")

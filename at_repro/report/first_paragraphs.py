@@ -1,5 +1,6 @@
 """The first paragraph of a page: what was found, in sentences that are made of records and so stay right."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -12,54 +13,45 @@ from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
 from at_repro.report.verdict_sentences import (
-    OUTCOMES,
     all_seeds,
     count_seeds,
     error,
-    how_sure,
     judge,
     length,
-    verdicts_against,
 )
 
 _SIGNIFICANT = 2 * ALPHA  # of rank correlations, two-sided: differences are judged as the ledger judges
 
 
-def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
-    """Which groups, mapping function, norm, form and beta to choose: the answer and its parts, as Markdown.
+def on_losses(groups: Study, functions: Study, forms: Study) -> str:
+    """Whether another choice of groups, mapping function, norm, form or beta is better than the usual, as Markdown.
 
     Args:
         groups, functions, forms: of the experiments one-or-three, mapping-functions and forms-and-betas.
     """
     if groups.preset == "smoke" or not {"student", "all groups"} <= groups.records.keys():
-        return _nothing(groups.preset), ""
-    powers = [name for name in functions.columns if name.startswith(("sum", "max"))]
-    norms = [name for name in functions.columns if "normalised" in name]
-    parts = [
-        ("One group or three", groups, ["group 1", "group 2", "group 3"], "all groups"),
-        ("Mapping function, at β = 1000", functions, [name for name in powers if "beta" not in name], "sum-2"),
-        ("Mapping function, at equal gradient norm", functions, [name for name in powers if "beta" in name], "sum-2"),
-        ("Norm of the maps", functions, norms, "sum-2"),
-        ("Form and β", forms, [name for name in forms.columns if "form" in name], "code form, beta 1000"),
-    ]
+        return _nothing(groups.preset)
     facts = Facts(groups.store)
-    pairs = [(study, name, usual) for _, study, names, usual in parts for name in names if name != usual]
-    words = [judge(facts, *pair)[0] for pair in pairs]
-    others = {word: words.count(word) for word in OUTCOMES}
-    better, count = others[SUPPORTED], len(words) - others["not run"]
+    usual_of = ((groups, "all groups"), (functions, "sum-2"), (forms, "code form, beta 1000"))
+    words = Counter(
+        judge(facts, study, name, usual)
+        for study, usual in usual_of
+        for name in study.columns.keys() - {"student", "teacher", usual}
+    )
+    better, count = words[SUPPORTED], words.total() - words["not run"]
     if not count:
-        return _nothing(groups.preset), ""
-    diverged = f" and {others['diverged']} diverged" if others["diverged"] else ""
+        return _nothing(groups.preset)
+    diverged = f" and {words['diverged']} diverged" if words["diverged"] else ""
     student, teacher = (groups.columns[column].network for column in ("student", "teacher"))
     numbers = [paper_numbers.of_experiment("mapping-functions", column) for column in ("sum-2", "student")]
     usual = error(groups, "all groups")
     reference = (
         f" (the paper, in 200 epochs: {numbers[0]} and {numbers[1]} %)" if error_tables.as_published(groups) else ""
     )
-    lead = (
+    return (
         f"**Of {count} other attention losses, trained for {length(groups)}, {better or 'none'} "
-        f"end{'s' * (better < 2)} significantly better than the usual one**, {others[CONTRADICTED]} worse, "
-        f"each judged by itself; {others[UNDECIDED]} are undecided{diverged}. "
+        f"end{'s' * (better < 2)} significantly better than the usual one**, {words[CONTRADICTED]} worse, "
+        f"each judged by itself; {words[UNDECIDED]} are undecided{diverged}. "
         "The usual one is attention of all three groups (1 low, 2 middle, 3 top), the sum of squares over channels "
         "(`sum-2`), maps divided by their l2 norm, and the public code's loss, a mean of squares (*code form*; in the "
         "*paper form* distances are not squared), β = 1000. With it "
@@ -68,24 +60,6 @@ def on_losses(groups: Study, functions: Study, forms: Study) -> tuple[str, str]:
         f"{error(groups, 'student') or 'diverged'} ({count_seeds(groups, 'student')}{all_seeds(groups, 'student')}), "
         f"at {groups.columns['student'].epochs} epochs{reference}."
     )
-    lines = [f"- **{title}.** {verdicts_against(facts, study, names, usual)}" for title, study, names, usual in parts]
-    lines[2] += _nearer_at_one_gradient_norm(facts, functions)
-    return lead, "\n".join([*lines, f"- **How sure.** {how_sure(groups)}"])
-
-
-def _nearer_at_one_gradient_norm(facts: Facts, functions: Study) -> str:
-    """How many mapping functions differ less from sum-2 there than at beta 1000, and significantly from what they were
-    there: question 2 of the plan."""
-    gaps = error_tables.comparisons(functions, "sum-2").groupby("method")["difference"].mean().abs()
-    pairs = [(name, name.split(", beta ")[0]) for name in gaps.index if name.startswith(("sum", "max"))]
-    pairs = [(name, function) for name, function in pairs if name != function and function in gaps]
-    if not pairs:
-        return ""
-    nearer = [pair for pair in pairs if gaps[pair[0]] < gaps[pair[1]]]
-    apart = sum(judge(facts, functions, *pair)[0] in (SUPPORTED, CONTRADICTED) for pair in nearer)
-    at = "β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000"
-    differing = f"{apart or 'none'} of these with an error that differs significantly from the one there"
-    return f" {len(nearer)} of {len(pairs)} end nearer to sum-2 here than at {at}, {differing}."
 
 
 def on_method(study: Study, sizes: Mapping[str, float]) -> str:
@@ -161,8 +135,8 @@ def on_maps(preset: str, ours: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     )
 
 
-def on_larger_images(studies: Mapping[str, Study]) -> tuple[str, str]:
-    """Whether transfer helps on photographs, fine-tuned and from scratch: the answer and its parts, as Markdown.
+def on_larger_images(studies: Mapping[str, Study]) -> str:
+    """Whether transfer helps on photographs, fine-tuned and from scratch, as Markdown.
 
     Args:
         studies: of the experiments fine-tuning-birds, fine-tuning-scenes and imagenet-resnet18, by what they are of.
@@ -170,13 +144,11 @@ def on_larger_images(studies: Mapping[str, Study]) -> tuple[str, str]:
     tasks = {name: study for name, study in studies.items() if {"student", "AT"} <= study.records.keys()}
     any_study = next(iter(studies.values()))
     if any_study.preset == "smoke" or not tasks:
-        return _nothing(any_study.preset), ""
+        return _nothing(any_study.preset)
     if dataset := next(filter(None, (study.changes.get("dataset") for study in studies.values())), None):
-        return f"Nothing is said: this page is about birds, scenes and ImageNet, and these runs are of {dataset}.", ""
+        return f"Nothing is said: this page is about birds, scenes and ImageNet, and these runs are of {dataset}."
     facts = Facts(any_study.store)
-    successes = [
-        name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at)[0] for at in _at(study)]
-    ]
+    successes = [name for name, study in tasks.items() if SUPPORTED in [judge(facts, study, at) for at in _at(study)]]
     weak_tests = [
         name
         for name, study in tasks.items()
@@ -200,14 +172,13 @@ def on_larger_images(studies: Mapping[str, Study]) -> tuple[str, str]:
         f"Test errors without transfer and with it: {errors}.{_with_smaller_beta(facts, tasks)}"
     )
     if weak_tests:
-        worse = [name for name in weak_tests if judge(facts, tasks[name], "teacher")[0] == CONTRADICTED]
+        worse = [name for name in weak_tests if judge(facts, tasks[name], "teacher") == CONTRADICTED]
         of_worse = f", and on {_and(worse)} worse" if worse else ""
         lead += (
             f" On {_and(weak_tests)} the teacher is not significantly better than the plain student{of_worse}: by the "
             "rules of the claims that is no test."
         )
-    lines = [f"- **{name[0].upper()}{name[1:]}.** {_of_task(facts, study)}" for name, study in tasks.items()]
-    return lead, "\n".join(lines)
+    return lead
 
 
 def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
@@ -217,7 +188,7 @@ def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
     if not smaller:
         return ""
     errors = _and(f"{error(study, at) or 'diverged'} on {name}" for name, study, at in smaller)
-    worse = [name for name, study, at in smaller if judge(facts, study, at)[0] == CONTRADICTED]
+    worse = [name for name, study, at in smaller if judge(facts, study, at) == CONTRADICTED]
     of_worse = f"; on {_and(worse)} that is still significantly worse than no transfer" if worse else ""
     return (
         " With the usual β, 1000, each of the few positions of small maps weighs 3 to 12 times as much as in the "
@@ -228,18 +199,6 @@ def _with_smaller_beta(facts: Facts, tasks: Mapping[str, Study]) -> str:
 def _with_and_without(name: str, study: Study) -> str:
     plain, taught = (error(study, column) or "diverged" for column in ("student", "AT"))
     return f"{plain} and {taught} on {name} ({study.columns['AT'].epochs} epochs, {count_seeds(study, 'AT')})"
-
-
-def _of_task(facts: Facts, study: Study) -> str:
-    """What one task says: errors, verdicts beside the plain student, and what a smaller beta changes."""
-    others = [name for name in study.columns if name not in {"student", "teacher"}]
-    smaller = [name for name in _at(study) if name != "AT"]
-    pair = f"{study.columns['student'].network} from {study.columns['teacher'].network}"
-    what = study.experiment.stand_ins.get(study.preset, pair)
-    origin = f"{study.seed_names}, {study.columns['student'].epochs} epochs"
-    errors = f"without transfer {error(study, 'student') or 'diverged'}{error(study, 'teacher', ', the teacher {}')}"
-    comparisons = (verdicts_against(facts, study, others, "student"), verdicts_against(facts, study, smaller, "AT"))
-    return " ".join([f"{what[0].upper()}{what[1:]} ({origin}): {errors}.", *comparisons]).strip()
 
 
 def _at(study: Study) -> list[str]:

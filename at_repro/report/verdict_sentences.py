@@ -1,45 +1,17 @@
-"""Sentences of verdicts: which columns of a study end better or worse than another, and how sure that is."""
-
-from collections.abc import Iterable
+"""What a page says of a column of a study: its error, its seeds, and whether it is better than another."""
 
 from at_repro import experiments
 from at_repro.analysis.study import Study, with_all_seeds
-from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED, verdicts
+from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts, Side
 
-OUTCOMES = {
-    SUPPORTED: "Better than {}", CONTRADICTED: "Worse than {}", UNDECIDED: "Undecided against {}",
-    "diverged": "Diverged", "not run": "Not run yet",
-}  # fmt: skip
-"""What `judge` may say of a column, and how a sentence about such columns begins, its reference filled in."""
 
-
-def verdicts_against(facts: Facts, study: Study, names: Iterable[str], reference: str) -> str:
-    """Which columns end better or worse than a reference, which are undecided, diverged or not run."""
-    methods: dict[str, list[str]] = {}
-    for name in names:
-        if name != reference:
-            word, interval = judge(facts, study, name, reference)
-            number = "" if word == "not run" else error(study, name, f" ({{}}{interval})")  # it may be of other seeds
-            methods.setdefault(word, []).append(f"{_readable(name)}{number}")
-    than = "the plain student" if reference == "student" else _readable(reference)
-    return " ".join(
-        f"{OUTCOMES[kind].format(than)}: {', '.join(methods[kind])}." for kind in OUTCOMES if kind in methods
-    )
-
-
-def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> tuple[str, str]:
-    """The ledger's verdict on "this column is better than a reference"; else "diverged" or "not run".
-
-    With it, where it is undecided, the 95 % interval of the difference, such as ", -0.18 to +1.04 points".
-    """
+def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> str:
+    """The ledger's verdict on "this column is better than a reference"; else "diverged" or "not run"."""
     pairs = same_seeds(study, column, reference)
     if not pairs or all(record.diverged for record in study.records[column].values()):
-        return "diverged" if pairs else "not run", ""
-    estimate = facts.estimate(pairs)
-    verdict = verdicts.verdict(*verdicts.BELOW.chances(estimate))
-    low, high = estimate.interval
-    return verdict, f", {low:+.2f} to {high:+.2f} points" if verdict == UNDECIDED else ""
+        return "diverged" if pairs else "not run"
+    return verdicts.verdict(*verdicts.BELOW.chances(facts.estimate(pairs)))
 
 
 def same_seeds(study: Study, column: str, reference: str) -> list[tuple[Side, Side]]:
@@ -48,18 +20,11 @@ def same_seeds(study: Study, column: str, reference: str) -> list[tuple[Side, Si
     return [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
 
 
-def error(study: Study, column: str, form: str = "{}") -> str:
-    """The test error of a column, the median over its seeds, such as 9.26 %, in a form; nothing without one."""
+def error(study: Study, column: str) -> str:
+    """The test error of a column, the median over its seeds, such as 9.26 %; nothing without one."""
     errors = study.test_errors()
     median = errors.loc[errors["column"] == column, "test_error"].median()
-    return form.format(f"{median:.2f}\N{NO-BREAK SPACE}%") if median == median else ""
-
-
-def how_sure(study: Study) -> str:
-    """What a study's verdicts rest on: intervals, seeds and length."""
-    seeds = study.seed_names
-    judged = "Better, worse and undecided are judged as claims are, by the 95 % interval of the difference."
-    return f"{judged} {seeds[0].upper()}{seeds[1:]}, {length(study)}: another length may give another order."
+    return f"{median:.2f}\N{NO-BREAK SPACE}%" if median == median else ""
 
 
 def all_seeds(study: Study, column: str) -> str:
@@ -92,7 +57,3 @@ def count_seeds(study: Study, column: str) -> str:
     """Such as "one seed"."""
     count = len(study.records[column])
     return "one seed" if count == 1 else f"{count} seeds"
-
-
-def _readable(column: str) -> str:
-    return column.replace(", beta ", " at β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")

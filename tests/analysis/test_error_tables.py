@@ -38,15 +38,6 @@ def test_a_gain_is_that_over_the_plain_student_of_the_same_seed(studies):
     assert error_tables.gains({PAIR: study}).set_index("method").loc["AT", "ours"] == -1
 
 
-def test_several_seeds_have_one_p(studies):
-    """Of three seeds or more Student's over their differences: 0.5, 1 and 1.5, t = 2 sqrt(3); of one McNemar's."""
-    study = studies("reduced", student={seed: range(20) for seed in range(3)}, kd={0: range(18)},
-                    at={0: range(19), 1: range(18), 2: range(17)})  # fmt: skip
-    stacked = error_tables.stack({"x": study}, {"student": ["student"]}).loc["x"]
-    assert stacked.loc["AT", "minus student (p)"] == "-1.00 (0.074)", "1 - sqrt(12 / 14)"
-    assert stacked.loc["KD", "minus student (p)"] == "-1.00 (0.5)", "two images of two, twice 1 in 4"
-
-
 def test_no_table_compares_what_was_measured_on_different_test_images(studies, hand_made):
     study = studies("reduced", student={0: range(20)})
     other = hand_made(study.columns["AT"], data={"test": "2" * 64})
@@ -74,26 +65,11 @@ def test_a_second_teacher_is_no_method(studies):
     assert list(error_tables.paired_differences(study, "student").index) == ["KD"]
 
 
-def test_tables_stand_below_each_other_and_beside_a_reference(studies):
-    wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
-    groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
-    forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
-    found = error_tables.stack({"groups": groups, "forms": forms}, {"usual": ["all groups", "code form, beta 1000"]})
-    assert list(found.columns) == ["ours", "seeds", "paper", "minus usual (p)"]
-    assert found.loc[("groups", "group 1")].tolist() == ["9.00", 1, "8.11", "+1.00 (0.5)"]
-    assert found.loc[("groups", "all groups"), "minus usual (p)"] == ""
-    assert found.loc[("forms", "code form, beta 100")].tolist() == ["diverged", 0, "", ""]
-    assert found.loc[("forms", "code form, beta 316")].tolist() == ["not run", 0, "", ""]
-    assert list(found.loc["forms"].index[:1]) == ["code form, beta 100"], "student and teacher stand above already"
-
-
 def test_top5_errors_stand_beside_the_papers(studies):
     study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)}, kd={0: range(62)})
     found = error_tables.top5(study)
     assert found.loc["student"].to_dict() == {"top-5": "7.75", "paper, top-5": "10.8", "deviation, top-5": "-3.05"}
     assert found.loc["KD"].to_dict() == {"top-5": "7.75", "paper, top-5": "", "deviation, top-5": ""}, "has none"
-    beside = error_tables.stack({"ImageNet": study}, {"student": ["student"]})
-    assert beside.loc[("ImageNet", "student"), "top-5"] == "7.75" and beside.loc[("ImageNet", "AT"), "top-5"] == ""
 
 
 def test_imagenets_top5_errors_stand_beside_no_other_set(studies):

@@ -12,7 +12,6 @@ from at_repro.analysis.significance import (
     interval,
     mcnemar,
     mean_of,
-    p_values,
     rank_correlation,
 )
 
@@ -88,15 +87,3 @@ def test_rank_correlation_by_hand():
 @pytest.mark.parametrize("pair", [([1, 2], [1, 2]), ([], []), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [5, 5, 5])])
 def test_rank_correlation_of_too_little_says_nothing(pair):
     assert all(math.isnan(value) for value in rank_correlation(*pair))
-
-
-def test_p_of_three_seeds_is_that_of_their_mean():
-    """Of 1, 2 and 3: t = 2 sqrt(3), and with two degrees of freedom p = 1 - t / sqrt(t^2 + 2)."""
-    (p,) = p_values([1, 2, 3], [0.5, 0.5, 0.5])
-    assert p == pytest.approx(1 - math.sqrt(12 / 14))
-    assert p_values([-1, -2, -3], [0.5] * 3) == pytest.approx([p]), "two-sided"
-    assert p_values([1, 1, 1], [0.5] * 3) == [0], "no spread at all"
-
-
-def test_p_of_fewer_seeds_is_that_of_each():
-    assert p_values([1, 2], [0.3, 0.01]) == [0.3, 0.01]

@@ -177,7 +177,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     assert told in answers["2"]
     facts, forms = Facts(store), open_study("forms-and-betas", "reduced", train_missing=False)
     of_form = {
-        column: judge(facts, forms, column, reference)[0]
+        column: judge(facts, forms, column, reference)
         for column, reference in (
             ("code form, beta 316", "code form, beta 1000"),
             ("code form, beta 3162", "code form, beta 1000"),
@@ -186,7 +186,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     }
     at_one_norm = (("sum-4, beta 509", "sum-4"), ("sum-1, beta 3250", "sum-1"))
     alike = open_study("mapping-functions", "reduced", [0], train_missing=False)
-    assert [judge(facts, alike, *both)[0] for both in at_one_norm] == [SUPPORTED, UNDECIDED]
+    assert [judge(facts, alike, *both) for both in at_one_norm] == [SUPPORTED, UNDECIDED]
     told = "With the paper's, at its β of 0.1, what a student gains in 40 epochs is not significant."
     assert told in prose("notebooks/method.ipynb"), "of the third form"
     assert list(of_form.values()) == [UNDECIDED, CONTRADICTED, UNDECIDED] and "not of 3162, which is" in answers["3"]
@@ -196,7 +196,7 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     alone = rows.loc[("at-over-f-actt", "shortened")].set_index("comparison").loc[f"AT below F-ActT {pair}"]
     assert alone["new_verdict"] == UNDECIDED and "By seeds 1 to 4 alone it is not, as was stated." in answers["4"]
     assert short["f-actt", f"F-ActT within 0.5 of student {pair}"] == CONTRADICTED
-    assert judge(facts, open_study("wrn-16-2-to-16-1", "reduced", train_missing=False), "F-ActT")[0] == SUPPORTED
+    assert judge(facts, open_study("wrn-16-2-to-16-1", "reduced", train_missing=False), "F-ActT") == SUPPORTED
     assert short["at-over-f-actt", f"AT below F-ActT {pair}"] == CONTRADICTED
     assert (rows.loc[("distillation", "ours"), "verdict"] == SUPPORTED).all()
     assert (short["at"] == SUPPORTED).all() and len(short["at"]) == 4 and "and so on all." in answers["5"]
@@ -226,8 +226,8 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     told += " KD are better than the plain student, AT is not significantly better; AT against F-ActT is undecided;"
     told += " KD is ahead of AT."
     assert answers["7"].startswith(told)
-    assert [judge(facts, flagship, name)[0] for name in ("F-ActT", "KD")] == [SUPPORTED] * 2
-    assert judge(facts, flagship, "KD", "AT")[0] == SUPPORTED
+    assert [judge(facts, flagship, name) for name in ("F-ActT", "KD")] == [SUPPORTED] * 2
+    assert judge(facts, flagship, "KD", "AT") == SUPPORTED
     gaps = by_seed.loc[1:3].sub(by_seed.loc[1:3, "student"], axis=0)
     beyond = {name: significance.interval([*gaps[name]])[1] < 0 for name in ("AT", "F-ActT", "KD")}
     assert beyond == {"AT": False, "F-ActT": True, "KD": True}
@@ -288,8 +288,8 @@ def test_what_distillation_does_on_photographs_is_what_the_records_say(no_images
     for name, experiment in names.items():
         study = open_study(experiment, "reduced", train_missing=False)
         top = error_tables.map_distances(study).drop(columns="seeds").iloc[:, -1]
-        found[name] = (top["KD"] > top["student"], judge(facts, study, "KD")[0])
-        assert top["AT"] < top["student"] and judge(facts, study, "AT")[0] != SUPPORTED
+        found[name] = (top["KD"] > top["student"], judge(facts, study, "KD"))
+        assert top["AT"] < top["student"] and judge(facts, study, "AT") != SUPPORTED
     assert found == {"scenes": (True, SUPPORTED), "birds": (True, UNDECIDED), "imagenet": (False, CONTRADICTED)}
     told = "Attention transfer brings the maps nearer, and errors do not fall significantly"
     assert told in prose("notebooks/larger_images.ipynb")

@@ -1,0 +1,68 @@
+"""Tables of errors for readers: what they compare has the interval by which claims are judged."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from at_repro.analysis import error_tables, training_lengths
+from at_repro.analysis.study import Study
+from at_repro.claims.facts import Facts
+from at_repro.report.verdict_sentences import same_seeds
+
+
+def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Several tables of `error_tables.by_method`, one below the other, and how far each method is from a reference.
+
+    Columns `ours`, `seeds`, `paper`, those of `error_tables.top5` where there are any, and for each reference one such
+    as `minus student`, "+0.43 (-0.20 to +1.06)", see `difference`.
+    A run that has the same name in several tables stands in the first.
+
+    Args:
+        studies: by what they are about.
+        references: by the name of the reference, its column in each study.
+
+    Raises UserError where two runs were measured on different test images.
+    """
+    parts = {}
+    for index, (about, study) in enumerate(studies.items()):
+        table, facts = error_tables.by_method(study), Facts(study.store)
+        text = error_tables.readable(table).reindex(columns=["ours", "seeds", "paper"]).join(error_tables.top5(study))
+        for name, columns in references.items():
+            text[f"minus {name}"] = [difference(facts, study, method, columns[index]) for method in table.index]
+        parts[about] = text.assign(run_id=table["run_id"])
+    both = pd.concat(parts, names=["about"]).astype(object).fillna("").reset_index()
+    both = both.loc[:, both.ne("").any()]  # the paper may have no number for any
+    duplicates = both.duplicated(["method", "run_id"]) & (both["run_id"] != error_tables.NOT_RUN)
+    return both[~duplicates].drop(columns="run_id").set_index(["about", "method"])
+
+
+def by_length(*studies: Study) -> pd.DataFrame:
+    """`training_lengths.last_errors` as text, a row per method and a column per length of training.
+
+    Of the plain student its error in percent, of all others the difference to that of the same length, see
+    `difference`, whose error it raises.
+    """
+    ends = training_lengths.last_errors(*studies)
+    study_of = {column: (Facts(study.store), study) for study in studies for column in study.columns}
+    plain = ends[ends["method"] == "student"].set_index("epochs")["column"]
+    cells = [
+        f"{row.test_error:.2f} %" if row.method == "student" else
+        difference(*study_of[row.column], row.column, plain[row.epochs]) if row.epochs in plain else ""
+        for row in ends.itertuples()
+    ]  # fmt: skip
+    by_length = ends.assign(cell=cells).pivot(index="method", columns="epochs", values="cell")
+    return by_length.reindex(pd.unique(ends["method"])).fillna("not run")
+
+
+def difference(facts: Facts, study: Study, column: str, reference: str) -> str:
+    """How many percentage points more one column errs, such as "+0.43 (-0.20 to +1.06)", with `Facts.estimate`'s 95 %
+    interval: the mean over the seeds that both have; empty without one, or where all of a column diverged.
+    """
+    pairs = same_seeds(study, column, reference) if column != reference else []
+    if not pairs or any(
+        all(record.diverged for record in study.records[name].values()) for name in (column, reference)
+    ):
+        return ""
+    estimate = facts.estimate(pairs)
+    low, high = estimate.interval
+    return f"{estimate.difference:+.2f} ({low:+.2f} to {high:+.2f})"
