@@ -65,4 +65,5 @@ def difference(facts: Facts, study: Study, column: str, reference: str) -> str:
         return ""
     estimate = facts.estimate(pairs)
     low, high = estimate.interval
-    return f"{estimate.difference:+.2f} ({low:+.2f} to {high:+.2f})"
+    interval = f"({low:+.2f} to {high:+.2f})".replace(" ", "\N{NO-BREAK SPACE}")  # in a narrow cell a line of its own
+    return f"{estimate.difference:+.2f} {interval}"

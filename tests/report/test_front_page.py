@@ -188,7 +188,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     in_general = ledger.loc["at-in-general"]
     told = f"in general* rests on {in_general['scope'].split(' of ')[1]}, five of which are lengths of one pair."
     assert in_general["verdict"] == SUPPORTED and told in prose("notebooks/claims.ipynb")
-    told = "At 20 or 40 epochs it helps on each of Table 1's four pairs, significantly on each;"
+    told = "At 20 or 40 epochs AT helps on each of Table 1's four pairs, significantly on each;"
     assert f"{told} at 200 one pair is trained." in intro
     of_pairs = compared[(compared["claim"] == "at") & (compared["setting"] == "shortened")]
     assert of_pairs["verdict"].tolist() == [SUPPORTED] * 4

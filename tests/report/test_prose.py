@@ -66,7 +66,7 @@ def test_a_number_in_words_stands_in_a_table_of_its_page(name):
         "look_for_yourself": {0.17, 0.29},
         "method": {0.14},
         "peaks_objects_faces": {round(2 / math.factorial(4), 3)},  # of 24 orders of four networks two are perfect
-        "training_length": {0.05, 6.16, 7.18},
+        "training_length": {6.16, 7.18},
     }
     bound = of_page.get(name, set())
     assert bound <= {float(text) for text in decimals(" ".join(said(notebook)))}, "it is not said any more"
@@ -114,7 +114,6 @@ def test_a_number_that_no_table_has_is_found():
             "more of their attention in peaks is open",
         ),
         ("which_loss", "None of the other attention losses is significantly better", "none ends significantly better"),
-        ("which_loss", "the mapping functions do not differ significantly", r"at equal gradient norm\.\*\* Undecided"),
     ],
 )
 def test_a_title_says_what_the_records_say(name, title, sentence):
@@ -500,7 +499,8 @@ def test_losses_of_one_strength_end_as_the_page_says():
     told = (
         "Five were brought to that of `sum-2`: the one without a norm is significantly worse, the other four are not."
     )
-    assert told in prose("notebooks/which_loss.ipynb")
+    page = prose("notebooks/which_loss.ipynb")
+    assert told in page and "## At one gradient norm the mapping functions do not differ significantly" in page
 
 
 def test_what_is_left_of_the_worse_losses_after_a_correction_is_what_the_records_say():
