@@ -214,8 +214,10 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
             facts.has_better_teacher(replace(study.columns["AT"], seed=seed)) for seed in study.records["student"]
         ]
         assert not any(better)
-    told = "On birds and scenes errors do not differ significantly; on Imagenette, ten classes of ImageNet, even the"
-    told += f" better of two weights makes significantly more, {medians['AT, beta 82']:.2f} % instead of"
+    told = "On birds and scenes errors with and without it do not differ significantly; on Imagenette, ten classes of"
+    told += (
+        f" ImageNet, even the better of two weights makes significantly more, {medians['AT, beta 82']:.2f} % instead of"
+    )
     assert f"{told} {medians['student']:.2f}." in intro and medians["AT, beta 82"] < medians["AT"]
     assert verdict_sentences.judge(facts, study, "AT, beta 82") == CONTRADICTED
     assert "No teacher there is significantly better than its plain student." in intro
