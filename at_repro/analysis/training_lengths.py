@@ -13,10 +13,7 @@ def last_errors(*studies: Study) -> pd.DataFrame:
     and seed, the mean in percentage points, NaN where no plain student has finished.
     """
     rows = _concat([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
-    plain = rows.loc[rows["method"] == "student", ["epochs", "seed", "test_error"]]
-    both = rows.merge(plain, "left", ["epochs", "seed"], suffixes=("", "_plain"))
-    both["difference"] = both["test_error"] - both["test_error_plain"]
-    ends = both.groupby(["method", "epochs", "column"], sort=False)
+    ends = _beside_plain(rows, ["epochs", "seed"]).groupby(["method", "epochs", "column"], sort=False)
     return ends.agg(
         seeds=("test_error", "size"), test_error=("test_error", "median"), difference=("difference", "mean")
     ).reset_index()
@@ -30,16 +27,20 @@ def phase_means(*studies: Study) -> pd.DataFrame:
     """
     parts = []
     for study in studies:
-        rows = _of_students(study.curves(), study)
-        plain = rows[rows["method"] == "student"][["epochs", "seed", "epoch", "test_error"]]
-        both = rows.merge(plain, on=["epochs", "seed", "epoch"], suffixes=("", "_plain"))
-        parts.append(both.assign(difference=both["test_error"] - both["test_error_plain"]))
+        parts.append(_beside_plain(_of_students(study.curves(), study), ["epochs", "seed", "epoch"]))
     rows = _concat(parts).dropna(subset="difference")
     rows = rows[rows["method"] != "student"]
     keys = ["epochs", "learning_rate", "method"]
     by_epoch = rows.groupby([*keys, "epoch"], sort=False)["difference"].mean()
     means = by_epoch.groupby(keys, sort=False).mean().unstack("method")
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(rows["method"]))
+
+
+def _beside_plain(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """With `difference`, how much more each errs than the plain student of the same keys; NaN where there is none."""
+    plain = rows.loc[rows["method"] == "student", [*keys, "test_error"]]
+    both = rows.merge(plain, "left", keys, suffixes=("", "_plain"))
+    return both.assign(difference=both["test_error"] - both["test_error_plain"])
 
 
 def _concat(parts: list[pd.DataFrame]) -> pd.DataFrame:

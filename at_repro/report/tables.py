@@ -1,13 +1,13 @@
 """Tables of errors for readers: what they compare has the interval by which claims are judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from at_repro.analysis import error_tables, training_lengths
 from at_repro.analysis.study import Study
 from at_repro.claims.facts import Facts
-from at_repro.report.verdict_sentences import same_seeds
+from at_repro.report.verdict_sentences import error, same_seeds
 
 
 def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -18,14 +18,14 @@ def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]])
     A run that has the same name in several tables stands in the first.
 
     Args:
-        studies: by what they are about.
+        studies: by what they are about, of one store.
         references: by the name of the reference, its column in each study.
 
     Raises UserError where two runs were measured on different test images.
     """
-    parts = {}
+    parts, facts = {}, _facts(studies.values())
     for index, (about, study) in enumerate(studies.items()):
-        table, facts = error_tables.by_method(study), Facts(study.store)
+        table = error_tables.by_method(study)
         text = error_tables.readable(table).reindex(columns=["ours", "seeds", "paper"]).join(error_tables.top5(study))
         for name, columns in references.items():
             text[f"minus {name}"] = [difference(facts, study, method, columns[index]) for method in table.index]
@@ -37,17 +37,17 @@ def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]])
 
 
 def by_length(*studies: Study) -> pd.DataFrame:
-    """`training_lengths.last_errors` as text, a row per method and a column per length of training.
+    """`training_lengths.last_errors` of studies of one store as text, a row per method and a column per length.
 
     Of the plain student its error in percent, of all others the difference to that of the same length, see
     `difference`, whose error it raises.
     """
-    ends = training_lengths.last_errors(*studies)
-    study_of = {column: (Facts(study.store), study) for study in studies for column in study.columns}
+    ends, facts = training_lengths.last_errors(*studies), _facts(studies)
+    study_of = {column: study for study in studies for column in study.columns}
     plain = ends[ends["method"] == "student"].set_index("epochs")["column"]
     cells = [
         f"{row.test_error:.2f} %" if row.method == "student" else
-        difference(*study_of[row.column], row.column, plain[row.epochs]) if row.epochs in plain else ""
+        difference(facts, study_of[row.column], row.column, plain[row.epochs]) if row.epochs in plain else ""
         for row in ends.itertuples()
     ]  # fmt: skip
     by_length = ends.assign(cell=cells).pivot(index="method", columns="epochs", values="cell")
@@ -59,11 +59,14 @@ def difference(facts: Facts, study: Study, column: str, reference: str) -> str:
     interval: the mean over the seeds that both have; empty without one, or where all of a column diverged.
     """
     pairs = same_seeds(study, column, reference) if column != reference else []
-    if not pairs or any(
-        all(record.diverged for record in study.records[name].values()) for name in (column, reference)
-    ):
+    if not pairs or not (error(study, column) and error(study, reference)):
         return ""
     estimate = facts.estimate(pairs)
     low, high = estimate.interval
     interval = f"({low:+.2f} to {high:+.2f})".replace(" ", "\N{NO-BREAK SPACE}")  # in a narrow cell a line of its own
     return f"{estimate.difference:+.2f} {interval}"
+
+
+def _facts(studies: Iterable[Study]) -> Facts:
+    """Of the store that they share: each `Facts` reads every experiment for the spread of its seeds."""
+    return Facts(next(iter(studies)).store)

@@ -32,18 +32,13 @@ def all_seeds(study: Study, column: str) -> str:
 
     Said as well if the one that the study shows is the lowest of them. Empty where it shows all of them.
     """
-    errors = recorded_errors(study, column)
+    records = with_all_seeds(study).records[column]
+    errors = {seed: record.final["test_error"] for seed, record in records.items() if not record.diverged}
     if errors.keys() <= study.records[column].keys():
         return ""
     lowest = [seed for seed, error in errors.items() if error == min(errors.values())]
     which = f", the lowest of {len(errors)}:" if lowest == [*study.records[column]] else f"; {len(errors)} have"
     return f"{which} {min(errors.values()):.2f} to {max(errors.values()):.2f}\N{NO-BREAK SPACE}%"
-
-
-def recorded_errors(study: Study, column: str) -> dict[int, float]:
-    """Test errors in percent of all seeds that the store has of a column, those that did not diverge."""
-    records = with_all_seeds(study).records[column]
-    return {seed: record.final["test_error"] for seed, record in records.items() if not record.diverged}
 
 
 def length(study: Study) -> str:

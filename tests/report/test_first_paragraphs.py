@@ -34,13 +34,12 @@ def loss(studies):
 
 
 GROUPS = {"group 1", "group 2", "group 3"}
-FUNCTIONS = {"sum-1", "sum-4", "sum-1, beta 3250", "sum-4, beta 509", "max-1", "max-1, beta 2540"}
-FUNCTIONS |= {"not normalised, beta 1000"}
-FORMS = {"code form, beta 100", "paper form, beta 0.1"}
+FUNCTIONS = {"not normalised, beta 1000"}
+FORMS = {"paper form, beta 0.1"}
 
 
-def plain(*parts: str) -> str:
-    return "\n".join(parts).replace("\N{NO-BREAK SPACE}", " ")
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_which_loss_is_said_with_its_numbers(loss):

@@ -26,7 +26,8 @@ def test_a_difference_has_the_interval_of_its_seeds(studies):
 def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     wrong = {"student": {0: range(20)}, "teacher": {0: range(10)}}
     groups = studies("reduced", "one-or-three", **wrong, **{"all groups": {0: range(16)}, "group 1": {0: range(18)}})
-    forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}})
+    forms = studies("reduced", "forms-and-betas", **wrong, **{"code form, beta 100": {0: None}},
+                    **{"code form, beta 1000": {0: range(16)}, "paper form, beta 1": {1: range(16)}})  # fmt: skip
     references = {"usual": ["all groups", "code form, beta 1000"]}
     found = plain(tables.stack({"groups": groups, "forms": forms}, references))
     assert list(found.columns) == ["ours", "seeds", "paper", "minus usual"]
@@ -34,6 +35,9 @@ def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     assert found.loc[("groups", "all groups"), "minus usual"] == ""
     assert found.loc[("forms", "code form, beta 100")].tolist() == ["diverged", 0, "", ""]
     assert found.loc[("forms", "code form, beta 316")].tolist() == ["not run", 0, "", ""]
+    assert found.loc[("forms", "paper form, beta 1")].tolist() == ["8.00", 1, "", ""], "of another seed"
+    diverged = tables.stack({"x": forms}, {"it": ["code form, beta 100"]})
+    assert list(diverged.columns) == ["ours", "seeds"], "nothing is held against what diverged"
     assert list(found.loc["forms"].index[:1]) == ["code form, beta 100"], "student and teacher stand above already"
 
 

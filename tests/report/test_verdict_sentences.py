@@ -8,30 +8,33 @@ from at_repro.report import tables, verdict_sentences
 
 
 @pytest.mark.parametrize(
-    ("wrong", "verdict"),
+    ("wrong", "verdict", "interval"),
     [
-        ({0: range(30)}, SUPPORTED),
-        ({0: range(50)}, CONTRADICTED),
-        ({0: None}, "diverged"),
-        ({}, "not run"),
-        ({3: range(30)}, "not run"),  # without the plain student of its seed
+        ({0: range(30)}, SUPPORTED, None),
+        ({0: range(50)}, CONTRADICTED, None),
+        ({0: None}, "diverged", None),
+        ({}, "not run", None),
+        ({3: range(30)}, "not run", None),  # without the plain student of its seed
         # An image each that only one gets wrong: 1.96 times 100 sqrt((2 / 200) / 200).
-        ({0: range(1, 41)}, UNDECIDED),
+        ({0: range(1, 41)}, UNDECIDED, "(-1.39 to +1.39)"),
         # -5 and +5 points, each with an error of 100 sqrt((0.05 - 0.05^2) / 200), 1.54, of both 1.54 / sqrt(2).
-        ({0: range(30), 1: range(50)}, UNDECIDED),
+        ({0: range(30), 1: range(50)}, UNDECIDED, "(-2.14 to +2.14)"),
         # -1, -1 and -0.5: -0.83 give or take 4.30 times 0.29 / sqrt(3).
-        ({0: range(38), 1: range(38), 2: range(39)}, SUPPORTED),
+        ({0: range(38), 1: range(38), 2: range(39)}, SUPPORTED, None),
         # -5, -0.5 and +0.5: -1.67 give or take 4.30 times 2.93 / sqrt(3).
-        ({0: range(30), 1: range(39), 2: range(41)}, UNDECIDED),
+        ({0: range(30), 1: range(39), 2: range(41)}, UNDECIDED, "(-8.94 to +5.61)"),
         # One of three guesses, with 90 % errors: +70, -1 and -1.
-        ({0: None, 1: range(38), 2: range(38)}, UNDECIDED),
+        ({0: None, 1: range(38), 2: range(38)}, UNDECIDED, "(-79.16 to +124.50)"),
     ],
 )
-def test_verdicts_are_the_ledgers(studies, wrong, verdict):
+def test_verdicts_are_the_ledgers(studies, wrong, verdict, interval):
     """By hand, of 200 images: a page that says "better" where the ledger says "undecided" would have two judges."""
     student = {seed: range(40) for seed in range(3)}
     study = studies("reduced", student=student, at=wrong)
-    assert verdict_sentences.judge(Facts(study.store), study, "AT") == verdict
+    facts = Facts(study.store)
+    assert verdict_sentences.judge(facts, study, "AT") == verdict
+    told = tables.difference(facts, study, "AT", "student").replace("\N{NO-BREAK SPACE}", " ")
+    assert interval is None or told.endswith(interval)
 
 
 def test_one_run_is_widened_by_the_spread_of_other_columns(studies):
