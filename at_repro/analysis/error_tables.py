@@ -149,8 +149,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
     """All other columns against `reference`, of the same seed, on the same images: a row per column and seed.
 
-    Columns: `method`, the column; `seed`; `difference`, method minus reference in percentage points; `only_method` and
-    `only_reference`, the images that only one of them gets right; `p`, of McNemar's exact test that neither is better.
+    Columns: `method`, the column; `seed`; `difference`, method minus reference in percentage points. Of those that
+    diverged there is none.
 
     Raises UserError, with both run ids, where two were measured on different test images.
     """
@@ -161,25 +161,8 @@ def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
             if column == reference or other is None or record.diverged or other.diverged:
                 continue
             check_same_test_images([record, other])
-            only_method, only_reference, p = significance.mcnemar(record.mistakes(), other.mistakes())
-            difference = record.final["test_error"] - other.final["test_error"]
-            rows.append((column, seed, difference, only_method, only_reference, p))
-    return pd.DataFrame(rows, columns=["method", "seed", "difference", "only_method", "only_reference", "p"])
-
-
-def paired_differences(study: Study, reference: str) -> pd.DataFrame:
-    """What `comparisons` gives, over seeds: a row per one of `Study.students` that shares seeds with `reference`.
-
-    Columns: `seeds`; `difference`, the mean of column minus reference in percentage points, and `low` and `high`, its
-    95 % interval by Student's t (NaN for fewer than three seeds).
-    """
-    by_column = comparisons(study, reference).groupby("method", sort=False)["difference"]
-    students = study.students
-    rows = {
-        column: (len(own), own.mean(), *significance.interval(own)) for column, own in by_column if column in students
-    }
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", "difference", "low", "high"])
-    return frame.rename_axis("method")
+            rows.append((column, seed, record.final["test_error"] - other.final["test_error"]))
+    return pd.DataFrame(rows, columns=["method", "seed", "difference"])
 
 
 def map_distances(study: Study) -> pd.DataFrame:

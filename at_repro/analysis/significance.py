@@ -71,22 +71,6 @@ def error_interval(mistakes: int, images: int) -> tuple[float, float]:
     return 100 * interval.low, 100 * interval.high
 
 
-def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """McNemar's exact test of two runs on the same test images.
-
-    Args:
-        first, second: bool, of each image: whether the run is wrong on it, see `Record.mistakes`.
-
-    Returns:
-        Images only the first gets right, images only the second gets right, and the two-sided p-value of "neither is
-        better"; 1 if they differ nowhere.
-    """
-    only_first, only_second = int((second & ~first).sum()), int((first & ~second).sum())
-    disagreements = only_first + only_second
-    p = scipy.stats.binomtest(only_first, disagreements).pvalue if disagreements else 1.0
-    return only_first, only_second, float(p)
-
-
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
     """Spearman's rank correlation and the two-sided p-value that there is none, by permutation.
 

@@ -223,7 +223,13 @@ def of_new_seeds(row: Any) -> str:
 
 def measured(difference: float, low: float, high: float, unit: str = "") -> str:
     """A difference with its interval, for readers: "-0.57 points (-1.21 to +0.07)"; without, where `low` is NaN."""
-    return f"{difference:+.2f}{unit}" + ("" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
+    return f"{_signed(difference)}{unit}" + ("" if math.isnan(low) else f" ({_signed(low)} to {_signed(high)})")
+
+
+def _signed(value: float) -> str:
+    """With two decimals, and a third where these are zero: on which side of zero a bound lies is the verdict."""
+    text = f"{value:+.2f}"
+    return f"{value:+.3f}" if value and not float(text) else text
 
 
 def _verdict(claim: Claim, part: pd.DataFrame, count: int) -> str:

@@ -12,7 +12,7 @@ from at_repro.analysis.study import Study, with_all_seeds
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts
 from at_repro.experiments import paper_numbers
-from at_repro.report.verdict_sentences import all_seeds, count_seeds, error, judge, length
+from at_repro.report.phrases import all_seeds, count_seeds, error, judge, length
 
 _SIGNIFICANT = 2 * ALPHA  # of rank correlations, two-sided: differences are judged as the ledger judges
 

@@ -7,7 +7,8 @@ import pandas as pd
 from at_repro.analysis import error_tables, training_lengths
 from at_repro.analysis.study import Study
 from at_repro.claims.facts import Facts
-from at_repro.report.verdict_sentences import error, same_seeds
+from at_repro.claims.ledger import measured
+from at_repro.report.phrases import error, same_seeds
 
 
 def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -62,9 +63,8 @@ def difference(facts: Facts, study: Study, column: str, reference: str) -> str:
     if not pairs or not (error(study, column) and error(study, reference)):
         return ""
     estimate = facts.estimate(pairs)
-    low, high = estimate.interval
-    interval = f"({low:+.2f} to {high:+.2f})".replace(" ", "\N{NO-BREAK SPACE}")  # in a narrow cell a line of its own
-    return f"{estimate.difference:+.2f} {interval}"
+    text = measured(estimate.difference, *estimate.interval)
+    return text.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}")  # in a narrow cell an interval has one line
 
 
 def _facts(studies: Iterable[Study]) -> Facts:

@@ -131,14 +131,14 @@ def _print_imagenet(store: Store, device: str, data_root: str | None) -> int:
 
 def _print_numbers(store: Store) -> int:
     """Prints the table of `recount`; returns in how many of its rows the pages have other numbers."""
-    from at_repro.analysis.recount import recount
+    from at_repro.claims.recount import recount
 
     store.set_aside()  # what is damaged has its line above
     numbers = recount(store)
     if numbers.empty:
         return 0
     mismatches = int((numbers["pages"] != "").sum())
-    text = numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "p": 6}).astype(object).fillna("")
+    text = numbers.round({"error": 2, "gain": 2, "last_epoch": 2, "standard_error": 2}).astype(object).fillna("")
     print("the numbers of the pages, counted again from curves and predictions:")
     print(text.to_string(index=False))
     print(f"{mismatches or 'none'} of these {len(text)} rows differ{'s' * (mismatches == 1)} from what the pages show")

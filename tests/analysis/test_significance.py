@@ -1,19 +1,11 @@
 """Against values from textbooks and by hand."""
 
 import math
-from math import comb
 
 import numpy as np
 import pytest
 
-from at_repro.analysis.significance import (
-    Estimate,
-    error_interval,
-    interval,
-    mcnemar,
-    mean_of,
-    rank_correlation,
-)
+from at_repro.analysis.significance import Estimate, error_interval, interval, mean_of, rank_correlation
 
 
 @pytest.mark.parametrize(
@@ -23,29 +15,6 @@ from at_repro.analysis.significance import (
 )
 def test_wilsons_interval_is_the_published_one(wrong, images, low, high):
     assert error_interval(wrong, images) == pytest.approx((low, high), abs=0.005)
-
-
-def mistakes(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of images of which so many are right in both runs, in one of the two, and in none."""
-    counts = (both, first, second, neither)
-    return np.repeat([False, False, True, True], counts), np.repeat([False, True, False, True], counts)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "p"),
-    [
-        (1, 7, 2 * (1 + 8) / 2**8),  # 0.0703125: P(at most 1 of 8 fair coins), twice
-        (0, 5, 2 / 2**5),
-        (3, 3, 1.0),
-        (2, 10, 2 * sum(comb(12, k) for k in range(3)) / 2**12),
-        (0, 0, 1.0),  # the same images right: no evidence at all
-    ],
-)
-def test_mcnemar_counts_and_p_value_by_hand(first, second, p):
-    counted = mcnemar(*mistakes(20, first, second, 4))
-    assert counted[:2] == (first, second), "images right in both or in neither must not count"
-    assert counted[2] == pytest.approx(p, rel=1e-12)
-    assert mcnemar(*mistakes(20, second, first, 4)) == (second, first, counted[2]), "it must be two-sided"
 
 
 @pytest.mark.parametrize("values", [[], [8.8], [8.0, 9.0]])

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from sealed import seal
 
 from at_repro import data, experiments, networks
-from at_repro.analysis import attention_table, recount, verification
+from at_repro.analysis import attention_table, verification
+from at_repro.claims import recount
 from at_repro.data import augment
 from at_repro.errors import DataError, ParameterError
 from at_repro.records import Store

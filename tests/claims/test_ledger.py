@@ -84,6 +84,12 @@ def measured():
     return {"of maps": set(zip(table["level"], table["statistic"], strict=True)), "networks": set(table["run_id"])}
 
 
+def test_a_bound_that_rounds_to_zero_keeps_its_side():
+    """The verdict of AT at 200 epochs hangs on 0.003 points: "+0.00" would be read as zero."""
+    assert claims.ledger.measured(-0.571, -1.146, 0.0032, " points") == "-0.57 points (-1.15 to +0.003)"
+    assert claims.ledger.measured(0.0, -0.004, 0.006) == "+0.00 (-0.004 to +0.01)", "what is zero has no side"
+
+
 @pytest.mark.parametrize("name", paper_claims.BY_NAME)
 def test_every_rule_names_columns_levels_and_statistics_that_exist(name, store, measured):
     """A slip of the pen would be a comparison that nobody ever runs."""

@@ -8,7 +8,7 @@ import pytest
 
 from at_repro.analysis import error_tables
 from at_repro.analysis.study import Study, open_study
-from at_repro.report import first_paragraphs, verdict_sentences
+from at_repro.report import first_paragraphs, phrases
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_which_loss_is_said_with_its_numbers(loss):
 
 def test_a_page_of_another_length_is_said_to_be_shorter_than_the_papers(store):
     study = open_study("one-or-three", "reduced", results=str(store.folder), epochs=10, train_missing=False)
-    assert verdict_sentences.length(study) == "10 of the paper's 200 epochs"
+    assert phrases.length(study) == "10 of the paper's 200 epochs"
 
 
 def test_what_one_seed_more_or_less_makes_is_said_beside_a_page_of_one_seed(studies, loss):

@@ -21,7 +21,7 @@ from at_repro.claims.facts import Facts
 from at_repro.errors import DataError, UserError
 from at_repro.experiments import paper_numbers
 from at_repro.networks import imagenet
-from at_repro.report import front_page, notebooks, tables, verdict_sentences
+from at_repro.report import front_page, notebooks, phrases, tables
 
 
 def test_the_committed_pages_are_up_to_date(compared):
@@ -175,7 +175,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     assert f"{told} {most}), which just misses significance; with the first three seeds it was" in pages[1]
     facts = Facts(study.store)
     for name in ("KD", "AT+KD", "F-ActT"):
-        assert verdict_sentences.judge(facts, study, name) == SUPPORTED, name
+        assert phrases.judge(facts, study, name) == SUPPORTED, name
     assert at_full_length.loc[["at-over-f-actt", "kd-width"], "verdict"].tolist() == [UNDECIDED, SUPPORTED]
     lead = at_full_length.loc["at-over-f-actt"]
     assert -lead["low"] < apart, "or the paper's lead is found"
@@ -193,7 +193,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     late = f"{-at['late']:.2f} points ({-at['late_high']:.2f} to {-at['late_low']:.2f})"
     assert f"{told} it is not, and AT's gain is: {late}." in pages[2] and at["late_high"] < 0
     assert at_full_length.loc["kd-width", "late_low"] < 0 < at_full_length.loc["kd-width", "late_high"]
-    assert verdict_sentences.judge(facts, study, "KD", "F-ActT") == UNDECIDED
+    assert phrases.judge(facts, study, "KD", "F-ActT") == UNDECIDED
 
     ledger = claims.conclude(compared)
     (rule,) = paper_claims.BY_NAME["at-in-general"].comparisons
@@ -209,7 +209,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
     for name, verdict in outside.items():
         study = open_study(name, "reduced", train_missing=False)
         medians = study.test_errors().groupby("column")["test_error"].median()
-        assert verdict_sentences.judge(facts, study, "AT") == verdict
+        assert phrases.judge(facts, study, "AT") == verdict
         better = [
             facts.has_better_teacher(replace(study.columns["AT"], seed=seed)) for seed in study.records["student"]
         ]
@@ -219,7 +219,7 @@ def test_what_the_landing_page_says_follows_from_the_records(compared, no_images
         f" ImageNet, even the better of two weights makes significantly more, {medians['AT, beta 82']:.2f} % instead of"
     )
     assert f"{told} {medians['student']:.2f}." in intro and medians["AT, beta 82"] < medians["AT"]
-    assert verdict_sentences.judge(facts, study, "AT, beta 82") == CONTRADICTED
+    assert phrases.judge(facts, study, "AT, beta 82") == CONTRADICTED
     assert "No teacher there is significantly better than its plain student." in intro
     sums = compared.set_index("comparison").loc["sum-4 within 0.3 of sum-2 (mapping-functions)"]
     told = f"instead of squares the error is {sums['difference']:.2f} points higher (95 % interval {sums['low']:.2f} to"

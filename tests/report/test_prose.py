@@ -23,7 +23,7 @@ from at_repro.claims.facts import Facts, Spread
 from at_repro.experiments import paper_numbers
 from at_repro.records import Store, open_store
 from at_repro.report import claims_page, notebooks
-from at_repro.report.verdict_sentences import judge
+from at_repro.report.phrases import judge
 
 PAGES = ("gradients", "look_for_yourself", "method", "table_1", "training_length")
 

@@ -4,7 +4,7 @@ import pytest
 
 from at_repro.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from at_repro.claims.facts import Facts
-from at_repro.report import tables, verdict_sentences
+from at_repro.report import phrases, tables
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,16 @@ def test_verdicts_are_the_ledgers(studies, wrong, verdict, interval):
     student = {seed: range(40) for seed in range(3)}
     study = studies("reduced", student=student, at=wrong)
     facts = Facts(study.store)
-    assert verdict_sentences.judge(facts, study, "AT") == verdict
+    assert phrases.judge(facts, study, "AT") == verdict
     told = tables.difference(facts, study, "AT", "student").replace("\N{NO-BREAK SPACE}", " ")
     assert interval is None or told.endswith(interval)
+
+
+def test_what_diverged_is_no_reference(studies):
+    """Anything is better than guessing."""
+    study = studies("reduced", student={0: None}, at={0: range(20)})
+    facts = Facts(study.store)
+    assert phrases.judge(facts, study, "AT") == "diverged" and tables.difference(facts, study, "AT", "student") == ""
 
 
 def test_one_run_is_widened_by_the_spread_of_other_columns(studies):
@@ -45,5 +52,5 @@ def test_one_run_is_widened_by_the_spread_of_other_columns(studies):
     student, kd = {seed: range(40) for seed in range(3)}, {0: range(40), 1: range(32), 2: range(24)}
     study = studies("reduced", student=student, kd=kd, at={0: range(30)})
     facts = Facts(study.store)
-    assert verdict_sentences.judge(facts, study, "AT") == UNDECIDED, "p of McNemar's test is 0.002"
+    assert phrases.judge(facts, study, "AT") == UNDECIDED, "p of McNemar's test is 0.002"
     assert tables.difference(facts, study, "AT", "student").split() == ["-5.00", "(-24.41", "to", "+14.41)"]

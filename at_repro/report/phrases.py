@@ -1,4 +1,4 @@
-"""What a page says of a column of a study: its error, its seeds, and whether it is better than another."""
+"""What a sentence or a cell says of a column of a study: its error, seeds and length, and whether it is better."""
 
 from at_repro import experiments
 from at_repro.analysis.study import Study, with_all_seeds
@@ -7,9 +7,9 @@ from at_repro.claims.facts import Facts, Side
 
 
 def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> str:
-    """The ledger's verdict on "this column is better than a reference"; else "diverged" or "not run"."""
+    """The ledger's verdict on "this column is better than a reference"; else "diverged", of all seeds, or "not run"."""
     pairs = same_seeds(study, column, reference)
-    if not pairs or all(record.diverged for record in study.records[column].values()):
+    if not (pairs and error(study, column) and error(study, reference)):
         return "diverged" if pairs else "not run"
     return verdicts.verdict(*verdicts.BELOW.chances(facts.estimate(pairs)))
 

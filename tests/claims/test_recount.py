@@ -1,11 +1,12 @@
-"""The pages' numbers counted again, on records typed by hand."""
+"""The numbers of pages and claims counted again, on records typed by hand."""
 
 import math
 
 import pytest
 
 from at_repro import experiments
-from at_repro.analysis import error_tables, recount
+from at_repro.claims import recount
+from at_repro.claims.facts import Facts
 
 
 @pytest.fixture
@@ -22,17 +23,17 @@ def rows(hand_made, store):
     return count
 
 
-def test_errors_gains_and_p_are_counted_from_predictions(rows):
-    """Three images are right with AT alone, one without: of the 16 ways that four fall, 10 are as uneven."""
+def test_errors_gains_and_their_standard_errors_are_counted_from_predictions(rows):
+    """Three of eight images are right with AT alone, one without: a variance of 4/8 - (2/8)^2, over eight."""
     table = rows()
     assert table["preset"].tolist() == ["smoke"] * 2 and table["pages"].tolist() == ["", ""]
-    assert table.loc["AT", ["last_epoch", "error", "gain", "p"]].tolist() == [26.0, 25.0, 25.0, 10 / 16]
+    numbers = table.loc["AT", ["last_epoch", "error", "gain", "standard_error"]].tolist()
+    assert numbers == pytest.approx([26.0, 25.0, 25.0, 100 * (7 / 128) ** 0.5], rel=1e-12)
     assert table.loc["student", "error"] == 50.0 and math.isnan(table.loc["student", "gain"])
 
 
 def test_a_page_that_computes_something_else_is_named(rows, monkeypatch):
-    comparisons = error_tables.comparisons
-    monkeypatch.setattr(error_tables, "comparisons", lambda *given: comparisons(*given).assign(p=0.5))
+    monkeypatch.setattr(Facts, "image_error", lambda *sides: 0.5)
     table = rows()
     assert table["pages"].to_dict() == {"student": "", "AT": "25 / 25 / 0.5"}
 

@@ -1,4 +1,4 @@
-"""The numbers of the pages once more: errors, gains and p, counted from predictions and curves by code of its own."""
+"""What pages and claims rest on once more: errors, gains and their standard errors, counted by code of its own."""
 
 import csv
 import math
@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from at_repro import experiments
-from at_repro.analysis import error_tables
 from at_repro.analysis.study import Study, find_records
+from at_repro.claims.facts import Facts, difference
 from at_repro.records import Record, Store
 
-COLUMNS = ["preset", "experiment", "method", "seed", "last_epoch", "error", "gain", "p", "pages"]
+COLUMNS = ["preset", "experiment", "method", "seed", "last_epoch", "error", "gain", "standard_error", "pages"]
 
 
 def recount(store: Store) -> pd.DataFrame:
@@ -21,25 +21,25 @@ def recount(store: Store) -> pd.DataFrame:
 
     Columns, errors in percent: `last_epoch`, the test error of the last epoch during training; `error`, of the
     predictions that the weights give in float32, which the pages show; `gain`, what that is less than the plain
-    student's of the same seed; `p`, of McNemar's exact test; `pages`, empty where the functions that make the pages'
-    tables give the same three, else what they give.
+    student's of the same seed; `standard_error`, of this gain, in points, from the test images, as McNemar's test has
+    it; `pages`, empty where the functions that make the pages' tables and verdicts give the same three, else what
+    they give.
     """
-    rows, seeds = [], store.seeds()
+    rows, seeds, facts = [], store.seeds(), Facts(store)
     for preset in experiments.PRESETS:
         for experiment in experiments.EXPERIMENTS.values():
             by_seed = experiment.runs(preset, seeds)
             records, missing = find_records(store, by_seed)
             study = Study(None, experiment, preset, store, "cpu", seeds, by_seed[0], records, missing, "")
-            plain = {column: _plain(study, column) for column in study.records}
-            comparisons = {
-                name: error_tables.comparisons(study, name).set_index(["method", "seed"]) for name in {*plain.values()}
-            }
             for row in study.test_errors().dropna(subset="test_error").itertuples():
-                own, reference = study.records[row.column][row.seed], plain[row.column]
-                other = study.records.get(reference, {}).get(row.seed)
-                counts = _count(own, None if other is None or other.diverged else other)
-                comparison = comparisons[reference].reindex([(row.column, row.seed)]).iloc[0]  # NaN: with nothing
-                pages = (row.test_error, -comparison["difference"], comparison["p"])
+                own = study.records[row.column][row.seed]
+                plain = study.records.get(_plain(study, row.column), {}).get(row.seed)
+                plain = None if plain is None or plain is own or plain.diverged else plain
+                counts = _count(own, plain)
+                pages = (row.test_error, math.nan, math.nan)
+                if plain:
+                    sides = (plain.run,), (own.run,)
+                    pages = (row.test_error, difference(facts.error, *sides), facts.image_error(*sides))
                 is_alike = np.allclose(counts[1:], pages, rtol=1e-9, atol=1e-9, equal_nan=True)
                 text = "" if is_alike else " / ".join(f"{value:.4g}" for value in pages)
                 rows.append((preset, experiment.name, row.column, row.seed, *counts, text))
@@ -53,18 +53,19 @@ def _plain(study: Study, column: str) -> str:
 
 
 def _count(record: Record, plain: Record | None) -> tuple[float, float, float, float]:
-    """Error of the last epoch and of the predictions, gain, and p; NaN for the plain student itself."""
+    """Error of the last epoch and of the predictions, gain, and its standard error; NaN where there is no other."""
     mistakes = _mistakes(record.folder)
     with (record.folder / "epochs.csv").open(newline="") as file:
         last = float(list(csv.DictReader(file))[-1]["test_error"])
     error = 100 * sum(mistakes) / len(mistakes)
-    if plain is None or plain.folder == record.folder:
+    if plain is None:
         return last, error, math.nan, math.nan
     others = _mistakes(plain.folder)
     better = sum(theirs and not ours for ours, theirs in zip(mistakes, others, strict=True))
     worse = sum(ours and not theirs for ours, theirs in zip(mistakes, others, strict=True))
-    tail = sum(math.comb(better + worse, count) for count in range(min(better, worse) + 1))
-    return last, error, 100 * (better - worse) / len(mistakes), min(1.0, 2 * tail / 2 ** (better + worse))
+    images = len(mistakes)
+    variance = (better + worse - (better - worse) ** 2 / images) / images  # of +1, 0 or -1 an image
+    return last, error, 100 * (better - worse) / images, 100 * math.sqrt(variance / images)
 
 
 @cache
