@@ -75,11 +75,15 @@ def gains(studies: Mapping[str, Study]) -> pd.DataFrame:
 
     Args:
         studies: see `pairs`.
+
+    Raises UserError, with both run ids, where two were measured on different test images.
     """
     parts = {}
     for pair, study in studies.items():
-        paper = by_method(study)["paper"]
-        ours = comparisons(study).groupby("method")["difference"].mean().astype(float)
+        check_same_test_images(record for by_seed in study.records.values() for record in by_seed.values())
+        errors = study.test_errors().pivot(index="seed", columns="column", values="test_error")
+        errors, paper = errors.reindex(columns=study.columns), by_method(study)["paper"]
+        ours = errors.sub(errors["student"], axis=0).mean()
         parts[pair] = pd.DataFrame({"ours": ours, "paper": paper - paper["student"]}, paper.index)
     return pd.concat(parts, names=["pair", "method"]).drop(["student", "teacher"], level="method").reset_index()
 
@@ -144,25 +148,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         text["paper"] = table["published"]
         text["deviation"] = ["" if pd.isna(row.deviation) else f"{row.deviation:+.2f}" for row in rows]
     return text
-
-
-def comparisons(study: Study, reference: str = "student") -> pd.DataFrame:
-    """All other columns against `reference`, of the same seed, on the same images: a row per column and seed.
-
-    Columns: `method`, the column; `seed`; `difference`, method minus reference in percentage points. Of those that
-    diverged there is none.
-
-    Raises UserError, with both run ids, where two were measured on different test images.
-    """
-    rows = []
-    for column, by_seed in study.records.items():
-        for seed, record in by_seed.items():
-            other = study.records.get(reference, {}).get(seed)
-            if column == reference or other is None or record.diverged or other.diverged:
-                continue
-            check_same_test_images([record, other])
-            rows.append((column, seed, record.final["test_error"] - other.final["test_error"]))
-    return pd.DataFrame(rows, columns=["method", "seed", "difference"])
 
 
 def map_distances(study: Study) -> pd.DataFrame:

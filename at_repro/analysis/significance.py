@@ -1,4 +1,4 @@
-"""Intervals and paired tests of test errors, and of what else has replicates."""
+"""Intervals of test errors and of what else has replicates, and how sure a trend is."""
 
 import math
 from collections.abc import Sequence

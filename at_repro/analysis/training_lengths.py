@@ -8,15 +8,13 @@ from at_repro.analysis.study import Study
 def last_errors(*studies: Study) -> pd.DataFrame:
     """How every method of these studies ends at every training length, a row for each that has finished.
 
-    Columns: `method`; `epochs`, the length; `column` of its study; `seeds`, of those that did not diverge; `test_error`
-    of the last epoch in percent, the median over them; `difference`, of method minus plain student of the same length
-    and seed, the mean in percentage points, NaN where no plain student has finished.
+    Columns: `method`; `epochs`, the length; `column` of its study; `test_error` of the last epoch in percent, the
+    median over seeds that did not diverge; `difference`, of method minus plain student of the same length and seed,
+    the mean in percentage points, NaN where no plain student has finished.
     """
     rows = _concat([_of_students(study.test_errors().dropna(subset="test_error"), study) for study in studies])
     ends = _beside_plain(rows, ["epochs", "seed"]).groupby(["method", "epochs", "column"], sort=False)
-    return ends.agg(
-        seeds=("test_error", "size"), test_error=("test_error", "median"), difference=("difference", "mean")
-    ).reset_index()
+    return ends.agg(test_error=("test_error", "median"), difference=("difference", "mean")).reset_index()
 
 
 def phase_means(*studies: Study) -> pd.DataFrame:
@@ -25,10 +23,9 @@ def phase_means(*studies: Study) -> pd.DataFrame:
     Of method minus plain student in the same epoch of the same length and seed, in percentage points of test error, the
     mean over seeds and then over epochs: a row per length and rate, a column per method.
     """
-    parts = []
-    for study in studies:
-        parts.append(_beside_plain(_of_students(study.curves(), study), ["epochs", "seed", "epoch"]))
-    rows = _concat(parts).dropna(subset="difference")
+    of_epochs = ["epochs", "seed", "epoch"]
+    rows = _concat([_beside_plain(_of_students(study.curves(), study), of_epochs) for study in studies])
+    rows = rows.dropna(subset="difference")
     rows = rows[rows["method"] != "student"]
     keys = ["epochs", "learning_rate", "method"]
     by_epoch = rows.groupby([*keys, "epoch"], sort=False)["difference"].mean()

@@ -14,7 +14,7 @@ from at_repro.analysis import attention_measurement, attention_table, network_ma
 from at_repro.analysis.map_statistics import NetworkMaps
 from at_repro.data import Images
 from at_repro.errors import DataError, ParameterError, UserError
-from at_repro.networks import Output, fold_batch_norms
+from at_repro.networks import Output, fold_batch_norms, parameter_count
 from at_repro.records import DamagedRecord, Record, Store, load_record
 from at_repro.runs import Run
 from at_repro.training import engine, load_network
@@ -193,7 +193,7 @@ def _verify_network(
     """Verifies a record by what its network gives; adds its maps to those that are known."""
     try:
         network = load_network(store, record.run, images, images.device)
-        count_now = sum(parameter.numel() for parameter in network.parameters())
+        count_now = parameter_count(network)
         if record.values["parameters"] != count_now:
             return Verification(f"recorded {record.values['parameters']} parameters, its weights have {count_now}")
         # Folded: of EfficientNet-Lite batch norms and ReLUs take twice as long as convolutions.

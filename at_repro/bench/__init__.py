@@ -1,20 +1,5 @@
 """What training costs, measured and reckoned: saved results and their targets, cases of a benchmark, costs of runs."""
 
-from at_repro.bench.results import (
-    COMMITTED,
-    GPU_TARGETS,
-    LISTS,
-    LONG,
-    OTHER,
-    TARGETS,
-    compare,
-    frame,
-    load,
-    readable,
-    stamp,
-)
+from at_repro.bench.results import COMMITTED, LISTS, LONG, OTHER, compare, frame, load, readable, stamp
 
-__all__ = [
-    "COMMITTED", "GPU_TARGETS", "LISTS", "LONG", "OTHER", "TARGETS", "compare", "frame", "load", "readable",
-    "stamp",
-]  # fmt: skip
+__all__ = ["COMMITTED", "LISTS", "LONG", "OTHER", "compare", "frame", "load", "readable", "stamp"]

@@ -42,8 +42,8 @@ class Evidence:
     differences: dict[Any, float]
     scope: str
     estimate: Estimate | None
-    chances: tuple[float, float] = (1.0, 1.0)
-    runs: tuple[str, ...] = ()
+    chances: tuple[float, float]
+    runs: tuple[str, ...]
     late: tuple[float, float, float] | None = None
     fair: bool = True
     lacks: str = ""

@@ -126,8 +126,7 @@ class Facts:
             return Spread(1.0, math.inf)
         freedom = [max(map(len, of_plain)) - 1 for of_plain in ratios.values()]
         squares = [fmean(of_plain.values()) for of_plain in ratios.values()]
-        square = sum(map(math.prod, zip(freedom, squares, strict=True))) / sum(freedom)
-        return Spread(max(1.0, math.sqrt(square)), sum(freedom))
+        return Spread(max(1.0, math.sqrt(fmean(squares, freedom))), sum(freedom))
 
     def _has_finished(self, run: Run) -> bool:
         return (record := self.find(run)) is not None and not record.diverged

@@ -27,13 +27,13 @@ SPREADS = {"fine-tuning-birds": 1.5, "fine-tuning-scenes": 0.7}  # measured of t
 FREEDOM = 4  # with which the factor was measured
 SEEDS = (1, 3, 5)
 WORLDS = ("the paper's numbers", "no effect")
-COLUMNS = ["claim", "world", "seeds", verdicts.SUPPORTED, verdicts.CONTRADICTED, verdicts.UNDECIDED]
+COLUMNS = ["claim", "world", "seeds", verdicts.SUPPORTED, verdicts.CONTRADICTED]
 
 ONE_PAIR = "at, one pair"  # not "every": what five seeds are enough for
 
 
 def table(draws: int = 2000) -> pd.DataFrame:
-    """How often each claim gets each verdict, in percent of the draws, by world and number of seeds.
+    """How often each claim is supported, and contradicted, in percent of the draws, by world and number of seeds.
 
     Claims of which the paper prints no test errors, such as those on maps, are left out, and so are single comparisons
     of early errors.
@@ -56,10 +56,10 @@ def table(draws: int = 2000) -> pd.DataFrame:
 def readable(frequencies: pd.DataFrame) -> pd.DataFrame:
     """`table` for readers, a row per claim: percent supported and contradicted, by world and number of seeds."""
     texts = {claim.name: claim.text for claim in CLAIMS} | {ONE_PAIR: "The same of one pair, WRN-16-1 from WRN-16-2"}
-    long = frequencies.assign(claim=frequencies["claim"].map(texts)).set_index(["claim", "world", "seeds"])
-    shares = long[[verdicts.SUPPORTED, verdicts.CONTRADICTED]].unstack(["world", "seeds"])
+    named = frequencies.assign(claim=frequencies["claim"].map(texts))
+    shares = named.pivot(index="claim", columns=["world", "seeds"], values=COLUMNS[3:])
     shares = shares.reorder_levels([1, 0, 2], axis=1)
-    order = [(world, verdict, seeds) for world in WORLDS for verdict in COLUMNS[3:5] for seeds in SEEDS]
+    order = [(world, verdict, seeds) for world in WORLDS for verdict in COLUMNS[3:] for seeds in SEEDS]
     return shares[order].reindex([text for text in texts.values() if text in shares.index]).round(0).astype(int)
 
 
@@ -90,18 +90,19 @@ Truth = dict[tuple[str, str], float]  # test error by experiment and column
 
 def _truth(comparisons: Sequence[Comparison], world: str) -> Truth:
     parts = [part for comparison in comparisons for part in _parts(comparison)]
+    if world == WORLDS[1]:
+        margins = -2 if all(part.margin.alike for part in parts) else 0  # two that are alike would bear "alike" out
+        worse = {(part.experiment, column): 0.0 for part in parts for column in part.worse}
+        better = {(part.experiment, column): margins * part.margin.bound for part in parts for column in part.better}
+        return worse | better
     truth: Truth = {}
     for part in parts:
         for column in (*part.worse, *part.better):
             value = _number(part, column)
-            if world == WORLDS[1] or value is None:  # what is claimed to do as well and is not printed does
-                value = _number(part, part.worse[0]) if world == WORLDS[0] else 0.0
+            if value is None:  # what is claimed to do as well and is not printed does
+                value = _number(part, part.worse[0])
             assert value is not None  # see `_is_printed`
             truth[part.experiment, column] = value
-    if world == WORLDS[1] and all(part.margin.alike for part in parts):
-        for part in parts:
-            for column in part.better:
-                truth[part.experiment, column] = truth[part.experiment, part.worse[0]] - 2 * part.margin.bound
     return truth
 
 

@@ -1,4 +1,4 @@
-"""How a difference is judged: intervals, margins and verdicts, as functions of numbers.
+"""How a difference is judged: margins and verdicts, as functions of numbers.
 
 The ledger uses them on records, the simulation on made-up errors: it is the same judge.
 """

@@ -164,8 +164,8 @@ def build(name: str, num_classes: int = 10, generator: torch.Generator | None = 
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of trainable parameters (scalars); running statistics and frozen parameters do not count."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    """Number of parameters (scalars), frozen ones as well; running statistics do not count."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def group_channels(name: str) -> tuple[int, ...]:

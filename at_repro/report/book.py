@@ -44,7 +44,7 @@ def refresh() -> list[Path]:
     """Executes the committed notebooks again with their own defaults, in place: after new records or new code.
 
     Before that what the table of `attention_table` lacks is measured, of networks with ImageNet weights as well.
-    Trains nothing: what has no record is shown as not run. A notebook stays as it is where the images that
+    Trains nothing for the records: what has none is shown as not run. A notebook stays as it is where the images that
     it shows, see `notebooks.shown_images`, are not here. Raises as `notebooks.execute` does; a notebook that fails
     stays as is.
 
@@ -71,7 +71,7 @@ def refresh() -> list[Path]:
 def _execute_all(jobs: Mapping[str, Path], choices: Mapping[str, object]) -> Iterator[str]:
     """Executes notebooks, as many at a time as there are cores, and tidies them; yields each name, in order, when done.
 
-    One that was executed with its own defaults says so by its fingerprint. Trains nothing. One that fails raises as
+    One that was executed with its own defaults says so by its fingerprint. One that fails raises as
     `notebooks.execute` does when its turn comes; the others are then not waited for, nor where this process is
     interrupted.
     """

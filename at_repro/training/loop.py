@@ -120,7 +120,7 @@ def _record(student: Student, store: Store, test_images: Images) -> Record:
     if math.isfinite(curve.loc[last, "test_loss"]) != math.isfinite(result.loss):
         # Of the stored weights, which say whether the run has diverged.
         curve.loc[last, ["test_loss", "test_error"]] = result.loss, result.error
-    parameters = sum(parameter.numel() for parameter in student.network.parameters())
+    parameters = networks.parameter_count(student.network)
     predictions = pd.DataFrame({"label": test_images.labels.cpu(), "prediction": result.predictions})
     values = content(curve, student.sessions, final, parameters, student.diverged)
     record = store.write(student.run, values, curve, predictions, weights)

@@ -139,9 +139,9 @@ def test_targets_are_judged_and_all_belong_to_a_measurement():
 
 
 def test_a_gpu_has_targets_of_its_own():
-    rows = [["case", name, 50_000.0, "images/s"] for name in (*bench.TARGETS, *bench.GPU_TARGETS)]
+    rows = [["case", name, 50_000.0, "images/s"] for name in (*bench.results.TARGETS, *bench.results.GPU_TARGETS)]
     frame = bench.frame({"environment": {"device": "NVIDIA H100 80GB HBM3"}, "rows": rows})
-    assert frame.loc[frame["target"] != "", "measured"].tolist() == list(bench.GPU_TARGETS)
+    assert frame.loc[frame["target"] != "", "measured"].tolist() == list(bench.results.GPU_TARGETS)
     assert frame["met"].iloc[-1] == "no, 16.7% off"
 
 
@@ -172,7 +172,7 @@ def test_a_target_names_what_the_cases_measure(measured, monkeypatch):
     monkeypatch.setattr(cases.timing, "in_processes", lambda *_: [1.0])
     rows = [*cases.imports(), *cases.memory(None)]
     rows += [row for name in (*bench.LISTS, *bench.LONG) for row in cases.command(name, None)]
-    targets = {*bench.TARGETS, *bench.GPU_TARGETS}
+    targets = {*bench.results.TARGETS, *bench.results.GPU_TARGETS}
     assert targets - {*names, *(name for name, _, _ in rows)} == {"the book from the records"}
 
 

@@ -79,10 +79,6 @@ def test_more_seeds_support_more_of_what_is_true(simulated):
     assert (own[claims.SUPPORTED][5] >= own[claims.SUPPORTED][3] - 1).all()
 
 
-def test_verdicts_of_a_claim_add_up(simulated):
-    assert np.allclose(simulated[[claims.SUPPORTED, claims.CONTRADICTED, claims.UNDECIDED]].sum(axis=1), 100)
-
-
 def test_a_world_of_twice_the_margin_is_contradicted(simulated):
     """F-ActT a whole point better than the plain student on all four pairs is not "little better"."""
     own = simulated[(simulated["world"] == "no effect") & (simulated["seeds"] == 5)].set_index("claim")

@@ -173,8 +173,9 @@ def test_what_came_of_the_plan_is_what_the_records_say(compared):
     assert (beta["verdict"] == UNDECIDED).all() and answers["1"].startswith("Undecided: AT makes fewer errors with")
     assert (beta["difference"][beta["comparison"].str.contains("below AT")] < 0).all()
     assert (norm["verdict"] == UNDECIDED).all() and answers["2"].startswith("Undecided. Both sums come nearer")
-    functions = error_tables.comparisons(open_study("mapping-functions", "reduced", [0], train_missing=False), "sum-2")
-    apart = functions.set_index("method")["difference"].abs()
+    functions = open_study("mapping-functions", "reduced", [0], train_missing=False)
+    errors = functions.test_errors().set_index("column")["test_error"]
+    apart = (errors - errors["sum-2"]).abs()
     nearer = [apart["sum-4"] - apart["sum-4, beta 509"], apart["sum-1"] - apart["sum-1, beta 3250"]]
     assert min(nearer) > 0
     told = "$F_{{sum}}^4$ by {:.2f} points and $F_{{sum}}$ by {:.2f}, the latter not significantly".format(*nearer)
@@ -554,7 +555,7 @@ def test_what_is_left_of_the_worse_losses_after_a_correction_is_what_the_records
 
 def test_what_terms_on_gradients_did_to_errors_is_what_the_records_say():
     study = open_study("gradient-methods", "reduced", train_missing=False)
-    gains = error_tables.comparisons(study).set_index("method")["difference"]
+    gains = error_tables.gains({"": study}).set_index("method")["ours"]
     told = f"gradient transfer makes {-gains['gradient AT']:.2f} points fewer errors than the plain student, those with"
     told += f" the penalties {gains['min-l2']:.2f} (min-l2) and {gains['symmetry norm']:.2f} (symmetry norm) more"
     assert told in prose("notebooks/gradients.ipynb")
