@@ -10,6 +10,10 @@ import pytest
 # Comparing a committed notebook with its outputs must never start hours of training: with "never" a notebook lists what
 # has no record. Tests that train call `train` with a store of their own, which this does not concern.
 os.environ["AT_REPRO_TRAIN"] = "never"
+# Of large arrays that are freed and allocated again glibc would ask the kernel for each page again: a third of the time
+# of gradients in float64. It reads these where a process starts: workers, kernels and what tests start.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
 # A job in the background inherits that Ctrl-C is ignored: tests, and what they start, send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Kernels of notebooks start in the notebooks' folder: a relative path would lead elsewhere there.
