@@ -34,12 +34,13 @@ def recount(store: Store) -> pd.DataFrame:
             for row in study.test_errors().dropna(subset="test_error").itertuples():
                 own = study.records[row.column][row.seed]
                 plain = study.records.get(_plain(study, row.column), {}).get(row.seed)
-                plain = None if plain is None or plain is own or plain.diverged else plain
-                counts = _count(own, plain)
-                pages = (row.test_error, math.nan, math.nan)
+                gain = (math.nan, math.nan)
+                if plain is own or (plain and plain.diverged):
+                    plain = None
                 if plain:
                     sides = (plain.run,), (own.run,)
-                    pages = (row.test_error, difference(facts.error, *sides), facts.image_error(*sides))
+                    gain = (difference(facts.error, *sides), facts.image_error(*sides))
+                counts, pages = _count(own, plain), (row.test_error, *gain)
                 is_alike = np.allclose(counts[1:], pages, rtol=1e-9, atol=1e-9, equal_nan=True)
                 text = "" if is_alike else " / ".join(f"{value:.4g}" for value in pages)
                 rows.append((preset, experiment.name, row.column, row.seed, *counts, text))

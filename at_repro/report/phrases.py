@@ -1,6 +1,7 @@
 """What a sentence or a cell says of a column of a study: its error, seeds and length, and whether it is better."""
 
 from at_repro import experiments
+from at_repro.analysis.significance import Estimate
 from at_repro.analysis.study import Study, with_all_seeds
 from at_repro.claims import verdicts
 from at_repro.claims.facts import Facts, Side
@@ -8,14 +9,19 @@ from at_repro.claims.facts import Facts, Side
 
 def judge(facts: Facts, study: Study, column: str, reference: str = "student") -> str:
     """The ledger's verdict on "this column is better than a reference"; else "diverged", of all seeds, or "not run"."""
-    pairs = same_seeds(study, column, reference)
-    if not (pairs and error(study, column) and error(study, reference)):
-        return "diverged" if pairs else "not run"
-    return verdicts.verdict(*verdicts.BELOW.chances(facts.estimate(pairs)))
+    if estimate := over_same_seeds(facts, study, column, reference):
+        return verdicts.verdict(*verdicts.BELOW.chances(estimate))
+    return "diverged" if _same_seeds(study, column, reference) else "not run"
 
 
-def same_seeds(study: Study, column: str, reference: str) -> list[tuple[Side, Side]]:
-    """The runs of two columns, of every seed that has both, as `Facts.estimate` takes them."""
+def over_same_seeds(facts: Facts, study: Study, column: str, reference: str) -> Estimate | None:
+    """`Facts.estimate` of the seeds that two columns share; None without one, or where all of a column diverged."""
+    pairs = _same_seeds(study, column, reference)
+    return facts.estimate(pairs) if pairs and error(study, column) and error(study, reference) else None
+
+
+def _same_seeds(study: Study, column: str, reference: str) -> list[tuple[Side, Side]]:
+    """The runs of two columns, of every seed that has both."""
     own, others = (study.records.get(name, {}) for name in (column, reference))
     return [((record.run,), (others[seed].run,)) for seed, record in own.items() if seed in others]
 

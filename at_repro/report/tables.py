@@ -8,7 +8,7 @@ from at_repro.analysis import error_tables, training_lengths
 from at_repro.analysis.study import Study
 from at_repro.claims.facts import Facts
 from at_repro.claims.ledger import measured
-from at_repro.report.phrases import error, same_seeds
+from at_repro.report.phrases import over_same_seeds
 
 
 def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -56,13 +56,12 @@ def by_length(*studies: Study) -> pd.DataFrame:
 
 
 def difference(facts: Facts, study: Study, column: str, reference: str) -> str:
-    """How many percentage points more one column errs, such as "+0.43 (-0.20 to +1.06)", with `Facts.estimate`'s 95 %
-    interval: the mean over the seeds that both have; empty without one, or where all of a column diverged.
+    """How many percentage points more one column errs, such as "+0.43 (-0.20 to +1.06)", with its 95 % interval: of
+    `phrases.over_same_seeds`, empty where that is None.
     """
-    pairs = same_seeds(study, column, reference) if column != reference else []
-    if not pairs or not (error(study, column) and error(study, reference)):
+    estimate = over_same_seeds(facts, study, column, reference) if column != reference else None
+    if estimate is None:
         return ""
-    estimate = facts.estimate(pairs)
     text = measured(estimate.difference, *estimate.interval)
     return text.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}")  # in a narrow cell an interval has one line
 
