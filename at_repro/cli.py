@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called: what is said is lost, what is done is not
             setattr(sys, name, io.StringIO())
-    # The BLAS of NumPy and SciPy, which nothing here uses, would start threads that spin for 0.2 seconds each.
+    # The BLAS of NumPy and SciPy, which has little to do here, would start threads that spin for 0.2 seconds each.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     files.handle_signals(signal.default_int_handler)
     try:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"at-repro: {printable(str(error))}")
         return 2
     except KeyboardInterrupt:
-        _say("\nat-repro: stopped; the same command continues what was being trained")
+        _say("\nat-repro: stopped; a training continues with the same command")
         return 130
     except OSError as error:  # of standard output: files have a line of their own, see `files.write_errors`
         if error.filename is not None or error.errno not in _OUTPUT_ERRORS:

@@ -352,7 +352,7 @@ def test_a_signal_stops_a_run_in_progress_and_the_same_command_continues(tiny_ex
         patch.setattr(Student, "save", save_and_stop)
         assert run(*command) == 130
     said = capsys.readouterr().err
-    assert said.endswith("at-repro: stopped; the same command continues what was being trained\n")
+    assert said.endswith("at-repro: stopped; a training continues with the same command\n")
     assert "Traceback" not in said and said.count("recorded ") == 1, "the teacher"
     seen = status(capsys)
     assert seen["summary"].startswith("3 missing, 2 in progress, 1 recorded in ")
@@ -381,7 +381,7 @@ def test_a_signal_at_any_stage_loses_nothing(owner, name, tiny_experiment, capsy
         patch.setattr(owner, name, begin)
         assert run(*command) == 130
     said = capsys.readouterr().err
-    assert said.endswith("at-repro: stopped; the same command continues what was being trained\n")
+    assert said.endswith("at-repro: stopped; a training continues with the same command\n")
     assert "Traceback" not in said
     assert run(*command) == 0 and run(*command, "--results", "whole") == 0
     student = tiny_experiment.runs("smoke")[0]["student"]

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import torch
 
-from at_repro import data
+from at_repro import data, files
 from at_repro.data.streamed import cores
 from at_repro.errors import ParameterError, UserError, check_choice
 from at_repro.records import Store
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # it comes with the extra `cluster`
     from distributed import Client
 
 _ALONE = threading.Lock()  # of a worker with several threads one trains: torch's default generator is of the process
+_LOCAL = "AT_REPRO_LOCAL_CLUSTER"  # in the environment of workers that share this machine's cores and GPUs
 RETRIES = 3  # of a cohort that fails for another reason than a user's error, such as a GPU that others fill
 
 
@@ -58,16 +59,18 @@ def connect(cluster: str) -> Iterator["Client"]:
     if local := re.fullmatch(r"local:([1-9][0-9]{0,2})", cluster):
         workers = int(local[1])
         # Dask's own default is one thread for each worker.
-        threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
+        environment = {"OMP_NUM_THREADS": str(max(1, cores() // workers)), _LOCAL: "1"}
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=threads) as local_cluster,
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", env=environment
+            ) as local_cluster,
             Client(local_cluster) as client,
         ):
             yield client
     elif re.fullmatch(r"(tcp|tls|ws|wss)://\S+", cluster):
         try:
             client = Client(cluster, timeout="20s")
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:  # TypeError: tls without certificates
             raise ParameterError("cluster", cluster, f"{requirement} ({str(error).splitlines()[0]})") from None
         with client:
             yield client
@@ -127,7 +130,8 @@ def train_on(
     if not missing:
         return
     root = data.data_root(data_root).absolute()  # workers have their own folder, and their own AT_REPRO_DATA
-    root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
+    with files.write_errors(root):
+        root.mkdir(parents=True, exist_ok=True)  # the cache folder: what is named to a worker has to be there
     cohorts = [rest for cohort in teachers_and_cohorts(all_runs) if (rest := [run for run in cohort if run in missing])]
     if not _workers(client):  # on a cluster with a queue they come when it is their turn
         progress.say(f"waiting for the first worker; watch for it at {client.dashboard_link}")
@@ -150,8 +154,8 @@ def train_on(
         except KilledWorker as killed:
             lines = []
             error = (
-                f"{task.key.rpartition('-')[0]}: {killed.allowed_failures + 1} workers died while they trained it; is "
-                "there memory enough? What is recorded stays, and the same command continues"
+                f"{str(killed.task).rpartition('-')[0]}: {killed.allowed_failures + 1} workers died while they trained it; "
+                "is there memory enough? What is recorded stays, and the same command continues"
             )
         except CancelledError as cancelled:
             lines, reason = [], getattr(cancelled, "reason", "cancelled")
@@ -173,12 +177,12 @@ def _train(
     specs: list[dict], folder: str, device: str, data_root: str, compile: str, before: object
 ) -> tuple[list[str], str]:
     """On a worker: trains a cohort; returns a line for each run, or the message of a user's error."""
-    from distributed import get_worker
+    if _LOCAL in os.environ:
+        from distributed import get_worker
 
-    if isinstance(number := get_worker().name, int):  # of a local cluster, which shares cores and GPUs
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch may have been loaded before that was set
         if torch.cuda.is_available():
-            torch.cuda.set_device(number % torch.cuda.device_count())
+            torch.cuda.set_device(get_worker().name % torch.cuda.device_count())
     try:
         runs, store = [Run.from_dict(spec) for spec in specs], Store(folder, writable=True)
         with _ALONE:

@@ -40,7 +40,8 @@ def _hold(locks: ExitStack, path: Path) -> bool:
         raise UserError(f"{path} is no file, and cannot be a lock: remove it")
     with files.write_errors(path):
         try:
-            locks.enter_context(FileLock(path).acquire(timeout=0))
+            # Where a file system has no locks, filelock would fall back on files, and two processes would both train.
+            locks.enter_context(FileLock(path, fallback_to_soft=False).acquire(timeout=0))
         except Timeout:
             return False
     return True

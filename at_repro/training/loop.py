@@ -59,7 +59,7 @@ def train_cohort(
     run = runs[0]
     engine.keep_freed_memory()
     engine.repeat_exactly(device)
-    compiled = engine.compiles(compile, len(images) * run.epochs, device) and ranks.count == 1
+    compiled = ranks.count == 1 and engine.compiles(compile, len(images) * run.epochs, device)
     forward = engine.forward(precision, compiled)
     # Now, not when they are recorded: the code on disk may be another by then.
     environment = provenance.environment(device) | {"precision": precision, "processes": ranks.count}

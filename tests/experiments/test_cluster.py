@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -176,8 +177,6 @@ def test_an_error_on_a_worker_and_workers_that_die_again_and_again_are_one_line(
 
 def test_a_worker_of_several_threads_trains_one_cohort_at_a_time(tmp_path, monkeypatch):
     """As `dask worker` has them: weights are drawn from a generator of the process, of which each cohort needs all."""
-    import distributed
-
     at_once, most = [], []
 
     def slow(runs, *_, **__):
@@ -186,7 +185,6 @@ def test_a_worker_of_several_threads_trains_one_cohort_at_a_time(tmp_path, monke
         time.sleep(0.05)
         at_once.pop()
 
-    monkeypatch.setattr(distributed, "get_worker", lambda: Mock())
     monkeypatch.setattr(cluster, "train", slow)
     monkeypatch.setattr(Store, "load", lambda self, run: Mock(outcome="fine"))
     with ThreadPoolExecutor(3) as pool:
@@ -195,11 +193,29 @@ def test_a_worker_of_several_threads_trains_one_cohort_at_a_time(tmp_path, monke
     assert most == [1, 1, 1] and results == [([f"{TEACHER.run_id}: fine"], "")] * 3
 
 
-def test_records_that_a_worker_cannot_write_are_one_line(monkeypatch):
-    """The commonest mistake: the folder is not there."""
+@pytest.mark.parametrize(("local", "taken"), [(True, [1]), (False, [])])
+def test_workers_of_this_machine_share_its_gpus_and_those_of_others_keep_theirs(tmp_path, monkeypatch, local, taken):
+    """A worker that somebody starts with `--name 3` is not our third, and its GPU was chosen for it."""
     import distributed
 
-    monkeypatch.setattr(distributed, "get_worker", lambda: Mock())
+    gpus = []
+    with monkeypatch.context() as patch:
+        patch.setattr(distributed, "get_worker", lambda: SimpleNamespace(name=3))
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.setattr(torch.cuda, "set_device", gpus.append)
+        patch.setattr(cluster, "train", lambda *_, **__: None)
+        patch.setattr(Store, "load", lambda self, run: Mock(outcome="fine"))
+        patch.delenv("OMP_NUM_THREADS", raising=False)
+        if local:
+            patch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+            patch.setenv(cluster._LOCAL, "1")
+        cluster._train([TEACHER.to_dict()], str(tmp_path / "records"), "cpu", str(tmp_path), "off", None)
+    assert gpus == taken
+
+
+def test_records_that_a_worker_cannot_write_are_one_line():
+    """The commonest mistake: the folder is not there."""
     lines, error = cluster._train([TEACHER.to_dict()], "/proc/records", "cpu", "/tmp", "off", None)
     assert lines == [] and error.startswith("results: '/proc/records' is not allowed")
 
@@ -213,6 +229,14 @@ def lost(client, task):
 def allow_no_failure(dask_scheduler) -> None:
     """A scheduler gives a task up after three workers by default."""
     dask_scheduler.allowed_failures = 0
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_line(store, quiet, monkeypatch):
+    """As in a container whose user has no home."""
+    monkeypatch.delenv("AT_REPRO_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
+    with pytest.raises(UserError, match=r"^/proc/nothing/at_repro/data cannot be written"):
+        cluster.train_on(Mock(), [Run("wrn-10-1", epochs=1, dataset="shapes")], store, device="cpu", progress=quiet)
 
 
 @pytest.mark.parametrize("address", ["local", "local:0", "local:two", "host", "", "tcp://"])
@@ -230,6 +254,11 @@ def test_nobody_at_an_address_is_one_line(monkeypatch):
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(ParameterError, match=r"Timed out trying to connect"), cluster.connect("tcp://127.0.0.1:1"):
+        pass
+
+
+def test_tls_without_certificates_is_one_line():
+    with pytest.raises(ParameterError, match="TLS expects a"), cluster.connect("tls://127.0.0.1:1"):
         pass
 
 

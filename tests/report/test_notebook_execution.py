@@ -100,7 +100,7 @@ def test_an_interrupted_notebook_is_interrupted_inside_and_ends_in_one_line(chec
         process.send_signal(signal.SIGTERM)  # as Ctrl-C, which test_cli sends
         said = process.stderr.read()
         assert process.wait() == 130, said
-    assert said.strip() == "at-repro: stopped; the same command continues what was being trained"
+    assert said.strip() == "at-repro: stopped; a training continues with the same command"
     assert Path("interrupted").exists()
 
 

@@ -1,5 +1,7 @@
 """The cohort loop: what a student learns depends on its spec alone."""
 
+import errno
+import fcntl
 import math
 import os
 import random
@@ -334,6 +336,17 @@ def test_a_lock_that_is_no_file_is_named(small, store):
     lock = store.lock_path(small["teacher"])
     os.mkfifo(lock)
     with ExitStack() as locks, pytest.raises(UserError, match=f"{lock} is no file"):
+        choose([small["teacher"]], store, torch.device("cpu"), locks)
+
+
+def test_a_file_system_without_locks_is_refused(small, store, monkeypatch):
+    """As Lustre mounted without them: with files instead of locks two processes would train the same run."""
+
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with ExitStack() as locks, pytest.raises(UserError, match=r"\.lock cannot be written \(Function not implemented\)"):
         choose([small["teacher"]], store, torch.device("cpu"), locks)
 
 
