@@ -65,7 +65,7 @@ class Comparison:
     """What all kinds have in common.
 
     Attributes:
-        experiment: whose runs are compared; of several the first.
+        experiments: whose runs are compared.
         kind: its name in the digests of rules that were stated, see `plan.fingerprint`: it outlives the class's name.
         unit: of a difference, for readers.
     """
@@ -76,15 +76,21 @@ class Comparison:
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, Field]]  # every kind is one
 
-        @property  # which is a default where a dataclass finds it
+        @property  # of one whose runs are of one; a property is a default where a dataclass finds it
         def experiment(self) -> str: ...
 
     def __repr__(self) -> str:
         return f"{self.kind}({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in fields(self))})"
 
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Whose runs are compared."""
+        return (self.experiment,)
+
     def stand_in(self, preset: str) -> str:
         """What stands in for the paper's networks, images or recipe at a preset; empty where nothing does."""
-        return experiments.get(self.experiment).stand_ins.get(preset, "")
+        texts = (experiments.get(name).stand_ins.get(preset, "") for name in self.experiments)
+        return "; ".join(dict.fromkeys(filter(None, texts)))
 
     def runs(self, preset: str) -> list[Run]:
         """What is compared, of the first seed."""
@@ -166,9 +172,9 @@ class _ErrorComparisons(Comparison):
     unit: ClassVar[str] = ErrorComparison.unit
 
     @property
-    def experiment(self) -> str:
-        """Of the first comparison."""
-        return self.comparisons[0].experiment
+    def experiments(self) -> tuple[str, ...]:
+        """Those of all comparisons."""
+        return tuple(one.experiment for one in self.comparisons)
 
     def runs(self, preset: str) -> list[Run]:
         """As of `ErrorComparison`, of all of them."""
@@ -185,13 +191,18 @@ class BestOf(_ErrorComparisons):
         return "either " + " or ".join(map(str, self.comparisons))
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
-        """That of the lowest difference, with the p-values of all."""
-        evidences = [evidence for one in self.comparisons if (evidence := one.evidence(preset, facts))]
+        """That of the lowest p-value, with the p-values and the runs of all; not contradicted before all were run."""
+        evidences, gaps = _of_each(self.comparisons, preset, facts)
         if not evidences:
             return None
-        best = min(evidences, key=lambda evidence: evidence.difference)
-        chances = verdicts.any_of([evidence.chances for evidence in evidences], len(self.comparisons))
-        return replace(best, chances=chances, fair=all(evidence.fair for evidence in evidences))
+        return replace(
+            min(evidences.values(), key=lambda evidence: evidence.chances[0]),
+            chances=verdicts.any_of([evidence.chances for evidence in evidences.values()], len(self.comparisons)),
+            runs=_runs(evidences),
+            fair=all(evidence.fair for evidence in evidences.values()),
+            lacks=not_run("task", gaps, preset) if gaps else "more seeds",
+            seeds=None,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -205,17 +216,16 @@ class MeanOf(_ErrorComparisons):
 
     def evidence(self, preset: str, facts: Facts) -> Evidence | None:
         """The mean of those that were run; it decides nothing before all were."""
-        evidences = {one.experiment: evidence for one in self.comparisons if (evidence := one.evidence(preset, facts))}
+        evidences, gaps = _of_each(self.comparisons, preset, facts)
         if not evidences:
             return None
         estimate = significance.mean_of([evidence.estimate for evidence in evidences.values() if evidence.estimate])
-        gaps = [one for one in self.comparisons if one.experiment not in evidences]
         return Evidence(
             {name: evidence.difference for name, evidence in evidences.items()},
             f"{len(evidences)} of {len(self.comparisons)} pairs",
             estimate,
             (1.0, 1.0) if gaps else BELOW.chances(estimate),
-            tuple(run_id for evidence in evidences.values() for run_id in evidence.runs),
+            _runs(evidences),
             fair=all(evidence.fair for evidence in evidences.values()),
             lacks=not_run("pair", gaps, preset) if gaps else "more seeds",
         )
@@ -237,9 +247,9 @@ class SignTest(Comparison):
         return f"{_mean_of(first.better)} below {_mean_of(first.worse)} in most settings, by the sign test"
 
     @property
-    def experiment(self) -> str:
-        """Of the first comparison."""
-        return self.settings[0][1].experiment
+    def experiments(self) -> tuple[str, ...]:
+        """Those of all settings."""
+        return tuple(one.experiment for _, one in self.settings)
 
     def runs(self, preset: str) -> list[Run]:
         """What is compared, of the first seed."""
@@ -289,6 +299,18 @@ class Cost(Comparison):
         scope = f"single steps on {'one machine' if len(below) == 1 else f'{len(below)} machines'}"
         chances = float(not all(below)), float(any(below))
         return Evidence(differences, scope, None, chances, tuple(differences), lacks="other machines")
+
+
+def _of_each(
+    comparisons: Sequence[ErrorComparison], preset: str, facts: Facts
+) -> tuple[dict[str, Evidence], list[ErrorComparison]]:
+    """What the records say, by experiment, and the comparisons that were not run."""
+    evidences = {one.experiment: evidence for one in comparisons if (evidence := one.evidence(preset, facts))}
+    return evidences, [one for one in comparisons if one.experiment not in evidences]
+
+
+def _runs(evidences: dict[str, Evidence]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain(*(evidence.runs for evidence in evidences.values()))))
 
 
 def not_run(what: str, gaps: Sequence[Comparison], preset: str) -> str:

@@ -261,7 +261,9 @@ def _to_decide(asked: list[Comparison], preset: str, verdict: str, part: pd.Data
     elif len(by_seeds):
         hours = by_seeds["hours_to_decide"].sum()
         needs.append(f"{by_seeds['seeds_to_decide'].max():.0f} seeds, at most about {hours:.0f} h")
-    return "; ".join(needs) or "more seeds: a comparison speaks against it, but not after Holm's correction"
+    if (part["verdict"] == CONTRADICTED).any():
+        needs.append("more seeds: a comparison speaks against it, but not after Holm's correction")
+    return "; ".join(needs)
 
 
 def _subjects(runs: list[Run]) -> str:

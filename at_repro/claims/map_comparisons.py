@@ -37,9 +37,9 @@ class MapComparison(Comparison):
         return self.name
 
     @property
-    def experiment(self) -> str:
-        """Of the first comparison."""
-        return self.pairs[0][0]
+    def experiments(self) -> tuple[str, ...]:
+        """Those of all pairs."""
+        return tuple(name for name, *_ in self.pairs)
 
     def runs(self, preset: str) -> list[Run]:
         """Whose maps are compared, of the first seed."""

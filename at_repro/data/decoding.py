@@ -48,11 +48,14 @@ def open_upright(file: str | Path) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """In RGB, turned as its EXIF data say; of an animation the first picture. Of damaged ones `open_image` says so.
+    """In RGB, over white where it is transparent, turned as its EXIF data say; of an animation the first picture. Of
+    damaged ones `open_image` says so.
 
     Grey ones of 16 bits, which Pillow would cut off at 255, are scaled to 8 bits.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         image = Image.fromarray(((np.asarray(image, np.int64) + 128) // 257).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:  # what is hidden below may be anything, all black for example
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert("RGB")

@@ -87,7 +87,8 @@ def split_folder(folder: Path, split: str) -> Path:
         if (folder / name).is_dir() or find_shards(folder, name):
             return folder / name
     patterns = " or ".join(f"{name}/CLASS/*.png" for name in SPLIT_FOLDERS[split])
-    raise DataError(f"{folder} holds no {split} images; looked for {patterns} (or JPEG, WebP) and for parquet shards")
+    shards = " or ".join(f"{name}-00000-of-0000N.parquet" for name in SPLIT_FOLDERS[split])
+    raise DataError(f"{folder} holds no {split} images; looked for {patterns} (or JPEG, WebP) and for {shards}")
 
 
 def list_images(of_split: Path, other: Path) -> tuple[list[Photograph], tuple[str, ...]]:

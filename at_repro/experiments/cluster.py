@@ -152,10 +152,10 @@ def train_on(
         try:
             lines, error = task.result()
         except KilledWorker as killed:
-            lines = []
+            lines, run_id = [], str(killed.task).rpartition("-")[0]
             error = (
-                f"{str(killed.task).rpartition('-')[0]}: {killed.allowed_failures + 1} workers died while they trained it; "
-                "is there memory enough? What is recorded stays, and the same command continues"
+                f"{run_id}: {killed.allowed_failures + 1} workers died while they trained it; is there memory enough? "
+                "What is recorded stays, and the same command continues"
             )
         except CancelledError as cancelled:
             lines, reason = [], getattr(cancelled, "reason", "cancelled")

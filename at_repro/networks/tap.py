@@ -59,13 +59,17 @@ def tap(
         if layer not in names:
             near = get_close_matches(str(layer), names, n=5, cutoff=0.5) or [name for name, _ in model.named_children()]
             raise ParameterError("layers", layer, f"names in the model's named_modules(), such as {', '.join(near)}")
+    _check_reading(layout, grid)
+    return _TapNetwork(model, layers, layout, grid)
+
+
+def _check_reading(layout: str | None, grid: tuple[int, int] | None) -> None:
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
     if grid is not None and not (
         isinstance(grid, Sequence) and len(grid) == 2 and all(is_integer(size) and size > 0 for size in grid)
     ):
         raise ParameterError("grid", grid, "height and width, two integers from 1")
-    return _TapNetwork(model, layers, layout, grid)
 
 
 def tapped_layers(network: nn.Module) -> tuple[str, ...]:
@@ -91,8 +95,10 @@ def choose_layers(
         layout, grid: as for `tap`; layers whose shape they do not fit are passed over.
 
     Raises:
-        ParameterError: no layer returns a map of more than one position.
+        ParameterError: an unknown layout; a grid of other numbers than integers from 1; no layer returns a map of more
+            than one position.
     """
+    _check_reading(layout, grid)
     sizes = _map_sizes(model, _Reader(images, _may_be_channels_last(model), layout, grid))
     last: dict[tuple[int, int], str] = {}
     for layer, size in sizes.items():  # in the order in which they end

@@ -386,6 +386,40 @@ def test_one_of_two_is_enough_where_the_claim_is_of_one(recorded, store):
     assert either.verdict == SUPPORTED and either.difference == -1.0
 
 
+def test_of_two_the_interval_is_that_of_the_one_that_decides(recorded, store):
+    """Birds have the lower mean, which three seeds that scatter leave open: their interval supports nothing."""
+    recorded("fine-tuning-birds", at=[28.0, 32.5, 27.0], kd=[30.0] * 3)
+    recorded("fine-tuning-scenes", at=[9.0, 9.0, 9.5], kd=[10.5, 10.5, 11.0])
+    either = paper_claims.BY_NAME["fine-tuning"].comparisons[2].evidence("paper", Facts(store))
+    assert either.verdict == SUPPORTED and either.estimate.interval[1] < 0 and either.difference == -1.5
+    assert len(either.runs) == 12, "both were looked at"
+
+
+def test_of_two_one_is_no_evidence_against_and_the_other_is_missing(recorded, store):
+    recorded("fine-tuning-birds", at=[31.0] * 3, kd=[30.0] * 3)
+    either = paper_claims.BY_NAME["fine-tuning"].comparisons[2].evidence("paper", Facts(store))
+    assert either.verdict == UNDECIDED and either.seeds is None
+    assert either.lacks.startswith("1 task(s) not run, at most about ")
+
+
+def test_what_stands_in_is_told_of_all_that_is_compared():
+    """A row of two sets of photographs is not of birds alone."""
+    either = paper_claims.BY_NAME["fine-tuning"].comparisons[2]
+    assert "birds" in (text := either.stand_in("reduced")) and "15-Scene" in text and not either.stand_in("paper")
+
+
+def test_a_comparison_that_speaks_against_a_claim_is_told_beside_what_else_is_open(recorded, store):
+    """Of four, one speaks against it, short of Holm's correction: the seeds of another one would not settle it."""
+    against, *others, open_one = TABLE_1
+    recorded(against, seeds=range(4), teacher=[5.0] * 4, student=[9.0] * 4, at=[9.5, 10.0, 10.0, 9.5])
+    for experiment in others:  # of one plain student, which one of the teachers is in the last pair
+        recorded(experiment, seeds=range(4), teacher=[6.0] * 4, student=[9.0] * 4, at=[7.0] * 4)
+    recorded(open_one, seeds=range(4), teacher=[3.0] * 4, student=[6.0] * 4, at=[4.5, 6.0, 5.0, 7.0])
+    found = row(store)
+    assert found["verdict"] == UNDECIDED and found["compared"] == "4 of 4"
+    assert found["to decide"].endswith("h; more seeds: a comparison speaks against it, but not after Holm's correction")
+
+
 def test_at_preset_smoke_no_claim_is_tested(recorded, store):
     recorded(MAIN, student=[9.0] * 3, at=[8.0] * 3)
     assert claims.compare(store, "smoke").empty

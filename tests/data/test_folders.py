@@ -158,7 +158,7 @@ def test_names_that_are_no_folder_and_size_are_refused(name):
 
 
 def test_what_is_not_there_is_named(photos, tmp_path):
-    with pytest.raises(DataError, match="gone holds no train images; looked for train/CLASS"):
+    with pytest.raises(DataError, match=r"gone holds no train images; looked for train/CLASS.*train-00000-of-0000N"):
         data.load("gone@32", "train", tmp_path)
     assert "holds no train images" in data.describe("gone@32", tmp_path).problem
     (photos / "photos" / "test" / "bird").mkdir()
@@ -318,6 +318,18 @@ def test_shards_are_looked_for_before_all_their_names_are_made(tmp_path):
     (tmp_path / "own" / f"train-1-of-{9 * '9'}.parquet").touch()
     with pytest.raises(DataError, match=r"train-000000000-of-999999999\.parquet, .*, … of 999999999 shards missing"):
         data.load("own@8", "train", tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(tmp_path, mode):
+    """Icons and silhouettes are often black on nothing, which is stored as black as well."""
+    silhouette = Image.fromarray(np.zeros((8, 8, 4), np.uint8))
+    silhouette.putpixel((0, 0), (0, 0, 0, 255))
+    for split in ("train", "test"):
+        (tmp_path / "icons" / split / "one").mkdir(parents=True)
+        silhouette.convert(mode).save(tmp_path / "icons" / split / "one" / "1.png")
+    image = data.load("icons@8", "train", tmp_path).images[0]
+    assert not image[:, 0, 0].any() and image.sum() == 255 * 3 * 63
 
 
 def test_a_photograph_is_seen_upright(tmp_path):

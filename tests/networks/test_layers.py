@@ -49,6 +49,10 @@ def test_a_grid_and_a_layout_that_are_given_are_those_of_the_layers():
     with pytest.raises(ParameterError, match=r"^layers: .*none of the model's"):  # 16 channels at 16 x 16 positions
         networks.choose_layers(channels, IMAGES)
     assert networks.choose_layers(channels, IMAGES, layout="NHWC")[-1] == "2"
+    with pytest.raises(ParameterError, match=r"^layout: 'nhwc' is not allowed; allowed: NCHW, NHWC"):
+        networks.choose_layers(channels, IMAGES, layout="nhwc")
+    with pytest.raises(ParameterError, match=r"^grid: \(-2, -8\) is not allowed; allowed: height and width"):
+        networks.choose_layers(channels, IMAGES, grid=(-2, -8))
 
 
 def test_layers_of_another_layout_than_is_given_are_passed_over():
