@@ -27,7 +27,7 @@ SETS = (
     {"preset": "smoke", "seeds": [1], "epochs": 1, "dataset": "own@16", "batch": 8, "device": "cpu"},
     {"preset": "smoke", "seeds": [1], "student": "wrn-10-1", "teacher": "wrn-10-2", "mapping": "max-1", "beta": 10.0,
      "epochs": 1, "dataset": "own@16", "device": "cpu", "mappings": ["sum-3"], "batch": 4,
-     "per_class": 1, "method": "KD", "networks": ["efficientnet-lite0"], "photographs": "scenes", "count": 1},
+     "per_class": 3, "method": "KD", "networks": ["efficientnet-lite0"], "photographs": "birds", "count": 1},
 )  # fmt: skip
 
 

@@ -170,6 +170,7 @@ def test_a_target_names_what_the_cases_measure(measured, monkeypatch):
     names = {name for rows in measured.values() for name, _, _ in rows}
     monkeypatch.setattr(cases.timing, "program", lambda *_, **__: (1.0, 1.0))
     monkeypatch.setattr(cases.timing, "in_processes", lambda *_: [1.0])
+    monkeypatch.setattr(cases.timing, "median_seconds", lambda functions, *_, **__: dict.fromkeys(functions, 1.0))
     rows = [*cases.imports(), *cases.memory(None)]
     rows += [row for name in (*bench.LISTS, *bench.LONG) for row in cases.command(name, None)]
     targets = {*bench.results.TARGETS, *bench.results.GPU_TARGETS}

@@ -185,14 +185,16 @@ def test_what_is_no_picture_gets_one_sentence(page, tmp_path):
 def test_the_last_of_two_pictures_is_the_one_that_is_looked_at(quick, tmp_path):
     """Given while the first is looked at: no row of that one is left, or comes after it."""
     page = quick
-    for name, side in (("first", 64), ("last", 8)):
-        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    for name, side, colour in (("first", 64, (200, 30, 30)), ("last", 8, (30, 30, 200))):
+        Image.new("RGB", (side, side), colour).save(tmp_path / f"{name}.png")
     page.set_input_files("input[type=file]", tmp_path / "first.png")
     page.set_input_files("input[type=file]", tmp_path / "last.png")
     page.wait_for_function(ANSWERED)
     page.wait_for_timeout(500)
     networks_said = int(re.search(r"Looked at by (\d+) networks", page.inner_text(".own-picture-message"))[1])
     assert page.locator(".own-picture-row").count() == networks_said > 0
+    corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    assert page.locator("canvas").first.evaluate(corner) == [30, 30, 200, 255]
 
 
 def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):

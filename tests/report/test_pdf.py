@@ -13,18 +13,17 @@ from at_repro.runs import Run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("address", ["", ADDRESS])
-def test_all_pages_are_printed_into_one_pdf_with_a_journals_metadata(address, checkout, chromium, store, hand_made):
+def test_all_pages_are_printed_into_one_pdf_with_a_journals_metadata(checkout, chromium, store, hand_made):
     """Each page begins on a sheet of its own after that of the contents, and the reader's program lists them."""
     for seed in (0, 1):
         hand_made(Run("wrn-10-1", epochs=1, dataset="shapes", seed=seed), seconds=5400.0)
-    stage = staged(address)
+    stage = staged(ADDRESS)
     printed = pdf.write(stage, store).read_bytes()
     assert printed.startswith(b"%PDF-") and printed.count(b"/Type /Page\n") == 3
     assert all(b"/Title (" + title in printed for title in (b"Tiny", b"Stand-in"))
     metadata = yaml.safe_load((stage / "metadata.yaml").read_text())
     assert metadata["title"].startswith("[Re] ") and metadata["authors"]
-    assert metadata["code"][0]["url"] == metadata["data"][0]["url"] == address
+    assert metadata["code"][0]["url"] == metadata["data"][0]["url"] == ADDRESS
     assert metadata["computing"].startswith("2 records are behind this report, 3 hours of training on CPU")
 
 

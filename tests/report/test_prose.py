@@ -457,7 +457,7 @@ def test_what_holds_of_most_records_is_said_of_no_more():
     assert "Most networks and methods have one seed, some three to five" in prose("notebooks/method.ipynb")
 
 
-def test_in_which_precision_runs_were_trained_is_said():
+def test_in_which_precision_runs_were_trained_is_said(no_images):
     """A processor decides, so that runs of one experiment differ: each seed of full length has one for all methods."""
 
     def precisions(experiment, preset):
