@@ -60,10 +60,7 @@ def pairs(studies: Mapping[str, Study]) -> pd.DataFrame:
     Args:
         studies: by the pair; the columns are their methods.
     """
-    columns = ["ours", "95 % interval", "seeds", "paper", "deviation"]
-    text = {
-        pair: readable(by_method(study)).reindex(columns=columns).astype(object).T for pair, study in studies.items()
-    }
+    text = {pair: readable(by_method(study)).astype(object).T for pair, study in studies.items()}
     return pd.concat(text, names=["pair", "error"]).fillna("")
 
 

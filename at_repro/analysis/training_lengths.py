@@ -21,16 +21,21 @@ def phase_means(*studies: Study) -> pd.DataFrame:
     """Who is ahead during training: the mean difference while the learning rate stays the same.
 
     Of method minus plain student in the same epoch of the same length and seed, in percentage points of test error, the
-    mean over seeds and then over epochs: a row per length and rate, a column per method.
+    mean over seeds that did not diverge and then over epochs: a row per length and rate, a column per method.
     """
     of_epochs = ["epochs", "seed", "epoch"]
-    rows = _concat([_beside_plain(_of_students(study.curves(), study), of_epochs) for study in studies])
+    rows = _concat([_beside_plain(_of_students(_finished_curves(study), study), of_epochs) for study in studies])
     rows = rows.dropna(subset="difference")
     rows = rows[rows["method"] != "student"]
     keys = ["epochs", "learning_rate", "method"]
     by_epoch = rows.groupby([*keys, "epoch"], sort=False)["difference"].mean()
     means = by_epoch.groupby(keys, sort=False).mean().unstack("method")
     return means.sort_index(level=[0, 1], ascending=[True, False]).reindex(columns=pd.unique(rows["method"]))
+
+
+def _finished_curves(study: Study) -> pd.DataFrame:
+    finished = study.test_errors().dropna(subset="test_error")
+    return study.curves().merge(finished[["column", "seed"]])
 
 
 def _beside_plain(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def recount(store: Store) -> pd.DataFrame:
                 own = study.records[row.column][row.seed]
                 plain = study.records.get(_plain(study, row.column), {}).get(row.seed)
                 gain = (math.nan, math.nan)
-                if plain is own or (plain and plain.diverged):
+                if plain and (plain is own or plain.diverged or _test_images(plain) != _test_images(own)):
                     plain = None
                 if plain:
                     sides = (plain.run,), (own.run,)
@@ -67,6 +67,10 @@ def _count(record: Record, plain: Record | None) -> tuple[float, float, float, f
     images = len(mistakes)
     variance = (better + worse - (better - worse) ** 2 / images) / images  # of +1, 0 or -1 an image
     return last, error, 100 * (better - worse) / images, 100 * math.sqrt(variance / images)
+
+
+def _test_images(record: Record) -> str:
+    return record.values["data"]["test"]
 
 
 @cache

@@ -17,7 +17,7 @@ from at_repro import attention, files, networks
 from at_repro.analysis import map_statistics, network_maps
 from at_repro.analysis.any_model import Model, load_model
 from at_repro.data import ImageSet, augment, decoding, folders
-from at_repro.errors import ParameterError, check_choice, check_count, foreign_code
+from at_repro.errors import ParameterError, check_choice, check_count, foreign_code, printable
 from at_repro.report import figures
 from at_repro.training import engine
 
@@ -54,7 +54,7 @@ def draw(
     Args:
         model, weights: see `any_model.load_model`.
         pictures: files, and folders with files in them; none: one that matplotlib ships.
-        output: the figure, in any format of matplotlib's.
+        output: the figure, in any format of matplotlib's that needs no other program.
         layers: names, low to top, as `networks.tap` takes them; none: see `networks.choose_layers`.
         mapping: of kind "activation", see `attention.mapping`.
         kind: one of `KINDS`.
@@ -78,7 +78,7 @@ def draw(
         check_count("size", size)
     target = engine.device(device)
     output, table = files.output(output), None if csv is None else files.output(csv, "csv")
-    formats = [f".{name}" for name in FigureCanvasBase.get_supported_filetypes()]
+    formats = [f".{name}" for name in FigureCanvasBase.get_supported_filetypes() if name != "pgf"]  # which needs LaTeX
     if output.suffix.lower() not in formats:
         raise ParameterError("output", str(output), f"a name that ends with {', '.join(formats)}")
     paths = _paths(pictures)
@@ -107,7 +107,7 @@ def draw(
                 _save(images, maps, titles, output, f"{model}; weights: {source}; {', '.join(layers)}")
             if rows is not None:
                 frame = map_statistics.tabulate({model: {drawn: maps}}, images, _CSV_STATISTICS)
-                frame["image"] = [str(part[index]) for index in frame["image"]]
+                frame["image"] = [printable(str(part[index])) for index in frame["image"]]
                 mode = "a" if start else "w"  # what a killed process left there is overwritten
                 frame.to_csv(rows, mode=mode, header=start == 0, index=False, float_format="%.6g")
                 count = start + len(part)
@@ -162,11 +162,11 @@ def _look(
     pixels = augment.normalize(pictures.to(target), *model.normalization).requires_grad_(kind != "activation")
     with torch.set_grad_enabled(kind != "activation"):
         output = network(pixels)
-        classes = output.logits.flatten(1).argmax(1)
+        classes = output.logits.reshape(len(paths), -1).argmax(1)  # (N,) of one score each
         maps = _maps(output, pixels, classes, layers, kind, mapping)
     predictions = [f": {model.categories[label]}" if model.categories else "" for label in classes]
     images = ImageSet("pictures", "test", pictures, torch.zeros(len(paths), dtype=torch.int64), ("",))
-    return images, maps, [f"{path.name}{name}" for path, name in zip(paths, predictions, strict=True)]
+    return images, maps, [f"{printable(path.name)}{name}" for path, name in zip(paths, predictions, strict=True)]
 
 
 def _grad_cam(output: networks.Output, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -184,7 +184,7 @@ def _maps(
     output: networks.Output, pixels: Tensor, labels: Tensor, layers: Sequence[str], kind: str, mapping: str
 ) -> dict[str, Tensor]:
     if kind != "activation" and output.logits.dim() != 2:
-        raise ParameterError("kind", kind, "activation, of a model whose logits are of pixels")
+        raise ParameterError("kind", kind, "activation, of a model whose logits are not (N, K)")
     if kind == "gradient":
         # Of a sure network the softmax is 1 in float32, and J would be 0; not all models can be run in float64.
         losses = torch.nn.functional.cross_entropy(output.logits.double(), labels, reduction="none")

@@ -15,7 +15,10 @@ def judge(facts: Facts, study: Study, column: str, reference: str = "student") -
 
 
 def over_same_seeds(facts: Facts, study: Study, column: str, reference: str) -> Estimate | None:
-    """`Facts.estimate` of the seeds that two columns share; None without one, or where all of a column diverged."""
+    """`Facts.estimate` of the seeds that two columns share; None without one, or where all of a column diverged.
+
+    As in the ledger a seed that diverged beside others guesses, see `Facts.mistakes`.
+    """
     pairs = _same_seeds(study, column, reference)
     return facts.estimate(pairs) if pairs and error(study, column) and error(study, reference) else None
 

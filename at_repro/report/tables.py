@@ -14,8 +14,8 @@ from at_repro.report.phrases import over_same_seeds
 def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Several tables of `error_tables.by_method`, one below the other, and how far each method is from a reference.
 
-    Columns `ours`, `seeds`, `paper`, those of `error_tables.top5` where there are any, and for each reference one such
-    as `minus student`, "+0.43 (-0.20 to +1.06)", see `difference`.
+    Columns `ours`, `seeds`, `diverged` where other seeds did not, `paper`, those of `error_tables.top5` where there are
+    any, and for each reference one such as `minus student`, "+0.43 (-0.20 to +1.06)", see `difference`.
     A run that has the same name in several tables stands in the first.
 
     Args:
@@ -27,7 +27,9 @@ def stack(studies: Mapping[str, Study], references: Mapping[str, Sequence[str]])
     parts, facts = {}, _facts(studies.values())
     for index, (about, study) in enumerate(studies.items()):
         table = error_tables.by_method(study)
-        text = error_tables.readable(table).reindex(columns=["ours", "seeds", "paper"]).join(error_tables.top5(study))
+        text = error_tables.readable(table).reindex(columns=["ours", "seeds", "diverged", "paper"])
+        text["diverged"] = [(row.seeds and row.diverged) or "" for row in table.itertuples()]
+        text = text.join(error_tables.top5(study))
         for name, columns in references.items():
             text[f"minus {name}"] = [difference(facts, study, method, columns[index]) for method in table.index]
         parts[about] = text.assign(run_id=table["run_id"])
@@ -52,7 +54,7 @@ def by_length(*studies: Study) -> pd.DataFrame:
         for row in ends.itertuples()
     ]  # fmt: skip
     by_length = ends.assign(cell=cells).pivot(index="method", columns="epochs", values="cell")
-    return by_length.reindex(pd.unique(ends["method"])).fillna("not run")
+    return by_length.reindex(pd.unique(ends["method"])).fillna("no result")
 
 
 def difference(facts: Facts, study: Study, column: str, reference: str) -> str:

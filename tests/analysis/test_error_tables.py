@@ -56,6 +56,7 @@ def test_pairs_for_readers_say_what_diverged_and_what_is_not_run(studies):
     ours = found.loc[(PAIR, "ours")]
     assert ours[["student", "AT", "KD"]].tolist() == ["9.00", "diverged", "not run"]
     assert found.loc[(PAIR, "seeds"), "student"] == 2 and found.loc[(PAIR, "paper"), "KD"] == "7.41"
+    assert found.loc[(PAIR, "diverged"), ["student", "AT"]].tolist() == [0, 1]
     assert found.loc[(PAIR, "95 % interval"), "AT"] == found.loc[(PAIR, "deviation"), "KD"] == ""
 
 

@@ -34,6 +34,7 @@ def study():
     ends = [
         ("student, 10 epochs", 0, 20.0), ("student, 10 epochs", 1, 24.0), ("student, 80 epochs", 0, 10.0),
         ("AT, 10 epochs", 0, 18.0), ("AT, 10 epochs", 1, 18.0), ("AT, 80 epochs", 0, 10.5),
+        ("AT, decaying, 10 epochs", 0, 20.0),
         ("AT, decaying, 80 epochs", 0, 9.0), ("KD, 20 epochs", 0, 15.0), ("KD, 80 epochs", 0, math.nan),
         ("teacher", 0, 7.0),
     ]  # fmt: skip
@@ -42,6 +43,7 @@ def study():
         for method, errors in {"student": (80, 60, 20), "AT": (70, 40, 21), "AT, decaying": (75, 50, 20)}.items()
         for epoch, rate, error in zip((1, 2, 3), (0.1, 0.1, 0.02), errors, strict=True)
     ] + [("teacher", 0, 1, 0.1, 50.0), ("AT, 20 epochs", 0, 1, 0.1, 60.0)]
+    curves += [(f"{method}, 80 epochs", 0, 1, 0.1, error) for method, error in {"student": 70.0, "KD": 90.0}.items()]
     return Made.of(ends, curves)
 
 
@@ -60,6 +62,7 @@ def test_who_leads_may_change_with_the_rate(study):
     """AT is 10 and 20 points ahead in the two epochs of the high rate, and one behind in that of the low one."""
     means = training_lengths.phase_means(study)
     assert list(means.columns) == ["AT", "AT, decaying"] and list(means.index) == [(10, 0.1), (10, 0.02)]
+    assert "KD" not in means, "it diverged, and its last epochs guess"
     assert means["AT"].tolist() == [-15, 1] and means["AT, decaying"].tolist() == [-7.5, 0]
 
 

@@ -38,6 +38,17 @@ def test_a_page_that_computes_something_else_is_named(rows, monkeypatch):
     assert table["pages"].to_dict() == {"student": "", "AT": "25 / 25 / 0.5"}
 
 
+def test_nothing_is_gained_over_a_plain_student_of_other_test_images(hand_made, store):
+    """Of another number of them, and of as many."""
+    columns = experiments.get("wrn-16-2-to-16-1").runs("smoke")[0]
+    hand_made(columns["student"], (50.0,), [9, 1], final={"test_error": 50.0}, data={"test": "1" * 64})
+    hand_made(columns["AT"], (25.0,), [9, 1, 2, 3], final={"test_error": 25.0}, data={"test": "2" * 64})
+    hand_made(columns["KD"], (0.0,), [0, 1], final={"test_error": 0.0}, data={"test": "3" * 64})
+    table = recount.recount(store).query("experiment == 'wrn-16-2-to-16-1'").set_index("method")
+    assert table["error"].to_dict() == {"student": 50, "AT": 25, "KD": 0} and set(table["pages"]) == {""}
+    assert table[["gain", "standard_error"]].isna().all(axis=None)
+
+
 def test_a_method_is_held_against_the_plain_student_of_its_own_length(hand_made, store):
     columns = experiments.get("training-length").runs("reduced")[0]
     for column, predicted in (("student, 10 epochs", [9, 9, 2, 3]), ("student, 20 epochs", [9, 1, 2, 3]),

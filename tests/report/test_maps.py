@@ -43,6 +43,9 @@ class Tokens(nn.Module):
 
 def of_32_pixels():
     return nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(4 * 8 * 8, 2))
+
+def one_score():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(16, 1), nn.Flatten(0))
 """
 
 
@@ -238,8 +241,20 @@ def test_grad_cam_is_of_the_highest_layer_whose_positions_reach_the_scores():
 @pytest.mark.parametrize("kind", ["gradient", "grad-cam"])
 def test_a_model_that_judges_pixels_has_no_gradient_of_one_loss(kind):
     output = maps.networks.Output(torch.rand(1, 3, 4, 4), ())
-    with pytest.raises(ParameterError, match=rf"^kind: '{kind}' .* logits are of pixels"):
+    with pytest.raises(ParameterError, match=rf"^kind: '{kind}' .* logits are not \(N, K\)"):
         maps._maps(output, torch.rand(1, 3, 4, 4), torch.tensor([0]), ["low"], kind, "sum-2")
+
+
+def test_a_model_with_one_score_per_picture(folder):
+    """Some models of two classes give logits (N,)."""
+    assert maps.draw("own_model:one_score", ["pictures"], "maps.png", layers=["1"]) == maps.DRAWN
+
+
+def test_the_name_of_a_picture_may_be_no_text(folder):
+    shutil.copy("pictures/00.jpg", b"pictures/\xff.jpg")
+    assert maps.draw("own_model:tiny", ["pictures"], "maps.png", layers=["low"], csv="maps.csv") == 21
+    assert pd.read_csv("maps.csv")["image"].iloc[-1] == r"pictures/\udcff.jpg"
+    maps.draw("own_model:tiny", [os.fsdecode(b"pictures/\xff.jpg")], "maps.png", layers=["low"])
 
 
 def test_the_name_of_a_picture_may_end_in_capitals(folder):
@@ -260,6 +275,7 @@ def test_the_name_of_a_picture_may_end_in_capitals(folder):
         (["pictures", "--size", "0"], "size: 0"),
         (["pictures", "-o", "pictures"], "output: "),
         (["pictures", "-o", "maps.DOC"], "output: '.*maps.DOC' .*png"),
+        (["pictures", "-o", "maps.pgf"], "output: .*maps.pgf"),  # it needs LaTeX
         (["pictures", "-o", "pictures/00.jpg"], "output: .*00.jpg' is not allowed; allowed: a file that is not looked"),
         (["pictures", "--csv", "pictures"], "csv: .*pictures' is not allowed; allowed: a file that can be written"),
         (["pictures", "--csv", "pictures/00.jpg"], "csv: .*00.jpg' is not allowed"),

@@ -41,6 +41,14 @@ def test_tables_stand_below_each_other_and_beside_a_reference(studies):
     assert list(found.loc["forms"].index[:1]) == ["code form, beta 100"], "student and teacher stand above already"
 
 
+def test_a_seed_that_diverged_beside_others_is_counted(studies):
+    """It is in the interval, where it guesses, and not in the median."""
+    study = studies("reduced", student={seed: range(40) for seed in range(3)}, at={0: None, 1: range(38), 2: range(38)})
+    found = plain(tables.stack({"x": study}, {"student": ["student"]})).loc["x"]
+    assert found.loc["AT", :"diverged"].tolist() == ["19.00", 2, 1] and found.loc["student", "diverged"] == ""
+    assert found.loc["AT", "minus student"].endswith("(-79.16 to +124.50)")
+
+
 def test_top5_errors_stand_beside_the_others(studies):
     study = studies("paper", "imagenet-resnet18", student={0: range(60), 1: range(64)})
     beside = tables.stack({"ImageNet": study}, {"student": ["student"]})
@@ -60,7 +68,7 @@ def test_differences_are_read_by_length(studies):
               "KD, 80 epochs": 20}  # fmt: skip
     study = studies("reduced", "training-length", **{column: {0: range(count)} for column, count in errors.items()})
     found = plain(tables.by_length(study))
-    assert found.loc["student"].tolist() == ["60.00 %", "20.00 %", "not run"]
-    assert found.loc["AT"].tolist() == ["-50.00 (-56.93 to -43.07)", "not run", "not run"]
-    assert found.loc["KD"].tolist() == ["not run", "+10.00 (+5.84 to +14.16)", ""]
+    assert found.loc["student"].tolist() == ["60.00 %", "20.00 %", "no result"]
+    assert found.loc["AT"].tolist() == ["-50.00 (-56.93 to -43.07)", *["no result"] * 2]
+    assert found.loc["KD"].tolist() == ["no result", "+10.00 (+5.84 to +14.16)", ""]
     assert tables.by_length(studies("paper", "training-length")).empty

@@ -175,7 +175,7 @@ def curves(epochs: pd.DataFrame, stamp: str) -> Figure:
     if epochs.empty:
         return unavailable(stamp)
     figure, (whole, end) = canvas(stamp, 3.8, 1, 2, width_ratios=[3, 2])
-    last_rate = epochs.groupby("column")["learning_rate"].transform("min")
+    last_rate = epochs["learning_rate"].min()  # of all: what diverged early never came to it
     for method, colour in colours_of(pd.unique(epochs["column"])).items():
         of_method = epochs["column"] == method
         by_epoch = epochs[of_method].groupby("epoch")
@@ -219,7 +219,7 @@ def lengths(final: pd.DataFrame, stamp: str) -> Figure:
     shown = {"test_error": ("test error (%)", final), "gain": ("gain over the plain student (points)", gains)}
     for axis, (column, (label, rows)) in zip(axes, shown.items(), strict=True):
         for method, colour in colours_of(pd.unique(final["method"])).items():
-            of_method = rows[rows["method"] == method].sort_values("epochs")
+            of_method = rows[rows["method"] == method].dropna(subset=column).sort_values("epochs")
             if len(of_method):
                 axis.plot(of_method["epochs"], of_method[column], color=colour, marker="o", linewidth=1.5, label=method)
         axis.set(xscale="log", xlabel="epochs of training", ylabel=label)

@@ -1,5 +1,7 @@
 """Numbers stand at their values."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +128,22 @@ def test_curves_of_different_lengths():
     both = epochs("student", "teacher")
     figure = figures.curves(both[(both["column"] == "teacher") | (both["epoch"] < 3)], STAMP)
     assert [line.get_xdata().tolist() for line in figure.axes[0].lines[::2]] == [[1, 2], [1, 2, 3]]
+
+
+def test_what_diverged_early_is_not_in_the_last_phase():
+    """Its errors of the first phase would stretch the panel in which methods are told apart."""
+    both = epochs("student", "AT")
+    figure = figures.curves(both[(both["column"] == "student") | (both["epoch"] == 1)], STAMP)
+    assert [line.get_xdata().tolist() for line in figure.axes[1].lines if len(line.get_xdata())] == [[2, 3]]
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["AT", "student"]
+
+
+def test_a_line_without_a_last_value_keeps_its_name():
+    """Of the longest training the plain student is not run, and so there is no gain."""
+    rows = pd.DataFrame({"epochs": [10, 20] * 2, "method": ["AT"] * 2 + ["KD"] * 2, "test_error": 9.0})
+    figure = figures.lengths(rows.assign(difference=[-5.0, math.nan, -4.0, -1.0]), STAMP)
+    named = {text.get_text(): text.get_position()[1] for text in figure.axes[1].texts}
+    assert set(named) == {"AT", "KD"} and all(map(math.isfinite, named.values()))
 
 
 def test_gains_have_a_logarithmic_axis_where_they_can():
