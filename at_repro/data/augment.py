@@ -172,7 +172,8 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 @cache
 def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Copied to a device once: with every batch, the CPU would wait each time until a GPU had caught up."""
-    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+    with torch.inference_mode(False):  # who calls first may be in it, and the next one want gradients
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

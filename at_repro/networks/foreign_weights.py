@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from at_repro.errors import DataError
+from at_repro.errors import DataError, ParameterError
 from at_repro.networks.registry import build
 from at_repro.networks.wrn import WideResNet
 
@@ -36,11 +36,16 @@ def from_authors(params: Mapping) -> WideResNet:
         A network on the CPU in float32 and in training mode.
 
     Raises:
-        DataError: names are missing or unknown, or tensors have the wrong shape; the message lists all of them.
+        DataError: names are missing or unknown, or tensors have the wrong shape or are not of floating-point numbers;
+            the message lists all of them.
     """
     params = {_authors_name(name): value for name, value in unwrap(params).items()}
     params.pop("", None)
-    network = build(*_structure(params), generator=torch.Generator())
+    name, num_classes = _structure(params)
+    try:
+        network = build(name, num_classes, torch.Generator())
+    except ParameterError as error:  # of what the caller never gave
+        raise DataError(f"not the parameters of a WRN; {name} with {num_classes} classes is none") from error
     assert isinstance(network, WideResNet)  # by its name
     reference = to_authors(network)
     common = reference.keys() & params.keys()
@@ -48,6 +53,7 @@ def from_authors(params: Mapping) -> WideResNet:
         "missing": reference.keys() - params.keys(),
         "unknown": params.keys() - reference.keys(),
         "wrong shape": {name for name in common if _shape(params[name]) != reference[name].shape},
+        "not floating-point": {name for name in common if not _is_floating_point(params[name])},
     }
     if any(faults.values()):
         texts = [f"{fault}: {', '.join(sorted(map(str, names)))}" for fault, names in faults.items() if names]
@@ -141,6 +147,10 @@ def _names(network: WideResNet) -> dict[str, str]:
     """Our names of parameters and running statistics to the public code's."""
     ours = (name for name in network.state_dict() if not name.endswith("num_batches_tracked"))
     return {name: match[1] if (match := _CONVOLUTION.fullmatch(name)) else name for name in ours}
+
+
+def _is_floating_point(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _shape(value: object) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from at_repro.errors import ParameterError, foreign_code
+from at_repro.errors import ParameterError, check_count, foreign_code
 from at_repro.networks import efficientnet, resnet
 from at_repro.networks.initialise import seeded_from
 from at_repro.networks.nin import THIN, WIDE, NetworkInNetwork
@@ -154,11 +154,10 @@ def build(name: str, num_classes: int = 10, generator: torch.Generator | None = 
         A module from images (N, 3, H, W) to an Output; of "module:function" what the function makes, unchecked.
 
     Raises:
-        ParameterError: the name is not known, or `num_classes` is less than 1.
+        ParameterError: the name is not known, or `num_classes` is no integer of 1 or more.
     """
     construct = _constructor(name)
-    if num_classes < 1:
-        raise ParameterError("num_classes", num_classes, "1 or more")
+    check_count("num_classes", num_classes)
     with seeded_from(generator):
         return construct(num_classes)
 

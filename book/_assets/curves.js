@@ -101,7 +101,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const named = full.filter((line) => !off.has(line.label)).sort((one, other) => other.y.at(-1) - one.y.at(-1));
       const places = apart(named.map((line) => y(line.y.at(-1))));
       names.replaceChildren(...named.flatMap(({label, colour, x: across, y: up}, place) => [
-        make("line", {x1: x(across.at(-1)), y1: y(up.at(-1)), x2: right + 10, y2: places[place], stroke: colour, "stroke-width": 0.7}),
+        make("line", {x1: x(across.at(-1)), y1: y(up.at(-1)), x2: right + 10, y2: places[place], stroke: colour, "stroke-width": 0.7, "stroke-dasharray": "1 2"}),
         text(right + 12, places[place] + 4, "start", label),
       ]));
     };

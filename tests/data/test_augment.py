@@ -84,6 +84,15 @@ def test_normalize_is_the_formula_in_channels_last():
     assert result.is_contiguous(memory_format=torch.channels_last), "convolutions want channels_last"
 
 
+def test_images_are_normalised_with_gradients_after_others_without():
+    """What is kept of a call in inference mode would be refused in one that wants gradients."""
+    with torch.inference_mode():
+        normalize(torch.zeros(1, 3, 4, 4), (1.5, 2, 3), (4, 5, 6))
+    images = torch.rand(1, 3, 4, 4, requires_grad=True)
+    normalize(images, (1.5, 2, 3), (4, 5, 6)).sum().backward()
+    torch.testing.assert_close(images.grad[0, :, 0, 0], 1 / torch.tensor([4.0, 5, 6]))
+
+
 def test_constants_are_those_of_the_public_code():
     assert CIFAR10_MEAN == (125.3, 123.0, 113.9)
     assert CIFAR10_STD == (63.0, 62.1, 66.7)

@@ -113,18 +113,28 @@ def test_missing_unknown_and_misshapen_entries_are_all_listed():
     _, params = network_and_params()
     del params["conv0"], params["group1.block1.bn0.running_mean"]
     params |= {"extra": torch.zeros(1), "fc.bias": torch.zeros(3), "bn.bias": "text"}
+    params["fc.weight"] = params["fc.weight"].long()  # it would be read, all of it 0
     with pytest.raises(DataError) as caught:
         networks.from_authors(params)
     message = str(caught.value)
     assert "missing: conv0, group1.block1.bn0.running_mean;" in message
     assert "unknown: extra;" in message
-    assert "wrong shape: bn.bias, fc.bias" in message
+    assert "wrong shape: bn.bias, fc.bias;" in message
+    assert "not floating-point: bn.bias, fc.weight" in message
 
 
 @pytest.mark.parametrize("params", [{}, {"fc.weight": torch.zeros(10, 64)}, {"group0.block0.conv0": torch.zeros(1)}])
 def test_other_dictionaries_are_refused(params):
     with pytest.raises(DataError, match=r"not the parameters of a WRN; it needs .* begins with: "):
         networks.from_authors(params)
+
+
+@pytest.mark.parametrize("shape", [(10, 6400), (0, 64)])
+def test_a_wrn_that_cannot_be_built_is_no_fault_of_a_parameter(shape):
+    """Its width or number of classes is read from a file, and no parameter of the caller's."""
+    _, params = network_and_params()
+    with pytest.raises(DataError, match=r"^not the parameters of a WRN; wrn-16-\d+ with \d+ classes is none"):
+        networks.from_authors(params | {"fc.weight": torch.zeros(shape)})
 
 
 def test_code_in_a_file_is_refused_and_does_not_run(tmp_path):

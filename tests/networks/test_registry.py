@@ -167,6 +167,7 @@ def test_a_name_is_known_or_refused_in_one_line(name):
             assert name == f"wrn-{depth}-{widen}"
 
 
-def test_no_classes_are_refused():
-    with pytest.raises(ParameterError, match="num_classes"):
-        networks.build("wrn-16-1", num_classes=0)
+@pytest.mark.parametrize("count", [0, 2.5, "10"])
+def test_a_number_of_classes_that_is_none_is_refused(count):
+    with pytest.raises(ParameterError, match=f"^num_classes: {count!r}"):
+        networks.build("wrn-16-1", num_classes=count)

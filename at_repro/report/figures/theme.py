@@ -131,7 +131,10 @@ def _places(dot: np.ndarray, size: np.ndarray, gap: float) -> list[tuple[Bbox, P
 
 
 def name_lines(figure: Figure) -> None:
-    """Writes each full line's label right of its axes, joined to the line's end, and apart from the other labels."""
+    """Writes each full line's label right of its axes, and apart from the other labels.
+
+    What joins it to the line's end is dotted: it may cross a part of the axes which the line does not reach.
+    """
     figure.draw_without_rendering()  # so that heights on the paper are known
     for axis in figure.axes:
         lines = [line for line in axis.lines if line.get_linestyle() == "-" and np.size(line.get_xdata())]
@@ -141,7 +144,8 @@ def name_lines(figure: Figure) -> None:
         heights = axis.transAxes.inverted().transform(axis.transData.transform(ends))[:, 1]
         line_height = (LETTERS + 2) / (axis.bbox.height * 72 / figure.dpi)  # of the axes' height
         for line, end, position in zip(lines, ends, apart(heights, line_height), strict=True):
-            joint = {"arrowstyle": "-", "color": line.get_color(), "linewidth": 1, "relpos": (0, 0.5), "shrinkB": 0}
+            joint = {"arrowstyle": "-", "color": line.get_color(), "linewidth": 1, "linestyle": ":", "relpos": (0, 0.5),
+                     "shrinkB": 0}  # fmt: skip
             axis.annotate(str(line.get_label()), (end[0], end[1]), (1.05, position), "data", "axes fraction", joint,
                           va="center", fontsize=LETTERS)  # fmt: skip
 
