@@ -5,7 +5,7 @@
 (() => {
   const element = window.atReproElement;
   const ASSETS = document.currentScript.src.replace(/[^/]*$/, "");
-  const SCRIPTS = ["tfjs/tf-core.min.js", "tfjs/tf-backend-cpu.min.js", "own_picture/photographs.js", "own_picture/students.js"];
+  const absent = ["tfjs/tf-core.min.js", "tfjs/tf-backend-cpu.min.js", "own_picture/photographs.js", "own_picture/students.js"];
   const SIDE = 224; // of what is drawn, in pixels
   const [LARGEST, ROOM] = [1024, 4096]; // what is halved before it is read, and the widest canvas that phones have
   const LEVELS = ["low", "middle", "top"];
@@ -35,27 +35,26 @@
     );
     root.append(place, message, answer, results);
     input.addEventListener("click", () => { input.value = ""; }); // else the same file again is no change
-    input.addEventListener("change", () => input.files.length && take(input.files[0]));
+    input.addEventListener("change", () => input.files.length && take(input.files));
     // On the whole page: beside the box the browser would leave it for the picture.
     document.addEventListener("dragover", (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
     document.addEventListener("drop", (event) => {
       if (!event.dataTransfer.files.length) return;
       event.preventDefault();
-      root.scrollIntoView({ block: "nearest" });
-      take(event.dataTransfer.files[0]);
+      take(event.dataTransfer.files);
     });
-    document.addEventListener("paste", (event) => {
-      const [file] = [...event.clipboardData.files];
-      if (file) take(file);
-    });
+    document.addEventListener("paste", (event) => event.clipboardData.files.length && take(event.clipboardData.files));
 
     let last = null; // the picture that is looked at, or was: an earlier one gives way to it
 
-    async function take(file) {
+    async function take(files) {
+      const file = [...files].find((one) => one.type.startsWith("image/")) ?? files[0];
       last = file;
+      input.files = files; // else it names the file that was chosen before
       say("");
       answer.textContent = "";
       results.replaceChildren();
+      root.scrollIntoView(); // rows come below it, and a picture may be dropped or pasted far from here
       let picture;
       try {
         picture = await createImageBitmap(file);
@@ -66,16 +65,16 @@
       say("Loading the networks, once: 14 MB from beside this page …");
       try {
         await load();
-        if (!Object.keys(window.atReproNetworks).length) throw new Error("none was written");
       } catch (error) {
         picture.close();
-        return last === file && say(`The networks are not here (${error.message}): build the book in a clone, where the weights are installed.`);
+        return last === file && say(`The networks could not be loaded (${error.message}): give the picture once more.`);
       }
       if (last !== file) return picture.close();
       const begun = performance.now();
       const networks = Object.entries(window.atReproNetworks).sort(([, one], [, other]) => one.resolution - other.resolution);
       const [tops, squares] = [{}, {}]; // by network, and by resolution
       try {
+        if (!networks.length) return say("The networks are not here: build the book in a clone, where the weights are installed.");
         for (const [name, network] of networks) {
           say(`Looking: ${name}, ${results.children.length + 1} of ${networks.length} …`);
           await new Promise((done) => setTimeout(done, 30)); // lets the browser show this, and the row before
@@ -92,7 +91,7 @@
         picture.close();
       }
       if (tops.teacher && tops.student && tops.AT) answer.textContent = compared(tops);
-      say(`Looked at by ${networks.length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
+      say(`${file.name} was looked at by ${networks.length} networks in ${((performance.now() - begun) / 1000).toFixed(1)} s, on this machine; nothing was uploaded.`);
     }
 
     function say(text) {
@@ -169,22 +168,25 @@
     return found;
   }
 
-  async function load() {
-    loading ??= SCRIPTS.reduce((before, script) => before.then(() => add(script)), Promise.resolve());
-    try {
-      await loading;
-      if (!window.tf?.findBackend("cpu")) throw new Error("a script came incomplete");
-    } catch (error) {
-      loading = null;
-      throw error;
+  function load() {
+    loading ??= addAll().finally(() => { loading = null; }); // what failed is asked for with the next picture
+    return loading;
+  }
+
+  async function addAll() {
+    while (absent.length) {
+      await add(absent[0]);
+      absent.shift();
     }
   }
 
   function add(script) {
     return new Promise((done, failed) => {
       const tag = element("script", { src: ASSETS + script });
+      const fail = () => failed(new Error(script));
+      window.addEventListener("error", fail); // in its text: one that came in part is loaded as well
       tag.addEventListener("load", done);
-      tag.addEventListener("error", () => failed(new Error(script)));
+      tag.addEventListener("error", fail);
       document.head.append(tag);
     });
   }

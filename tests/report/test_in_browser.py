@@ -20,7 +20,7 @@ from at_repro.report import in_browser
 
 PAGE = '<!doctype html><meta charset="utf-8">'
 PAGE += '<div class="own-picture"></div><script src="element.js"></script><script src="own_picture.js"></script>'
-ANSWERED = "document.querySelector('.own-picture-message').textContent.match(/^(Looked|This|The networks)/)"
+ANSWERED = "document.querySelector('.own-picture-message').textContent.match(/was looked at|^This|^The networks/)"
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_every_picture_is_looked_at_by_every_network(page, tmp_path):
     Image.new("RGBA", (40, 200), (0, 0, 0, 0)).save(tmp_path / "tall.png")
     page.set_input_files("input[type=file]", tmp_path / "tall.png")
     page.wait_for_function(ANSWERED, timeout=120_000)
-    assert page.inner_text(".own-picture-message").startswith("Looked at by 4 networks")
+    assert page.inner_text(".own-picture-message").startswith("tall.png was looked at by 4 networks")
     assert page.locator(".own-picture-row").count() == 4 and page.locator("canvas").count() == 16
     assert page.get_by_role("img", name=re.compile("^efficientnet-lite0: ")).count() == 4
     page.click("input[type=file]")  # which would be no change for the same file again
@@ -155,21 +155,33 @@ def test_what_cannot_be_looked_at_gets_a_sentence(quick, tmp_path):
     ("kind", "carrier"), [("DragEvent", "dataTransfer"), ("ClipboardEvent", "clipboardData")], ids=["drop", "paste"]
 )
 def test_a_picture_that_is_dropped_or_pasted_is_looked_at(quick, tmp_path, kind, carrier):
-    """The file that the event carries is what is drawn, and the browser does not go to it itself."""
+    """The first picture that the event carries is what is drawn and named, not the file that was chosen before it; the
+    browser does not go to it itself, but scrolls to what is said of it."""
     page, colour = quick, {"DragEvent": (200, 30, 30), "ClipboardEvent": (30, 30, 200)}[kind]
     Image.new("RGB", (8, 8), colour).save(tmp_path / "one.png")
     content = base64.b64encode((tmp_path / "one.png").read_bytes()).decode()
+    (tmp_path / "chosen.txt").write_text("no picture")
+    page.set_input_files("input[type=file]", tmp_path / "chosen.txt")
+    page.wait_for_function(ANSWERED)
+    page.evaluate("() => { document.body.style.padding = '3000px 0'; scrollTo(0, 0); }")
     dispatch = """([content, kind, carrier]) => {
         const carried = new DataTransfer();
-        carried.items.add(new File([Uint8Array.from(atob(content), (it) => it.charCodeAt(0))], "one.png"));
+        carried.items.add(new File(["no picture"], "notes.txt", { type: "text/plain" }));
+        const bytes = Uint8Array.from(atob(content), (it) => it.charCodeAt(0));
+        carried.items.add(new File([bytes], "one.png", { type: "image/png" }));
         const name = kind === "DragEvent" ? "drop" : "paste";
         const event = new window[kind](name, { [carrier]: carried, bubbles: true, cancelable: true });
         document.body.dispatchEvent(event);
         return event.defaultPrevented;
     }"""
     assert page.evaluate(dispatch, [content, kind, carrier]) == (kind == "DragEvent")
+    page.wait_for_function("document.querySelector('canvas')")
     page.wait_for_function(ANSWERED)
-    assert page.inner_text(".own-picture-message").startswith("Looked at by 3 networks")
+    assert page.inner_text(".own-picture-message").startswith("one.png was looked at by 3 networks")
+    names = "[...document.querySelector('input[type=file]').files].map(it => it.name)"
+    assert page.evaluate(names) == ["notes.txt", "one.png"]
+    said = page.locator(".own-picture-message").bounding_box()
+    assert 0 <= said["y"] <= page.viewport_size["height"] - said["height"]
     corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
     assert page.locator("canvas").first.evaluate(corner) == [*colour, 255]
 
@@ -191,7 +203,9 @@ def test_the_last_of_two_pictures_is_the_one_that_is_looked_at(quick, tmp_path):
     page.set_input_files("input[type=file]", tmp_path / "last.png")
     page.wait_for_function(ANSWERED)
     page.wait_for_timeout(500)
-    networks_said = int(re.search(r"Looked at by (\d+) networks", page.inner_text(".own-picture-message"))[1])
+    networks_said = int(
+        re.search(r"^last.png was looked at by (\d+) networks", page.inner_text(".own-picture-message"))[1]
+    )
     assert page.locator(".own-picture-row").count() == networks_said > 0
     corner = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
     assert page.locator("canvas").first.evaluate(corner) == [30, 30, 200, 255]
@@ -204,7 +218,37 @@ def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):
     page.goto((alone / "index.html").as_uri())
     page.set_input_files("input[type=file]", tmp_path / "small.png")
     page.wait_for_function(ANSWERED)
-    assert page.inner_text(".own-picture-message").startswith("The networks are not here (own_picture/photographs.js)")
+    said = page.inner_text(".own-picture-message")
+    assert said.startswith("The networks could not be loaded (own_picture/photographs.js): give the picture once more")
+    (alone / "own_picture").mkdir()
+    nothing = "Object.assign(window.atReproNetworks ??= {}, {});"
+    for name in ("photographs", "students"):
+        (alone / "own_picture" / f"{name}.js").write_text(nothing)
+    page.set_input_files("input[type=file]", [])  # else the same file again is no change
+    page.set_input_files("input[type=file]", tmp_path / "small.png")
+    page.wait_for_function("document.querySelector('.own-picture-message').textContent.includes('not here: build the')")
+    page.goto((folder / "index.html").as_uri())
+
+
+def test_a_script_that_comes_in_part_is_not_taken_for_the_whole(page, folder, tmp_path):
+    """The page went on without its networks and never asked for them again, or called something no function."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    cut = tmp_path / "cut"
+    shutil.copytree(folder, cut)
+    page.goto((cut / "index.html").as_uri())
+    nothing = "Object.assign(window.atReproNetworks ??= {}, {});"
+    (cut / "own_picture" / "photographs.js").write_text(nothing)  # it takes seconds for each picture
+    for script in ("own_picture/students.js", "tfjs/tf-core.min.js"):
+        whole = (cut / script).read_text()
+        (cut / script).write_text(whole[: len(whole) // 2])
+        page.goto((cut / "index.html").as_uri())
+        page.set_input_files("input[type=file]", tmp_path / "small.png")
+        page.wait_for_function(ANSWERED)
+        assert f"could not be loaded ({script})" in page.inner_text(".own-picture-message")
+        (cut / script).write_text(whole)
+        page.set_input_files("input[type=file]", [])
+        page.set_input_files("input[type=file]", tmp_path / "small.png")
+        page.wait_for_function("document.querySelector('.own-picture-message').textContent.includes('by 3 networks')")
     page.goto((folder / "index.html").as_uri())
 
 
