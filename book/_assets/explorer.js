@@ -21,7 +21,7 @@
     data.labels.forEach((label, index) => picker.append(thumbnail(index, `${data.classes[label]}, image ${index + 1}`)));
     const opacity = element("input", { type: "range", min: 0, max: 100, step: 5, value: view.opacity });
     opacity.addEventListener("input", () => show("opacity", Number(opacity.value)));
-    opacity.addEventListener("change", remember);
+    opacity.addEventListener("change", () => set("opacity", Number(opacity.value)));
     const percent = element("output", {});
     const smooth = element("input", { type: "checkbox", checked: view.smooth });
     smooth.addEventListener("change", () => set("smooth", smooth.checked));
@@ -126,9 +126,11 @@
       map.setAttribute("aria-label", `attention of ${network} at the ${level} level, ${mapping}, ${positions}`);
       overlay.setAttribute("aria-label", `the map over the image of class ${label}`);
       const predicted = data.classes[data.predicted[network][index]];
-      const named = new URLSearchParams(location.hash.slice(1)).get(`${side}-network`) ?? network;
-      const other = data.networks.includes(named) ? "" : `There is no network "${named}" here. `;
-      const sentence = `${other}${positions}. This is of class ${label}; ${network} says ${predicted}.`;
+      const address = new URLSearchParams(location.hash.slice(1));
+      const absent = selects.map(([what]) => [what, address.get(`${side}-${what}`)])
+        .filter(([what, named]) => named !== null && named !== view[`${side}-${what}`])
+        .map(([what, named]) => `There is no ${what} "${named}" here. `);
+      const sentence = `${absent.join("")}${positions}. This is of class ${label}; ${network} says ${predicted}.`;
       say(said, sentence);
     }
 
@@ -177,8 +179,8 @@
     const named = new URLSearchParams(location.hash.slice(1));
     const among = (name, values, otherwise) => (values.includes(named.get(name)) ? named.get(name) : otherwise);
     const number = (name, most, otherwise) => {
-      const value = Number(named.get(name) ?? NaN);
-      return Number.isInteger(value) && value >= 0 && value <= most ? value : otherwise;
+      const text = named.get(name);
+      return /^\d+$/.test(text) && Number(text) <= most ? Number(text) : otherwise;
     };
     const view = {
       image: number("image", data.labels.length - 1, 0),

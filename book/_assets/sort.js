@@ -5,6 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
     link.hash = new URLSearchParams({ verdict: link.closest(".sd-card").querySelector(".sd-card-title").textContent.replace(/^\s*\d+ /, "") });
   // Folded outputs all have one name, which hides what each of them says of itself.
   for (const fold of document.querySelectorAll("summary[aria-label]")) fold.removeAttribute("aria-label");
+  addEventListener("hashchange", () => location.hash.startsWith("#verdict=") && location.reload());
   const verdict = new URLSearchParams(location.hash.slice(1)).get("verdict");
   for (const table of document.querySelectorAll("table.sortable")) {
     const others = [...table.tBodies].filter((body) => body.rows[0].cells[1].textContent !== verdict);
@@ -12,6 +13,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const all = window.atReproElement("button", { type: "button" }, `Only what is ${verdict}: show the whole table`);
       all.addEventListener("click", () => {
         for (const body of others) body.hidden = false;
+        history.replaceState(null, "", "#"); // else they are hidden again when the page is loaded again
         table.querySelector("thead button")?.focus({ preventScroll: true }); // else one begins anew at the top
         all.remove();
       });

@@ -133,6 +133,44 @@ def test_a_network_that_is_not_there_is_said_to_be_missing(explorer, site):
     choose(explorer, 0, "level", "low")
     shown(explorer)
     assert said.inner_text().startswith("32x32 positions. ")
+    explorer.goto((site / "notebooks" / "look_for_yourself.html").as_uri() + "#left-level=highest&opacity=")
+    shown(explorer)
+    assert said.inner_text().startswith('There is no level "highest" here. ')
+    assert explorer.locator(".explorer-common output").inner_text() == "60 %"
+    explorer.locator(".explorer-common input[type=range]").press("ArrowRight")
+    shown(explorer)
+    assert said.inner_text().startswith("8x8 positions. "), "the address names what is shown from then on"
+
+
+def test_what_has_the_focus_is_seen_at_twice_the_size(site, opened):
+    """A strip of images stays below the theme's bar: going back with the keyboard, one came to controls under it."""
+    faults = []
+    page = opened(640, faults)
+    page.set_viewport_size({"width": 640, "height": 360})
+    page.goto((site / "notebooks" / "look_for_yourself.html").as_uri())
+    shown(page)
+    page.locator(".explorer-panel select").last.focus()
+    seen = """() => {
+      const {left, right, top, bottom} = document.activeElement.getBoundingClientRect();
+      return document.activeElement === document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    }"""
+    for _ in range(8):
+        assert page.evaluate(seen), page.evaluate("() => document.activeElement.outerHTML.slice(0, 99)")
+        page.keyboard.press("Shift+Tab")
+    assert page.evaluate("() => document.activeElement.name") == "explorer-image" and faults == []
+    scrolled = page.evaluate("() => scrollY")
+    page.keyboard.press("ArrowRight")
+    shown(page)
+    assert page.evaluate("() => scrollY") == scrolled
+
+
+def test_the_chosen_image_is_seen_among_forced_colours(explorer):
+    explorer.emulate_media(forced_colors="active")
+    shown(explorer)
+    edge = "it => getComputedStyle(it).borderTopColor"
+    thumbnails = explorer.locator(".explorer-images canvas")
+    assert thumbnails.nth(0).evaluate(edge) != thumbnails.nth(1).evaluate(edge)
+    assert "gradient" in explorer.locator(".explorer-bar").evaluate("it => getComputedStyle(it).backgroundImage")
 
 
 def test_smoothing_interpolates_the_map_and_opacity_changes_the_overlay_alone(explorer):
@@ -230,6 +268,21 @@ def test_claims_are_sorted_with_what_has_no_number_last_and_fold_out_on_paper(si
     assert fold.locator("li").first.is_visible() and faults == []
 
 
+def test_the_dark_theme_is_not_printed(site, opened):
+    """Letters were pale grey on paper."""
+    faults = []
+    page = opened(1280, faults, "dark")
+    page.goto((site / "notebooks" / "claims.html").as_uri())
+    colour = "() => getComputedStyle(document.querySelector('.bd-article p')).color"
+    on_screen = page.evaluate(colour)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert sum(map(int, re.findall(r"\d+", page.evaluate(colour)))) < 200
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen", color_scheme="dark")
+    assert page.evaluate(colour) == on_screen and faults == []
+
+
 @pytest.mark.parametrize(
     ("width", "verdicts"), [(1280, ("supported", "contradicted", "undecided", "not tested")), (390, ("supported",))]
 )
@@ -247,6 +300,21 @@ def test_a_card_that_counts_claims_leads_to_those(width, verdicts, site, opened)
         page.get_by_role("button", name=f"Only what is {verdict}: show the whole table").click()
         assert rows.count() > 25 and page.get_by_role("button", name="Only what is").count() == 0
     assert faults == []
+
+
+def test_claims_are_those_that_the_address_names(site, opened):
+    """Also when it is changed by hand, and not after the whole table was asked for."""
+    faults = []
+    page = opened(1280, faults)
+    rows = page.locator("table.sortable tbody:visible td:nth-child(2)")
+    page.goto((site / "notebooks" / "claims.html").as_uri() + "#verdict=supported")
+    for verdict in ("undecided", "contradicted"):
+        page.evaluate("it => { location.hash = `verdict=${it}`; }", verdict)
+        page.get_by_role("button", name=f"Only what is {verdict}").wait_for()
+        assert set(rows.all_inner_texts()) == {verdict}
+    page.get_by_role("button", name="Only what is").click()
+    page.reload()
+    assert len(set(rows.all_inner_texts())) > 3 and faults == []
 
 
 def test_pages_lead_to_views_that_are_there(site, opened):
@@ -331,6 +399,23 @@ def test_curves_tell_their_values_and_are_switched_by_their_label(site, opened):
     panel.press("ArrowLeft")
     panel.press("ArrowLeft")
     assert values.inner_text().startswith("epochs of training 10: ") and faults == [], "there is none before it"
+
+
+def test_on_a_phone_the_values_of_each_panel_are_seen_beside_it(site, opened):
+    """They stood below the last panel, a screen further down."""
+    faults = []
+    page = opened(390, faults)
+    page.set_viewport_size({"width": 390, "height": 500})
+    page.goto((site / "notebooks" / "training_length.html").as_uri())
+    values = page.locator(".curves-values")
+    for panel in page.locator(".curves svg").all():
+        panel.evaluate("it => it.scrollIntoView({ block: 'center' })")
+        before = panel.bounding_box()
+        page.mouse.move(before["x"] + 60, before["y"] + 60)
+        box = values.bounding_box()
+        assert values.inner_text().startswith("epochs of training 10: ") and panel.bounding_box() == before
+        assert before["y"] + 60 < box["y"] <= 500 - box["height"]
+    assert faults == []
 
 
 def test_without_scripts_curves_are_a_picture(site, browser):
