@@ -283,6 +283,18 @@ def test_the_dark_theme_is_not_printed(site, opened):
     assert page.evaluate(colour) == on_screen and faults == []
 
 
+def test_one_page_is_printed_without_a_title_page(site, opened):
+    """A sheet held its title and a list of its headings, and nothing else."""
+    faults = []
+    page = opened(1280, faults)
+    page.goto((site / "notebooks" / "table_1.html").as_uri())
+    page.emulate_media(media="print")
+    title = page.locator("#jb-print-docs-body")
+    assert title.evaluate("it => getComputedStyle(it).breakAfter") == "auto"
+    title, first = title.bounding_box(), page.locator(".bd-article p").first.bounding_box()
+    assert 0 < first["y"] - title["y"] - title["height"] < 50 and title["height"] < 250 and faults == []
+
+
 @pytest.mark.parametrize(
     ("width", "verdicts"), [(1280, ("supported", "contradicted", "undecided", "not tested")), (390, ("supported",))]
 )
