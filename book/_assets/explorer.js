@@ -51,16 +51,12 @@
 
     function set(name, value) {
       show(name, value);
-      remember();
+      history.replaceState(null, "", "#" + new URLSearchParams(view));
     }
 
     function show(name, value) {
       view[name] = value;
       draw();
-    }
-
-    function remember() {
-      history.replaceState(null, "", "#" + new URLSearchParams(view));
     }
 
     async function draw() {

@@ -21,6 +21,7 @@ from at_repro.report import in_browser
 PAGE = '<!doctype html><meta charset="utf-8">'
 PAGE += '<div class="own-picture"></div><script src="element.js"></script><script src="own_picture.js"></script>'
 ANSWERED = "document.querySelector('.own-picture-message').textContent.match(/was looked at|^This|^The networks/)"
+NO_NETWORKS = "Object.assign(window.atReproNetworks ??= {}, {});"
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +222,8 @@ def test_without_networks_the_page_says_what_to_do(page, folder, tmp_path):
     said = page.inner_text(".own-picture-message")
     assert said.startswith("The networks could not be loaded (own_picture/photographs.js): give the picture once more")
     (alone / "own_picture").mkdir()
-    nothing = "Object.assign(window.atReproNetworks ??= {}, {});"
     for name in ("photographs", "students"):
-        (alone / "own_picture" / f"{name}.js").write_text(nothing)
+        (alone / "own_picture" / f"{name}.js").write_text(NO_NETWORKS)
     page.set_input_files("input[type=file]", [])  # else the same file again is no change
     page.set_input_files("input[type=file]", tmp_path / "small.png")
     page.wait_for_function("document.querySelector('.own-picture-message').textContent.includes('not here: build the')")
@@ -235,9 +235,7 @@ def test_a_script_that_comes_in_part_is_not_taken_for_the_whole(page, folder, tm
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     cut = tmp_path / "cut"
     shutil.copytree(folder, cut)
-    page.goto((cut / "index.html").as_uri())
-    nothing = "Object.assign(window.atReproNetworks ??= {}, {});"
-    (cut / "own_picture" / "photographs.js").write_text(nothing)  # it takes seconds for each picture
+    (cut / "own_picture" / "photographs.js").write_text(NO_NETWORKS)  # it takes seconds for each picture
     for script in ("own_picture/students.js", "tfjs/tf-core.min.js"):
         whole = (cut / script).read_text()
         (cut / script).write_text(whole[: len(whole) // 2])
@@ -259,7 +257,7 @@ def test_networks_that_are_not_here_are_named(store, tmp_path, monkeypatch):
     monkeypatch.setattr(in_browser, "PHOTOGRAPH_NETWORK", "efficientnet-lite0")
     run = experiments.get("wrn-16-2-to-16-1").runs("paper", [0])[0]["student"]
     assert f"plain (no weights of {run.run_id})" in in_browser.write(tmp_path, store, {"plain": run})
-    assert "Object.assign(window.atReproNetworks ??= {}, {});" in (tmp_path / "own_picture/students.js").read_text()
+    assert NO_NETWORKS in (tmp_path / "own_picture/students.js").read_text()
 
 
 def test_what_is_not_here_stops_no_other_network(store, tmp_path, monkeypatch):
@@ -270,8 +268,7 @@ def test_what_is_not_here_stops_no_other_network(store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(in_browser.imagenet, "pretrained", refuse)
     assert in_browser.write(tmp_path, store, {}) == ["efficientnet-lite0 (no weights)"]
-    empty = "Object.assign(window.atReproNetworks ??= {}, {});"
-    assert empty in (tmp_path / "own_picture/photographs.js").read_text()
+    assert NO_NETWORKS in (tmp_path / "own_picture/photographs.js").read_text()
 
 
 def test_an_unknown_operation_is_refused():
